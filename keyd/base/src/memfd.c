@@ -1,0 +1,78 @@
+#include <keyd/base/memfd.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const int all_seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+
+static kd_err
+write_whole(int fd, struct kd_slice s)
+{
+    for (size_t at = 0; at < s.n;) {
+        ssize_t k = pwrite(fd, s.p + at, s.n - at, (off_t)at);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0)
+            return errno == ENOMEM || errno == ENOSPC ? KD_NOMEM : KD_IO;
+        at += (size_t)k;
+    }
+    return KD_OK;
+}
+
+kd_err
+kd_memfd_seal(struct kd_slice octets, int *out)
+{
+    kd_err err;
+    int fd = memfd_create("keyd", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd < 0)
+        return errno == ENOMEM ? KD_NOMEM : KD_IO;
+    if ((err = write_whole(fd, octets)) != KD_OK)
+        goto fail;
+    if (fcntl(fd, F_ADD_SEALS, all_seals) != 0) {
+        err = KD_IO;
+        goto fail;
+    }
+    *out = fd;
+    return KD_OK;
+fail:
+    close(fd);
+    return err;
+}
+
+kd_err
+kd_memfd_check(int fd, size_t max, size_t *size)
+{
+    struct stat st;
+    int seals = fcntl(fd, F_GET_SEALS);
+
+    /* Only memfds (and tmpfs, hugetlbfs files) have seals at all. F_SEAL_EXEC, which
+     * newer kernels may set by themselves, does no harm. */
+    if (seals < 0 || (seals & all_seals) != all_seals)
+        return KD_INVALID;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < 0)
+        return KD_INVALID;
+    if ((uint64_t)st.st_size > max)
+        return KD_TOO_LARGE;
+    *size = (size_t)st.st_size;
+    return KD_OK;
+}
+
+kd_err
+kd_memfd_read(int fd, size_t off, void *out, size_t n)
+{
+    for (size_t at = 0; at < n;) {
+        ssize_t k = pread(fd, (uint8_t *)out + at, n - at, (off_t)(off + at));
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k < 0)
+            return KD_IO;
+        if (k == 0)
+            return KD_MALFORMED;
+        at += (size_t)k;
+    }
+    return KD_OK;
+}

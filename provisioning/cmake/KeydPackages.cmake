@@ -1,0 +1,25 @@
+# The Debian 12 libraries, each as Keyd::<name>. pkg-config where the package has
+# a .pc file, find_library where it has none.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+
+function(_keyd_pkg name module)
+  pkg_check_modules(${name} REQUIRED IMPORTED_TARGET ${module})
+  add_library(Keyd::${name} ALIAS PkgConfig::${name})
+endfunction()
+
+_keyd_pkg(sodium libsodium)
+_keyd_pkg(secp256k1 libsecp256k1)
+_keyd_pkg(crypto libcrypto)
+_keyd_pkg(ssl libssl)
+_keyd_pkg(protobufc libprotobuf-c)
+_keyd_pkg(sqlite3 sqlite3)
+_keyd_pkg(event libevent_core)
+_keyd_pkg(seccomp libseccomp)
+_keyd_pkg(confuse libconfuse)
+_keyd_pkg(jansson jansson)
+_keyd_pkg(cbor libcbor)
+if(BUILD_TESTING)
+  _keyd_pkg(cmocka cmocka)
+endif()
+find_program(PROTOC_C protoc-c REQUIRED)

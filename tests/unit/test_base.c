@@ -1,0 +1,186 @@
+/* base: cursor, buffer, secret memory, sealed memfds, log text. */
+#include <keyd/base/buf.h>
+#include <keyd/base/cur.h>
+#include <keyd/base/log.h>
+#include <keyd/base/memfd.h>
+#include <keyd/base/secret.h>
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+/* cmocka.h wants the four above first */
+#include <cmocka.h>
+
+static void
+cursor_reads_big_endian_and_ends(void **state)
+{
+    static const uint8_t octets[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+    struct kd_cur c = kd_cur(kd_slice(octets, sizeof octets));
+
+    (void)state;
+    assert_int_equal(kd_cur_u8(&c), 1);
+    assert_int_equal(kd_cur_u16(&c), 0x0203);
+    assert_int_equal(kd_cur_u24(&c), 0x040506);
+    assert_int_equal(kd_cur_u32(&c), 0x0708090a);
+    assert_int_equal(kd_cur_end(&c), KD_MALFORMED);
+}
+
+static void
+cursor_error_is_sticky_and_reads_nothing_more(void **state)
+{
+    static const uint8_t octets[] = {1, 2, 3};
+    struct kd_cur c = kd_cur(kd_slice(octets, sizeof octets));
+    uint8_t out[2] = {9, 9};
+
+    (void)state;
+    assert_int_equal(kd_cur_u64(&c), 0);
+    assert_int_equal(kd_cur_u8(&c), 0);
+    assert_int_equal(kd_cur_take(&c, 1).n, 0);
+    kd_cur_copy(&c, out, sizeof out);
+    assert_int_equal(out[0] | out[1], 0);
+    kd_cur_fail(&c, KD_INVALID);
+    assert_int_equal(kd_cur_end(&c), KD_MALFORMED);
+}
+
+static void
+huge_length_is_refused(void **state)
+{
+    static const uint8_t octets[] = {1, 2, 3};
+    struct kd_cur c = kd_cur(kd_slice(octets, sizeof octets));
+
+    (void)state;
+    kd_ignore(kd_cur_u8(&c)); /* so that at + SIZE_MAX would wrap */
+    assert_null(kd_cur_take(&c, SIZE_MAX).p);
+    assert_int_equal(kd_cur_end(&c), KD_MALFORMED);
+}
+
+static void
+buffer_stops_at_its_limit(void **state)
+{
+    struct kd_buf b;
+    uint8_t big[300] = {0};
+
+    (void)state;
+    kd_buf_init(&b, 512);
+    kd_buf_put(&b, kd_slice(big, sizeof big));
+    kd_buf_u32(&b, 0x01020304);
+    assert_int_equal(kd_buf_slice(&b).n, 304);
+    assert_int_equal(b.p[303], 4);
+    kd_buf_put(&b, kd_slice(big, sizeof big));
+    assert_int_equal(b.err, KD_TOO_LARGE);
+    kd_buf_u8(&b, 1);
+    assert_int_equal(kd_buf_slice(&b).n, 0);
+    kd_buf_reset(&b);
+    kd_buf_printf(&b, "%s=%d", "x", 42);
+    assert_memory_equal(kd_buf_slice(&b).p, "x=42", 4);
+    assert_int_equal(kd_buf_slice(&b).n, 4);
+    kd_buf_free(&b);
+}
+
+static void
+secret_blocks_are_zeroed_and_reused(void **state)
+{
+    (void)state;
+    uint8_t *a = kd_secret_new(100);
+    uint8_t *b = kd_secret_new(1);
+    assert_non_null(a);
+    assert_non_null(b);
+    assert_true(b >= a + 128 || b + 64 <= a);
+    memset(a, 0xaa, 100);
+    kd_secret_free(a, 100);
+    uint8_t *again = kd_secret_new(100);
+    assert_ptr_equal(again, a);
+    for (size_t i = 0; i < 100; i++)
+        assert_int_equal(again[i], 0);
+    kd_secret_free(again, 100);
+    kd_secret_free(b, 1);
+    assert_null(kd_secret_new((size_t)1 << 30));
+    kd_secret_free(NULL, 5);
+}
+
+static void
+secret_region_is_not_inherited_by_a_child(void **state)
+{
+    (void)state;
+    volatile uint8_t *a = kd_secret_new(32);
+    assert_non_null(a);
+    a[0] = 7;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        signal(SIGSEGV, SIG_DFL); /* cmocka would catch it */
+        _exit(a[0] == 7 ? 1 : 2);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    kd_secret_free((void *)(uintptr_t)a, 32);
+}
+
+static void
+sealed_memfd_is_accepted_and_others_refused(void **state)
+{
+    static const char text[] = "twelve octet";
+    char back[12];
+    size_t size = 0;
+    int fd = -1;
+
+    (void)state;
+    assert_int_equal(kd_memfd_seal(kd_slice(text, 12), &fd), KD_OK);
+    assert_int_equal(kd_memfd_check(fd, 12, &size), KD_OK);
+    assert_int_equal(size, 12);
+    assert_int_equal(kd_memfd_check(fd, 11, &size), KD_TOO_LARGE);
+    assert_int_equal(kd_memfd_read(fd, 0, back, 12), KD_OK);
+    assert_memory_equal(back, text, 12);
+    assert_int_equal(kd_memfd_read(fd, 1, back, 12), KD_MALFORMED);
+    assert_int_equal(pwrite(fd, "x", 1, 0), -1);
+    close(fd);
+
+    fd = memfd_create("open", MFD_ALLOW_SEALING);
+    assert_int_equal(kd_memfd_check(fd, 100, &size), KD_INVALID);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK), 0);
+    assert_int_equal(kd_memfd_check(fd, 100, &size), KD_INVALID);
+    close(fd);
+    fd = open("/dev/zero", O_RDONLY);
+    assert_int_equal(kd_memfd_check(fd, 100, &size), KD_INVALID);
+    close(fd);
+    assert_int_equal(kd_memfd_check(-1, 100, &size), KD_INVALID);
+}
+
+static void
+log_text_escapes_what_a_peer_sent(void **state)
+{
+    char out[16];
+
+    (void)state;
+    assert_string_equal(kd_log_text(kd_slice("a\n\"b", 4), out, sizeof out),
+                        "a\\x0a\\x22b");
+    assert_string_equal(kd_log_text(kd_slice("0123456789abcdefgh", 18), out, sizeof out),
+                        "0123456789abcde");
+    assert_string_equal(kd_log_text(kd_slice("0123456789abc\n", 14), out, sizeof out),
+                        "0123456789abc");
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cursor_reads_big_endian_and_ends),
+        cmocka_unit_test(cursor_error_is_sticky_and_reads_nothing_more),
+        cmocka_unit_test(huge_length_is_refused),
+        cmocka_unit_test(buffer_stops_at_its_limit),
+        cmocka_unit_test(secret_blocks_are_zeroed_and_reused),
+        cmocka_unit_test(secret_region_is_not_inherited_by_a_child),
+        cmocka_unit_test(sealed_memfd_is_accepted_and_others_refused),
+        cmocka_unit_test(log_text_escapes_what_a_peer_sent),
+    };
+
+    if (kd_secret_setup(65536) != KD_OK)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
