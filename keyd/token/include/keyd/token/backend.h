@@ -49,6 +49,10 @@ struct kd_token {
 kd_err kd_token_init(struct kd_token *t, const struct kd_token_ops *ops) KD_MUST_USE;
 void kd_token_clear(struct kd_token *t);
 
+/* The exclusive lock, for what a backend offers beside the table. */
+void kd_token_lock(struct kd_token *t);
+void kd_token_unlock(struct kd_token *t);
+
 /* Counts a fault and gives KD_FAILED, for `return kd_token_fault(t)`. */
 kd_err kd_token_fault(struct kd_token *t) KD_MUST_USE;
 

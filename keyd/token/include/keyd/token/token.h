@@ -145,8 +145,8 @@ kd_err kd_token_sign(struct kd_token *t, const struct kd_key_id *id,
                      struct kd_token_sig *out) KD_MUST_USE;
 
 /* ECDH: z is the plain x coordinate (D-093). z must lie in kd_secret memory, else
- * KD_FAILED; it belongs to the caller, never leaves the vault, and is written only on
- * success. Only a canonical compressed point (D-090) gets as far as a key: anything
+ * KD_FAILED; it belongs to the caller, never leaves the vault, and is wiped on
+ * failure. Only a canonical compressed point (D-090) gets as far as a key: anything
  * else is KD_INVALID, which says nothing about the token's health. Errors as above. */
 kd_err kd_token_ecdh(struct kd_token *t, const struct kd_key_id *id,
                      struct kd_slice peer, uint8_t z[KD_ECDH_SIZE]) KD_MUST_USE;
