@@ -26,7 +26,7 @@ struct kd_conf_problem {
     char text[KD_CONF_PROBLEM_TEXT]; /* one line, printable ASCII */
 };
 
-/* In the order found. The caller's memory. */
+/* By line, those of the file as a whole first. The caller's memory. */
 struct kd_conf_problems {
     size_t n;
     size_t n_errors; /* those kept and those dropped */

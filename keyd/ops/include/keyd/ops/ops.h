@@ -10,6 +10,10 @@ enum kd_class {
 #define KD_CLASS(number, id, name) KD_CLASS_##id = (number),
 #include <keyd/ops/classes.def>
 #undef KD_CLASS
+#define KD_CLASS(number, id, name) +1
+    KD_CLASS_COUNT = 0
+#include <keyd/ops/classes.def>
+#undef KD_CLASS
 };
 
 /* Sets of classes. */
@@ -19,13 +23,6 @@ enum {
 #undef KD_CLASS
 #define KD_CLASS(number, id, name) | KD_ON_##id
     KD_ON_ALL = 0
-#include <keyd/ops/classes.def>
-#undef KD_CLASS
-};
-
-enum {
-#define KD_CLASS(number, id, name) +1
-    KD_CLASS_COUNT = 0
 #include <keyd/ops/classes.def>
 #undef KD_CLASS
 };
