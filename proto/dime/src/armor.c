@@ -192,7 +192,8 @@ dime_armor_parse(struct kd_slice text, struct dime_armor *out, const char **why)
     while (!ended && next_line(&text, &line)) {
         if (is_boundary(line)) {
             if (boundary_label(line, END) != a.label)
-                return malformed(why, "the armour's last line does not match its first");
+                return malformed(why,
+                                 "the armour's last line does not match its first");
             ended = true;
         } else if ((err = take_body_line(&w, line, why)) != KD_OK)
             return err;

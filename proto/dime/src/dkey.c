@@ -155,7 +155,8 @@ is_point_of(const struct dime_dkey *key, struct kd_slice bits)
 /* The curve must be ours. Explicit parameters are not read: the point, which must
  * then be there, belongs to the scalar on one curve only. */
 static kd_err
-check_der(const struct dime_dkey *key, const struct ec_private_key *ec, const char **why)
+check_der(const struct dime_dkey *key, const struct ec_private_key *ec,
+          const char **why)
 {
     bool named =
         kd_slice_eq(ec->parameters, kd_slice(OID_SECP256K1, sizeof OID_SECP256K1));
@@ -231,7 +232,8 @@ read_fields(struct kd_slice object, enum dime_dkey_kind *kind, struct key_fields
     size_t length = kd_cur_u24(&c);
     if (c.err != KD_OK || length != kd_cur_left(&c))
         return refuse(why, KD_MALFORMED, "the header's length is not the file's");
-    if (kd_cur_u8(&c) != FIELD_SEED || kd_cur_u8(&c) != sizeof((struct dime_dkey){0}).seed)
+    if (kd_cur_u8(&c) != FIELD_SEED ||
+        kd_cur_u8(&c) != sizeof((struct dime_dkey){0}).seed)
         return refuse(why, KD_MALFORMED, "the signing key is not a seed of 32 octets");
     out->seed = kd_cur_take(&c, 32);
     uint8_t type = kd_cur_u8(&c);
@@ -300,8 +302,8 @@ dime_dkey_load(struct kd_slice file, struct dime_dkey **out, const char **why)
 }
 
 kd_err
-dime_dkey_make(enum dime_dkey_kind kind, const uint8_t seed[32], const uint8_t scalar[32],
-               struct dime_dkey **out)
+dime_dkey_make(enum dime_dkey_kind kind, const uint8_t seed[32],
+               const uint8_t scalar[32], struct dime_dkey **out)
 {
     struct key_fields f = {.seed = kd_slice(seed, 32), .scalar = kd_slice(scalar, 32)};
 

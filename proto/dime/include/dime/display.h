@@ -36,6 +36,9 @@ struct dime_phone {
 };
 bool dime_phone(struct kd_slice value, struct dime_phone *out);
 
+/* True for a tag in the shape of BCP 47: letters, then parts of letters and digits. */
+bool dime_language_tag(struct kd_slice tag);
+
 /* 22 Language (SG-58 to SG-62): the client's tag to use. First whole tags of the
  * user's list, then of that list by language alone, then the organization's list in
  * the same way, then "en-US". Tags compare without case. Empty slices are absent. */
@@ -50,7 +53,7 @@ struct dime_crypto {
 };
 bool dime_crypto_next(struct dime_list *l, struct dime_crypto *out);
 
-/* The first known symbol; "BTC" for an absent field (SG-67); NULL if none is known. */
+/* The first known symbol; "BTC" for an empty field (SG-67); NULL if none is known. */
 const char *dime_crypto_preferred(struct kd_slice value);
 
 /* 27 Message-Size-Limit (D-063). False: ignored. */
@@ -76,12 +79,15 @@ bool dime_labelled(struct kd_slice value, const char *default_label,
  * and without user information. */
 bool dime_url(struct kd_slice value, bool https_only);
 
-/* Names and addresses as the host, contact and address fields take them. ASCII: a DNS
- * name of LDH labels that is not an IPv4 address; an onion name of version 2 or 3; a
- * mailbox of dot-atom and DNS name. */
+/* Names and addresses as the host, contact and address fields take them: what is an
+ * identifier in whatever case (dime/identifier.h), so never an IP address; and a name
+ * of an onion service of version 2 or 3. */
 bool dime_host(struct kd_slice value);
 bool dime_onion(struct kd_slice value);
 bool dime_email(struct kd_slice value);
+
+/* An item of 205, 207, 209, 211: an Ed25519 signature in base 64, padded or not. */
+bool dime_signature_text(struct kd_slice value);
 
 /* 252 Image (SG-78): a PNG by its structure: signature, chunk lengths and CRCs, IHDR
  * first and sensible, IDAT together, IEND last. The compressed data is not read. */
