@@ -1,5 +1,6 @@
 /* dime/armor.h: reading and writing armour. */
 #include <dime/armor.h>
+#include <dime/base64.h>
 #include <keyd/base/secret.h>
 
 #include <setjmp.h>
@@ -8,7 +9,7 @@
 /* cmocka.h wants the four above first */
 #include <cmocka.h>
 
-#include "vector.h"
+#include "../support/vector.h"
 
 #define SIGNETS KEYD_VECTORS "/libdime/signets"
 #define MALFORMED KEYD_VECTORS "/libdime/malformed/signets"
@@ -99,8 +100,8 @@ every_size_comes_back_in_both_styles(void **state)
             kd_buf_init(&back, 4096);
             dime_armor_put(&text, DIME_ARMOR_ENCRYPTED_MESSAGE, styles[s],
                            kd_slice(octets, n));
-            assert_int_equal(text.n, dime_armor_size(DIME_ARMOR_ENCRYPTED_MESSAGE,
-                                                     styles[s], n));
+            assert_int_equal(
+                text.n, dime_armor_size(DIME_ARMOR_ENCRYPTED_MESSAGE, styles[s], n));
             assert_int_equal(decode(kd_buf_slice(&text), &back, &label), KD_OK);
             assert_int_equal(label, DIME_ARMOR_ENCRYPTED_MESSAGE);
             assert_true(kd_slice_eq(kd_buf_slice(&back), kd_slice(octets, n)));
@@ -123,7 +124,8 @@ wire_style_has_64_columns_and_neither_padding_nor_crc(void **state)
     kd_buf_u8(&b, 0);
     assert_string_equal(
         (const char *)b.p,
-        BLOCK("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\nAA\n"));
+        BLOCK(
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\nAA\n"));
     kd_buf_free(&b);
 }
 
@@ -303,7 +305,8 @@ refused_octets_are_wiped(void **state)
     (void)state;
     memset(octets, 0xaa, sizeof octets);
     assert_int_equal(
-        dime_armor_parse(kd_slice_str(BLOCK("MTIzNDU2Nzg5\n=AAAA\n")), &a, &why), KD_OK);
+        dime_armor_parse(kd_slice_str(BLOCK("MTIzNDU2Nzg5\n=AAAA\n")), &a, &why),
+        KD_OK);
     assert_int_equal(a.size, sizeof octets);
     assert_int_equal(dime_armor_decode(&a, octets, &why), KD_MALFORMED);
     assert_memory_equal(octets, zero, sizeof zero);
@@ -378,11 +381,28 @@ labels_go_by_the_magic_number(void **state)
                         "SIGNET SIGNING REQUEST");
     assert_string_equal(dime_armor_label_text(dime_armor_label_of(1776)),
                         "ORGANIZATIONAL SIGNET");
-    assert_string_equal(dime_armor_label_text(dime_armor_label_of(1789)), "USER SIGNET");
+    assert_string_equal(dime_armor_label_text(dime_armor_label_of(1789)),
+                        "USER SIGNET");
     assert_string_equal(dime_armor_label_text(dime_armor_label_of(1847)),
                         "ENCRYPTED MESSAGE");
     assert_int_equal(dime_armor_label_of(0), DIME_ARMOR_NONE);
     assert_int_equal(dime_armor_label_of(1777), DIME_ARMOR_NONE);
+}
+
+static void
+base64_has_64_characters_and_no_more(void **state)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    (void)state;
+    for (int c = 0; c < 256; c++) {
+        uint8_t text[8] = {'A', 'A', 'A', 'A', (uint8_t)c, 'A', 'A', 'A'}, octets[6];
+        bool good = c != 0 && c < 128 && strchr(alphabet, c) != NULL;
+        kd_err err =
+            dime_base64_read(kd_slice(text, sizeof text), octets, sizeof octets);
+        assert_int_equal(err, good ? KD_OK : KD_MALFORMED);
+    }
 }
 
 int
@@ -404,6 +424,7 @@ main(void)
         cmocka_unit_test(percent_signs_are_only_characters),
         cmocka_unit_test(binary_is_told_from_armour),
         cmocka_unit_test(the_buffer_limits_what_is_decoded),
+        cmocka_unit_test(base64_has_64_characters_and_no_more),
         cmocka_unit_test(labels_go_by_the_magic_number),
     };
 

@@ -1,10 +1,10 @@
 /* Names and addresses: hosts, mailboxes, URLs, and signatures as text. */
+#include <dime/base64.h>
 #include <dime/display.h>
 #include <dime/identifier.h>
 #include <dime/keys.h>
 
 #include <arpa/inet.h>
-#include <sodium.h>
 
 /* The folded form is a domain (or an address): case is no matter here. */
 static bool
@@ -61,15 +61,10 @@ dime_signature_text(struct kd_slice v)
 {
     enum { CHARS = 86, PADDING = 2 };
     uint8_t octets[DIME_SIG_SIZE];
-    const char *end = NULL;
-    size_t n = 0;
 
     if (v.n == CHARS + PADDING && v.p[CHARS] == '=' && v.p[CHARS + 1] == '=')
         v.n = CHARS;
-    return v.n == CHARS &&
-           sodium_base642bin(octets, sizeof octets, (const char *)v.p, v.n, NULL, &n,
-                             &end, sodium_base64_VARIANT_ORIGINAL_NO_PADDING) == 0 &&
-           n == sizeof octets && end == (const char *)v.p + v.n;
+    return dime_base64_read(v, octets, sizeof octets) == KD_OK;
 }
 
 /* --- URLs (RFC 3986) ----------------------------------------------------------- */

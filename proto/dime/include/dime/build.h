@@ -15,7 +15,8 @@ struct dime_signer {
 
 /* The builders append one object to out, whose limit must have room for it. On failure
  * out holds what it held before, and *why says what is wrong; DIME_NOT_MADE goes with
- * the error of the signer or of out. */
+ * the error of the signer or of out. What a plan borrows must not lie in out, and a
+ * signer must leave out alone. */
 
 struct dime_org_plan {
     enum dime_layout

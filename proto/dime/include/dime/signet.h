@@ -43,6 +43,10 @@ enum {
     DIME_PERM_SOFTWARE = 8,
 };
 
+/* False for the octets that void a SOK: any reserved bit, or none of the first three
+ * permissions (D-034). */
+bool dime_perms_valid(uint8_t perms);
+
 struct dime_sok {
     uint8_t perms;
     bool authorised; /* false: void permissions, no point, or a repeated key (D-034) */
@@ -82,11 +86,13 @@ struct dime_walk {
     enum dime_kind kind;
     enum dime_layout layout;
     enum dime_reason why; /* DIME_FINE, or why the walk stopped */
+    bool info;            /* informational fields only */
 };
 
 void dime_walk_signet(struct dime_walk *w, const struct dime_signet *s);
 
-/* The next field; false at the end. Over a parsed signet nothing can fail. */
+/* The next field; false at the end. Over a parsed signet nothing can fail; over other
+ * octets (dime_walk_info) w->why then says whether it was the end. */
 bool dime_walk_next(struct dime_walk *w, struct dime_field *out);
 
 /* The first field of a type. KD_NOT_FOUND if absent or empty (D-043). */
