@@ -1,9 +1,9 @@
 #include <dime/armor.h>
+#include <dime/base64.h>
 
 #include <assert.h>
 #include <keyd/base/be.h>
 #include <keyd/base/secret.h>
-#include <sodium.h>
 
 enum { COLUMNS = 64, OCTETS_PER_LINE = 48, CRC_SIZE = 3, CRC_CHARS = 4 };
 
@@ -192,7 +192,8 @@ dime_armor_parse(struct kd_slice text, struct dime_armor *out, const char **why)
     while (!ended && next_line(&text, &line)) {
         if (is_boundary(line)) {
             if (boundary_label(line, END) != a.label)
-                return malformed(why, "the armour's last line does not match its first");
+                return malformed(why,
+                                 "the armour's last line does not match its first");
             ended = true;
         } else if ((err = take_body_line(&w, line, why)) != KD_OK)
             return err;
@@ -213,15 +214,11 @@ static kd_err
 check_crc(const struct dime_armor *a, const uint8_t *octets, const char **why)
 {
     uint8_t stated[CRC_SIZE];
-    const char *end = NULL;
-    size_t n = 0;
     kd_err err = KD_OK;
 
     if (a->crc.n == 0)
         return KD_OK;
-    if (sodium_base642bin(stated, sizeof stated, (const char *)a->crc.p, a->crc.n, NULL,
-                          &n, &end, sodium_base64_VARIANT_ORIGINAL_NO_PADDING) != 0 ||
-        n != sizeof stated || end != (const char *)a->crc.p + a->crc.n)
+    if (dime_base64_read(a->crc, stated, sizeof stated) != KD_OK)
         err = malformed(why, "the armour's CRC is not base 64");
     else if (kd_be24(stated) != crc24(octets, a->size))
         err = malformed(why, "the armour's CRC is wrong");
@@ -233,18 +230,11 @@ check_crc(const struct dime_armor *a, const uint8_t *octets, const char **why)
 kd_err
 dime_armor_decode(const struct dime_armor *a, uint8_t *out, const char **why)
 {
-    const char *end = NULL;
-    size_t n = 0;
     kd_err err = KD_OK;
 
-    /* A CR anywhere but before a LF would be passed over here too; refuse it first. */
-    for (struct kd_slice text = a->body, line; next_line(&text, &line);) {
-        if (memchr(line.p, '\r', line.n) != NULL)
-            return malformed(why, "the armour has a character that is not base 64");
-    }
-    if (sodium_base642bin(out, a->size, (const char *)a->body.p, a->body.n, "\r\n", &n,
-                          &end, sodium_base64_VARIANT_ORIGINAL_NO_PADDING) != 0 ||
-        n != a->size || end != (const char *)a->body.p + a->body.n)
+    /* A CR that stands inside a line is passed over too, but was counted as one of
+     * its characters: the sizes differ then. */
+    if (dime_base64_read_lines(a->body, out, a->size) != KD_OK)
         err = malformed(why, "the armour has a character that is not base 64, or bits "
                              "that are not zero at its end");
     if (err == KD_OK)
@@ -271,13 +261,10 @@ dime_armor_label_text(enum dime_armor_label label)
     return labels[label].text;
 }
 
-/* Characters of n octets of base 64, without a NUL. */
 static size_t
 chars_of(enum dime_armor_style style, size_t n)
 {
-    if (style == DIME_ARMOR_FILE)
-        return (n + 2) / 3 * 4;
-    return n / 3 * 4 + (n % 3 == 0 ? 0 : n % 3 + 1);
+    return style == DIME_ARMOR_FILE ? (n + 2) / 3 * 4 : dime_base64_chars(n);
 }
 
 size_t
@@ -312,18 +299,17 @@ put_boundary(char *at, const char *kind, enum dime_armor_label label)
     return at;
 }
 
-/* The NUL that libsodium writes falls on the place of the LF. */
+/* The NUL behind the characters falls on the place of the LF or of padding. */
 static char *
-put_base64(char *at, enum dime_armor_style style, const uint8_t *p, size_t n)
+put_base64(char *at, enum dime_armor_style style, struct kd_slice octets)
 {
-    size_t chars = chars_of(style, n);
+    char *end = at + chars_of(style, octets.n);
 
-    sodium_bin2base64(at, chars + 1, p, n,
-                      style == DIME_ARMOR_FILE
-                          ? sodium_base64_VARIANT_ORIGINAL
-                          : sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
-    at[chars] = '\n';
-    return at + chars + 1;
+    dime_base64_write(octets, at);
+    for (at += dime_base64_chars(octets.n); at < end; at++)
+        *at = '=';
+    *at = '\n';
+    return at + 1;
 }
 
 void
@@ -336,14 +322,14 @@ dime_armor_encode(enum dime_armor_label label, enum dime_armor_style style,
     for (size_t done = 0; done < octets.n;) {
         size_t left = octets.n - done;
         size_t n = left < OCTETS_PER_LINE ? left : OCTETS_PER_LINE;
-        at = put_base64(at, style, octets.p + done, n);
+        at = put_base64(at, style, kd_slice(octets.p + done, n));
         done += n;
     }
     if (style == DIME_ARMOR_FILE) {
         uint8_t crc[CRC_SIZE];
         kd_put_be24(crc, crc24(octets.p, octets.n));
         *at++ = '=';
-        at = put_base64(at, style, crc, sizeof crc);
+        at = put_base64(at, style, kd_slice(crc, sizeof crc));
         kd_secret_wipe(crc, sizeof crc);
     }
     at = put_boundary(at, END, label);

@@ -1,3 +1,4 @@
+#include <dime/base64.h>
 #include <dime/fingerprint.h>
 
 #include <sodium.h>
@@ -51,12 +52,8 @@ kd_err
 dime_fingerprint_read(struct kd_slice text, uint8_t out[DIME_FINGERPRINT_SIZE])
 {
     uint8_t octets[DIME_FINGERPRINT_SIZE];
-    size_t n = 0;
 
-    if (text.n != DIME_FINGERPRINT_CHARS ||
-        sodium_base642bin(octets, sizeof octets, (const char *)text.p, text.n, NULL, &n,
-                          NULL, sodium_base64_VARIANT_ORIGINAL_NO_PADDING) != 0 ||
-        n != sizeof octets)
+    if (dime_base64_read(text, octets, sizeof octets) != KD_OK)
         return KD_MALFORMED;
     memcpy(out, octets, sizeof octets);
     return KD_OK;

@@ -51,7 +51,8 @@ kd_err dime_armor_parse(struct kd_slice text, struct dime_armor *out,
 kd_err dime_armor_decode(const struct dime_armor *a, uint8_t *out,
                          const char **why) KD_MUST_USE;
 
-/* The label an object of this magic number is written under; DIME_ARMOR_NONE if none. */
+/* The label an object of this magic number is written under; DIME_ARMOR_NONE if none.
+ */
 enum dime_armor_label dime_armor_label_of(uint16_t magic);
 const char *dime_armor_label_text(enum dime_armor_label label);
 

@@ -7,51 +7,19 @@
 #ifndef DIME_DISPLAY_H
 #define DIME_DISPLAY_H
 
-#include <keyd/base/slice.h>
-
-/* How a value is to be read; each usable value of a rule has passed its check. */
-enum dime_show {
-    DIME_SHOW_TEXT,        /* UTF-8 (16 to 20, 25, 26, 100) */
-    DIME_SHOW_PHONE,       /* digits, optional label */
-    DIME_SHOW_LANGUAGES,   /* list of language tags */
-    DIME_SHOW_CURRENCIES,  /* list of currency symbols */
-    DIME_SHOW_CRYPTO,      /* list of symbol:address */
-    DIME_SHOW_SIZE_LIMIT,  /* decimal octets */
-    DIME_SHOW_CODECS,      /* list, without case or repeats */
-    DIME_SHOW_LABELLED,    /* text, optional label */
-    DIME_SHOW_URL,         /* http or https */
-    DIME_SHOW_HTTPS,       /* https only */
-    DIME_SHOW_EMAIL,       /* one address */
-    DIME_SHOW_EMAILS,      /* list of addresses */
-    DIME_SHOW_HOSTS,       /* list of DNS names */
-    DIME_SHOW_ONIONS,      /* list of onion names */
-    DIME_SHOW_CERTS,       /* list of base 64 Ed25519 signatures */
-    DIME_SHOW_ENDORSEMENT, /* octets: signature, address, fingerprint */
-    DIME_SHOW_IMAGE,       /* octets: PNG */
-    DIME_SHOW_ALT_KEY,     /* octets: level, scheme, key */
-    DIME_SHOW_SOK,         /* octets: permissions, key */
-    DIME_SHOW_KEY,         /* octets of a public key */
-    DIME_SHOW_SIGNATURE,   /* octets */
-    DIME_SHOW_UNDEFINED,   /* named octets (251) */
-    DIME_SHOW_IDENTIFIER,  /* ASCII (254) */
-    DIME_SHOW_UNKNOWN,     /* a type without a name: skipped (D-038) */
-};
-
-enum dime_show_for { DIME_SHOW_ORG, DIME_SHOW_USER };
+#include <dime/field.h>
 
 struct dime_shown {
-    enum dime_show rule;
-    const char *why;        /* NULL if usable, else why it is ignored; static text */
-    struct kd_slice label;  /* valid UTF-8, from the value or the specification */
-    struct kd_slice value;  /* what to show */
-    bool is_text;           /* value is valid UTF-8; else show it in base 64 */
-    uint8_t flags;          /* SOK: permissions. Alternate key: level octet */
+    const char *why;       /* NULL if usable, else why it is ignored; static text */
+    struct kd_slice label; /* UTF-8: the value's own, or the specification's */
+    struct kd_slice value; /* what to show */
+    bool is_text;          /* value is valid UTF-8; else it is to be shown in base 64 */
 };
 
-/* One field to what is shown of it. value: without type and length octets; a key as
- * its 32 or 33 octets; a SOK as permissions octet and 32 octets. name: of type 251. */
-void dime_show(enum dime_show_for kind, uint8_t type, struct kd_slice name,
-               struct kd_slice value, struct dime_shown *out);
+/* What is shown of a field. An ignored one keeps its label and its octets, for who
+ * wants to see them all the same; nothing may be concluded from them. A type that
+ * means nothing here (def NULL, D-039) is ignored under the label "Unknown-Field". */
+void dime_show(const struct dime_field *field, struct dime_shown *out);
 
 /* Items between semicolons; empty ones are passed over, so that a last semicolon may
  * stand or not (SG-110). Start with {value}. */
@@ -68,6 +36,9 @@ struct dime_phone {
 };
 bool dime_phone(struct kd_slice value, struct dime_phone *out);
 
+/* True for a tag in the shape of BCP 47: letters, then parts of letters and digits. */
+bool dime_language_tag(struct kd_slice tag);
+
 /* 22 Language (SG-58 to SG-62): the client's tag to use. First whole tags of the
  * user's list, then of that list by language alone, then the organization's list in
  * the same way, then "en-US". Tags compare without case. Empty slices are absent. */
@@ -82,7 +53,7 @@ struct dime_crypto {
 };
 bool dime_crypto_next(struct dime_list *l, struct dime_crypto *out);
 
-/* The first known symbol; "BTC" for an absent field (SG-67); NULL if none is known. */
+/* The first known symbol; "BTC" for an empty field (SG-67); NULL if none is known. */
 const char *dime_crypto_preferred(struct kd_slice value);
 
 /* 27 Message-Size-Limit (D-063). False: ignored. */
@@ -108,12 +79,15 @@ bool dime_labelled(struct kd_slice value, const char *default_label,
  * and without user information. */
 bool dime_url(struct kd_slice value, bool https_only);
 
-/* Names and addresses as the host, contact and address fields take them. ASCII: a DNS
- * name of LDH labels that is not an IPv4 address; an onion name of version 2 or 3; a
- * mailbox of dot-atom and DNS name. */
+/* Names and addresses as the host, contact and address fields take them: what is an
+ * identifier in whatever case (dime/identifier.h), so never an IP address; and a name
+ * of an onion service of version 2 or 3. */
 bool dime_host(struct kd_slice value);
 bool dime_onion(struct kd_slice value);
 bool dime_email(struct kd_slice value);
+
+/* An item of 205, 207, 209, 211: an Ed25519 signature in base 64, padded or not. */
+bool dime_signature_text(struct kd_slice value);
 
 /* 252 Image (SG-78): a PNG by its structure: signature, chunk lengths and CRCs, IHDR
  * first and sensible, IDAT together, IEND last. The compressed data is not read. */

@@ -17,7 +17,8 @@ bool dime_utf8_valid(struct kd_slice s, size_t *n_points);
 bool dime_utf8_is_space(uint32_t code_point);
 
 /* Code points that move the cursor or reorder a line: C0, DEL, C1, the line and
- * paragraph separators, the bidirectional controls. What prints a field escapes them. */
+ * paragraph separators, the bidirectional controls. What prints a field escapes them.
+ */
 bool dime_utf8_is_control(uint32_t code_point);
 
 #endif
