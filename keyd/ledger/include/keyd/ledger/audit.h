@@ -74,7 +74,7 @@ struct kd_audit_record {
     uint64_t time_ms;                   /* since 1970 */
     uint8_t prev[KD_SHA256_SIZE]; /* hash of the record before; zero for the first */
     enum kd_audit_op op;
-    enum kd_audit_class class;
+    enum kd_audit_class cls;
     enum kd_audit_outcome outcome;
     uint32_t notes;            /* set of enum kd_audit_note */
     struct kd_slice principal; /* "uid:1001", "tls:mx1"; printable, no space, no '@' */
@@ -97,7 +97,7 @@ bool kd_audit_op_has_keystore(enum kd_audit_op op);
 
 /* The texts of the lists, never NULL. */
 const char *kd_audit_op_text(enum kd_audit_op op);
-const char *kd_audit_class_text(enum kd_audit_class class);
+const char *kd_audit_class_text(enum kd_audit_class cls);
 const char *kd_audit_outcome_text(enum kd_audit_outcome outcome);
 /* bit: 0 to 31; NULL for one that is no note. */
 const char *kd_audit_note_text(unsigned bit);
