@@ -45,11 +45,11 @@ static const struct op {
 #undef KD_AUDIT_OP
 };
 
-static const char *const classes[KD_CLASS_COUNT] = {
-    [KD_CLASS_NONE] = "",         [KD_CLASS_SELF] = "self",
-    [KD_CLASS_MTA] = "mta",       [KD_CLASS_SUBMISSION] = "submission",
-    [KD_CLASS_MILTER] = "milter", [KD_CLASS_TLS] = "tls",
-    [KD_CLASS_ADMIN] = "admin",   [KD_CLASS_CEREMONY] = "ceremony",
+static const char *const classes[KD_AUDIT_CLASS_COUNT] = {
+    [KD_AUDIT_CLASS_NONE] = "",         [KD_AUDIT_CLASS_SELF] = "self",
+    [KD_AUDIT_CLASS_MTA] = "mta",       [KD_AUDIT_CLASS_SUBMISSION] = "submission",
+    [KD_AUDIT_CLASS_MILTER] = "milter", [KD_AUDIT_CLASS_TLS] = "tls",
+    [KD_AUDIT_CLASS_ADMIN] = "admin",   [KD_AUDIT_CLASS_CEREMONY] = "ceremony",
 };
 
 static const char *const outcomes[KD_OUTCOME_COUNT] = {
@@ -83,7 +83,7 @@ kd_audit_op_text(enum kd_audit_op op)
 const char *
 kd_audit_class_text(enum kd_audit_class cls)
 {
-    return (unsigned)cls < KD_CLASS_COUNT ? classes[cls] : "";
+    return (unsigned)cls < KD_AUDIT_CLASS_COUNT ? classes[cls] : "";
 }
 
 const char *
@@ -106,12 +106,6 @@ bool
 kd_audit_op_has_link(enum kd_audit_op op)
 {
     return (unsigned)op < KD_AUDIT_OP_COUNT && (ops[op].shape & LINK) != 0;
-}
-
-bool
-kd_audit_op_has_keystore(enum kd_audit_op op)
-{
-    return (unsigned)op < KD_AUDIT_OP_COUNT && (ops[op].shape & KEYSTORE) != 0;
 }
 
 /* --- what a record may hold, written or read ---------------------------------------
@@ -175,7 +169,7 @@ shape_is_good(const struct kd_audit_record *r)
         return false;
     if ((shape & LINK) != 0 ? r->generation == 0 || r->link_seq == 0 : has_link)
         return false;
-    if (((shape & KEYSTORE) != 0) != (r->keystore_generation != 0))
+    if ((shape & KEYSTORE) == 0 && r->keystore_generation != 0)
         return false;
     if ((shape & SIGNS) != 0 && r->outcome == KD_OUTCOME_DONE && r->n_digests == 0)
         return false;
@@ -188,7 +182,8 @@ record_is_good(const struct kd_audit_record *r)
     return r->epoch <= INT64_MAX && r->seq != 0 && r->seq <= INT64_MAX &&
            r->time_ms <= INT64_MAX && r->keystore_generation <= INT64_MAX &&
            r->op > KD_AUDIT_NO_OP && (unsigned)r->op < KD_AUDIT_OP_COUNT &&
-           r->cls > KD_CLASS_NONE && (unsigned)r->cls < KD_CLASS_COUNT &&
+           r->class > KD_AUDIT_CLASS_NONE &&
+           (unsigned)r->class < KD_AUDIT_CLASS_COUNT &&
            (unsigned)r->outcome < KD_OUTCOME_COUNT && (r->notes & ~all_notes) == 0 &&
            principal_is_good(r->principal) && domain_is_good(r->domain) &&
            shape_is_good(r);
@@ -262,7 +257,7 @@ put_value(struct kd_buf *b, const struct kd_audit_record *r, enum key key)
         kd_cbor_put_text(b, r->principal);
         break;
     case K_CLASS:
-        kd_cbor_put_text(b, kd_slice_str(classes[r->cls]));
+        kd_cbor_put_text(b, kd_slice_str(classes[r->class]));
         break;
     case K_DOMAIN:
         kd_cbor_put_text(b, r->domain);
@@ -345,12 +340,12 @@ read_class(struct kd_cur *c)
 {
     struct kd_slice text = kd_cbor_text(c, NAME_MAX_SIZE);
 
-    for (unsigned cls = KD_CLASS_NONE + 1; cls < KD_CLASS_COUNT; cls++) {
+    for (unsigned cls = KD_AUDIT_CLASS_NONE + 1; cls < KD_AUDIT_CLASS_COUNT; cls++) {
         if (kd_slice_eq(text, kd_slice_str(classes[cls])))
             return (enum kd_audit_class)cls;
     }
     kd_cur_fail(c, KD_MALFORMED);
-    return KD_CLASS_NONE;
+    return KD_AUDIT_CLASS_NONE;
 }
 
 /* A number that is left out when it is zero. */
@@ -403,7 +398,7 @@ read_value(struct kd_cur *c, struct kd_audit_record *r, uint64_t key)
         r->principal = kd_cbor_text(c, KD_AUDIT_PRINCIPAL_MAX);
         break;
     case K_CLASS:
-        r->cls = read_class(c);
+        r->class = read_class(c);
         break;
     case K_DOMAIN:
         r->domain = kd_cbor_text(c, KD_AUDIT_DOMAIN_MAX);

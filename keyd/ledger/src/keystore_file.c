@@ -127,9 +127,11 @@ static kd_err
 write_staged(int dir, struct kd_slice octets)
 {
     kd_err err;
-    int fd = openat(dir, staged, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
-                    0600);
 
+    if (unlinkat(dir, staged, 0) != 0 && errno != ENOENT)
+        return KD_IO;
+    int fd =
+        openat(dir, staged, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return KD_IO;
     err = write_whole(fd, octets);

@@ -5,6 +5,7 @@
 
 const struct kd_store_ops kd_store_sqlite = {
     .name = "sqlite",
+    .setup = sq_setup,
     .open = sq_open,
     .close = sq_close,
     .head = sq_head,

@@ -100,6 +100,7 @@ void sq_abort(struct kd_backend *b);
 kd_err sq_tend(struct kd_backend *b) KD_MUST_USE;
 
 /* sqlite_open.c */
+void sq_setup(void);
 kd_err sq_open(const struct kd_store_conf *conf, struct kd_backend **out,
                char why[KD_STORE_WHY_MAX]) KD_MUST_USE;
 void sq_close(struct kd_backend *b);

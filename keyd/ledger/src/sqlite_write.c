@@ -178,12 +178,6 @@ put_checkpoint(struct kd_backend *b, struct kd_slice octets)
     return sq_run(b, ST_PUT_CHECKPOINT);
 }
 
-static bool
-changes_keystore(const struct kd_audit_record *r)
-{
-    return kd_audit_op_has_keystore(r->op) && r->outcome == KD_OUTCOME_DONE;
-}
-
 /* Compare and swap: the generation goes up by one. */
 static kd_err
 put_keystore(struct kd_backend *b, const struct kd_audit_record *r)
@@ -191,7 +185,7 @@ put_keystore(struct kd_backend *b, const struct kd_audit_record *r)
     sqlite3_stmt *st = sq_use(b, ST_PUT_KEYSTORE);
     kd_err err;
 
-    if (!changes_keystore(r))
+    if (!kd_audit_changes_keystore(r))
         return KD_OK;
     sq_bind_u64(st, 1, r->keystore_generation);
     sq_bind_blob(st, 2, r->keystore_sha256, sizeof r->keystore_sha256);
@@ -223,7 +217,8 @@ static bool
 has_rows(const struct kd_store_item *item, const struct kd_audit_record *r)
 {
     return item->signing != NULL || item->org != NULL || item->n_keys != 0 ||
-           item->idem != NULL || item->checkpoint.n != 0 || changes_keystore(r);
+           item->idem != NULL || item->checkpoint.n != 0 ||
+           kd_audit_changes_keystore(r);
 }
 
 /* The rows of one item, all or none of them. */

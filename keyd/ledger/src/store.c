@@ -323,7 +323,7 @@ keys_are_good(const struct kd_store_item *item)
 static bool
 keystore_is_good(const struct kd_store *s, const struct kd_audit_record *r)
 {
-    return !kd_audit_op_has_keystore(r->op) || r->outcome != KD_OUTCOME_DONE ||
+    return !kd_audit_changes_keystore(r) ||
            (s->staged && memcmp(r->keystore_sha256, s->staged_sha256,
                                 sizeof r->keystore_sha256) == 0);
 }
@@ -433,8 +433,7 @@ add_next(struct kd_store *s, const struct kd_store_item *item, struct kd_store_a
     if ((err = s->ops->add(s->backend, item, &r, next.tail.hash, &outcome)) != KD_OK)
         return err;
     s->chain = next;
-    if (kd_audit_op_has_keystore(r.op) && r.outcome == KD_OUTCOME_DONE &&
-        outcome == KD_OK) {
+    if (kd_audit_changes_keystore(&r) && outcome == KD_OK) {
         s->batch_generation = r.keystore_generation;
         memcpy(s->batch_sha256, r.keystore_sha256, sizeof s->batch_sha256);
     }

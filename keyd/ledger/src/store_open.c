@@ -191,6 +191,12 @@ check_all(struct kd_store *s, const struct kd_store_conf *conf,
     return kd_keystore_resolve(s, why);
 }
 
+void
+kd_store_setup(const struct kd_store_ops *ops)
+{
+    ops->setup();
+}
+
 kd_err
 kd_store_open(const struct kd_store_ops *ops, const struct kd_store_conf *conf,
               struct kd_store **out, char why[KD_STORE_WHY_MAX])

@@ -33,6 +33,7 @@ typedef bool (*kd_backend_visitor)(void *arg, const struct kd_backend_record *ro
 struct kd_store_ops {
     const char *name;
 
+    void (*setup)(void);
     kd_err (*open)(const struct kd_store_conf *conf, struct kd_backend **out,
                    char why[KD_STORE_WHY_MAX]);
     void (*close)(struct kd_backend *b);
