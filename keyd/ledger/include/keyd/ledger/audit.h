@@ -35,15 +35,15 @@ enum kd_audit_op {
 /* The listener a principal came in on (design.md: one listener a class); SELF is
  * keyd itself, CEREMONY a signed response imported. */
 enum kd_audit_class {
-    KD_CLASS_NONE,
-    KD_CLASS_SELF,
-    KD_CLASS_MTA,
-    KD_CLASS_SUBMISSION,
-    KD_CLASS_MILTER,
-    KD_CLASS_TLS,
-    KD_CLASS_ADMIN,
-    KD_CLASS_CEREMONY,
-    KD_CLASS_COUNT
+    KD_AUDIT_CLASS_NONE,
+    KD_AUDIT_CLASS_SELF,
+    KD_AUDIT_CLASS_MTA,
+    KD_AUDIT_CLASS_SUBMISSION,
+    KD_AUDIT_CLASS_MILTER,
+    KD_AUDIT_CLASS_TLS,
+    KD_AUDIT_CLASS_ADMIN,
+    KD_AUDIT_CLASS_CEREMONY,
+    KD_AUDIT_CLASS_COUNT
 };
 
 /* How it ended. Whether the registry took the row that went with a record is not in
@@ -86,18 +86,23 @@ struct kd_audit_record {
     struct kd_slice address; /* as LINK and ADDRESS in audit_ops.def say, else empty */
     uint32_t generation;     /* with LINK: from 1 */
     uint32_t link_seq;       /* with LINK: from 1 */
-    uint64_t keystore_generation;            /* with KEYSTORE: from 1 */
-    uint8_t keystore_sha256[KD_SHA256_SIZE]; /* with KEYSTORE */
+    uint64_t keystore_generation;            /* of a change: from 1; else 0 */
+    uint8_t keystore_sha256[KD_SHA256_SIZE]; /* of the new file */
 };
 
-/* True if records about op carry address, generation and link seq; a key store
- * generation and its digest. */
+/* True if records about op carry address, generation and link seq. */
 bool kd_audit_op_has_link(enum kd_audit_op op);
-bool kd_audit_op_has_keystore(enum kd_audit_op op);
+
+/* True if the record says that the key store changed. */
+static inline bool
+kd_audit_changes_keystore(const struct kd_audit_record *record)
+{
+    return record->keystore_generation != 0 && record->outcome == KD_OUTCOME_DONE;
+}
 
 /* The texts of the lists, never NULL. */
 const char *kd_audit_op_text(enum kd_audit_op op);
-const char *kd_audit_class_text(enum kd_audit_class class);
+const char *kd_audit_class_text(enum kd_audit_class cls);
 const char *kd_audit_outcome_text(enum kd_audit_outcome outcome);
 /* bit: 0 to 31; NULL for one that is no note. */
 const char *kd_audit_note_text(unsigned bit);

@@ -3,9 +3,9 @@
  * common to all and call through it.
  *
  * A store has one user, one thread and one connection. Nothing but a batch changes
- * it. What a function hands out as a slice is borrowed until the next call on the
- * store; a visitor's arguments until it returns, and a visitor must not call the
- * store.
+ * it, and reads are made between batches (KD_INVALID within one). What a function hands
+ * out as a slice is borrowed until the next call on the store; a visitor's arguments
+ * until it returns, and a visitor must not call the store.
  *
  * Errors of all functions, beside those named: KD_UNAVAILABLE when the store is
  * broken. It is broken from the first error of the disk, of memory or of COMMIT on,
@@ -55,11 +55,17 @@ struct kd_store_conf {
  *   KD_NOT_FOUND    no registry there, and create is not set
  *   KD_BUSY         somebody else has it open
  *   KD_UNSUPPORTED  the schema of another version of keyd
- *   KD_INVALID      altered, truncated, older than the outside checkpoint, or the key
- *                   store file is not the one recorded
- *   KD_IO           cannot be read or written (read-only, full, damaged); KD_NOMEM */
+ *   KD_INVALID      damaged, altered, truncated, older than the outside checkpoint, or
+ *                   the key store file is not the one recorded
+ *   KD_IO           cannot be read or written (read-only, full, a failing disk)
+ *   KD_NOMEM
+ * Before a sandbox, kd_store_setup. */
 kd_err kd_store_open(const struct kd_store_ops *ops, const struct kd_store_conf *conf,
                      struct kd_store **out, char why[KD_STORE_WHY_MAX]) KD_MUST_USE;
+
+/* What the back end can do only outside of a sandbox (it seeds its random numbers).
+ * Call once before entering one. */
+void kd_store_setup(const struct kd_store_ops *ops);
 
 /* Rolls back an open batch. Accepts NULL. */
 void kd_store_close(struct kd_store *s);

@@ -190,8 +190,9 @@ kd_err kd_soft_create(const struct kd_slot_secret *first,
 kd_err kd_soft_open(struct kd_slice octets, const struct kd_slot_secret *secret,
                     struct kd_token **out) KD_MUST_USE;
 
-/* The functions below take only tokens made by the two above, else KD_UNSUPPORTED;
- * sealed ones answer KD_SEALED. */
+/* The functions below take only tokens made by the two above, else KD_UNSUPPORTED (0 or
+ * zeros from those without an error). A sealed token still shows what is public; the
+ * rest is KD_SEALED. A master key whose copies differ is KD_FAILED. */
 
 /* The token as octets, with the next generation and fresh nonces, appended to out
  * (whose max is at least KD_STORE_MAX). The octets have been opened again and compared
