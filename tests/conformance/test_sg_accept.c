@@ -136,34 +136,46 @@ T_SG_6_fingerprints_are_as_listed(void **state)
         const char *file, *core, *full;
     } rows[] = {
         {"appendix/ORG1.b64",
-         "bvrOQDrI9YXjHIUK1aLXeDmzcbBvkHxNSsuqpRDBfwNNARix19J7vDAOMEFxs5DLx3LehLY6BEN9/Z"
+         "bvrOQDrI9YXjHIUK1aLXeDmzcbBvkHxNSsuqpRDBfwNNARix19J7vDAOMEFxs5DLx3LehLY6BEN9/"
+         "Z"
          "eLfY0Lew",
-         "odtikB5R6ZGuYyiwakhH44wEqKw2rse413hEDV8+uXOV/NTLtb0frl80e0j2TyW7qIardmoBmyzz9b"
+         "odtikB5R6ZGuYyiwakhH44wEqKw2rse413hEDV8+uXOV/"
+         "NTLtb0frl80e0j2TyW7qIardmoBmyzz9b"
          "68yXyZ7w"},
         {"appendix/ORG2.b64",
-         "Ab5NZHRcdQZlxKkLhjZONss837F7187FvEmEO5g+LFCuxqfnZQ0rSJ9pcycDa7dFsZiQqoVVyDh0xk"
+         "Ab5NZHRcdQZlxKkLhjZONss837F7187FvEmEO5g+"
+         "LFCuxqfnZQ0rSJ9pcycDa7dFsZiQqoVVyDh0xk"
          "q+uhTU8g",
-         "a5telvkSzl2HSShNKl7L/844o+ZRZlfbZguWbXmBJihXHlsBiwSbqpjsjvwRte0NXD9gPbbtfL1PtU"
+         "a5telvkSzl2HSShNKl7L/"
+         "844o+ZRZlfbZguWbXmBJihXHlsBiwSbqpjsjvwRte0NXD9gPbbtfL1PtU"
          "IgMV0qVg"},
         {"appendix/DEST.b64",
-         "m/KsXNY3Nl169rofajdaS5YgNijfF1UeT6+2D9lfowymDDKhcgAQmUN+cnMD/qD9pdV8Bhzk9OukP5"
+         "m/KsXNY3Nl169rofajdaS5YgNijfF1UeT6+2D9lfowymDDKhcgAQmUN+cnMD/"
+         "qD9pdV8Bhzk9OukP5"
          "YCNEjnTg",
-         "yWLf0Wu7vkidYS9f+bIkDfGFOUu0thmC9+tUnjmz6VNfPF8rrE85lzgqUpm+5d45HV8551aJssAXgG"
+         "yWLf0Wu7vkidYS9f+bIkDfGFOUu0thmC9+tUnjmz6VNfPF8rrE85lzgqUpm+"
+         "5d45HV8551aJssAXgG"
          "+s+5lc5g"},
         {"appendix/USER0.b64",
-         "pPXr1bby1KZnhrFaUIrMPxuqU6m7jOXIIlRKNUaGnsoV0F2RNug/O+f1aEI/mnfno+AUATpjoPoaDT"
+         "pPXr1bby1KZnhrFaUIrMPxuqU6m7jOXIIlRKNUaGnsoV0F2RNug/O+f1aEI/"
+         "mnfno+AUATpjoPoaDT"
          "fNvAupMw",
-         "lIxg8SuiA88OLvoPq6QgffXr21BA+UjNv+LzGE3ZS5sKWBhhYkYUtOSB2X+YLd51xyP4EK6ZDlTLyk"
+         "lIxg8SuiA88OLvoPq6QgffXr21BA+UjNv+LzGE3ZS5sKWBhhYkYUtOSB2X+"
+         "YLd51xyP4EK6ZDlTLyk"
          "SU/QzFBw"},
         {"appendix/USER1.b64",
-         "EWbuI1AgxvKJrMIc8NU/zjR4zl4PtrmITSWLeycvuSWWW7mMcDY60EZQdpf1rpLkj/QJOj/ViQ9h4U"
+         "EWbuI1AgxvKJrMIc8NU/zjR4zl4PtrmITSWLeycvuSWWW7mMcDY60EZQdpf1rpLkj/QJOj/"
+         "ViQ9h4U"
          "N73ipV6g",
-         "9qmGpnIO5d/9xXJMNoP2wnSp72rFOCe3Exi4rGqDE9LJrBZC79VHgEi7s9ZnEpjo3aFUh7dS/SlvbH"
+         "9qmGpnIO5d/9xXJMNoP2wnSp72rFOCe3Exi4rGqDE9LJrBZC79VHgEi7s9ZnEpjo3aFUh7dS/"
+         "SlvbH"
          "rMNiDlQg"},
         {"appendix/BOB.b64",
-         "r7jvjk+xzInR66tkV5Dx39b0u1D/l3hBlX0KKs5GOf7u/0qI/pU8dIYFA8r7cqAWdVsxi7fYi2lx6L"
+         "r7jvjk+xzInR66tkV5Dx39b0u1D/l3hBlX0KKs5GOf7u/0qI/"
+         "pU8dIYFA8r7cqAWdVsxi7fYi2lx6L"
          "CMEqi/OA",
-         "xTlsG0dHbeQt788NK/wB8fsIpyfu99knxMwnGarb7tb/zdePPSzKSt7SmSeI4lWIBGZkNRK04b9m2D"
+         "xTlsG0dHbeQt788NK/wB8fsIpyfu99knxMwnGarb7tb/"
+         "zdePPSzKSt7SmSeI4lWIBGZkNRK04b9m2D"
          "43Ivq69g"},
     };
 

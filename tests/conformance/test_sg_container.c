@@ -37,8 +37,8 @@ assert_user_with(struct kd_slice extra, enum dime_reason want)
 static void
 T_SG_32_other_magic_numbers_are_refused(void **state)
 {
-    static const uint16_t magics[] = {1777,  0,    65535, 1952, 2013,
-                                      1947,  1976, 1847,  1216, 0xf006};
+    static const uint16_t magics[] = {1777, 0,    65535, 1952, 2013,
+                                      1947, 1976, 1847,  1216, 0xf006};
 
     (void)state;
     for (size_t i = 0; i < sizeof magics / sizeof magics[0]; i++) {

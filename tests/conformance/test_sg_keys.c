@@ -152,9 +152,9 @@ T_SG_54_bad_encryption_keys_are_refused(void **state)
     for (size_t i = 0; i < sizeof prefixes; i++) {
         memcpy(key, w->alice_enc, sizeof key);
         key[0] = prefixes[i];
-        assert_why(
-            sg_parse_why(sg_make_user(&b, &(struct sg_user){.enc = key, .request = true})),
-            DIME_BAD_ENC_POINT);
+        assert_why(sg_parse_why(sg_make_user(
+                       &b, &(struct sg_user){.enc = key, .request = true})),
+                   DIME_BAD_ENC_POINT);
         kd_buf_free(&b);
     }
     memset(key, 0, sizeof key); /* no point has x = 5 */
@@ -300,9 +300,9 @@ T_SG_63_user_signature_by_another_key_is_refused(void **state)
 static void
 T_SG_64_T_SG_65_T_SG_66_sok_without_the_permission_is_refused(void **state)
 {
-    static const uint8_t bad[] = {2,  4,  6,          /* T-SG-64: not for users */
+    static const uint8_t bad[] = {2,  4,  6,             /* T-SG-64: not for users */
                                   17, 33, 65, 129, 0xf1, /* T-SG-65: reserved bits */
-                                  8,  0};             /* T-SG-66: none of the first three */
+                                  8,  0}; /* T-SG-66: none of the first three */
     static const uint8_t good[] = {1, 3, 5, 9, 15};
     const struct sg_world *w = sg_world();
 
@@ -354,10 +354,9 @@ T_SG_67_altered_custody_is_refused_by_who_holds_the_predecessor(void **state)
     struct kd_slice user0 = sg_file("appendix/USER0.b64");
     struct kd_buf o, u, r;
     struct kd_slice org = sg_make_org(&o, &(struct sg_org){.soks = &sok, .n_soks = 1});
-    struct kd_slice user =
-        sg_make_user(&u, &(struct sg_user){.custody_by = &w->bob});
-    struct kd_slice ssr = sg_make_user(
-        &r, &(struct sg_user){.custody_by = &w->bob, .request = true});
+    struct kd_slice user = sg_make_user(&u, &(struct sg_user){.custody_by = &w->bob});
+    struct kd_slice ssr =
+        sg_make_user(&r, &(struct sg_user){.custody_by = &w->bob, .request = true});
 
     (void)state;
     assert_why(sg_user_why(user, org, user0), DIME_BAD_CUSTODY);
@@ -407,8 +406,8 @@ same_link_signed_anew_needs_no_custody(void **state)
                           &org, &why),
         KD_OK);
     assert_int_equal(
-        dime_signet_parse(
-            sg_make_user(&u, &(struct sg_user){.custody_by = &w->alice0}), &user, &why),
+        dime_signet_parse(sg_make_user(&u, &(struct sg_user){.custody_by = &w->alice0}),
+                          &user, &why),
         KD_OK);
     assert_int_equal(
         dime_signet_parse(sg_make_user(&p, &(struct sg_user){.custody_by = &w->alice0,
@@ -454,14 +453,14 @@ T_SG_69_custody_that_leaves_out_field_3_is_refused(void **state)
 static void
 T_SG_70_identifiers_that_are_not_in_the_one_form_are_refused(void **state)
 {
-    static const char *const users[] = {"Alice@Example.com", "alice@Example.com",
-                                        "Alice@example.com", "alice",
-                                        "alice@example.com.", "@example.com",
-                                        "al ice@example.com", "alice@@example.com",
+    static const char *const users[] = {"Alice@Example.com",     "alice@Example.com",
+                                        "Alice@example.com",     "alice",
+                                        "alice@example.com.",    "@example.com",
+                                        "al ice@example.com",    "alice@@example.com",
                                         "al\xc3\xa9@example.com"};
-    static const char *const orgs[] = {"Example.com", "example.com.", ".example.com",
-                                       "example..com", "alice@example.com",
-                                       "exa mple.com", "127.0.0.1", "b\xc3\xa9.com"};
+    static const char *const orgs[] = {
+        "Example.com",       "example.com.", ".example.com", "example..com",
+        "alice@example.com", "exa mple.com", "127.0.0.1",    "b\xc3\xa9.com"};
 
     (void)state;
     for (size_t i = 0; i < sizeof users / sizeof users[0]; i++)
@@ -520,13 +519,14 @@ T_SG_73_more_than_64_soks_are_unsupported(void **state)
 static void
 T_SG_74_field_32_is_an_unknown_field_never_an_undefined_one(void **state)
 {
-    static const char fits[] = "\x20\x06" "Abc\x00\x01v";
+    static const char fits[] = "\x20\x06"
+                               "Abc\x00\x01v";
     struct kd_buf b;
     struct dime_signet s;
     struct dime_field f;
     enum dime_reason why;
-    struct kd_slice org = sg_make_org(
-        &b, &(struct sg_org){.extra = kd_slice(fits, sizeof fits - 1)});
+    struct kd_slice org =
+        sg_make_org(&b, &(struct sg_org){.extra = kd_slice(fits, sizeof fits - 1)});
 
     (void)state;
     assert_int_equal(dime_signet_parse(org, &s, &why), KD_OK);
@@ -534,7 +534,8 @@ T_SG_74_field_32_is_an_unknown_field_never_an_undefined_one(void **state)
     assert_why(sg_org_why(org, NULL), DIME_FINE);
     kd_buf_free(&b);
     /* laid out as an undefined field: name "Abc" is its value, then comes type 0 */
-    org = sg_make_org(&b, &(struct sg_org){.extra = SLICE("\x20\x03" "Abc\x00\x01v")});
+    org = sg_make_org(&b, &(struct sg_org){.extra = SLICE("\x20\x03"
+                                                          "Abc\x00\x01v")});
     assert_why(sg_parse_why(org), DIME_RESERVED_FIELD);
     kd_buf_free(&b);
 }
@@ -542,10 +543,11 @@ T_SG_74_field_32_is_an_unknown_field_never_an_undefined_one(void **state)
 static const struct {
     const char *name;
     size_t n;
-} unusable[] = {{"", 0},           {"a b", 3},        {"a\tb", 3},  {"a\nb", 3},
-                {"\x1f", 1},       {"a\xff", 2},      {"a\xc3", 2}, {"\xc0\x80", 2},
-                {"\xed\xa0\x80", 3}, {"\xc2\xa0", 2}, {"\xe3\x80\x80", 3},
-                {"\xe2\x80\xa8", 3}, {"a\0b", 3}};
+} unusable[] = {{"", 0},         {"a b", 3},          {"a\tb", 3},
+                {"a\nb", 3},     {"\x1f", 1},         {"a\xff", 2},
+                {"a\xc3", 2},    {"\xc0\x80", 2},     {"\xed\xa0\x80", 3},
+                {"\xc2\xa0", 2}, {"\xe3\x80\x80", 3}, {"\xe2\x80\xa8", 3},
+                {"a\0b", 3}};
 
 static void
 T_SG_75_undefined_field_with_a_bad_name_leaves_the_signet_valid(void **state)
@@ -604,8 +606,8 @@ T_SG_86_two_alternate_keys_are_refused(void **state)
     (void)state;
     assert_user(&(struct sg_user){.before_5 = SLICE("\x03\x03\x04\x01\x02")},
                 DIME_FINE);
-    assert_user(&(struct sg_user){.before_5 =
-                                      SLICE("\x03\x03\x04\x01\x02\x03\x03\x04\x01\x02")},
+    assert_user(&(struct sg_user){.before_5 = SLICE(
+                                      "\x03\x03\x04\x01\x02\x03\x03\x04\x01\x02")},
                 DIME_DUPLICATE);
 }
 
@@ -697,7 +699,8 @@ main(void)
         cmocka_unit_test(T_SG_63_user_signature_by_another_key_is_refused),
         cmocka_unit_test(T_SG_64_T_SG_65_T_SG_66_sok_without_the_permission_is_refused),
         cmocka_unit_test(repeated_soks_authorise_nothing_more),
-        cmocka_unit_test(T_SG_67_altered_custody_is_refused_by_who_holds_the_predecessor),
+        cmocka_unit_test(
+            T_SG_67_altered_custody_is_refused_by_who_holds_the_predecessor),
         cmocka_unit_test(T_SG_68_new_key_without_custody_is_a_security_error),
         cmocka_unit_test(same_link_signed_anew_needs_no_custody),
         cmocka_unit_test(T_SG_69_custody_that_leaves_out_field_3_is_refused),
@@ -705,7 +708,8 @@ main(void)
         cmocka_unit_test(identifier_of_another_domain_does_not_hold),
         cmocka_unit_test(T_SG_73_more_than_64_soks_are_unsupported),
         cmocka_unit_test(T_SG_74_field_32_is_an_unknown_field_never_an_undefined_one),
-        cmocka_unit_test(T_SG_75_undefined_field_with_a_bad_name_leaves_the_signet_valid),
+        cmocka_unit_test(
+            T_SG_75_undefined_field_with_a_bad_name_leaves_the_signet_valid),
         cmocka_unit_test(T_SG_76_undefined_field_with_a_bad_name_is_not_issued),
         cmocka_unit_test(T_SG_86_two_alternate_keys_are_refused),
         cmocka_unit_test(T_SG_88_request_with_other_fields_is_refused),

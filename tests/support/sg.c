@@ -101,8 +101,8 @@ sg_put(struct kd_buf *b, const char *hex)
     size_t room = strlen(hex) / 2 + 1, n;
     uint8_t *octets = malloc(room);
 
-    must(octets != NULL && sodium_hex2bin(octets, room, hex, strlen(hex), " ", &n,
-                                          NULL) == 0,
+    must(octets != NULL &&
+             sodium_hex2bin(octets, room, hex, strlen(hex), " ", &n, NULL) == 0,
          hex);
     kd_buf_put(b, kd_slice(octets, n));
     free(octets);
@@ -308,8 +308,8 @@ sg_org_why(struct kd_slice org, const uint8_t trusted[32])
     if (trusted != NULL)
         memcpy(known[0], trusted, 32);
     if (dime_signet_parse_as(DIME_ORG, copy, &s, &why) == KD_OK) {
-        kd_err err = dime_org_verify(&s, (const uint8_t(*)[32])known, trusted != NULL,
-                                     &v);
+        kd_err err =
+            dime_org_verify(&s, (const uint8_t(*)[32])known, trusted != NULL, &v);
         why = v.why;
         must(err == dime_reason_err(why) && v.holds == (err == KD_OK), "org verdict");
     }
@@ -394,8 +394,7 @@ sg_file(const char *name)
     uint8_t *octets = malloc(raw.n);
     must(octets != NULL &&
              sodium_base642bin(octets, raw.n, (const char *)raw.p, raw.n, "\n", &n,
-                               NULL,
-                               sodium_base64_VARIANT_ORIGINAL_NO_PADDING) == 0,
+                               NULL, sodium_base64_VARIANT_ORIGINAL_NO_PADDING) == 0,
          name);
     sg_free(raw);
     struct kd_slice out = exact_copy(kd_slice(octets, n));

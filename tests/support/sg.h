@@ -15,14 +15,14 @@ struct sg_pair {
 
 /* The people and organizations of the specification's test vectors. */
 struct sg_world {
-    struct sg_pair pok;        /* example.com */
-    struct sg_pair sok;        /* example.com, permissions 3 */
-    struct sg_pair alice0;     /* alice@example.com, previous */
-    struct sg_pair alice;      /* alice@example.com */
-    struct sg_pair other_pok;  /* example.org */
-    struct sg_pair bob;        /* bob@example.org */
-    uint8_t org_enc[33];       /* example.com */
-    uint8_t other_enc[33];     /* example.org */
+    struct sg_pair pok;       /* example.com */
+    struct sg_pair sok;       /* example.com, permissions 3 */
+    struct sg_pair alice0;    /* alice@example.com, previous */
+    struct sg_pair alice;     /* alice@example.com */
+    struct sg_pair other_pok; /* example.org */
+    struct sg_pair bob;       /* bob@example.org */
+    uint8_t org_enc[33];      /* example.com */
+    uint8_t other_enc[33];    /* example.org */
     uint8_t alice0_enc[33];
     uint8_t alice_enc[33];
     uint8_t bob_enc[33];
