@@ -53,9 +53,9 @@ kd_err dime_ed25519_secret_sign(const struct dime_ed25519_secret *secret,
                                 struct kd_slice message,
                                 uint8_t sig[DIME_SIG_SIZE]) KD_MUST_USE;
 
-/* Signs once from a seed: expands, signs, wipes, at twice the cost. key is what the
- * caller believes to be the seed's public key: KD_FAILED if it is not, or on a fault;
- * sig is then untouched. */
+/* Signs once from a seed: expands, signs, wipes, at three times the cost. key is what
+ * the caller believes to be the seed's public key: KD_FAILED if it is not, or on a
+ * fault; sig is then untouched. */
 kd_err dime_ed25519_sign(const uint8_t seed[DIME_SEED_SIZE],
                          const uint8_t key[DIME_ED25519_KEY_SIZE],
                          struct kd_slice message,
