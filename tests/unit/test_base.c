@@ -176,8 +176,9 @@ log_text_escapes_what_a_peer_sent(void **state)
     (void)state;
     assert_string_equal(kd_log_text(kd_slice("a\n\"b", 4), out, sizeof out),
                         "a\\x0a\\x22b");
-    assert_string_equal(kd_log_text(kd_slice("0123456789abcdefgh", 18), out, sizeof out),
-                        "0123456789abcde");
+    assert_string_equal(
+        kd_log_text(kd_slice("0123456789abcdefgh", 18), out, sizeof out),
+        "0123456789abcde");
     assert_string_equal(kd_log_text(kd_slice("0123456789abc\n", 14), out, sizeof out),
                         "0123456789abc");
 }

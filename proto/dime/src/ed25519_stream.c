@@ -9,10 +9,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* A signer reads the message for the nonce, then for the challenge; a verifier only
- * for the challenge. */
 enum { MOVE_COST = 512 }; /* in octets of budget: a system call, roughly */
 
+/* A signer reads the message for the nonce, then for the challenge; a verifier only
+ * for the challenge. */
 enum pass { PASS_NONCE, PASS_CHALLENGE, PASS_DONE };
 
 struct dime_ed25519_stream {
