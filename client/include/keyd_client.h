@@ -152,7 +152,7 @@ enum {
 /* ---- requests. Sizes and ranges: proto/PROTOCOL.md. */
 
 struct keyd_profile_field {
-    uint32_t type;           /* 16..252 but 252, the image, apart */
+    uint32_t type;           /* 16..251; the image comes apart */
     struct keyd_octets name; /* only type 251 */
     struct keyd_octets value;
 };

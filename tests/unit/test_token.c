@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <sodium.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 /* cmocka.h wants setjmp.h and stdarg.h first */
 #include <cmocka.h>
@@ -39,7 +40,7 @@ make_soft(const struct kd_key_spec *specs, size_t n)
  * the library has no hook. */
 enum fault { NO_FAULT, FLIP_SIGNATURE, FLIP_WORKING_COPY };
 static enum fault fault;
-static unsigned n_signed;
+static atomic_uint n_signed;
 
 kd_err __real_dime_ed25519_secret_sign(const struct dime_ed25519_secret *secret,
                                        struct kd_slice message,
