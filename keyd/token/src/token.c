@@ -308,7 +308,7 @@ probe_agree_locked(struct kd_token *t, const struct kd_key_id *id, uint8_t work[
     kd_secp_random(work);
     if ((err = kd_secp_public(work, point)) != KD_OK)
         return err;
-    if ((err = kd_secp_ecdh(work, key->public_key, work + 32)) != KD_OK)
+    if (kd_secp_ecdh(work, key->public_key, work + 32) != KD_OK)
         return kd_token_fault(t);
     if ((err = t->ops->ecdh(t, at, point, work + 64)) != KD_OK)
         return err;
