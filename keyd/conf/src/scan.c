@@ -216,6 +216,10 @@ scan_word_or_number(struct scanner *s)
         if (trouble == NULL && !is_letter(c) && !is_digit(c) && (c != '-' || is_first))
             trouble = word_trouble(c);
     }
+    /* The braces of ${NAME} are not those of a list. */
+    if (trouble != NULL && s->text.p[s->at - 1] == '$')
+        while (!at_end(s) && !is_blank(octet(s)))
+            s->at++;
     struct kd_slice t = kd_slice(s->text.p + from, s->at - from);
     s->token.text = t;
     s->token.kind = all_digits ? T_NUMBER : T_WORD;
@@ -252,22 +256,25 @@ is_mark(const struct scanner *s, char mark)
     return s->token.kind == T_PUNCTUATION && s->token.text.p[0] == (uint8_t)mark;
 }
 
+/* Past the rest of the line that the current token is on, whatever stands there: one
+ * problem is not to become many. */
 static void
 skip_line(struct scanner *s)
 {
-    uint32_t line = s->token.line;
-
-    while (s->token.kind != T_END && s->token.line == line)
-        advance(s);
+    if (s->token.kind == T_END)
+        return;
+    while (!at_end(s) && octet(s) != '\n')
+        s->at++;
+    advance(s);
 }
 
 /* What was there instead is reported unless the token itself was the trouble. */
 static void
 unexpected(struct scanner *s, const char *wanted)
 {
-    if (s->token.kind == T_END)
+    if (s->token.kind == T_END && s->section == 0) /* else the section is reported */
         kd_conf_error(s->problems, s->token.line, "end of file instead of %s", wanted);
-    else if (s->token.kind != T_BAD)
+    if (s->token.kind != T_END && s->token.kind != T_BAD)
         kd_conf_error(s->problems, s->token.line, "\"%s\" instead of %s",
                       KD_CONF_QUOTE(s->token.text), wanted);
     skip_line(s);
@@ -380,6 +387,9 @@ scan_list(struct scanner *s, struct kd_scan_entry *e)
         }
         if (is_mark(s, ',')) {
             advance(s);
+        } else if (is_scalar(s)) {
+            kd_conf_error(s->problems, s->token.line, "no \",\" before \"%s\"",
+                          KD_CONF_QUOTE(s->token.text));
         } else if (!is_mark(s, '}')) {
             unexpected(s, "\",\" or \"}\" in a list");
             return;
@@ -448,14 +458,20 @@ scan_key(struct scanner *s, struct kd_slice name, uint32_t line)
 
     if (key == NULL)
         report_unknown_key(s, name, line);
-    if (!is_mark(s, '=')) {
+    if (is_mark(s, '=') && s->token.line == line)
+        advance(s);
+    else if (s->token.kind != T_END && s->token.line == line) {
         if (key == NULL)
             skip_line(s);
         else
             unexpected(s, "\"=\"");
         return;
     }
-    advance(s);
+    if (s->token.kind == T_END || s->token.line != line) {
+        kd_conf_error(s->problems, line, "%s: no value on its line",
+                      KD_CONF_QUOTE(name));
+        return;
+    }
     const struct kd_scan_entry *old =
         key == NULL ? NULL : kd_scan_find(s->out, s->section, key->name);
     if (old != NULL)
@@ -566,7 +582,7 @@ kd_scan_find(const struct kd_scan *s, size_t section, const char *key)
 uint32_t
 kd_scan_line(const struct kd_scan *s, size_t section, const char *key)
 {
-    const struct kd_scan_entry *e = kd_scan_find(s, section, key);
+    const struct kd_scan_entry *e = key == NULL ? NULL : kd_scan_find(s, section, key);
 
     return e != NULL ? e->line : s->sections[section].line;
 }
