@@ -107,6 +107,19 @@ realloc(void *old, size_t n)
     return p;
 }
 
+/* libc's own calls its own realloc: it would be counted when freed only. */
+void *
+reallocarray(void *old, size_t n, size_t size)
+{
+    size_t total;
+
+    if (__builtin_mul_overflow(n, size, &total)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return realloc(old, total);
+}
+
 void
 free(void *p)
 {

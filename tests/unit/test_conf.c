@@ -336,7 +336,7 @@ other_ways_of_writing_are_refused(void **state)
     refused(TAIL "domain \"a.example\" { issue-profile-fields = { 16 17 } }\n", 4,
             "no \",\" before \"17\"");
     refused(TAIL "domain \"a.example\" { issue-profile-fields = { , } }\n", 4,
-            "an item of the list");
+            "\",\" without an item before it");
     refused(TAIL "domain \"a.example\" { domain \"b.example\" { } }\n", 4,
             "section in a section");
 }

@@ -17,6 +17,7 @@ struct scanner {
     uint32_t line;
     struct token token; /* the current one */
     size_t section;     /* index of the open one; 0 for the file */
+    size_t n_nested;    /* braces to come of sections that were opened in one */
     struct kd_scan *out;
     size_t sections_cap;
     size_t entries_cap;
@@ -381,6 +382,9 @@ scan_list(struct scanner *s, struct kd_scan_entry *e)
         } else if (is_scalar(s)) {
             add_value(s, e);
             advance(s);
+        } else if (is_mark(s, ',')) {
+            kd_conf_error(s->problems, s->token.line,
+                          "\",\" without an item before it");
         } else {
             unexpected(s, "an item of the list or its \"}\"");
             return;
@@ -486,11 +490,13 @@ scan_key(struct scanner *s, struct kd_slice name, uint32_t line)
 static void
 open_section(struct scanner *s, enum kd_conf_section type, uint32_t line)
 {
-    if (s->section != 0)
+    if (s->section != 0) {
+        s->n_nested++;
         kd_conf_error(
             s->problems, line,
             "section in a section: is the \"}\" of the one of line %u missing?",
             s->out->sections[s->section].line);
+    }
     if (s->token.kind == T_WORD || s->token.kind == T_NUMBER)
         kd_conf_error(s->problems, s->token.line,
                       "the name of a section takes double quotes");
@@ -515,6 +521,11 @@ scan_item(struct scanner *s)
 
     if (is_mark(s, '}') && s->section != 0) {
         s->section = 0;
+        advance(s);
+        return;
+    }
+    if (is_mark(s, '}') && s->n_nested > 0) {
+        s->n_nested--; /* reported when it was opened */
         advance(s);
         return;
     }
