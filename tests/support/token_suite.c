@@ -84,7 +84,8 @@ static const struct row {
     {KD_ROLE_AUDIT, KD_ALG_ED25519, 0, "--------XX"},
 };
 enum { N_ROWS = sizeof matrix / sizeof matrix[0], N_CELLS = 10 };
-_Static_assert((int)KD_SIGN_COUNT == (int)N_CELLS, "a new purpose needs its column here");
+_Static_assert((int)KD_SIGN_COUNT == (int)N_CELLS,
+               "a new purpose needs its column here");
 
 static struct kd_token *
 make_matrix(void)
