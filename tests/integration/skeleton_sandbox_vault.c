@@ -6,6 +6,7 @@
 #include <keyd/base/log.h>
 #include <keyd/base/secret.h>
 
+#undef NDEBUG /* what assert() calls is wanted in every build */
 #include <assert.h>
 #include <openssl/evp.h>
 #include <poll.h>

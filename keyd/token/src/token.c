@@ -42,8 +42,8 @@ kd_token_fault(struct kd_token *t)
 }
 
 /* Too many readers is the only failure there is. */
-static kd_err
-lock_shared(struct kd_token *t)
+kd_err
+kd_token_lock_shared(struct kd_token *t)
 {
     return pthread_rwlock_rdlock(&t->lock) == 0 ? KD_OK : KD_BUSY;
 }
@@ -127,7 +127,7 @@ kd_key_info_set(struct kd_key_info *out, const struct kd_key_spec *spec,
 size_t
 kd_token_count(struct kd_token *t)
 {
-    if (lock_shared(t) != KD_OK)
+    if (kd_token_lock_shared(t) != KD_OK)
         return 0;
     size_t n = t->ops->n_keys(t);
     kd_token_unlock(t);
@@ -137,7 +137,7 @@ kd_token_count(struct kd_token *t)
 kd_err
 kd_token_at(struct kd_token *t, size_t at, struct kd_key_info *out)
 {
-    kd_err err = lock_shared(t);
+    kd_err err = kd_token_lock_shared(t);
 
     if (err != KD_OK)
         return err;
@@ -153,7 +153,7 @@ kd_err
 kd_token_get(struct kd_token *t, const struct kd_key_id *id, struct kd_key_info *out)
 {
     size_t at;
-    kd_err err = lock_shared(t);
+    kd_err err = kd_token_lock_shared(t);
 
     if (err != KD_OK)
         return err;
@@ -229,7 +229,7 @@ kd_token_sign(struct kd_token *t, const struct kd_key_id *id,
               struct kd_token_sig *out)
 {
     struct kd_token_sig sig;
-    kd_err err = lock_shared(t);
+    kd_err err = kd_token_lock_shared(t);
 
     if (err != KD_OK)
         return err;
@@ -270,7 +270,7 @@ kd_token_ecdh(struct kd_token *t, const struct kd_key_id *id, struct kd_slice pe
         return KD_FAILED;
     if (!dime_secp_point_valid(peer))
         return KD_INVALID;
-    if ((err = lock_shared(t)) != KD_OK)
+    if ((err = kd_token_lock_shared(t)) != KD_OK)
         return err;
     err = ecdh_locked(t, id, peer.p, z);
     kd_token_unlock(t);
@@ -308,7 +308,7 @@ probe_agree_locked(struct kd_token *t, const struct kd_key_id *id, uint8_t work[
     kd_secp_random(work);
     if ((err = kd_secp_public(work, point)) != KD_OK)
         return err;
-    if ((err = kd_secp_ecdh(work, key->public_key, work + 32)) != KD_OK)
+    if (kd_secp_ecdh(work, key->public_key, work + 32) != KD_OK)
         return kd_token_fault(t);
     if ((err = t->ops->ecdh(t, at, point, work + 64)) != KD_OK)
         return err;
@@ -323,7 +323,7 @@ probe_agree(struct kd_token *t, const struct kd_key_id *id)
 
     if (work == NULL)
         return KD_NOMEM;
-    if ((err = lock_shared(t)) == KD_OK) {
+    if ((err = kd_token_lock_shared(t)) == KD_OK) {
         err = probe_agree_locked(t, id, work);
         kd_token_unlock(t);
     }
