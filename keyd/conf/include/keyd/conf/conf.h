@@ -1,0 +1,128 @@
+/* keyd.conf, read once by the supervisor (and by dime-keyd -t and keydctl policy check)
+ * into a typed result that nobody changes afterwards. The roles read no files; they get
+ * their part from role_conf.h.
+ *
+ * libconfuse does the reading, but takes too much in silence: a key given twice, a
+ * missing brace at the end, ${ENVIRONMENT}, octal numbers, escapes, semicolons glued to
+ * words. So a strict scan comes first, which allows one way of writing only and knows
+ * the line of everything; a text that libconfuse reads differently is refused. */
+#ifndef KEYD_CONF_CONF_H
+#define KEYD_CONF_CONF_H
+
+#include <keyd/base/log.h>
+#include <keyd/conf/policy.h>
+#include <keyd/conf/role_conf.h>
+
+enum {
+    KD_CONF_SIZE_MAX = 256 * 1024, /* of the file */
+    KD_CONF_LINE_MAX = 4096,
+    KD_CONF_PROBLEMS_MAX = 64,
+    KD_CONF_PROBLEM_TEXT = 232
+};
+
+struct kd_conf_problem {
+    uint32_t line; /* 0: of the file as a whole */
+    bool is_warning;
+    char text[KD_CONF_PROBLEM_TEXT]; /* one line, printable ASCII */
+};
+
+/* By line, those of the file as a whole first. The caller's memory. */
+struct kd_conf_problems {
+    size_t n;
+    size_t n_errors; /* those kept and those dropped */
+    bool more;       /* some were dropped for want of room */
+    struct kd_conf_problem list[KD_CONF_PROBLEMS_MAX];
+};
+
+/* "file:12: error: text" or without the number; returns out. */
+const char *kd_conf_problem_format(const char *file, const struct kd_conf_problem *p,
+                                   char *out, size_t size);
+
+/* A user or group. */
+struct kd_conf_id {
+    char *name;    /* as written; NULL for none */
+    uint32_t id;   /* valid if is_known */
+    bool is_known; /* false for a role's user when not started as root */
+};
+
+struct kd_conf_listener {
+    bool is_open; /* its class has a section or a principal; admin always */
+    char *socket;
+    uint32_t mode;
+    struct kd_conf_id group;
+    uint32_t workers;
+};
+
+struct kd_conf_domain {
+    char *name;
+    uint8_t
+        profile_fields[KD_PROFILE_FIELDS_SIZE]; /* field i: bit i % 8 of octet i / 8 */
+};
+
+struct kd_conf_principal {
+    char *name;
+    struct kd_conf_id user; /* unset where uid is given */
+    uint32_t uid;
+    enum kd_class klass;
+    uint64_t ops;      /* as listed, plus those of every principal */
+    uint16_t *domains; /* indices into the domains */
+    size_t n_domains;
+};
+
+struct kd_conf {
+    char *state_directory;
+    char *run_directory;
+    char *libexec_directory; /* NULL: beside the running program */
+    char *credential;        /* NULL: none */
+    struct kd_conf_id user_gate;
+    struct kd_conf_id user_vault;
+    struct kd_conf_id user_ledger;
+    struct kd_conf_id group;
+    enum kd_hardening hardening;
+    enum kd_log_level log_level;
+    bool single_operator;
+    uint32_t crypto_threads;
+    uint32_t verify_sampled;
+    uint32_t group_commit_max;
+    uint32_t audit_checkpoint_interval; /* seconds */
+    struct kd_limits limits;
+    struct kd_conf_listener listeners[KD_CLASS_COUNT]; /* by class */
+    size_t n_domains;
+    struct kd_conf_domain *domains; /* in the order of the policy's */
+    size_t n_principals;
+    struct kd_conf_principal *principals; /* in the order of the file */
+    struct kd_policy *policy;
+};
+
+/* What the reader asks of the machine, replaceable for tests and for a check on
+ * another machine than the one that will run it. */
+struct kd_conf_env {
+    bool check_files; /* owner and mode of the configuration and the credential */
+    bool as_root;     /* roles change their uid: their users must exist and differ */
+    uint32_t n_cpus;
+    /* KD_NOT_FOUND if there is none. */
+    kd_err (*find_user)(void *arg, const char *name, uint32_t *uid);
+    kd_err (*find_group)(void *arg, const char *name, uint32_t *gid);
+    void *arg;
+};
+
+/* This machine and this process: everything checked. */
+void kd_conf_env_real(struct kd_conf_env *env);
+
+/* Reads the file at path. It must be a regular file of root or of our own uid, writable
+ * by neither group nor others, in a directory of which the same holds. env NULL: real.
+ * KD_INVALID if there is an error among the problems (then *out is untouched), KD_IO if
+ * the file cannot be read (also among the problems), KD_NOMEM. Warnings alone are
+ * KD_OK. */
+kd_err kd_conf_load(const char *path, const struct kd_conf_env *env,
+                    struct kd_conf **out,
+                    struct kd_conf_problems *problems) KD_MUST_USE;
+
+/* The same from memory, without the checks of the file itself. */
+kd_err kd_conf_parse(struct kd_slice text, const struct kd_conf_env *env,
+                     struct kd_conf **out,
+                     struct kd_conf_problems *problems) KD_MUST_USE;
+
+void kd_conf_free(struct kd_conf *conf); /* accepts NULL */
+
+#endif

@@ -1,0 +1,100 @@
+/* What each role is told at start: its part of the configuration, as octets that the
+ * supervisor writes and the role checks in full before it uses any of it. Versioned, so
+ * that a role of another build refuses instead of guessing.
+ *
+ *   u8 role (1 gate, 2 vault, 3 ledger)   u8 version (1)   u8 hardening   u8 log level
+ *   then the members in the order below; u32 for numbers, u8 for booleans, the limits
+ * in the order of conf_keys.def, the policy as u32 size and octets. */
+#ifndef KEYD_CONF_ROLE_CONF_H
+#define KEYD_CONF_ROLE_CONF_H
+
+#include <keyd/base/log.h>
+#include <keyd/conf/policy.h>
+
+enum kd_hardening { KD_HARDENING_STRICT, KD_HARDENING_RELAXED };
+
+enum {
+    KD_PROFILE_FIELDS_SIZE = 32,
+    KD_ROLE_CONF_SIZE_MAX = 512 * 1024 /* of the octets */
+};
+
+/* Caps of security.md 4.3, each described by its key in conf_keys.def. */
+struct kd_limits {
+    uint32_t max_connections;
+    uint32_t max_in_flight;
+    uint32_t max_frame;
+    uint32_t max_principal_frames;
+    uint32_t max_upload;
+    uint32_t max_principal_uploads;
+    uint32_t upload_pool;
+    uint32_t upload_timeout; /* this and the rest: seconds */
+    uint32_t hello_timeout;
+    uint32_t first_octet_timeout;
+    uint32_t frame_timeout;
+    uint32_t write_timeout;
+    uint32_t idle_timeout;
+};
+
+struct kd_conf;
+
+struct kd_conf_for_gate {
+    enum kd_hardening hardening;
+    enum kd_log_level log_level;
+    enum kd_class klass;
+    struct kd_limits limits;
+    struct kd_policy *policy; /* owned: its class's rows, look-ups only */
+};
+
+struct kd_conf_for_vault {
+    enum kd_hardening hardening;
+    enum kd_log_level log_level;
+    bool single_operator;
+    uint32_t crypto_threads;
+    uint32_t verify_sampled;
+    uint32_t audit_checkpoint_interval; /* seconds */
+    struct kd_limits limits;
+    struct kd_policy *policy; /* owned: all of it */
+    /* Owned: for each domain of the policy, in its order, the signet fields that may be
+     * added at issuance (field i: bit i % 8 of octet i / 8). */
+    uint8_t (*profile_fields)[KD_PROFILE_FIELDS_SIZE];
+};
+
+struct kd_conf_for_ledger {
+    enum kd_hardening hardening;
+    enum kd_log_level log_level;
+    uint32_t group_commit_max;
+    struct kd_limits limits;
+};
+
+/* From the configuration; KD_NOMEM. */
+kd_err kd_conf_for_gate_make(const struct kd_conf *conf, enum kd_class klass,
+                             struct kd_conf_for_gate *out) KD_MUST_USE;
+kd_err kd_conf_for_vault_make(const struct kd_conf *conf,
+                              struct kd_conf_for_vault *out) KD_MUST_USE;
+void kd_conf_for_ledger_make(const struct kd_conf *conf,
+                             struct kd_conf_for_ledger *out);
+
+/* Appends the octets; failure shows in the buffer. */
+void kd_conf_for_gate_encode(const struct kd_conf_for_gate *c, struct kd_buf *b);
+void kd_conf_for_vault_encode(const struct kd_conf_for_vault *c, struct kd_buf *b);
+void kd_conf_for_ledger_encode(const struct kd_conf_for_ledger *c, struct kd_buf *b);
+
+/* KD_MALFORMED for anything that encode would not have written (numbers out of the
+ * ranges of conf_keys.def, leftovers), KD_UNSUPPORTED for another role or version,
+ * KD_NOMEM. *out is written only on success. */
+kd_err kd_conf_for_gate_decode(struct kd_slice octets,
+                               struct kd_conf_for_gate *out) KD_MUST_USE;
+kd_err kd_conf_for_vault_decode(struct kd_slice octets,
+                                struct kd_conf_for_vault *out) KD_MUST_USE;
+kd_err kd_conf_for_ledger_decode(struct kd_slice octets,
+                                 struct kd_conf_for_ledger *out) KD_MUST_USE;
+
+/* Release what is owned and empty the structure. */
+void kd_conf_for_gate_clear(struct kd_conf_for_gate *c);
+void kd_conf_for_vault_clear(struct kd_conf_for_vault *c);
+
+/* May field (0 to 255) be added for domain i of the policy? */
+bool kd_conf_for_vault_may_add(const struct kd_conf_for_vault *c, size_t domain,
+                               unsigned field);
+
+#endif

@@ -1,0 +1,68 @@
+#include "problems.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static void add(struct kd_conf_problems *p, uint32_t line, bool is_warning,
+                const char *fmt, va_list ap) KD_PRINTF(4, 0);
+
+static void
+add(struct kd_conf_problems *p, uint32_t line, bool is_warning, const char *fmt,
+    va_list ap)
+{
+    if (!is_warning)
+        p->n_errors++;
+    if (p->n == KD_CONF_PROBLEMS_MAX) {
+        p->more = true;
+        return;
+    }
+    struct kd_conf_problem *one = &p->list[p->n++];
+    one->line = line;
+    one->is_warning = is_warning;
+    kd_ignore(vsnprintf(one->text, sizeof one->text, fmt, ap)); /* cut if too long */
+}
+
+void
+kd_conf_error(struct kd_conf_problems *p, uint32_t line, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    add(p, line, false, fmt, ap);
+    va_end(ap);
+}
+
+void
+kd_conf_warn(struct kd_conf_problems *p, uint32_t line, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    add(p, line, true, fmt, ap);
+    va_end(ap);
+}
+
+void
+kd_conf_sort_problems(struct kd_conf_problems *p)
+{
+    for (size_t i = 1; i < p->n; i++) {
+        struct kd_conf_problem one = p->list[i];
+        size_t at = i;
+        for (; at > 0 && p->list[at - 1].line > one.line; at--)
+            p->list[at] = p->list[at - 1];
+        p->list[at] = one;
+    }
+}
+
+const char *
+kd_conf_problem_format(const char *file, const struct kd_conf_problem *p, char *out,
+                       size_t size)
+{
+    const char *kind = p->is_warning ? "warning" : "error";
+
+    if (p->line == 0)
+        kd_ignore(snprintf(out, size, "%s: %s: %s", file, kind, p->text));
+    else
+        kd_ignore(snprintf(out, size, "%s:%u: %s: %s", file, p->line, kind, p->text));
+    return out; /* cut if too long */
+}

@@ -1,0 +1,322 @@
+#include "keys.h"
+
+#include <keyd/base/be.h>
+#include <keyd/base/cur.h>
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { ROLE_GATE = 1, ROLE_VAULT = 2, ROLE_LEDGER = 3 };
+enum { VERSION = 1 };
+
+_Static_assert(KD_POLICY_SIZE_MAX + KD_POLICY_DOMAINS_MAX * KD_PROFILE_FIELDS_SIZE +
+                       4096 <=
+                   KD_ROLE_CONF_SIZE_MAX,
+               "the largest configuration of a role fits");
+
+/* Numbers are held to the ranges of their keys on both ways. */
+
+static bool
+is_in_range(const struct kd_conf_key *key, uint32_t v)
+{
+    return v >= key->min && v <= key->max;
+}
+
+static uint32_t
+take_u32(struct kd_cur *c, const char *key_name)
+{
+    const struct kd_conf_key *key =
+        kd_conf_key_find(KD_CONF_TOP, kd_slice_str(key_name));
+    uint32_t v = kd_cur_u32(c);
+
+    assert(key != NULL);
+    if (!is_in_range(key, v))
+        kd_cur_fail(c, KD_MALFORMED);
+    return v;
+}
+
+static uint8_t
+take_at_most(struct kd_cur *c, uint8_t most)
+{
+    uint8_t v = kd_cur_u8(c);
+
+    if (v > most)
+        kd_cur_fail(c, KD_MALFORMED);
+    return v;
+}
+
+/* The limits are the INT keys whose members lie in struct kd_limits; the table's order
+ * is the order of the octets. */
+static void
+put_limits(struct kd_buf *b, const struct kd_limits *limits)
+{
+    for (size_t i = 0; i < kd_conf_n_keys; i++) {
+        const struct kd_conf_key *key = &kd_conf_keys[i];
+        uint32_t v;
+        if (!kd_conf_key_is_limit(key))
+            continue;
+        memcpy(&v,
+               (const char *)limits + (key->offset - offsetof(struct kd_conf, limits)),
+               sizeof v);
+        kd_buf_u32(b, v);
+    }
+}
+
+static void
+take_limits(struct kd_cur *c, struct kd_limits *limits)
+{
+    for (size_t i = 0; i < kd_conf_n_keys; i++) {
+        const struct kd_conf_key *key = &kd_conf_keys[i];
+        if (!kd_conf_key_is_limit(key))
+            continue;
+        uint32_t v = take_u32(c, key->name);
+        memcpy((char *)limits + (key->offset - offsetof(struct kd_conf, limits)), &v,
+               sizeof v);
+    }
+}
+
+static void
+put_head(struct kd_buf *b, uint8_t role, enum kd_hardening hardening,
+         enum kd_log_level level)
+{
+    kd_buf_u8(b, role);
+    kd_buf_u8(b, VERSION);
+    kd_buf_u8(b, (uint8_t)hardening);
+    kd_buf_u8(b, (uint8_t)level);
+}
+
+static void
+take_head(struct kd_cur *c, uint8_t role, enum kd_hardening *hardening,
+          enum kd_log_level *level)
+{
+    if (kd_cur_u8(c) != role || kd_cur_u8(c) != VERSION)
+        kd_cur_fail(c, KD_UNSUPPORTED);
+    *hardening = (enum kd_hardening)take_at_most(c, KD_HARDENING_RELAXED);
+    *level = (enum kd_log_level)take_at_most(c, KD_WARN);
+}
+
+static void
+put_policy(struct kd_buf *b, const struct kd_policy *policy)
+{
+    struct kd_slice octets = kd_policy_octets(policy);
+
+    kd_buf_u32(b, (uint32_t)octets.n);
+    kd_buf_put(b, octets);
+}
+
+/* *out is written only if nothing failed so far and the policy is good. */
+static void
+take_policy(struct kd_cur *c, struct kd_policy **out)
+{
+    struct kd_slice octets = kd_cur_take(c, kd_cur_u32(c));
+    kd_err err;
+
+    if (c->err == KD_OK && (err = kd_policy_decode(octets, out)) != KD_OK)
+        kd_cur_fail(c, err);
+}
+
+/* A gate's policy speaks of its class only, and of look-ups only. */
+static void
+check_gate_policy(struct kd_cur *cur, const struct kd_conf_for_gate *c)
+{
+    struct kd_policy *own = NULL;
+    kd_err err;
+
+    if (cur->err != KD_OK)
+        return;
+    err = kd_policy_project(c->policy, c->klass,
+                            kd_ops_of_class(c->klass, KD_OPF_LOOKUP), &own);
+    if (err != KD_OK)
+        kd_cur_fail(cur, err);
+    else if (!kd_slice_eq(kd_policy_octets(own), kd_policy_octets(c->policy)))
+        kd_cur_fail(cur, KD_MALFORMED);
+    kd_policy_free(own);
+}
+
+kd_err
+kd_conf_for_gate_make(const struct kd_conf *conf, enum kd_class klass,
+                      struct kd_conf_for_gate *out)
+{
+    struct kd_conf_for_gate c = {.hardening = conf->hardening,
+                                 .log_level = conf->log_level,
+                                 .klass = klass,
+                                 .limits = conf->limits};
+    kd_err err = kd_policy_project(conf->policy, klass,
+                                   kd_ops_of_class(klass, KD_OPF_LOOKUP), &c.policy);
+
+    if (err == KD_OK)
+        *out = c;
+    return err;
+}
+
+void
+kd_conf_for_gate_encode(const struct kd_conf_for_gate *c, struct kd_buf *b)
+{
+    put_head(b, ROLE_GATE, c->hardening, c->log_level);
+    kd_buf_u8(b, (uint8_t)c->klass);
+    put_limits(b, &c->limits);
+    put_policy(b, c->policy);
+}
+
+kd_err
+kd_conf_for_gate_decode(struct kd_slice octets, struct kd_conf_for_gate *out)
+{
+    struct kd_cur cur = kd_cur(octets);
+    struct kd_conf_for_gate c = {0};
+
+    take_head(&cur, ROLE_GATE, &c.hardening, &c.log_level);
+    c.klass = (enum kd_class)take_at_most(&cur, KD_CLASS_COUNT - 1);
+    take_limits(&cur, &c.limits);
+    take_policy(&cur, &c.policy);
+    check_gate_policy(&cur, &c);
+    kd_err err = kd_cur_end(&cur);
+    if (err == KD_OK)
+        *out = c;
+    else
+        kd_conf_for_gate_clear(&c);
+    return err;
+}
+
+void
+kd_conf_for_gate_clear(struct kd_conf_for_gate *c)
+{
+    kd_policy_free(c->policy);
+    *c = (struct kd_conf_for_gate){0};
+}
+
+kd_err
+kd_conf_for_vault_make(const struct kd_conf *conf, struct kd_conf_for_vault *out)
+{
+    struct kd_conf_for_vault c = {.hardening = conf->hardening,
+                                  .log_level = conf->log_level,
+                                  .single_operator = conf->single_operator,
+                                  .crypto_threads = conf->crypto_threads,
+                                  .verify_sampled = conf->verify_sampled,
+                                  .audit_checkpoint_interval =
+                                      conf->audit_checkpoint_interval,
+                                  .limits = conf->limits};
+    kd_err err;
+
+    if ((err = kd_policy_decode(kd_policy_octets(conf->policy), &c.policy)) != KD_OK)
+        goto out;
+    c.profile_fields = calloc(conf->n_domains + 1, sizeof *c.profile_fields);
+    if (c.profile_fields == NULL) {
+        err = KD_NOMEM;
+        goto out;
+    }
+    for (size_t i = 0; i < conf->n_domains; i++)
+        memcpy(c.profile_fields[i], conf->domains[i].profile_fields,
+               KD_PROFILE_FIELDS_SIZE);
+    *out = c;
+    return KD_OK;
+out:
+    kd_conf_for_vault_clear(&c);
+    return err;
+}
+
+void
+kd_conf_for_vault_encode(const struct kd_conf_for_vault *c, struct kd_buf *b)
+{
+    put_head(b, ROLE_VAULT, c->hardening, c->log_level);
+    kd_buf_u8(b, c->single_operator);
+    kd_buf_u32(b, c->crypto_threads);
+    kd_buf_u32(b, c->verify_sampled);
+    kd_buf_u32(b, c->audit_checkpoint_interval);
+    put_limits(b, &c->limits);
+    put_policy(b, c->policy);
+    for (size_t i = 0; i < kd_policy_n_domains(c->policy); i++)
+        kd_buf_put(b, kd_slice(c->profile_fields[i], KD_PROFILE_FIELDS_SIZE));
+}
+
+/* The policy says how many there are. */
+static void
+take_profile_fields(struct kd_cur *cur, struct kd_conf_for_vault *c)
+{
+    size_t n = c->policy == NULL ? 0 : kd_policy_n_domains(c->policy);
+    struct kd_slice all = kd_cur_take(cur, n * KD_PROFILE_FIELDS_SIZE);
+
+    if (cur->err != KD_OK)
+        return;
+    if ((c->profile_fields = calloc(n + 1, sizeof *c->profile_fields)) == NULL) {
+        kd_cur_fail(cur, KD_NOMEM);
+        return;
+    }
+    if (n > 0)
+        memcpy(c->profile_fields, all.p, all.n);
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *set = c->profile_fields[i];
+        /* Fields 1 to 15 are cryptographic and 253 to 255 end a signet. */
+        if (set[0] != 0 || set[1] != 0 || (set[31] & 0xe0) != 0)
+            kd_cur_fail(cur, KD_MALFORMED);
+    }
+}
+
+kd_err
+kd_conf_for_vault_decode(struct kd_slice octets, struct kd_conf_for_vault *out)
+{
+    struct kd_cur cur = kd_cur(octets);
+    struct kd_conf_for_vault c = {0};
+
+    take_head(&cur, ROLE_VAULT, &c.hardening, &c.log_level);
+    c.single_operator = take_at_most(&cur, 1) != 0;
+    c.crypto_threads = take_u32(&cur, "crypto-threads");
+    c.verify_sampled = take_u32(&cur, "verify-sampled");
+    c.audit_checkpoint_interval = take_u32(&cur, "audit-checkpoint-interval");
+    take_limits(&cur, &c.limits);
+    take_policy(&cur, &c.policy);
+    take_profile_fields(&cur, &c);
+    kd_err err = kd_cur_end(&cur);
+    if (err == KD_OK)
+        *out = c;
+    else
+        kd_conf_for_vault_clear(&c);
+    return err;
+}
+
+void
+kd_conf_for_vault_clear(struct kd_conf_for_vault *c)
+{
+    kd_policy_free(c->policy);
+    free(c->profile_fields);
+    *c = (struct kd_conf_for_vault){0};
+}
+
+bool
+kd_conf_for_vault_may_add(const struct kd_conf_for_vault *c, size_t domain,
+                          unsigned field)
+{
+    return domain < kd_policy_n_domains(c->policy) && field <= 255 &&
+           (c->profile_fields[domain][field / 8] & 1U << field % 8) != 0;
+}
+
+void
+kd_conf_for_ledger_make(const struct kd_conf *conf, struct kd_conf_for_ledger *out)
+{
+    *out = (struct kd_conf_for_ledger){.hardening = conf->hardening,
+                                       .log_level = conf->log_level,
+                                       .group_commit_max = conf->group_commit_max,
+                                       .limits = conf->limits};
+}
+
+void
+kd_conf_for_ledger_encode(const struct kd_conf_for_ledger *c, struct kd_buf *b)
+{
+    put_head(b, ROLE_LEDGER, c->hardening, c->log_level);
+    kd_buf_u32(b, c->group_commit_max);
+    put_limits(b, &c->limits);
+}
+
+kd_err
+kd_conf_for_ledger_decode(struct kd_slice octets, struct kd_conf_for_ledger *out)
+{
+    struct kd_cur cur = kd_cur(octets);
+    struct kd_conf_for_ledger c = {0};
+
+    take_head(&cur, ROLE_LEDGER, &c.hardening, &c.log_level);
+    c.group_commit_max = take_u32(&cur, "group-commit-max");
+    take_limits(&cur, &c.limits);
+    kd_err err = kd_cur_end(&cur);
+    if (err == KD_OK)
+        *out = c;
+    return err;
+}

@@ -1,0 +1,453 @@
+#include "values.h"
+#include "problems.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { FIELD_FIRST = 16, FIELD_LAST = 252 };
+enum { DIGITS_MAX = 18 }; /* of an int64_t, whatever they are */
+
+/* The value being set. */
+struct setting {
+    struct kd_conf_reading *r;
+    const struct kd_conf_key *key;
+    const struct kd_scan_value *value;
+    void *member;
+};
+
+static void
+refuse(const struct setting *s, const char *wanted)
+{
+    kd_conf_error(s->r->problems, s->value->line, "%s: \"%s\" is not %s", s->key->name,
+                  KD_CONF_QUOTE(s->value->text), wanted);
+}
+
+char *
+kd_conf_copy(struct kd_conf_reading *r, struct kd_slice text)
+{
+    char *copy = strndup((const char *)text.p, text.n);
+
+    if (copy == NULL)
+        r->err = KD_NOMEM;
+    return copy;
+}
+
+static bool
+is_word(const struct kd_scan_value *v, const char *word)
+{
+    return kd_slice_eq(v->text, kd_slice_str(word));
+}
+
+/* Decimal digits only; more than fit are a number too large for everything. */
+static bool
+parse_number(struct kd_slice text, int64_t *out)
+{
+    int64_t n = 0;
+
+    if (text.n == 0)
+        return false;
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] < '0' || text.p[i] > '9')
+            return false;
+        n = i < DIGITS_MAX ? n * 10 + (text.p[i] - '0') : INT64_MAX;
+    }
+    *out = n;
+    return true;
+}
+
+static void
+set_int(const struct setting *s)
+{
+    int64_t n;
+
+    if (s->value->form != KD_SCAN_NUMBER || !parse_number(s->value->text, &n)) {
+        refuse(s, "a number");
+        return;
+    }
+    if (n < s->key->min || n > s->key->max) {
+        kd_conf_error(s->r->problems, s->value->line,
+                      "%s: %s is not within %lld to %lld", s->key->name,
+                      KD_CONF_QUOTE(s->value->text), (long long)s->key->min,
+                      (long long)s->key->max);
+        return;
+    }
+    assert(s->key->size == sizeof(uint32_t));
+    *(uint32_t *)s->member = (uint32_t)n;
+}
+
+static void
+set_auto_int(const struct setting *s)
+{
+    uint32_t n = s->r->env->n_cpus;
+
+    if (!is_word(s->value, "auto")) {
+        set_int(s);
+        return;
+    }
+    if (n < s->key->min)
+        n = (uint32_t)s->key->min;
+    if (n > s->key->max)
+        n = (uint32_t)s->key->max;
+    assert(s->key->size == sizeof(uint32_t));
+    *(uint32_t *)s->member = n;
+}
+
+static void
+set_bool(const struct setting *s)
+{
+    bool yes = is_word(s->value, "yes");
+
+    if (!yes && !is_word(s->value, "no")) {
+        refuse(s, "yes or no");
+        return;
+    }
+    assert(s->key->size == sizeof(bool));
+    *(bool *)s->member = yes;
+}
+
+static void
+set_hardening(const struct setting *s)
+{
+    bool relaxed = is_word(s->value, "relaxed");
+
+    if (!relaxed && !is_word(s->value, "strict")) {
+        refuse(s, "strict or relaxed");
+        return;
+    }
+    assert(s->key->size == sizeof(enum kd_hardening));
+    *(enum kd_hardening *)s->member =
+        relaxed ? KD_HARDENING_RELAXED : KD_HARDENING_STRICT;
+}
+
+static void
+set_log_level(const struct setting *s)
+{
+    static const struct {
+        const char *word;
+        enum kd_log_level level;
+    } levels[] = {{"debug", KD_DEBUG}, {"info", KD_INFO}, {"warn", KD_WARN}};
+
+    assert(s->key->size == sizeof(enum kd_log_level));
+    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++)
+        if (is_word(s->value, levels[i].word)) {
+            *(enum kd_log_level *)s->member = levels[i].level;
+            return;
+        }
+    refuse(s, "debug, info or warn");
+}
+
+static void
+set_class(const struct setting *s)
+{
+    assert(s->key->size == sizeof(enum kd_class));
+    if (!kd_class_find(s->value->text, s->member))
+        refuse(s, "mta, submission, milter or admin");
+}
+
+/* Absolute, no empty part, no "." or "..", no "/" at the end. */
+static bool
+path_is_plain(struct kd_slice path)
+{
+    size_t from = 1;
+
+    if (path.n < 2 || path.p[0] != '/')
+        return false;
+    for (size_t i = 1; i <= path.n; i++) {
+        if (i < path.n && path.p[i] != '/')
+            continue;
+        struct kd_slice part = kd_slice(path.p + from, i - from);
+        if (part.n == 0 || kd_slice_eq(part, kd_slice_str(".")) ||
+            kd_slice_eq(part, kd_slice_str("..")))
+            return false;
+        from = i + 1;
+    }
+    return true;
+}
+
+static bool
+length_is_in_range(const struct setting *s)
+{
+    int64_t n = (int64_t)s->value->text.n;
+
+    if (n >= s->key->min && n <= s->key->max)
+        return true;
+    kd_conf_error(s->r->problems, s->value->line,
+                  "%s: %lld octets, not within %lld to %lld", s->key->name,
+                  (long long)n, (long long)s->key->min, (long long)s->key->max);
+    return false;
+}
+
+static void
+set_path(const struct setting *s)
+{
+    if (!length_is_in_range(s))
+        return;
+    if (s->value->form != KD_SCAN_STRING || !path_is_plain(s->value->text)) {
+        refuse(s, "an absolute path without \"..\", \".\" or double slashes");
+        return;
+    }
+    assert(s->key->size == sizeof(char *));
+    *(char **)s->member = kd_conf_copy(s->r, s->value->text);
+}
+
+static void
+set_mode(const struct setting *s)
+{
+    assert(s->key->size == sizeof(uint32_t));
+    if (s->value->form == KD_SCAN_STRING && is_word(s->value, "0600"))
+        *(uint32_t *)s->member = 0600;
+    else if (s->value->form == KD_SCAN_STRING && is_word(s->value, "0660"))
+        *(uint32_t *)s->member = 0660;
+    else
+        refuse(s, "\"0600\" or \"0660\", in double quotes");
+}
+
+/* Names as useradd(8) makes them. */
+static bool
+is_account_name(struct kd_slice name)
+{
+    for (size_t i = 0; i < name.n; i++) {
+        uint8_t c = name.p[i];
+        bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+        bool is_other = (c >= '0' && c <= '9') || c == '-' || c == '.';
+        if (!is_letter && !(is_other && i > 0))
+            return false;
+    }
+    return name.n > 0;
+}
+
+static bool
+look_up(const struct setting *s, const char *name, uint32_t *id)
+{
+    const struct kd_conf_env *env = s->r->env;
+    bool is_group = s->key->type == KD_CONF_GROUP || s->key->type == KD_CONF_ROLE_GROUP;
+
+    if ((is_group ? env->find_group : env->find_user)(env->arg, name, id) == KD_OK)
+        return true;
+    kd_conf_error(s->r->problems, s->value->line, "%s: there is no %s %s", s->key->name,
+                  is_group ? "group" : "user", name);
+    return false;
+}
+
+static void
+set_id(const struct setting *s)
+{
+    bool is_role =
+        s->key->type == KD_CONF_ROLE_USER || s->key->type == KD_CONF_ROLE_GROUP;
+    struct kd_conf_id *id = s->member;
+    int64_t number;
+
+    assert(s->key->size == sizeof *id);
+    if (!length_is_in_range(s))
+        return;
+    bool is_number = parse_number(s->value->text, &number);
+    if (is_number ? number >= UINT32_MAX : !is_account_name(s->value->text)) {
+        refuse(s, "a name or a number of an account");
+        return;
+    }
+    if ((id->name = kd_conf_copy(s->r, s->value->text)) == NULL)
+        return;
+    if (is_number) {
+        id->id = (uint32_t)number;
+        id->is_known = true;
+    } else if (!is_role || s->r->env->as_root) {
+        id->is_known = look_up(s, id->name, &id->id);
+    }
+    if (id->is_known && (id->id == KD_UID_OVERFLOW || id->id == KD_UID_NONE)) {
+        kd_conf_error(s->r->problems, s->value->line,
+                      "%s: %s is nobody: the kernel shows that number for accounts it "
+                      "cannot map",
+                      s->key->name, id->name);
+        id->is_known = false;
+    }
+}
+
+/* Lists: called once an item. */
+
+static void
+add_operation(const struct setting *s)
+{
+    uint64_t *mask = s->member;
+    enum kd_op op = kd_op_find(s->value->text);
+
+    assert(s->key->size == sizeof *mask);
+    if (op == KD_OP_NONE)
+        refuse(s, "an operation (names and case as in keyd.conf(5))");
+    else if ((*mask & kd_op_bit(op)) != 0)
+        refuse(s, "new: it is in the list already");
+    else
+        *mask |= kd_op_bit(op);
+}
+
+static void
+add_field(const struct setting *s)
+{
+    uint8_t *set = s->member;
+    int64_t n;
+
+    assert(s->key->size == KD_PROFILE_FIELDS_SIZE);
+    if (s->value->form != KD_SCAN_NUMBER || !parse_number(s->value->text, &n) ||
+        n < FIELD_FIRST || n > FIELD_LAST)
+        refuse(s, "the number of a field that may be added (16 to 252)");
+    else if ((set[n / 8] & 1U << n % 8) != 0)
+        refuse(s, "new: it is in the list already");
+    else
+        set[n / 8] |= (uint8_t)(1U << n % 8);
+}
+
+static void
+set_one(const struct setting *s)
+{
+    switch (s->key->type) {
+    case KD_CONF_INT:
+        set_int(s);
+        break;
+    case KD_CONF_AUTO_INT:
+        set_auto_int(s);
+        break;
+    case KD_CONF_BOOL:
+        set_bool(s);
+        break;
+    case KD_CONF_HARDENING:
+        set_hardening(s);
+        break;
+    case KD_CONF_LOG_LEVEL:
+        set_log_level(s);
+        break;
+    case KD_CONF_CLASS:
+        set_class(s);
+        break;
+    case KD_CONF_PATH:
+        set_path(s);
+        break;
+    case KD_CONF_MODE:
+        set_mode(s);
+        break;
+    case KD_CONF_USER:
+    case KD_CONF_GROUP:
+    case KD_CONF_ROLE_USER:
+    case KD_CONF_ROLE_GROUP:
+        set_id(s);
+        break;
+    case KD_CONF_OPERATIONS:
+        add_operation(s);
+        break;
+    case KD_CONF_FIELDS:
+        add_field(s);
+        break;
+    case KD_CONF_DOMAINS: /* later, see the header */
+        break;
+    }
+}
+
+/* Defaults are written in the table as in a file. */
+static struct kd_scan_value
+default_value(const struct kd_conf_key *key)
+{
+    struct kd_slice text = kd_slice_str(key->def);
+    int64_t n;
+
+    return (struct kd_scan_value){
+        .text = text, .form = parse_number(text, &n) ? KD_SCAN_NUMBER : KD_SCAN_STRING};
+}
+
+static void
+set_key(struct kd_conf_reading *r, size_t section, const struct kd_conf_key *key,
+        void *base)
+{
+    const struct kd_scan_entry *e = kd_scan_find(r->scan, section, key->name);
+    struct setting s = {.r = r, .key = key, .member = (char *)base + key->offset};
+
+    if (e == NULL && key->def == NULL) {
+        kd_conf_error(r->problems, r->scan->sections[section].line, "%s is missing",
+                      key->name);
+    } else if (e == NULL && key->def[0] != '\0') {
+        struct kd_scan_value value = default_value(key);
+        s.value = &value;
+        set_one(&s);
+    } else if (e != NULL) {
+        if (kd_conf_key_is_list(key) && e->n > (size_t)key->max)
+            kd_conf_error(r->problems, e->line, "%s: more than %lld items", key->name,
+                          (long long)key->max);
+        for (size_t i = 0; i < e->n; i++) {
+            s.value = &r->scan->values[e->first + i];
+            set_one(&s);
+            if (!kd_conf_key_is_list(key)) /* a list here has been reported */
+                break;
+        }
+    }
+}
+
+void
+kd_conf_set_section(struct kd_conf_reading *r, size_t section, void *base)
+{
+    for (size_t i = 0; i < kd_conf_n_keys; i++)
+        if (kd_conf_keys[i].section == r->scan->sections[section].type)
+            set_key(r, section, &kd_conf_keys[i], base);
+}
+
+/* KD_POLICY_DOMAINS_MAX if it is not served. */
+static size_t
+find_domain(const struct kd_conf *conf, struct kd_slice name)
+{
+    for (size_t i = 0; i < conf->n_domains; i++)
+        if (kd_slice_eq(name, kd_slice_str(conf->domains[i].name)))
+            return i;
+    return KD_POLICY_DOMAINS_MAX;
+}
+
+void
+kd_conf_set_domains(struct kd_conf_reading *r, size_t section,
+                    struct kd_conf_principal *p)
+{
+    const struct kd_scan_entry *e = kd_scan_find(r->scan, section, "domains");
+
+    if (e == NULL || e->n == 0 || r->conf->domains == NULL) /* too many: reported */
+        return;
+    if ((p->domains = calloc(e->n, sizeof *p->domains)) == NULL) {
+        r->err = KD_NOMEM;
+        return;
+    }
+    for (size_t i = 0; i < e->n; i++) {
+        const struct kd_scan_value *v = &r->scan->values[e->first + i];
+        size_t found = find_domain(r->conf, v->text);
+        bool is_new = true;
+        for (size_t k = 0; k < p->n_domains; k++)
+            if (p->domains[k] == found)
+                is_new = false;
+        if (found == KD_POLICY_DOMAINS_MAX)
+            kd_conf_error(r->problems, v->line,
+                          "domains: there is no section domain \"%s\"",
+                          KD_CONF_QUOTE(v->text));
+        else if (!is_new)
+            kd_conf_error(r->problems, v->line, "domains: \"%s\" is there already",
+                          KD_CONF_QUOTE(v->text));
+        else
+            p->domains[p->n_domains++] = (uint16_t)found;
+    }
+}
+
+void
+kd_conf_clear_section(enum kd_conf_section type, void *base)
+{
+    for (size_t i = 0; i < kd_conf_n_keys; i++) {
+        const struct kd_conf_key *key = &kd_conf_keys[i];
+        void *member = (char *)base + key->offset;
+        if (key->section != type)
+            continue;
+        if (key->type == KD_CONF_PATH)
+            free(*(char **)member);
+        if (key->size == sizeof(struct kd_conf_id) &&
+            (key->type == KD_CONF_USER || key->type == KD_CONF_GROUP ||
+             key->type == KD_CONF_ROLE_USER || key->type == KD_CONF_ROLE_GROUP))
+            free(((struct kd_conf_id *)member)->name);
+    }
+}
+
+bool
+kd_conf_path_is_within(const char *path, const char *folder)
+{
+    size_t n = strlen(folder);
+
+    return strncmp(path, folder, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}

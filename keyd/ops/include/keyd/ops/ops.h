@@ -1,0 +1,156 @@
+/* The operations and the classes of callers, as tables: names, numbers, who is served
+ * what, and what an operation needs. Only lists; who may do what is policy
+ * (<keyd/conf/policy.h>). */
+#ifndef KEYD_OPS_OPS_H
+#define KEYD_OPS_OPS_H
+
+#include <keyd/base/slice.h>
+
+enum kd_class {
+#define KD_CLASS(number, id, name) KD_CLASS_##id = (number),
+#include <keyd/ops/classes.def>
+#undef KD_CLASS
+#define KD_CLASS(number, id, name) +1
+    KD_CLASS_COUNT = 0
+#include <keyd/ops/classes.def>
+#undef KD_CLASS
+};
+
+/* Sets of classes. */
+enum {
+#define KD_CLASS(number, id, name) KD_ON_##id = 1 << (number),
+#include <keyd/ops/classes.def>
+#undef KD_CLASS
+#define KD_CLASS(number, id, name) | KD_ON_##id
+    KD_ON_ALL = 0
+#include <keyd/ops/classes.def>
+#undef KD_CLASS
+};
+
+enum kd_op {
+    KD_OP_NONE = 0,
+#define KD_OP(number, name, classes, flags) KD_OP_##name = (number),
+#include <keyd/ops/ops.def>
+#undef KD_OP
+    KD_OP_MAX = 63
+};
+
+enum {
+    KD_OPF_CHANGES = 1 << 0,  /* changes what is stored: needs an idempotency key */
+    KD_OPF_DOMAIN = 1 << 1,   /* is about one domain, which policy must allow */
+    KD_OPF_KEY = 1 << 2,      /* uses keys: refused while sealed */
+    KD_OPF_EVERYONE = 1 << 3, /* every principal of its classes has it */
+    KD_OPF_LOOKUP = 1 << 4    /* read from the ledger, never audited */
+};
+
+/* As written in ops.def; NULL for a number that is no operation. */
+static inline const char *
+kd_op_name(unsigned op)
+{
+    switch (op) {
+#define KD_OP(number, name, classes, flags)                                            \
+    case (number):                                                                     \
+        return #name;
+#include <keyd/ops/ops.def>
+#undef KD_OP
+    default:
+        return NULL;
+    }
+}
+
+/* The operation of that name (case counts); KD_OP_NONE if there is none. */
+static inline enum kd_op
+kd_op_find(struct kd_slice name)
+{
+#define KD_OP(number, op_name, classes, flags)                                         \
+    if (kd_slice_eq(name, kd_slice(#op_name, sizeof #op_name - 1)))                    \
+        return KD_OP_##op_name;
+#include <keyd/ops/ops.def>
+#undef KD_OP
+    return KD_OP_NONE;
+}
+
+/* KD_ON_* set; 0 for a number that is no operation. */
+static inline unsigned
+kd_op_classes(unsigned op)
+{
+    switch (op) {
+#define KD_OP(number, name, classes, flags)                                            \
+    case (number):                                                                     \
+        return (classes);
+#include <keyd/ops/ops.def>
+#undef KD_OP
+    default:
+        return 0;
+    }
+}
+
+/* KD_OPF_* set; 0 for a number that is no operation. */
+static inline unsigned
+kd_op_flags(unsigned op)
+{
+    switch (op) {
+#define KD_OP(number, name, classes, flags)                                            \
+    case (number):                                                                     \
+        return (flags);
+#include <keyd/ops/ops.def>
+#undef KD_OP
+    default:
+        return 0;
+    }
+}
+
+static inline bool
+kd_op_is_served(unsigned op, unsigned klass)
+{
+    return klass < KD_CLASS_COUNT && (kd_op_classes(op) & 1U << klass) != 0;
+}
+
+/* Bit of an operation in a mask; 0 for a number that is no operation. */
+static inline uint64_t
+kd_op_bit(unsigned op)
+{
+    return kd_op_name(op) == NULL ? 0 : UINT64_C(1) << op;
+}
+
+/* Masks: all that a class is served, and those of it that carry one of the flags. */
+static inline uint64_t
+kd_ops_of_class(unsigned klass, unsigned any_flag)
+{
+    uint64_t mask = 0;
+
+    for (unsigned op = 1; op <= KD_OP_MAX; op++)
+        if (kd_op_is_served(op, klass) &&
+            (any_flag == 0 || (kd_op_flags(op) & any_flag) != 0))
+            mask |= UINT64_C(1) << op;
+    return mask;
+}
+
+/* NULL for a number that is no class. */
+static inline const char *
+kd_class_name(unsigned klass)
+{
+    switch (klass) {
+#define KD_CLASS(number, id, name)                                                     \
+    case (number):                                                                     \
+        return name;
+#include <keyd/ops/classes.def>
+#undef KD_CLASS
+    default:
+        return NULL;
+    }
+}
+
+/* True and *klass if there is a class of that name. */
+static inline bool
+kd_class_find(struct kd_slice name, enum kd_class *klass)
+{
+    for (unsigned i = 0; i < KD_CLASS_COUNT; i++)
+        if (kd_slice_eq(name, kd_slice_str(kd_class_name(i)))) {
+            *klass = (enum kd_class)i;
+            return true;
+        }
+    return false;
+}
+
+#endif
