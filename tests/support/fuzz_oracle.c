@@ -78,7 +78,8 @@ grown(void *p)
 {
     if (p == NULL)
         return;
-    size_t now = (heap += malloc_usable_size(p));
+    size_t n = malloc_usable_size(p);
+    size_t now = atomic_fetch_add(&heap, n) + n;
     size_t old = peak;
     while (now > old && !atomic_compare_exchange_weak(&peak, &old, now)) {
     }

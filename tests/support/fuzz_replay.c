@@ -21,7 +21,8 @@ replay_file(const char *path)
         exit(2);
     }
     uint8_t *octets = malloc((size_t)st.st_size + 1);
-    if (octets == NULL || fread(octets, 1, (size_t)st.st_size, f) != (size_t)st.st_size) {
+    if (octets == NULL ||
+        fread(octets, 1, (size_t)st.st_size, f) != (size_t)st.st_size) {
         perror(path);
         exit(2);
     }

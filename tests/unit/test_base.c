@@ -104,6 +104,22 @@ secret_blocks_are_zeroed_and_reused(void **state)
 }
 
 static void
+secret_region_knows_what_lies_in_it(void **state)
+{
+    uint8_t outside[64];
+    uint8_t *a = kd_secret_new(64);
+
+    (void)state;
+    assert_true(kd_secret_holds(a, 64));
+    assert_false(kd_secret_holds(outside, 64));
+    assert_false(kd_secret_holds(NULL, 1));
+    assert_false(kd_secret_holds(a, 65536 + 1));
+    assert_false(kd_secret_holds(a, SIZE_MAX));
+    assert_false(kd_secret_holds(a - 65536, 1));
+    kd_secret_free(a, 64);
+}
+
+static void
 secret_region_is_not_inherited_by_a_child(void **state)
 {
     (void)state;
@@ -160,8 +176,9 @@ log_text_escapes_what_a_peer_sent(void **state)
     (void)state;
     assert_string_equal(kd_log_text(kd_slice("a\n\"b", 4), out, sizeof out),
                         "a\\x0a\\x22b");
-    assert_string_equal(kd_log_text(kd_slice("0123456789abcdefgh", 18), out, sizeof out),
-                        "0123456789abcde");
+    assert_string_equal(
+        kd_log_text(kd_slice("0123456789abcdefgh", 18), out, sizeof out),
+        "0123456789abcde");
     assert_string_equal(kd_log_text(kd_slice("0123456789abc\n", 14), out, sizeof out),
                         "0123456789abc");
 }
@@ -175,6 +192,7 @@ main(void)
         cmocka_unit_test(huge_length_is_refused),
         cmocka_unit_test(buffer_stops_at_its_limit),
         cmocka_unit_test(secret_blocks_are_zeroed_and_reused),
+        cmocka_unit_test(secret_region_knows_what_lies_in_it),
         cmocka_unit_test(secret_region_is_not_inherited_by_a_child),
         cmocka_unit_test(sealed_memfd_is_accepted_and_others_refused),
         cmocka_unit_test(log_text_escapes_what_a_peer_sent),

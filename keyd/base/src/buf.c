@@ -51,8 +51,7 @@ kd_buf_add(struct kd_buf *b, size_t n)
         b->err = KD_TOO_LARGE;
         return NULL;
     }
-    if ((n > b->cap - b->n || b->p == NULL) &&
-        (b->err = grow(b, b->n + n)) != KD_OK)
+    if ((n > b->cap - b->n || b->p == NULL) && (b->err = grow(b, b->n + n)) != KD_OK)
         return NULL;
     uint8_t *at = b->p + b->n;
     b->n += n;
@@ -124,7 +123,8 @@ kd_buf_printf(struct kd_buf *b, const char *fmt, ...)
     /* vsnprintf ends with a NUL, which takes room but is not counted. */
     uint8_t *at = n < 0 ? NULL : kd_buf_add(b, (size_t)n + 1);
     if (at != NULL) {
-        kd_ignore(vsnprintf((char *)at, (size_t)n + 1, fmt, again)); /* measured above */
+        kd_ignore(
+            vsnprintf((char *)at, (size_t)n + 1, fmt, again)); /* measured above */
         b->n--;
     }
     va_end(again);

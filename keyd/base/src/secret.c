@@ -143,6 +143,15 @@ kd_secret_free(void *block, size_t n)
     kd_ignore(pthread_mutex_unlock(&region.lock));
 }
 
+bool
+kd_secret_holds(const void *p, size_t n)
+{
+    uintptr_t at = (uintptr_t)p, base = (uintptr_t)region.base;
+    size_t size = region.n_cells * CELL;
+
+    return base != 0 && at >= base && at - base <= size && n <= size - (at - base);
+}
+
 void
 kd_secret_wipe(void *p, size_t n)
 {

@@ -23,6 +23,10 @@ void *kd_secret_new(size_t n);
 /* Wipes and releases; accepts NULL. n as given to kd_secret_new. */
 void kd_secret_free(void *p, size_t n);
 
+/* True if p to p + n lies in the region. For interfaces that give a secret only into
+ * secret memory. */
+bool kd_secret_holds(const void *p, size_t n);
+
 /* Overwrites, never optimised away. For secrets on the stack too. */
 void kd_secret_wipe(void *p, size_t n);
 

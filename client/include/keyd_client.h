@@ -1,0 +1,463 @@
+/* libkeyd: asks keyd for typed operations on its unix sockets.
+ *
+ *   keyd_client *c = keyd_client_new();
+ *   if (keyd_client_connect(c, "/run/dime-keyd/mta.sock", 5000) != KEYD_OK)
+ *       ...
+ *   struct keyd_answer *a;
+ *   if (keyd_client_lookup_signet(c, KEYD_STR("bob@example.org"), KEYD_NONE, &a) ==
+ * KEYD_OK) use(a->out.signet.signet); keyd_client_answer_free(a);
+ *
+ * Two ways, which may be mixed on one client: a call that waits, per operation; and
+ * keyd_client_submit with a callback, many in flight, for programs with an event loop
+ * (keyd_client_fd, _events, _timeout_ms, _process).
+ *
+ * A client belongs to one thread at a time. Nothing here prints, exits, raises signals
+ * or forks. Octets given to a call are copied before it returns. What the status of an
+ * answer asks of the caller is said beside it; proto/PROTOCOL.md has the long form. */
+#ifndef KEYD_CLIENT_H
+#define KEYD_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+typedef struct keyd_client keyd_client;
+
+/* Numbers up to 99 are the server's and stable; the others are made here. */
+enum keyd_status {
+    KEYD_OK = 0,
+    KEYD_INVALID = 1,         /* the request is wrong; the same again fails again */
+    KEYD_DENIED = 2,          /* policy says no */
+    KEYD_NOT_FOUND = 3,       /* */
+    KEYD_CONFLICT = 4,        /* another object holds this place; look, then decide */
+    KEYD_UNAVAILABLE = 5,     /* nothing was done; retry after retry_after_ms */
+    KEYD_SEALED = 6,          /* nothing was done; an operator must unseal */
+    KEYD_BUSY = 7,            /* nothing was done, a limit is reached; retry later */
+    KEYD_UNKNOWN_OUTCOME = 8, /* it may have been done: ask the same again with the
+                                 answer's idempotency_key */
+    KEYD_FAILED = 9,          /* a fault in keyd, see its log */
+    KEYD_UNSUPPORTED = 10,    /* not an operation of this socket or version */
+    KEYD_DEADLINE = 11,       /* nothing was done in time */
+    KEYD_NOMEM = 100,         /* no memory, or descriptors, in this process */
+    KEYD_PROTOCOL = 101,      /* the server broke the protocol; connection closed */
+    KEYD_USAGE = 102,         /* a wrong call of this library */
+};
+
+struct keyd_octets {
+    const uint8_t *p; /* NULL only when n is 0 */
+    size_t n;
+};
+
+/* A passphrase, credential, share or key file. The call overwrites the octets with
+ * zeros whether it succeeds or not; they travel as a sealed memfd. */
+struct keyd_secret {
+    void *p;
+    size_t n;
+};
+
+#define KEYD_NONE ((struct keyd_octets){NULL, 0})
+#define KEYD_STR(s) ((struct keyd_octets){(const uint8_t *)(s), strlen(s)})
+
+enum { KEYD_KEY_SIZE = 16, KEYD_FP_SIZE = 64, KEYD_HASH_SIZE = 32 };
+
+enum keyd_op {
+    KEYD_OP_STATUS = 2,
+    KEYD_OP_PUBLIC_KEYS = 3,
+    KEYD_OP_LOOKUP_SIGNET = 8,
+    KEYD_OP_LOOKUP_HISTORY = 9,
+    KEYD_OP_VERIFY_CURRENT = 10,
+    KEYD_OP_ISSUE_USER_SIGNET = 16,
+    KEYD_OP_TOKEN_INIT = 32,
+    KEYD_OP_ADD_UNSEAL_SLOT = 33,
+    KEYD_OP_UNSEAL = 34,
+    KEYD_OP_SEAL = 35,
+    KEYD_OP_GENERATE_KEY = 36,
+    KEYD_OP_RETIRE_KEY = 37,
+    KEYD_OP_IMPORT_KEY = 38,
+    KEYD_OP_ISSUE_ORG_SIGNET = 39,
+    KEYD_OP_AUDIT_READ = 40,
+    KEYD_OP_AUDIT_HEAD = 41,
+};
+
+enum keyd_account_mode {
+    KEYD_ACCOUNT_TRUSTFUL = 1,
+    KEYD_ACCOUNT_CAUTIOUS = 2,
+    KEYD_ACCOUNT_PARANOID = 3,
+};
+
+enum keyd_service_state {
+    KEYD_STATE_UNPROVISIONED = 1,
+    KEYD_STATE_SEALED = 2,
+    KEYD_STATE_OPERATIONAL = 3,
+    KEYD_STATE_DEGRADED = 4,
+    KEYD_STATE_DRAINING = 5,
+    KEYD_STATE_FAILED = 6,
+};
+
+enum keyd_process_role {
+    KEYD_PROCESS_SUPERVISOR = 1,
+    KEYD_PROCESS_GATE = 2,
+    KEYD_PROCESS_VAULT = 3,
+    KEYD_PROCESS_LEDGER = 4,
+    KEYD_PROCESS_P11 = 5,
+};
+
+enum keyd_key_role {
+    KEYD_ROLE_NONE = 0, /* import: leave the signing key out */
+    KEYD_ROLE_POK = 1,
+    KEYD_ROLE_SOK = 2,
+    KEYD_ROLE_ENC = 3,
+    KEYD_ROLE_DKIM = 4,
+    KEYD_ROLE_AUDIT = 5,
+};
+
+enum keyd_key_algorithm {
+    KEYD_ED25519 = 1,
+    KEYD_SECP256K1 = 2,
+    KEYD_RSA = 3,
+};
+
+enum keyd_key_state {
+    KEYD_KEY_PRE_ACTIVE = 1,
+    KEYD_KEY_ACTIVE = 2,
+    KEYD_KEY_RETAINED = 3,
+    KEYD_KEY_REVOKED = 4,
+    KEYD_KEY_DESTROYED = 5,
+};
+
+enum keyd_verdict {
+    KEYD_CURRENT = 1,
+    KEYD_UPDATE = 2,  /* it was current once; current_fp is newer */
+    KEYD_UNKNOWN = 3, /* never was one of this name; current_fp is */
+};
+
+enum keyd_slot_kind {
+    KEYD_SLOT_PASSPHRASE = 1,
+    KEYD_SLOT_CREDENTIAL = 2,
+    KEYD_SLOT_SHARES = 3,
+};
+
+/* Permission bits of a key (signet field 2). */
+enum {
+    KEYD_PERM_SIGNET = 1,
+    KEYD_PERM_MESSAGE = 2,
+    KEYD_PERM_CERTIFICATE = 4,
+    KEYD_PERM_SOFTWARE = 8,
+};
+
+/* ---- requests. Sizes and ranges: proto/PROTOCOL.md. */
+
+struct keyd_profile_field {
+    uint32_t type;           /* 16..251; the image comes apart */
+    struct keyd_octets name; /* only type 251 */
+    struct keyd_octets value;
+};
+
+struct keyd_request {
+    enum keyd_op op;
+    uint32_t deadline_ms;           /* 0: the client's (keyd_client_set_deadline) */
+    const uint8_t *idempotency_key; /* KEYD_KEY_SIZE octets for a changing operation;
+                                       NULL: a random one is made */
+    union {
+        struct {
+            struct keyd_octets domain;   /* empty: all */
+            struct keyd_octets after_id; /* the `next` of the page before */
+        } public_keys;
+        struct {
+            struct keyd_octets name;        /* address or domain, lower case */
+            struct keyd_octets fingerprint; /* core or full; empty: the current one */
+        } lookup_signet;
+        struct {
+            struct keyd_octets address;
+            struct keyd_octets start_fp, stop_fp; /* core; empty: root, current */
+            struct keyd_octets page;              /* the `next` of the page before */
+            uint32_t limit;                       /* 0: the most */
+        } lookup_history;
+        struct {
+            struct keyd_octets name;
+            struct keyd_octets fingerprint; /* core for users, full for domains */
+        } verify_current;
+        struct {
+            struct keyd_octets address;
+            struct keyd_octets ssr; /* binary */
+            enum keyd_account_mode account_mode;
+            const struct keyd_profile_field *profile;
+            size_t n_profile;
+            struct keyd_octets image; /* PNG for field 252, or empty */
+        } issue_user_signet;
+        struct {
+            enum keyd_slot_kind kind;
+            struct keyd_secret secret;
+        } slot; /* token_init, add_unseal_slot, unseal */
+        struct {
+            enum keyd_key_role role;
+            enum keyd_key_algorithm algorithm;
+            struct keyd_octets domain;
+            uint32_t permissions;
+        } generate_key;
+        struct {
+            struct keyd_octets id;
+        } retire_key;
+        struct {
+            struct keyd_secret key_file; /* libdime's or magma's, as it is */
+            enum keyd_key_role signing_role;
+            bool encryption_key;
+            struct keyd_octets domain;
+            uint32_t permissions;
+        } import_key;
+        struct {
+            struct keyd_octets domain;
+            const struct keyd_profile_field *profile;
+            size_t n_profile;
+            struct keyd_octets image;
+            struct keyd_octets pok_id;
+            const struct keyd_octets *sok_ids;
+            size_t n_sok_ids;
+            struct keyd_octets encryption_id;
+        } issue_org_signet;
+        struct {
+            uint64_t from_seq;
+            uint32_t limit; /* 0: the most */
+        } audit_read;
+    } in;
+};
+
+/* ---- answers. Everything an answer points to lives until it is freed. */
+
+struct keyd_key {
+    struct keyd_octets id;
+    enum keyd_key_role role;
+    enum keyd_key_algorithm algorithm;
+    enum keyd_key_state state;
+    uint32_t permissions;
+    struct keyd_octets public_key;
+    struct keyd_octets domain;
+    uint64_t created_ms;
+};
+
+struct keyd_process {
+    enum keyd_process_role role;
+    struct keyd_octets name;
+    uint32_t pid, uid;
+    bool sandbox;
+    bool holds_keys;
+};
+
+struct keyd_counter {
+    struct keyd_octets name;
+    uint64_t value;
+};
+
+struct keyd_audit_item {
+    uint64_t seq;
+    struct keyd_octets octets; /* record or checkpoint */
+};
+
+struct keyd_answer {
+    enum keyd_op op;
+    enum keyd_status status;                /* `out` is there only for KEYD_OK */
+    const char *detail;                     /* a word for the log; never NULL */
+    uint32_t retry_after_ms;                /* 0: no advice */
+    uint64_t id;                            /* as keyd_client_submit gave */
+    uint8_t idempotency_key[KEYD_KEY_SIZE]; /* that went with it; zeros: none */
+    union {
+        struct {
+            enum keyd_service_state state;
+            struct keyd_octets version;
+            bool probe_ok;
+            uint32_t probe_us;
+            bool single_operator;
+            uint64_t epoch, audit_seq, started_ms;
+            const struct keyd_process *processes;
+            size_t n_processes;
+            const struct keyd_counter *counters;
+            size_t n_counters;
+        } status;
+        struct {
+            const struct keyd_key *keys;
+            size_t n_keys;
+            struct keyd_octets next; /* empty: the last page */
+        } keys; /* public_keys, import_key, generate_key and retire_key (one) */
+        struct {
+            struct keyd_octets signet;  /* identified signet in binary, whole whatever
+                                           its size */
+            struct keyd_octets core_fp; /* empty for domains */
+            struct keyd_octets full_fp;
+            struct keyd_octets id_fp; /* issuance only */
+            bool current;             /* look-up only */
+            bool replayed;            /* issuance: it had been issued before */
+            uint64_t generation, seq;
+        } signet; /* lookup_signet, issue_user_signet, issue_org_signet */
+        struct {
+            const struct keyd_octets *cores; /* oldest first */
+            size_t n_cores;
+            struct keyd_octets next;
+        } history;
+        struct {
+            enum keyd_verdict verdict;
+            struct keyd_octets current_fp;
+        } verify;
+        struct {
+            uint32_t slot;                 /* token_init, add_unseal_slot */
+            enum keyd_service_state state; /* unseal, seal */
+            uint32_t shares_missing;       /* unseal */
+        } slot;
+        struct {
+            const struct keyd_audit_item *records;
+            size_t n_records;
+            const struct keyd_audit_item *checkpoints;
+            size_t n_checkpoints;
+            uint64_t next_seq; /* 0: no more */
+        } audit;
+        struct {
+            uint64_t epoch, seq, time_ms;
+            struct keyd_octets record_hash, tree_head, checkpoint;
+        } audit_head;
+    } out;
+};
+
+/* Accepts NULL. */
+void keyd_client_answer_free(struct keyd_answer *answer);
+
+/* ---- the client */
+
+/* NULL without memory. */
+keyd_client *keyd_client_new(void);
+
+/* Closes and frees; accepts NULL. May be called from a callback. */
+void keyd_client_free(keyd_client *c);
+
+/* What the server's log shows; at most 64 octets of printable ASCII. For connections
+ * made after. KEYD_USAGE otherwise. */
+enum keyd_status keyd_client_set_name(keyd_client *c, const char *name);
+
+/* For requests that name none; 1..600000, 30,000 at first. */
+enum keyd_status keyd_client_set_deadline(keyd_client *c, uint32_t ms);
+
+/* Connects and agrees on a version, within timeout_ms. Closes a connection there was
+ * (as keyd_client_close). A client is not reconnected by itself.
+ *   KEYD_UNAVAILABLE  nobody answers there     KEYD_DEADLINE     not in time
+ *   KEYD_DENIED       not for this user        KEYD_UNSUPPORTED  no common version
+ *   KEYD_NOMEM, KEYD_PROTOCOL, KEYD_USAGE */
+enum keyd_status keyd_client_connect(keyd_client *c, const char *path, int timeout_ms);
+
+/* The same without waiting: requests may be submitted at once and leave as soon as the
+ * version is agreed on. KEYD_BUSY: the server's backlog is full, try again. */
+enum keyd_status keyd_client_start(keyd_client *c, const char *path);
+
+/* The same on a connected unix stream socket, which is taken in every case. */
+enum keyd_status keyd_client_adopt(keyd_client *c, int fd);
+
+/* Ends every call with KEYD_UNAVAILABLE, or with KEYD_UNKNOWN_OUTCOME if it is
+ * a changing one that may have been sent. Their callbacks run before this returns or,
+ * if called from a callback, right after that one. */
+void keyd_client_close(keyd_client *c);
+
+/* What was agreed on; all zero before. */
+struct keyd_server {
+    uint32_t version, max_frame, max_in_flight, max_object, idle_timeout_ms;
+    char class_name[33];
+    char name[65];
+};
+const struct keyd_server *keyd_client_server(const keyd_client *c);
+
+/* ---- one call at a time */
+
+/* Submits and waits. Returns the answer's status, or an error of its own and *answer
+ * NULL; otherwise free *answer. Callbacks of other requests may run meanwhile. Not from
+ * a callback (KEYD_USAGE). */
+enum keyd_status keyd_client_call(keyd_client *c, const struct keyd_request *request,
+                                  struct keyd_answer **answer);
+
+/* keyd_client_call for single operations, with the client's deadline and, where the
+ * operation changes something, a new idempotency key. */
+enum keyd_status keyd_client_status(keyd_client *c, struct keyd_answer **answer);
+enum keyd_status keyd_client_public_keys(keyd_client *c, struct keyd_octets domain,
+                                         struct keyd_octets after_id,
+                                         struct keyd_answer **answer);
+enum keyd_status keyd_client_lookup_signet(keyd_client *c, struct keyd_octets name,
+                                           struct keyd_octets fingerprint,
+                                           struct keyd_answer **answer);
+enum keyd_status keyd_client_lookup_history(keyd_client *c, struct keyd_octets address,
+                                            struct keyd_octets start_fp,
+                                            struct keyd_octets stop_fp,
+                                            struct keyd_octets page,
+                                            struct keyd_answer **answer);
+enum keyd_status keyd_client_verify_current(keyd_client *c, struct keyd_octets name,
+                                            struct keyd_octets fingerprint,
+                                            struct keyd_answer **answer);
+enum keyd_status keyd_client_issue_user_signet(
+    keyd_client *c, struct keyd_octets address, struct keyd_octets ssr,
+    enum keyd_account_mode mode, const struct keyd_profile_field *profile,
+    size_t n_profile, struct keyd_octets image, struct keyd_answer **answer);
+enum keyd_status keyd_client_token_init(keyd_client *c, enum keyd_slot_kind kind,
+                                        struct keyd_secret secret,
+                                        struct keyd_answer **answer);
+enum keyd_status keyd_client_add_unseal_slot(keyd_client *c, enum keyd_slot_kind kind,
+                                             struct keyd_secret secret,
+                                             struct keyd_answer **answer);
+enum keyd_status keyd_client_unseal(keyd_client *c, enum keyd_slot_kind kind,
+                                    struct keyd_secret secret,
+                                    struct keyd_answer **answer);
+enum keyd_status keyd_client_seal(keyd_client *c, struct keyd_answer **answer);
+enum keyd_status keyd_client_generate_key(keyd_client *c, enum keyd_key_role role,
+                                          enum keyd_key_algorithm algorithm,
+                                          struct keyd_octets domain,
+                                          uint32_t permissions,
+                                          struct keyd_answer **answer);
+enum keyd_status keyd_client_retire_key(keyd_client *c, struct keyd_octets id,
+                                        struct keyd_answer **answer);
+enum keyd_status keyd_client_audit_read(keyd_client *c, uint64_t from_seq,
+                                        uint32_t limit, struct keyd_answer **answer);
+enum keyd_status keyd_client_audit_head(keyd_client *c, struct keyd_answer **answer);
+
+/* ---- many at a time */
+
+/* Called once for every submitted request, from keyd_client_process, keyd_client_call,
+ * _connect, _close or _free, never from _submit. The answer is the callee's to free. It
+ * may submit, close and free. */
+typedef void (*keyd_client_done)(void *cookie, struct keyd_answer *answer);
+
+/* Queues a request; it leaves at the next process. *id, unless NULL, becomes the
+ * answer's id. Nothing is called on an error:
+ *   KEYD_USAGE        a field is missing or beyond its limit, or no such operation
+ *   KEYD_UNAVAILABLE  not connected
+ *   KEYD_BUSY         4,096 requests are waiting already
+ *   KEYD_NOMEM */
+enum keyd_status keyd_client_submit(keyd_client *c, const struct keyd_request *request,
+                                    keyd_client_done done, void *cookie, uint64_t *id);
+
+/* The socket to poll, -1 when not connected, and what for (POLLIN, POLLOUT). Both may
+ * change with every call of this library. */
+int keyd_client_fd(const keyd_client *c);
+short keyd_client_events(const keyd_client *c);
+
+/* Milliseconds until a deadline passes, -1 if none is set: call process by then. */
+int keyd_client_timeout_ms(const keyd_client *c);
+
+/* Waits until something can be done, at most timeout_ms (0: not at all; -1: as long as
+ * it takes), then sends, receives and calls back. KEYD_OK while connected; else why the
+ * connection ended (KEYD_UNAVAILABLE, KEYD_PROTOCOL, ...), and all calls have ended. */
+enum keyd_status keyd_client_process(keyd_client *c, int timeout_ms);
+
+/* Requests submitted and not yet called back. */
+size_t keyd_client_pending(const keyd_client *c);
+
+/* "ok", "denied", ...; static, never NULL. */
+const char *keyd_client_status_text(enum keyd_status status);
+
+/* A word on why the connection ended; "" while it has not. */
+const char *keyd_client_detail(const keyd_client *c);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+
+#endif

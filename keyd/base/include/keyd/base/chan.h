@@ -1,0 +1,66 @@
+/* A channel between two of our processes: a SOCK_SEQPACKET pair, non-blocking.
+ *
+ * Small messages are gathered into packets of up to 60 KiB, because a wake-up costs
+ * more than most messages do: put any number, flush once a turn. A message that
+ * carries a descriptor travels in a packet of its own.
+ *
+ * The peer may be captured. Whatever it sends is either a well-formed message for the
+ * handler to check or ends the channel with an error; it never ends the process, and
+ * nothing is allocated by its word. One thread uses a channel. */
+#ifndef KEYD_BASE_CHAN_H
+#define KEYD_BASE_CHAN_H
+
+#include <keyd/base/err.h>
+#include <keyd/base/slice.h>
+
+enum {
+    KD_CHAN_BODY_MAX = 52 * 1024,   /* octets of one message's body */
+    KD_CHAN_INLINE_MAX = 48 * 1024, /* larger objects travel as a sealed memfd */
+};
+
+struct kd_chan_packet;
+
+struct kd_chan {
+    int fd;                              /* -1: no channel */
+    struct kd_chan_packet *first, *last; /* to send; the last one may still grow */
+    struct kd_chan_packet *spare;
+    size_t backlog; /* octets queued */
+};
+
+/* What recv hands out. body is borrowed for the call; fd is the handler's to close,
+ * -1 if there is none. An error ends kd_chan_recv with it. */
+typedef kd_err (*kd_chan_handler)(void *ctx, uint16_t type, struct kd_slice body,
+                                  int fd);
+
+/* Two connected ends, close-on-exec, non-blocking. */
+kd_err kd_chan_pair(int fds[2]) KD_MUST_USE;
+
+/* Takes fd. */
+void kd_chan_init(struct kd_chan *ch, int fd);
+
+/* Closes fd, frees what was queued, leaves fd -1. */
+void kd_chan_close(struct kd_chan *ch);
+
+/* Queues a message; takes message_fd (or -1) in every case. KD_TOO_LARGE, KD_NOMEM,
+ * KD_CLOSED when there is no channel. */
+kd_err kd_chan_put(struct kd_chan *ch, uint16_t type, struct kd_slice body,
+                   int message_fd) KD_MUST_USE;
+
+/* Sends what the socket takes. KD_CLOSED if the peer is gone; what is left waits for
+ * the next flush (poll for writing while kd_chan_pending). */
+kd_err kd_chan_flush(struct kd_chan *ch) KD_MUST_USE;
+
+static inline bool
+kd_chan_pending(const struct kd_chan *ch)
+{
+    return ch->first != NULL;
+}
+
+/* Hands every message of at most max_packets packets to the handler. KD_OK when the
+ * socket is drained or the maximum was reached; KD_CLOSED at the peer's end;
+ * KD_MALFORMED for a packet that is none of ours. The handler may put and may close
+ * this channel, but not receive from any. */
+kd_err kd_chan_recv(struct kd_chan *ch, unsigned max_packets, kd_chan_handler handler,
+                    void *ctx) KD_MUST_USE;
+
+#endif

@@ -1,0 +1,92 @@
+/* What a registry back end provides to store.c. A function here does what its
+ * namesake in store.h says; store.c has checked the arguments, knows whether a batch
+ * is open and whether the store is broken, verifies the chain and keeps the key store
+ * file. Results are those of store.h, and KD_IO or KD_NOMEM for what breaks the store
+ * (the back end logs the detail). */
+#ifndef KEYD_LEDGER_BACKEND_H
+#define KEYD_LEDGER_BACKEND_H
+
+#include <keyd/ledger/store.h>
+
+struct kd_backend; /* each back end's own */
+
+/* What the registry says of itself, beside its log. */
+struct kd_backend_head {
+    uint8_t instance[KD_INSTANCE_SIZE];
+    uint64_t seq; /* of the last record committed */
+    uint8_t hash[KD_SHA256_SIZE];
+    uint64_t referred; /* the highest record that a row names */
+    uint64_t keystore_generation;
+    uint8_t keystore_sha256[KD_SHA256_SIZE];
+};
+
+/* A row of the log. */
+struct kd_backend_record {
+    uint64_t seq;
+    uint64_t epoch;
+    struct kd_slice hash;
+    struct kd_slice record;
+    kd_err stored;
+};
+typedef bool (*kd_backend_visitor)(void *arg, const struct kd_backend_record *row);
+
+struct kd_store_ops {
+    const char *name;
+
+    void (*setup)(void);
+    kd_err (*open)(const struct kd_store_conf *conf, struct kd_backend **out,
+                   char why[KD_STORE_WHY_MAX]);
+    void (*close)(struct kd_backend *b);
+    kd_err (*head)(struct kd_backend *b, struct kd_backend_head *out);
+    kd_err (*stats)(struct kd_backend *b, struct kd_store_stats *out);
+
+    kd_err (*user_current)(struct kd_backend *b, struct kd_slice address,
+                           struct kd_signet_row *out);
+    kd_err (*user_by_fp)(struct kd_backend *b, struct kd_slice address,
+                         const uint8_t *fp, struct kd_signet_row *out);
+    kd_err (*user_verify)(struct kd_backend *b, struct kd_slice address,
+                          uint8_t newest[KD_FP_SIZE]);
+    kd_err (*user_history)(struct kd_backend *b, struct kd_slice address,
+                           const uint8_t *start, const uint8_t *stop,
+                           struct kd_history *out);
+    kd_err (*user_cores)(struct kd_backend *b, struct kd_slice address,
+                         const struct kd_history *history, uint32_t from,
+                         kd_history_visitor visitor, void *arg);
+    kd_err (*user_next)(struct kd_backend *b, uint64_t after, bool heads_only,
+                        struct kd_signet_row *out);
+    kd_err (*org_current)(struct kd_backend *b, struct kd_slice domain,
+                          struct kd_org_row *out);
+    kd_err (*org_by_fp)(struct kd_backend *b, struct kd_slice domain,
+                        const uint8_t *full_fp, struct kd_org_row *out);
+    kd_err (*org_history)(struct kd_backend *b, struct kd_slice domain,
+                          kd_org_visitor visitor, void *arg);
+    kd_err (*issue_query)(struct kd_backend *b, const struct kd_issue_query *query,
+                          struct kd_issue_state *out);
+    kd_err (*idem_find)(struct kd_backend *b, const uint8_t *key, uint8_t *request,
+                        uint64_t *audit_seq);
+
+    /* from .. to, in order */
+    kd_err (*records)(struct kd_backend *b, uint64_t from, uint64_t to,
+                      kd_backend_visitor visitor, void *arg);
+    kd_err (*checkpoints)(struct kd_backend *b, uint64_t from,
+                          kd_checkpoint_visitor visitor, void *arg);
+    kd_err (*checkpoint_last)(struct kd_backend *b, struct kd_slice *signed_octets);
+    kd_err (*counters)(struct kd_backend *b, kd_counter_visitor visitor, void *arg);
+
+    kd_err (*begin)(struct kd_backend *b);
+    /* The record is the next of the chain. Only KD_OK (*outcome tells of the rows) or
+     * what breaks the store. */
+    kd_err (*add)(struct kd_backend *b, const struct kd_store_item *item,
+                  const struct kd_audit_record *record, const uint8_t *hash,
+                  kd_err *outcome);
+    kd_err (*count)(struct kd_backend *b, struct kd_slice name, uint64_t n);
+    kd_err (*purge_idem)(struct kd_backend *b, uint64_t before_ms, unsigned max,
+                         unsigned *n);
+    /* tail: of the last record in the batch, recorded as the head. Anything but KD_OK
+     * is taken for unknown. */
+    kd_err (*commit)(struct kd_backend *b, const struct kd_audit_tail *tail);
+    void (*abort)(struct kd_backend *b);
+    kd_err (*tend)(struct kd_backend *b);
+};
+
+#endif

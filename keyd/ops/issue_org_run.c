@@ -1,0 +1,293 @@
+/* IssueOrgSignet, the vault's half: a new version of a domain's organizational signet,
+ * for the small site that keeps its POK in the online token (others make it in a
+ * ceremony). Runs alone, since it changes what every issuance depends on. */
+#include "run.h"
+
+#include <dime/build.h>
+#include <dime/fingerprint.h>
+#include <dime/info.h>
+#include <dime/verify.h>
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { INFO_MAX = DIME_FIELDS_MAX - 4096, SIGNATURES = 3 };
+
+struct org_issue {
+    struct kd_issue_org_job job; /* borrows from the task's body */
+    size_t domain;               /* index in the policy */
+    struct kd_key_id pok;
+    struct kd_buf info, signet;
+    unsigned n_digests;
+    uint8_t digests[SIGNATURES][32];
+    uint8_t core[64], full[64], id[64];
+};
+
+static void
+org_issue_free(void *data)
+{
+    struct org_issue *x = data;
+
+    kd_buf_free(&x->info);
+    kd_buf_free(&x->signet);
+    free(x);
+}
+
+/* An active key of the domain in the role asked for. */
+static kd_err
+find_key(struct task *t, const struct org_issue *x, const uint8_t id[16],
+         enum kd_key_role role, struct kd_key_info *out)
+{
+    struct kd_key_id key;
+
+    memcpy(key.octets, id, sizeof key.octets);
+    if (kd_token_get(t->vault->token, &key, out) != KD_OK)
+        return run_refuse(t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
+    if (out->role != role ||
+        !kd_slice_eq(kd_slice(out->domain, out->domain_size), x->job.domain))
+        return run_refuse(t, KD_INVALID, KD_REASON_KEY_SPEC);
+    if (out->state != KD_KEY_ACTIVE)
+        return run_refuse(t, KD_CONFLICT, KD_REASON_KEY_STATE);
+    return KD_OK;
+}
+
+static kd_err
+sign_one(void *ctx, struct kd_slice message, uint8_t sig[DIME_SIG_SIZE])
+{
+    struct task *t = ctx;
+    struct org_issue *x = t->data;
+    struct kd_token_sig out;
+    kd_err err;
+
+    if (x->n_digests == SIGNATURES)
+        return KD_FAILED;
+    err = kd_token_sign(t->vault->token, &x->pok, KD_SIGN_ORG_SIGNET, message, &out);
+    if (err != KD_OK)
+        return err;
+    crypto_hash_sha256(x->digests[x->n_digests++], message.p, message.n);
+    memcpy(sig, out.octets, DIME_SIG_SIZE);
+    return KD_OK;
+}
+
+static kd_err
+collect_soks(struct task *t, const struct org_issue *x, struct dime_sok *soks,
+             size_t *n)
+{
+    struct kd_key_info info;
+    kd_err err;
+
+    *n = x->job.soks.n / KD_KEY_ID_SIZE;
+    if (x->job.soks.n % KD_KEY_ID_SIZE != 0 || *n > DIME_SOKS_MAX)
+        return KD_MALFORMED;
+    for (size_t i = 0; i < *n; i++) {
+        const uint8_t *id = x->job.soks.p + i * KD_KEY_ID_SIZE;
+        if ((err = find_key(t, x, id, KD_KEY_ROLE_SOK, &info)) != KD_OK)
+            return err;
+        soks[i].perms = info.permissions;
+        soks[i].authorised = true;
+        memcpy(soks[i].key, info.public_key, sizeof soks[i].key);
+    }
+    return KD_OK;
+}
+
+static kd_err
+fingerprints(struct org_issue *x)
+{
+    struct dime_signet made;
+    enum dime_reason why;
+    kd_err err;
+
+    if ((err = dime_signet_parse_as(DIME_ORG, kd_buf_slice(&x->signet), &made, &why)) !=
+            KD_OK ||
+        (err = dime_fingerprint(&made, DIME_PART_CORE, x->core)) != KD_OK ||
+        (err = dime_fingerprint(&made, DIME_PART_FULL, x->full)) != KD_OK)
+        return err;
+    return dime_fingerprint(&made, DIME_PART_IDENTIFIED, x->id);
+}
+
+static void
+build(struct task *t)
+{
+    struct org_issue *x = t->data;
+    struct dime_sok soks[DIME_SOKS_MAX];
+    struct dime_org_plan plan = {.layout = DIME_LAYOUT_L, .soks = soks};
+    struct kd_key_info pok, enc;
+    enum dime_reason why = DIME_FINE;
+
+    if (t->vault->token == NULL) { /* sealed while this waited to be alone */
+        t->err = run_refuse(t, KD_SEALED, KD_REASON_SEALED);
+        return;
+    }
+    if ((t->err = find_key(t, x, x->job.pok, KD_KEY_ROLE_POK, &pok)) != KD_OK ||
+        (t->err = find_key(t, x, x->job.encryption, KD_KEY_ROLE_ENC, &enc)) != KD_OK ||
+        (t->err = collect_soks(t, x, soks, &plan.n_soks)) != KD_OK ||
+        (t->err = run_profile(t, DIME_ORG, x->job.profile, x->job.with_image != 0, NULL,
+                              &x->info)) != KD_OK)
+        return;
+    x->pok = pok.id;
+    plan.pok = pok.public_key;
+    plan.enc_key = enc.public_key;
+    plan.info = kd_buf_slice(&x->info);
+    plan.identifier = x->job.domain;
+    t->err = dime_org_build(&plan, (struct dime_signer){sign_one, t}, &x->signet, &why);
+    if (t->err == KD_OK)
+        t->err = fingerprints(x);
+    else if (why != DIME_FINE && why != DIME_NOT_MADE)
+        t->err = run_refuse_dime(t, why);
+}
+
+static void
+committed(struct vault *v, struct task *t)
+{
+    struct org_issue *x = t->data;
+    struct vault_org *org = &v->orgs[x->domain];
+    struct kd_issue_done m = {.generation = 1, .seq = org->version + 1};
+    struct kd_slice signet = kd_buf_slice(&x->signet);
+
+    if (t->err == KD_OK)
+        t->err = vault_org_set(v, x->job.domain, org->version + 1, signet);
+    if (t->err == KD_OK)
+        t->err = run_inline_or_fd(signet, KD_CHAN_INLINE_MAX, &m.signet, &t->reply_fd);
+    if (t->err != KD_OK) {
+        task_finish(v, t, t->err, t->err == KD_CONFLICT ? KD_REASON_LOST_RACE : 0);
+        return;
+    }
+    vault_keys_refresh(v);
+    memcpy(m.core, x->core, sizeof m.core);
+    memcpy(m.full, x->full, sizeof m.full);
+    memcpy(m.id, x->id, sizeof m.id);
+    kd_issue_done_put(&t->reply, &m);
+    task_finish(v, t, KD_OK, 0);
+}
+
+static void
+built(struct vault *v, struct task *t)
+{
+    struct org_issue *x = t->data;
+    struct kd_row_org row = {.version = v->orgs[x->domain].version + 1};
+    struct kd_audit_record record;
+    struct run_names names;
+    struct kd_buf body;
+    int fd = -1;
+
+    if (t->err != KD_OK) {
+        task_finish(v, t, t->err, t->reason);
+        return;
+    }
+    run_record(&record, &names, v, t, KD_AUDIT_ISSUE_ORG, x->job.domain);
+    record.has_key = true;
+    memcpy(record.key_id, x->pok.octets, sizeof record.key_id);
+    record.n_digests = x->n_digests;
+    memcpy(record.digests, x->digests, sizeof x->digests);
+    memcpy(row.core, x->core, sizeof row.core);
+    memcpy(row.full, x->full, sizeof row.full);
+    memcpy(row.id, x->id, sizeof row.id);
+    kd_buf_init(&body, KD_CHAN_INLINE_MAX);
+    kd_err err =
+        run_inline_or_fd(kd_buf_slice(&x->signet), RUN_ROW_SIGNET_MAX, &row.signet, &fd);
+    kd_row_org_put(&body, &row);
+    if (err == KD_OK)
+        err = body.err;
+    if (err == KD_OK) {
+        task_commit(v, t, &record, KD_ROW_ORG, kd_buf_slice(&body), fd, committed);
+    } else {
+        if (fd >= 0)
+            close(fd);
+        task_finish(v, t, err, 0);
+    }
+    kd_buf_free(&body);
+}
+
+/* A request that was answered before: the version it made is the current one, or a
+ * newer request has replaced it, which the caller must look at. */
+static void
+answer_again(struct vault *v, struct task *t, struct kd_slice octets)
+{
+    struct org_issue *x = t->data;
+    struct vault_org *org = &v->orgs[x->domain];
+    struct kd_audit_record record;
+    struct dime_signet current;
+    enum dime_reason why;
+    uint8_t last[32];
+    struct kd_issue_done m = {.replayed = 1, .generation = 1, .seq = org->version};
+
+    if (kd_audit_decode(octets, &record) != KD_OK || record.n_digests != SIGNATURES ||
+        org->octets == NULL ||
+        dime_signet_parse_as(DIME_ORG, kd_slice(org->octets, org->size), &current,
+                             &why) != KD_OK) {
+        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_STORED_DIFFERS);
+        return;
+    }
+    struct kd_slice covered =
+        dime_signet_covered(&current, DIME_FIELD_IDENTIFIED_SIGNATURE);
+    crypto_hash_sha256(last, covered.p, covered.n);
+    if (memcmp(last, record.digests[SIGNATURES - 1], sizeof last) != 0) {
+        task_finish(v, t, KD_CONFLICT, KD_REASON_LOST_RACE);
+        return;
+    }
+    kd_buf_put(&x->signet, kd_slice(org->octets, org->size));
+    kd_err err = fingerprints(x);
+    if (err == KD_OK)
+        err = run_inline_or_fd(kd_buf_slice(&x->signet), KD_CHAN_INLINE_MAX, &m.signet,
+                               &t->reply_fd);
+    memcpy(m.core, x->core, sizeof m.core);
+    memcpy(m.full, x->full, sizeof m.full);
+    memcpy(m.id, x->id, sizeof m.id);
+    kd_issue_done_put(&t->reply, &m);
+    task_finish(v, t, err, 0);
+}
+
+static void
+told_key(struct vault *v, struct task *t)
+{
+    struct kd_told_key m;
+
+    if (kd_told_key_get(t->told, &m) != KD_OK)
+        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
+    else if (m.err == KD_NOT_FOUND)
+        task_work_alone(v, t, build, built);
+    else if (m.err != KD_OK)
+        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
+    else if (memcmp(m.request, t->request, sizeof t->request) != 0)
+        task_finish(v, t, KD_INVALID, KD_REASON_IDEMPOTENCY_KEY_USED);
+    else
+        answer_again(v, t, m.record);
+}
+
+void
+run_issue_org_signet(struct vault *v, struct task *t)
+{
+    struct org_issue *x = calloc(1, sizeof *x);
+    struct kd_ask_key m = {.tag = t->tag};
+
+    if (x == NULL) {
+        task_finish(v, t, KD_NOMEM, 0);
+        return;
+    }
+    t->data = x;
+    t->data_free = org_issue_free;
+    kd_buf_init(&x->info, INFO_MAX);
+    kd_buf_init(&x->signet, DIME_SIGNET_MAX);
+    if (kd_issue_org_job_get(t->body, &x->job) != KD_OK) {
+        task_finish(v, t, KD_MALFORMED, 0);
+        return;
+    }
+    if (!run_allowed(v, t, x->job.domain))
+        return;
+    if (kd_policy_domain_find(v->conf.policy, x->job.domain, &x->domain) != KD_OK) {
+        task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+        return;
+    }
+    if (!v->conf.single_operator) {
+        task_finish(v, t, KD_DENIED, KD_REASON_NEEDS_QUORUM);
+        return;
+    }
+    if (!t->has_key) {
+        task_work_alone(v, t, build, built);
+        return;
+    }
+    memcpy(m.key, t->key, sizeof m.key);
+    kd_ask_key_put(&t->ask, &m);
+    task_ask(v, t, KD_MSG_ask_key, told_key);
+}

@@ -1,0 +1,279 @@
+/* GenerateKey, RetireKey, ImportKey, PublicKeys: the vault's halves. */
+#include "store_change.h"
+
+#include <dime/dkey.h>
+#include <keyd/base/memfd.h>
+#include <keyd/base/secret.h>
+
+enum { KEYS_PAGE = 40 };
+
+static void
+reply_keys(struct vault *v, struct task *t, struct store_change *c)
+{
+    struct kd_keys_done m = {0};
+    struct kd_key_info info;
+    struct kd_buf lines;
+
+    (void)v;
+    kd_buf_init(&lines, KD_CHAN_INLINE_MAX);
+    for (size_t i = 0; i < c->n_keys; i++)
+        if (kd_token_get(c->token, &c->keys[i], &info) == KD_OK)
+            key_line_put(&lines, &info);
+    m.keys = kd_buf_slice(&lines);
+    kd_keys_done_put(&t->reply, &m);
+    kd_buf_free(&lines);
+}
+
+/* A key that the registry refused is of no use to anyone. */
+static void
+undo_new_keys(struct store_change *c)
+{
+    for (size_t i = 0; i < c->n_keys; i++) {
+        /* From any state two steps lead here; a step not needed is refused. */
+        kd_ignore(kd_token_set_state(c->token, &c->keys[i], KD_KEY_REVOKED));
+        kd_ignore(kd_token_set_state(c->token, &c->keys[i], KD_KEY_DESTROYED));
+    }
+}
+
+static kd_err
+activate(struct store_change *c, const struct kd_key_info *info)
+{
+    c->keys[c->n_keys++] = info->id;
+    return kd_token_set_state(c->token, &info->id, KD_KEY_ACTIVE);
+}
+
+static kd_err
+refuse_spec(struct task *t, kd_err err)
+{
+    if (err == KD_INVALID)
+        return run_refuse(t, err, KD_REASON_KEY_SPEC);
+    if (err == KD_CONFLICT)
+        return run_refuse(t, err, KD_REASON_KEY_EXISTS);
+    return err;
+}
+
+/* --- generate ----------------------------------------------------------------------- */
+
+static kd_err
+generate_change(struct task *t, struct store_change *c)
+{
+    const struct kd_key_spec spec = {
+        .role = (enum kd_key_role)c->job.generate.role,
+        .alg = (enum kd_key_alg)c->job.generate.algorithm,
+        .permissions = c->job.generate.permissions,
+        .domain = c->job.generate.domain,
+    };
+    struct kd_key_info info;
+    kd_err err = kd_token_generate(c->token, &spec, &info);
+
+    return err == KD_OK ? activate(c, &info) : refuse_spec(t, err);
+}
+
+/* New keys and their retirement are quorum operations; a site of one operator says so
+ * in its configuration. */
+static bool
+one_operator_may(struct vault *v, struct task *t)
+{
+    if (v->conf.single_operator)
+        return true;
+    task_finish(v, t, KD_DENIED, KD_REASON_NEEDS_QUORUM);
+    return false;
+}
+
+void
+run_generate_key(struct vault *v, struct task *t)
+{
+    struct store_change *c = store_change_new(v, t);
+
+    if (c == NULL)
+        return;
+    if (kd_generate_job_get(t->body, &c->job.generate) != KD_OK) {
+        task_finish(v, t, KD_MALFORMED, 0);
+        return;
+    }
+    c->audit = KD_AUDIT_GENERATE_KEY;
+    c->domain = c->job.generate.domain;
+    c->change = generate_change;
+    c->reply = reply_keys;
+    c->undo = undo_new_keys;
+    if (run_allowed(v, t, c->domain) && one_operator_may(v, t))
+        store_change_start(v, t);
+}
+
+/* --- retire ------------------------------------------------------------------------- */
+
+static kd_err
+retire_change(struct task *t, struct store_change *c)
+{
+    kd_err err = kd_token_set_state(c->token, &c->keys[0], KD_KEY_RETAINED);
+
+    if (err == KD_NOT_FOUND)
+        return run_refuse(t, err, KD_REASON_NO_SUCH_KEY);
+    if (err == KD_DENIED)
+        return run_refuse(t, KD_CONFLICT, KD_REASON_KEY_STATE);
+    return err;
+}
+
+void
+run_retire_key(struct vault *v, struct task *t)
+{
+    struct kd_key_info info;
+    struct store_change *c = store_change_new(v, t);
+
+    if (c == NULL)
+        return;
+    if (kd_retire_job_get(t->body, &c->job.retire) != KD_OK) {
+        task_finish(v, t, KD_MALFORMED, 0);
+        return;
+    }
+    c->audit = KD_AUDIT_RETIRE_KEY;
+    c->change = retire_change;
+    c->reply = reply_keys;
+    c->n_keys = 1;
+    memcpy(c->keys[0].octets, c->job.retire.id, sizeof c->keys[0].octets);
+    /* Whose key it is decides whether the caller may; that there is none says nothing
+     * to one who may not. */
+    if (kd_token_get(v->token, &c->keys[0], &info) != KD_OK) {
+        if (run_allowed(v, t, kd_slice(NULL, 0)))
+            task_finish(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
+        return;
+    }
+    if (run_allowed(v, t, kd_slice(info.domain, info.domain_size)) &&
+        one_operator_may(v, t))
+        store_change_start(v, t);
+}
+
+/* --- import ------------------------------------------------------------------------- */
+
+static kd_err
+read_key_file(struct task *t, struct dime_dkey **out)
+{
+    size_t size;
+
+    if (t->fd < 0 || kd_memfd_check(t->fd, DIME_DKEY_FILE_MAX, &size) != KD_OK ||
+        size == 0)
+        return run_refuse(t, KD_INVALID, KD_REASON_BAD_DESCRIPTOR);
+    uint8_t *octets = kd_secret_new(size);
+    if (octets == NULL)
+        return KD_NOMEM;
+    kd_err err = kd_memfd_read(t->fd, 0, octets, size);
+    if (err == KD_OK)
+        err = dime_dkey_load(kd_slice(octets, size), out, NULL);
+    kd_secret_free(octets, size);
+    if (err == KD_MALFORMED || err == KD_INVALID || err == KD_UNSUPPORTED ||
+        err == KD_TOO_LARGE)
+        return run_refuse(t, KD_INVALID, KD_REASON_BAD_KEY_FILE);
+    return err;
+}
+
+static kd_err
+import_one(struct task *t, struct store_change *c, const struct kd_key_spec *spec,
+           const uint8_t secret[32])
+{
+    struct kd_key_info info;
+    kd_err err = kd_token_import(c->token, spec, kd_slice(secret, 32), &info);
+
+    return err == KD_OK ? activate(c, &info) : refuse_spec(t, err);
+}
+
+static kd_err
+import_change(struct task *t, struct store_change *c)
+{
+    const struct kd_import_job *job = &c->job.import;
+    const struct kd_key_spec signing = {.role = (enum kd_key_role)job->signing_role,
+                                        .alg = KD_ALG_ED25519,
+                                        .permissions = job->permissions,
+                                        .domain = job->domain};
+    const struct kd_key_spec encryption = {
+        .role = KD_KEY_ROLE_ENC, .alg = KD_ALG_SECP256K1, .domain = job->domain};
+    struct dime_dkey *file = NULL;
+    kd_err err;
+
+    if ((err = read_key_file(t, &file)) != KD_OK)
+        return err;
+    /* A user's keys are never the organization's. */
+    if (file->kind != DIME_DKEY_ORG)
+        err = run_refuse(t, KD_INVALID, KD_REASON_BAD_KEY_FILE);
+    if (err == KD_OK && job->signing_role != 0)
+        err = import_one(t, c, &signing, file->seed);
+    if (err == KD_OK && job->encryption != 0)
+        err = import_one(t, c, &encryption, file->scalar);
+    dime_dkey_free(file);
+    if (err == KD_OK && c->n_keys == 0)
+        err = run_refuse(t, KD_INVALID, KD_REASON_KEY_SPEC);
+    return err;
+}
+
+void
+run_import_key(struct vault *v, struct task *t)
+{
+    struct store_change *c = store_change_new(v, t);
+
+    if (c == NULL)
+        return;
+    if (kd_import_job_get(t->body, &c->job.import) != KD_OK) {
+        task_finish(v, t, KD_MALFORMED, 0);
+        return;
+    }
+    c->audit = KD_AUDIT_IMPORT;
+    c->domain = c->job.import.domain;
+    c->change = import_change;
+    c->reply = reply_keys;
+    c->undo = undo_new_keys;
+    if (run_allowed(v, t, c->domain) && one_operator_may(v, t))
+        store_change_start(v, t);
+}
+
+/* --- list --------------------------------------------------------------------------- */
+
+/* The position behind the key named, or the start. */
+static size_t
+position_after(struct kd_token *token, struct kd_slice id)
+{
+    struct kd_key_info info;
+
+    for (size_t i = 0; id.n != 0 && kd_token_at(token, i, &info) == KD_OK; i++)
+        if (kd_slice_eq(kd_slice(info.id.octets, sizeof info.id.octets), id))
+            return i + 1;
+    return 0;
+}
+
+/* Reading the list waits for nobody, so the main thread does it. */
+void
+run_public_keys(struct vault *v, struct task *t)
+{
+    struct kd_keys_job job;
+    struct kd_keys_done m = {0};
+    struct kd_key_info info;
+    struct kd_buf lines;
+
+    if (kd_keys_job_get(t->body, &job) != KD_OK ||
+        (job.after.n != 0 && job.after.n != KD_KEY_ID_SIZE)) {
+        task_finish(v, t, KD_MALFORMED, 0);
+        return;
+    }
+    if (!run_allowed(v, t, job.domain))
+        return;
+    if (v->token == NULL) {
+        task_finish(v, t, KD_SEALED, KD_REASON_SEALED);
+        return;
+    }
+    kd_buf_init(&lines, KD_CHAN_INLINE_MAX);
+    unsigned n = 0;
+    for (size_t i = position_after(v->token, job.after);
+         kd_token_at(v->token, i, &info) == KD_OK; i++) {
+        if (job.domain.n != 0 &&
+            !kd_slice_eq(kd_slice(info.domain, info.domain_size), job.domain))
+            continue;
+        if (n++ == KEYS_PAGE) {
+            m.more = 1;
+            break;
+        }
+        key_line_put(&lines, &info);
+    }
+    m.keys = kd_buf_slice(&lines);
+    kd_keys_done_put(&t->reply, &m);
+    kd_err err = lines.err;
+    kd_buf_free(&lines);
+    task_finish(v, t, err, 0);
+}

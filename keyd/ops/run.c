@@ -1,0 +1,167 @@
+#include "run.h"
+
+#include <dime/display.h>
+#include <dime/info.h>
+#include <keyd/base/memfd.h>
+
+#include <stdio.h>
+
+enum { INFO_MAX = DIME_FIELDS_MAX - 1024 };
+
+static const struct {
+    enum kd_op op;
+    task_step start;
+} runs[] = {
+    {KD_OP_IssueUserSignet, run_issue_user_signet},
+    {KD_OP_IssueOrgSignet, run_issue_org_signet},
+    {KD_OP_Status, run_status},
+    {KD_OP_PublicKeys, run_public_keys},
+    {KD_OP_TokenInit, run_token_init},
+    {KD_OP_AddUnsealSlot, run_add_unseal_slot},
+    {KD_OP_Unseal, run_unseal},
+    {KD_OP_Seal, run_seal},
+    {KD_OP_GenerateKey, run_generate_key},
+    {KD_OP_RetireKey, run_retire_key},
+    {KD_OP_ImportKey, run_import_key},
+};
+
+void
+run_start(struct vault *v, struct task *t)
+{
+    if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
+        bool none = v->state == VAULT_UNPROVISIONED;
+        task_finish(v, t, KD_SEALED,
+                    none ? KD_REASON_NOT_INITIALISED : KD_REASON_SEALED);
+        return;
+    }
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        if (runs[i].op == t->op) {
+            runs[i].start(v, t);
+            return;
+        }
+    }
+    task_finish(v, t, KD_UNSUPPORTED, 0);
+}
+
+bool
+run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
+{
+    if (task_is_internal(t) || kd_policy_check(v->conf.policy, t->class, t->uid, t->op,
+                                               domain) == KD_OK)
+        return true;
+    task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+    return false;
+}
+
+void
+run_record(struct kd_audit_record *record, struct run_names *names,
+           const struct vault *v, const struct task *t, enum kd_audit_op op,
+           struct kd_slice domain)
+{
+    static const enum kd_audit_class classes[KD_CLASS_COUNT] = {
+        [KD_CLASS_MTA] = KD_AUDIT_CLASS_MTA,
+        [KD_CLASS_SUBMISSION] = KD_AUDIT_CLASS_SUBMISSION,
+        [KD_CLASS_MILTER] = KD_AUDIT_CLASS_MILTER,
+        [KD_CLASS_TLS] = KD_AUDIT_CLASS_TLS,
+        [KD_CLASS_ADMIN] = KD_AUDIT_CLASS_ADMIN,
+    };
+    bool own = task_is_internal(t);
+    int n = own ? snprintf(names->principal, sizeof names->principal, "keyd")
+                : snprintf(names->principal, sizeof names->principal, "uid:%u", t->uid);
+
+    *record = (struct kd_audit_record){
+        .op = op,
+        .class = own ? KD_AUDIT_CLASS_SELF : classes[t->class],
+        .outcome = KD_OUTCOME_DONE,
+        .principal = kd_slice(names->principal, (size_t)n),
+        .domain = domain,
+    };
+    if (v->conf.single_operator && t->class == KD_CLASS_ADMIN && !own)
+        record->notes |= KD_NOTE_SINGLE_OPERATOR;
+}
+
+kd_err
+run_refuse(struct task *t, kd_err err, enum kd_reason reason)
+{
+    t->reason = (uint16_t)reason;
+    return err;
+}
+
+kd_err
+run_refuse_dime(struct task *t, unsigned why)
+{
+    t->reason = (uint16_t)(KD_REASON_DIME + why);
+    return dime_reason_err((enum dime_reason)why);
+}
+
+kd_err
+run_inline_or_fd(struct kd_slice signet, size_t most, struct kd_slice *inl, int *fd)
+{
+    if (signet.n <= most) {
+        *inl = signet;
+        return KD_OK;
+    }
+    *inl = kd_slice(NULL, 0);
+    return kd_memfd_seal(signet, fd);
+}
+
+/* Appends field 252 from the descriptor. */
+static kd_err
+add_image(struct task *t, struct kd_buf *info)
+{
+    size_t size;
+
+    if (t->fd < 0 || kd_memfd_check(t->fd, INFO_MAX - info->n - 4, &size) != KD_OK)
+        return run_refuse(t, KD_INVALID, KD_REASON_BAD_DESCRIPTOR);
+    kd_buf_u8(info, DIME_FIELD_INFO_LAST);
+    kd_buf_u24(info, (uint32_t)size);
+    uint8_t *at = kd_buf_add(info, size);
+    if (at == NULL)
+        return info->err;
+    kd_err err = kd_memfd_read(t->fd, 0, at, size);
+    if (err == KD_OK && !dime_png_is_valid(kd_slice(at, size)))
+        err = run_refuse(t, KD_INVALID, KD_REASON_BAD_IMAGE);
+    return err;
+}
+
+/* Keeps the fields that the configuration lets be added. */
+static void
+keep_allowed(enum dime_kind kind, const uint8_t *allowed, struct kd_slice stream,
+             struct kd_buf *out)
+{
+    struct dime_walk w;
+    struct dime_field f;
+
+    dime_walk_info(&w, kind, stream);
+    while (dime_walk_next(&w, &f))
+        if (allowed == NULL || (allowed[f.type / 8] >> f.type % 8 & 1) != 0)
+            kd_buf_put(out, f.raw);
+}
+
+kd_err
+run_profile(struct task *t, unsigned kind, struct kd_slice profile, bool with_image,
+            const uint8_t *allowed, struct kd_buf *out)
+{
+    struct kd_buf wanted, clean;
+    enum dime_reason why = DIME_FINE;
+    kd_err err;
+
+    kd_buf_init(&wanted, INFO_MAX);
+    kd_buf_init(&clean, INFO_MAX);
+    kd_buf_put(&wanted, profile);
+    if (with_image && (err = add_image(t, &wanted)) != KD_OK)
+        goto out;
+    if ((err = wanted.err) != KD_OK)
+        goto out;
+    err = dime_info_filter((enum dime_kind)kind, kd_buf_slice(&wanted), &clean, &why);
+    if (err != KD_OK) {
+        err = why == DIME_FINE ? err : run_refuse_dime(t, why);
+        goto out;
+    }
+    keep_allowed((enum dime_kind)kind, allowed, kd_buf_slice(&clean), out);
+    err = out->err;
+out:
+    kd_buf_free(&wanted);
+    kd_buf_free(&clean);
+    return err;
+}

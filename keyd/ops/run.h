@@ -1,0 +1,57 @@
+/* The vault's halves of the operations, and what they share. Included by the
+ * <op>_run.c files and the vault's main loop only. */
+#ifndef KEYD_OPS_RUN_H
+#define KEYD_OPS_RUN_H
+
+#include "../vault/vault.h"
+
+#include <keyd/ledger/audit.h>
+#include <keyd/job/reasons.h>
+
+enum { RUN_ROW_SIGNET_MAX = 45056 };
+
+/* Starts the operation of a new task; answers by itself if there is no such one. */
+void run_start(struct vault *v, struct task *t);
+
+/* Policy: true, or the task has been answered "denied". domain may be empty for
+ * operations about none. */
+bool run_allowed(struct vault *v, struct task *t, struct kd_slice domain);
+
+/* Where a record's principal text lives until it is encoded. */
+struct run_names {
+    char principal[32];
+};
+
+/* Fills what every record of a task has. */
+void run_record(struct kd_audit_record *record, struct run_names *names,
+                const struct vault *v, const struct task *t, enum kd_audit_op op,
+                struct kd_slice domain);
+
+/* Ends the task with a reason on a crypto thread's behalf: sets t->reason. */
+kd_err run_refuse(struct task *t, kd_err err, enum kd_reason reason);
+kd_err run_refuse_dime(struct task *t, unsigned why);
+
+/* The signet inline if it has at most most octets, else as a sealed memfd in *fd. */
+kd_err run_inline_or_fd(struct kd_slice signet, size_t most, struct kd_slice *inl,
+                        int *fd) KD_MUST_USE;
+
+/* Filters a profile: the job's field stream and, with_image, the descriptor's PNG as
+ * field 252. allowed: field i is kept if bit i % 8 of octet i / 8 is set, NULL for all.
+ * On a crypto thread. */
+kd_err run_profile(struct task *t, unsigned kind, struct kd_slice profile,
+                   bool with_image, const uint8_t *allowed,
+                   struct kd_buf *out) KD_MUST_USE;
+
+void run_issue_user_signet(struct vault *v, struct task *t);
+void run_issue_org_signet(struct vault *v, struct task *t);
+void run_status(struct vault *v, struct task *t);
+void run_public_keys(struct vault *v, struct task *t);
+void run_token_init(struct vault *v, struct task *t);
+void run_add_unseal_slot(struct vault *v, struct task *t);
+void run_unseal(struct vault *v, struct task *t);
+void run_seal(struct vault *v, struct task *t);
+void run_generate_key(struct vault *v, struct task *t);
+void run_retire_key(struct vault *v, struct task *t);
+void run_import_key(struct vault *v, struct task *t);
+
+#endif

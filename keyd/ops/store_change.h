@@ -1,0 +1,56 @@
+/* Operations that change the key store: the one way they all go.
+ *
+ *   ask the ledger       was the idempotency key used? then the answer is made of what
+ *                        the record says, or refused
+ *   change (alone)       on a crypto thread, nothing else working: change the token and
+ *                        serialise it with the next generation
+ *   commit               record, file and the organization's new public keys together;
+ *                        the token stays ours alone until then, so that nothing is done
+ *                        with a key that is not stored
+ *   settle               refresh what is derived, fill the reply
+ */
+#ifndef KEYD_OPS_STORE_CHANGE_H
+#define KEYD_OPS_STORE_CHANGE_H
+
+#include "run.h"
+
+enum { CHANGE_KEYS_MAX = 4 };
+
+struct store_change {
+    enum kd_audit_op audit;
+    struct kd_slice domain; /* borrows from the task's body */
+    /* Crypto thread: changes *token (NULL for a first token) and lists in keys[] what it
+     * made or touched. */
+    kd_err (*change)(struct task *t, struct store_change *c);
+    /* Main thread: fills t->reply from keys[]. */
+    void (*reply)(struct vault *v, struct task *t, struct store_change *c);
+    /* Undoes change in memory, when the registry did not take the row. */
+    void (*undo)(struct store_change *c);
+
+    struct kd_token *token; /* the vault's, or a new one */
+    size_t n_keys;
+    struct kd_key_id keys[CHANGE_KEYS_MAX];
+    uint8_t slot;
+    struct kd_buf store; /* serialised */
+    union {
+        struct kd_generate_job generate;
+        struct kd_retire_job retire;
+        struct kd_import_job import;
+        struct kd_slot_job slot;
+    } job;
+};
+
+/* Makes the change the task's data; NULL after answering "no memory". */
+struct store_change *store_change_new(struct vault *v, struct task *t);
+
+void store_change_start(struct vault *v, struct task *t);
+
+/* The secret in the task's descriptor, for a slot, in secret memory; the caller wipes
+ * and frees with kd_secret_free(octets, n). */
+kd_err slot_secret_read(struct task *t, uint8_t kind,
+                        struct kd_slot_secret *out) KD_MUST_USE;
+
+/* One key as it goes to clients. */
+void key_line_put(struct kd_buf *b, const struct kd_key_info *info);
+
+#endif

@@ -1,0 +1,196 @@
+/* The one interface to keys, whatever holds them. Nobody above asks which backend it
+ * is; what a backend cannot do it says in its capabilities.
+ *
+ * The rules about keys stand here, once for all backends: which role signs what and
+ * how such a message starts (uses.def, purposes.def), in which state (states.def),
+ * and that nothing unverified leaves. A backend only computes (backend.h).
+ *
+ * Keys are named by their id, which is made of algorithm and public key: never by a
+ * slot, a handle or a label, which vendors renumber. Everything but new and free may
+ * be called from several threads at once. */
+#ifndef KEYD_TOKEN_TOKEN_H
+#define KEYD_TOKEN_TOKEN_H
+
+#include <keyd/base/err.h>
+#include <keyd/base/slice.h>
+
+enum {
+    KD_KEY_ID_SIZE = 16,
+    KD_KEY_DOMAIN_MAX = 254, /* D-052 */
+    KD_KEY_PUBLIC_MAX = 1024,
+    KD_SIG_MAX = 512,
+    KD_ECDH_SIZE = 32,
+    KD_PROBE_SIZE = 42,
+};
+
+/* Permission bits: those of signet field 2 (D-034). */
+enum {
+    KD_PERM_SIGNET = 1,
+    KD_PERM_MESSAGE = 2,
+    KD_PERM_CERTIFICATE = 4,
+    KD_PERM_SOFTWARE = 8,
+};
+
+enum kd_key_alg {
+#define KD_ALGORITHM(code, number, name, pmin, pmax, secret, sig, soft) code = (number),
+#include <keyd/token/algorithms.def>
+#undef KD_ALGORITHM
+};
+#define KD_ALG_BIT(alg) (1u << (alg))
+
+enum kd_key_role {
+#define KD_ROLE(code, number, name, algs, allowed, needed, domain, text)               \
+    code = (number),
+#include <keyd/token/roles.def>
+#undef KD_ROLE
+};
+
+enum kd_key_state {
+#define KD_STATE(code, number, name, signs, agrees, probed, secret, next)              \
+    code = (number),
+#include <keyd/token/states.def>
+#undef KD_STATE
+};
+#define KD_STATE_BIT(state) (1u << (state))
+
+enum kd_sign_purpose {
+#define KD_PURPOSE(code, name, start, min, max, always) code,
+#include <keyd/token/purposes.def>
+#undef KD_PURPOSE
+    KD_SIGN_COUNT
+};
+
+struct kd_key_id {
+    uint8_t octets[KD_KEY_ID_SIZE];
+};
+
+/* All that is public about a key. */
+struct kd_key_info {
+    struct kd_key_id id;
+    enum kd_key_role role;
+    enum kd_key_alg alg;
+    enum kd_key_state state;
+    uint8_t permissions;
+    int64_t created_ms;
+    size_t domain_size;
+    char domain[KD_KEY_DOMAIN_MAX + 1]; /* with a NUL; empty for audit keys */
+    size_t public_size;
+    uint8_t public_key[KD_KEY_PUBLIC_MAX]; /* Ed25519 32, secp256k1 33 (02|03, x) */
+};
+
+/* What a new key shall be. domain: lower-case A-labels. */
+struct kd_key_spec {
+    enum kd_key_role role;
+    enum kd_key_alg alg;
+    uint8_t permissions;
+    struct kd_slice domain;
+};
+
+enum {
+    KD_TOKEN_GENERATES = 1,
+    KD_TOKEN_IMPORTS = 2,
+    KD_TOKEN_SETS_STATE = 4,
+    KD_TOKEN_VERIFY_ALL = 8, /* what it signs is never released unverified */
+};
+
+struct kd_token_caps {
+    const char *name;   /* "soft", ... */
+    unsigned flags;     /* KD_TOKEN_* */
+    unsigned algs;      /* KD_ALG_BIT of those it handles */
+    size_t max_message; /* octets it can sign in one go (D-084) */
+    size_t max_keys;
+};
+
+struct kd_token_sig {
+    size_t n;
+    uint8_t octets[KD_SIG_MAX];
+};
+
+struct kd_token;
+
+struct kd_token_caps kd_token_caps(const struct kd_token *t);
+
+/* Verify one in `every` of the signatures whose purpose does not ask for all; 1, the
+ * start value, is all of them. Counted per thread. Never less than every 1,000th. */
+void kd_token_set_verify(struct kd_token *t, unsigned every);
+
+/* Faults stopped so far: copies of a secret that differ, signatures that do not verify.
+ * Anything but 0 is for an operator to look at. */
+uint64_t kd_token_faults(const struct kd_token *t);
+
+/* The list; positions hold as long as nothing is generated or imported. The public
+ * part stays readable when sealed. KD_NOT_FOUND past the end. */
+size_t kd_token_count(struct kd_token *t);
+kd_err kd_token_at(struct kd_token *t, size_t at, struct kd_key_info *out) KD_MUST_USE;
+kd_err kd_token_get(struct kd_token *t, const struct kd_key_id *id,
+                    struct kd_key_info *out) KD_MUST_USE;
+
+/* KD_OK if a key with this metadata may sign for the purpose, else KD_DENIED. Pure. */
+kd_err kd_key_allows(const struct kd_key_info *key,
+                     enum kd_sign_purpose purpose) KD_MUST_USE;
+
+/* KD_OK if a message may be signed for the purpose by its start and size, else
+ * KD_INVALID. Pure. */
+kd_err kd_purpose_fits(enum kd_sign_purpose purpose,
+                       struct kd_slice message) KD_MUST_USE;
+
+/* Signs. *out is written only with a signature good for release.
+ *   KD_NOT_FOUND    no such key          KD_DENIED     role, bits or state forbid it
+ *   KD_INVALID      not such a message   KD_TOO_LARGE  beyond the backend's limit
+ *   KD_SEALED       locked               KD_FAILED     a fault; nothing is released
+ *   KD_UNAVAILABLE, KD_TIMEOUT  the backend cannot now
+ * For KD_SIGN_DKIM the message is the SHA-256 (RFC 6376, RFC 8463, 3). */
+kd_err kd_token_sign(struct kd_token *t, const struct kd_key_id *id,
+                     enum kd_sign_purpose purpose, struct kd_slice message,
+                     struct kd_token_sig *out) KD_MUST_USE;
+
+/* ECDH: z is the plain x coordinate (D-093). z must lie in kd_secret memory, else
+ * KD_FAILED; it belongs to the caller, never leaves the vault, and is wiped on
+ * failure. Only a canonical compressed point (D-090) gets as far as a key: anything
+ * else is KD_INVALID, which says nothing about the token's health. Errors as above. */
+kd_err kd_token_ecdh(struct kd_token *t, const struct kd_key_id *id,
+                     struct kd_slice peer, uint8_t z[KD_ECDH_SIZE]) KD_MUST_USE;
+
+/* Works the key for real: signs fresh octets and verifies them, or agrees with a fresh
+ * key pair and compares. That, not a status call, is health. KD_DENIED for a key in a
+ * state that has nothing to probe. */
+kd_err kd_token_probe(struct kd_token *t, const struct kd_key_id *id) KD_MUST_USE;
+
+/* Makes a key in state pre-active. Whoever keeps the token's octets stores them
+ * before activating the key. KD_UNSUPPORTED by capability or algorithm, KD_INVALID for
+ * a spec that contradicts roles.def, KD_BUSY when full. */
+kd_err kd_token_generate(struct kd_token *t, const struct kd_key_spec *spec,
+                         struct kd_key_info *out) KD_MUST_USE;
+
+/* The same with a secret from elsewhere (Ed25519 seed, secp256k1 scalar, 32 octets; in
+ * secret memory, the caller wipes it). KD_CONFLICT if the token has the key in any
+ * role or state, KD_INVALID for a scalar out of range. */
+kd_err kd_token_import(struct kd_token *t, const struct kd_key_spec *spec,
+                       struct kd_slice secret, struct kd_key_info *out) KD_MUST_USE;
+
+/* One step of a key's life (states.def): activate, retire (KD_KEY_RETAINED), revoke,
+ * destroy. KD_DENIED for a step that is not in the table. */
+kd_err kd_token_set_state(struct kd_token *t, const struct kd_key_id *id,
+                          enum kd_key_state state) KD_MUST_USE;
+
+/* Wipes every secret; what needs one answers KD_SEALED from now on. Waits for running
+ * operations. There is no way back but opening anew. */
+void kd_token_seal(struct kd_token *t);
+
+/* Seals and releases; accepts NULL. */
+void kd_token_free(struct kd_token *t);
+
+/* The id of a public key: the first 16 octets of SHA-256 of algorithm, public key. */
+struct kd_key_id kd_key_id(enum kd_key_alg alg, struct kd_slice public_key);
+
+/* KD_OK if role, algorithm, bits and domain go together, else KD_INVALID. */
+kd_err kd_key_spec_check(const struct kd_key_spec *spec) KD_MUST_USE;
+
+/* Names as in the tables; "?" for what is not there. */
+const char *kd_alg_name(enum kd_key_alg alg);
+const char *kd_role_name(enum kd_key_role role);
+const char *kd_role_text(enum kd_key_role role);
+const char *kd_state_name(enum kd_key_state state);
+const char *kd_purpose_name(enum kd_sign_purpose purpose);
+
+#endif

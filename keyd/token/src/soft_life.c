@@ -1,0 +1,355 @@
+/* From octets to a token and back: create, open, serialise; slots and policy area. */
+#include "soft_impl.h"
+
+#include <keyd/base/secret.h>
+#include <sodium.h>
+#include <stdlib.h>
+
+static kd_err
+usable(struct kd_soft *s)
+{
+    if (s->master == NULL)
+        return KD_SEALED;
+    if (!kd_secret_eq(s->master->copy[0], s->master->copy[1], SOFT_KEY_SIZE))
+        return kd_token_fault(&s->token);
+    return KD_OK;
+}
+
+kd_err
+kd_soft_create(const struct kd_slot_secret *first, struct kd_token **out)
+{
+    struct kd_soft *s;
+    kd_err err;
+
+    if ((err = kd_soft_new(&s)) != KD_OK)
+        return err;
+    randombytes_buf(s->instance, sizeof s->instance);
+    randombytes_buf(s->master->copy[0], SOFT_KEY_SIZE);
+    memcpy(s->master->copy[1], s->master->copy[0], SOFT_KEY_SIZE);
+    err = kd_slot_wrap(&s->slots[0], s->instance, first, s->master->copy[0]);
+    if (err != KD_OK) {
+        kd_token_free(&s->token);
+        return err;
+    }
+    s->n_slots = 1;
+    *out = &s->token;
+    return KD_OK;
+}
+
+struct opening {
+    struct kd_soft *soft;
+    const struct kd_store *store;
+};
+
+static kd_err
+admit(void *arg, size_t at, const uint8_t *secret)
+{
+    struct opening *o = arg;
+
+    return kd_soft_admit(o->soft, &o->store->keys[at], secret);
+}
+
+static kd_err
+open_store(struct kd_soft *s, const struct kd_store *store,
+           const struct kd_slot_secret *secret)
+{
+    struct opening o = {s, store};
+    kd_err err;
+
+    if ((err = kd_slots_unwrap(store, secret, s->master->copy[0])) != KD_OK)
+        return err;
+    memcpy(s->master->copy[1], s->master->copy[0], SOFT_KEY_SIZE);
+    if ((err = kd_store_unseal(store, s->master->copy[0], admit, &o)) != KD_OK)
+        return err;
+    memcpy(s->instance, store->instance, sizeof s->instance);
+    memcpy(s->slots, store->slots, sizeof s->slots);
+    s->n_slots = store->n_slots;
+    s->generation = store->generation;
+    kd_buf_put(&s->policy, store->policy);
+    return s->policy.err;
+}
+
+kd_err
+kd_soft_open(struct kd_slice octets, const struct kd_slot_secret *secret,
+             struct kd_token **out)
+{
+    struct kd_soft *s = NULL;
+    struct kd_store *store = malloc(sizeof *store);
+    kd_err err = KD_NOMEM;
+
+    if (store == NULL)
+        return KD_NOMEM;
+    if ((err = kd_store_parse(octets, store)) != KD_OK)
+        goto out;
+    if ((err = kd_soft_new(&s)) != KD_OK)
+        goto out;
+    if ((err = open_store(s, store, secret)) != KD_OK)
+        goto out;
+    *out = &s->token;
+    s = NULL;
+out:
+    free(store);
+    if (s != NULL)
+        kd_token_free(&s->token);
+    return err;
+}
+
+/* The header of the token as it is, borrowing from it; and the secrets beside it. */
+static kd_err
+describe(struct kd_soft *s, struct kd_store *store, const uint8_t **secrets)
+{
+    *store = (struct kd_store){.generation = s->generation + 1,
+                               .n_slots = s->n_slots,
+                               .policy = kd_buf_slice(&s->policy),
+                               .n_keys = s->n_keys};
+    memcpy(store->instance, s->instance, sizeof store->instance);
+    memcpy(store->slots, s->slots, sizeof store->slots);
+    for (size_t i = 0; i < s->n_keys; i++) {
+        const struct kd_key_info *key = &s->keys[i]->info;
+        const struct soft_secret *x = s->keys[i]->secret;
+        store->keys[i] = (struct kd_store_key){
+            .role = key->role,
+            .alg = key->alg,
+            .state = key->state,
+            .permissions = key->permissions,
+            .created_ms = key->created_ms,
+            .domain = kd_slice(key->domain, key->domain_size),
+            .public_key = kd_slice(key->public_key, key->public_size),
+        };
+        if (x != NULL && !kd_secret_eq(x->copy[0], x->copy[1], SOFT_KEY_SIZE))
+            return kd_token_fault(&s->token);
+        secrets[i] = x == NULL ? NULL : x->copy[0];
+    }
+    return KD_OK;
+}
+
+static kd_err
+compare(void *arg, size_t at, const uint8_t *secret)
+{
+    struct kd_soft *s = arg;
+    const struct soft_secret *x = s->keys[at]->secret;
+
+    if (secret == NULL || x == NULL)
+        return secret == NULL && x == NULL ? KD_OK : KD_FAILED;
+    return kd_secret_eq(secret, x->copy[1], SOFT_KEY_SIZE) ? KD_OK : KD_FAILED;
+}
+
+/* Opens what is about to replace the only copy of the keys. */
+static kd_err
+read_back(struct kd_soft *s, struct kd_slice octets, struct kd_store *scratch)
+{
+    kd_err err;
+
+    if ((err = kd_store_parse(octets, scratch)) == KD_OK)
+        err = kd_store_unseal(scratch, s->master->copy[1], compare, s);
+    if (err == KD_OK || err == KD_NOMEM)
+        return err;
+    return kd_token_fault(&s->token);
+}
+
+static kd_err
+serialise(struct kd_soft *s, struct kd_store *store, struct kd_buf *octets)
+{
+    const uint8_t *secrets[KD_STORE_KEYS_MAX];
+    kd_err err;
+
+    if ((err = usable(s)) != KD_OK)
+        return err;
+    if ((err = describe(s, store, secrets)) != KD_OK)
+        return err;
+    if ((err = kd_store_seal(store, secrets, s->master->copy[0], octets)) != KD_OK)
+        return err;
+    if ((err = read_back(s, kd_buf_slice(octets), store)) != KD_OK)
+        return err;
+    s->generation++;
+    return KD_OK;
+}
+
+kd_err
+kd_soft_serialise(struct kd_token *t, struct kd_buf *out)
+{
+    struct kd_soft *s = kd_soft_of(t);
+    struct kd_buf octets;
+    kd_err err;
+
+    if (s == NULL)
+        return KD_UNSUPPORTED;
+    struct kd_store *store = malloc(sizeof *store);
+    if (store == NULL)
+        return KD_NOMEM;
+    kd_buf_init(&octets, KD_STORE_MAX);
+    kd_token_lock(t);
+    err = serialise(s, store, &octets);
+    kd_token_unlock(t);
+    if (err == KD_OK) {
+        kd_buf_put(out, kd_buf_slice(&octets));
+        err = out->err;
+    }
+    kd_buf_free(&octets);
+    free(store);
+    return err;
+}
+
+uint64_t
+kd_soft_generation(struct kd_token *t)
+{
+    struct kd_soft *s = kd_soft_of(t);
+
+    if (s == NULL)
+        return 0;
+    kd_token_lock(t);
+    uint64_t generation = s->generation;
+    kd_token_unlock(t);
+    return generation;
+}
+
+void
+kd_soft_instance(struct kd_token *t, uint8_t out[KD_STORE_INSTANCE_SIZE])
+{
+    struct kd_soft *s = kd_soft_of(t);
+
+    memset(out, 0, KD_STORE_INSTANCE_SIZE);
+    if (s != NULL) /* never changes: no lock */
+        memcpy(out, s->instance, KD_STORE_INSTANCE_SIZE);
+}
+
+/* Under the shared lock: signing goes on while Argon2id takes its time. */
+static kd_err
+wrap_for_slot(struct kd_soft *s, const struct kd_slot_secret *secret,
+              struct kd_store_slot *slot)
+{
+    kd_err err = usable(s);
+
+    if (err != KD_OK)
+        return err;
+    if (s->n_slots == KD_STORE_SLOTS_MAX)
+        return KD_BUSY;
+    return kd_slot_wrap(slot, s->instance, secret, s->master->copy[0]);
+}
+
+static kd_err
+append_slot(struct kd_soft *s, const struct kd_store_slot *slot)
+{
+    kd_err err = usable(s); /* it may have been sealed since */
+
+    if (err != KD_OK)
+        return err;
+    if (s->n_slots == KD_STORE_SLOTS_MAX)
+        return KD_BUSY;
+    s->slots[s->n_slots++] = *slot;
+    return KD_OK;
+}
+
+kd_err
+kd_soft_add_slot(struct kd_token *t, const struct kd_slot_secret *secret,
+                 uint8_t salt[KD_STORE_SALT_SIZE])
+{
+    struct kd_soft *s = kd_soft_of(t);
+    struct kd_store_slot slot;
+    kd_err err;
+
+    if (s == NULL)
+        return KD_UNSUPPORTED;
+    if ((err = kd_token_lock_shared(t)) != KD_OK)
+        return err;
+    err = wrap_for_slot(s, secret, &slot);
+    kd_token_unlock(t);
+    if (err != KD_OK)
+        return err;
+    kd_token_lock(t);
+    err = append_slot(s, &slot);
+    kd_token_unlock(t);
+    if (err == KD_OK && salt != NULL)
+        memcpy(salt, slot.salt, sizeof slot.salt);
+    return err;
+}
+
+static kd_err
+remove_slot(struct kd_soft *s, const uint8_t *salt)
+{
+    kd_err err = usable(s);
+    size_t i = 0;
+
+    if (err != KD_OK)
+        return err;
+    while (i < s->n_slots && memcmp(s->slots[i].salt, salt, KD_STORE_SALT_SIZE) != 0)
+        i++;
+    if (i == s->n_slots)
+        return KD_NOT_FOUND;
+    if (s->n_slots == 1)
+        return KD_CONFLICT;
+    s->n_slots--;
+    memmove(&s->slots[i], &s->slots[i + 1], (s->n_slots - i) * sizeof s->slots[0]);
+    memset(&s->slots[s->n_slots], 0, sizeof s->slots[0]);
+    return KD_OK;
+}
+
+kd_err
+kd_soft_remove_slot(struct kd_token *t, const uint8_t salt[KD_STORE_SALT_SIZE])
+{
+    struct kd_soft *s = kd_soft_of(t);
+
+    if (s == NULL)
+        return KD_UNSUPPORTED;
+    kd_token_lock(t);
+    kd_err err = remove_slot(s, salt);
+    kd_token_unlock(t);
+    return err;
+}
+
+size_t
+kd_soft_slots(struct kd_token *t, struct kd_store_slot out[KD_STORE_SLOTS_MAX])
+{
+    struct kd_soft *s = kd_soft_of(t);
+
+    if (s == NULL)
+        return 0;
+    kd_token_lock(t);
+    size_t n = s->n_slots;
+    memcpy(out, s->slots, n * sizeof s->slots[0]);
+    kd_token_unlock(t);
+    return n;
+}
+
+kd_err
+kd_soft_policy(struct kd_token *t, struct kd_buf *out)
+{
+    struct kd_soft *s = kd_soft_of(t);
+
+    if (s == NULL)
+        return KD_UNSUPPORTED;
+    kd_token_lock(t);
+    kd_buf_put(out, kd_buf_slice(&s->policy));
+    kd_token_unlock(t);
+    return out->err;
+}
+
+static kd_err
+set_policy(struct kd_soft *s, struct kd_slice policy)
+{
+    struct kd_buf fresh;
+    kd_err err = usable(s);
+
+    if (err != KD_OK)
+        return err;
+    kd_buf_init(&fresh, KD_STORE_POLICY_MAX);
+    kd_buf_put(&fresh, policy);
+    if (fresh.err != KD_OK)
+        return fresh.err;
+    kd_buf_free(&s->policy);
+    s->policy = fresh;
+    return KD_OK;
+}
+
+kd_err
+kd_soft_set_policy(struct kd_token *t, struct kd_slice policy)
+{
+    struct kd_soft *s = kd_soft_of(t);
+
+    if (s == NULL)
+        return KD_UNSUPPORTED;
+    kd_token_lock(t);
+    kd_err err = set_policy(s, policy);
+    kd_token_unlock(t);
+    return err;
+}

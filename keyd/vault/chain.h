@@ -1,0 +1,50 @@
+/* The audit chain as the vault sees it: it numbers and chains every record, keeps it
+ * until the ledger has acknowledged exactly {epoch, sequence, hash}, and sends again
+ * what has no acknowledgement when the ledger comes back. Nothing is released before.
+ *
+ * Where a returning ledger says it stands must be a place we have been; otherwise it
+ * went back (or is another) and the vault refuses to go on. */
+#ifndef KEYD_VAULT_CHAIN_H
+#define KEYD_VAULT_CHAIN_H
+
+#include <keyd/ledger/audit.h>
+#include <keyd/job/job.h>
+
+struct vault;
+struct task;
+
+enum { CHAIN_ROOM = 4096 }; /* records without acknowledgement */
+
+struct chain_item {
+    uint8_t hash[32];
+    uint8_t *body; /* owned: the commit message */
+    size_t size;
+    int fd;            /* owned: the row's large object, or -1 */
+    struct task *task; /* NULL: a record of the vault's own */
+};
+
+struct chain {
+    bool open;
+    uint8_t instance[16];
+    uint64_t epoch;       /* of this vault process; 0 before the ledger first spoke */
+    uint64_t first, next; /* first <= unacknowledged < next */
+    uint8_t head[32];     /* hash of record next - 1 */
+    uint8_t acked[32];    /* hash of record first - 1 */
+    uint64_t time;        /* of record next - 1: never goes back */
+    uint64_t since_checkpoint;
+    struct chain_item ring[CHAIN_ROOM];
+};
+
+/* Completes the record (instance, epoch, sequence, time, previous hash) and sends it
+ * with its row. waiting (may be NULL) steps on at the acknowledgement; its idempotency
+ * key is stored with the record. Takes row_fd. KD_UNAVAILABLE when the ledger has never
+ * said where it stands, KD_BUSY when there is no room. */
+kd_err chain_append(struct vault *v, struct kd_audit_record *record, enum kd_row row,
+                    struct kd_slice row_body, int row_fd,
+                    struct task *waiting) KD_MUST_USE;
+
+/* The ledger's first message on a channel, and its acknowledgements. */
+kd_err chain_on_state(struct vault *v, struct kd_slice body) KD_MUST_USE;
+kd_err chain_on_ack(struct vault *v, struct kd_slice body) KD_MUST_USE;
+
+#endif

@@ -1,0 +1,59 @@
+/* What the vault knows of its own keys beyond the token: which public keys are the
+ * organization's, which key signs for a domain now, and the current organizational
+ * signets. Derived anew (vault_keys_refresh) whenever the token or a signet changes;
+ * only tasks running alone do that, so crypto threads may read. */
+#ifndef KEYD_VAULT_KEYS_H
+#define KEYD_VAULT_KEYS_H
+
+#include <dime/signet.h>
+#include <keyd/token/token.h>
+
+struct vault;
+
+enum { VAULT_KEYS_MAX = 256, VAULT_SIGNERS_MAX = 64 };
+
+/* A public key of ours: Ed25519, or the x coordinate of a secp256k1 key (ECDH uses
+ * only x, so 02x and 03x are one key). */
+struct vault_own_key {
+    enum kd_key_alg alg;
+    uint8_t key[32];
+};
+
+/* The current organizational signet of a domain, verified under a POK of the token,
+ * and what follows from it. */
+struct vault_org {
+    uint8_t *octets; /* owned; NULL if the domain has none */
+    size_t size;
+    uint32_t version;
+    bool verified;
+    uint8_t full[64];
+    bool has_signer;
+    struct kd_key_id signer; /* active SOK that the signet permits to sign users */
+    /* Keys under which a user signet of this domain can have been made: our POKs and
+     * SOKs with the bit, in whatever state but revoked; the signer first. */
+    size_t n_signers;
+    uint8_t signers[VAULT_SIGNERS_MAX][DIME_ED25519_KEY_SIZE];
+};
+
+/* Takes the octets of a domain's current signet (copied). KD_NOT_FOUND for a domain
+ * that is not configured. Not verified before the next refresh. */
+kd_err vault_org_set(struct vault *v, struct kd_slice domain, uint32_t version,
+                     struct kd_slice signet) KD_MUST_USE;
+
+/* Derives everything again from token and signets. */
+void vault_keys_refresh(struct vault *v);
+
+/* True if the organization has either of a user's two keys. */
+bool vault_owns_key(const struct vault *v, const uint8_t sign_key[32],
+                    const uint8_t enc_key[33]);
+
+/* True if field 255 of an identified user signet is by a key of ours: since 255 covers
+ * all else and is made only with it, the whole signet is then ours. */
+bool vault_signed(const struct vault *v, size_t domain, const struct dime_signet *s);
+
+/* The key that signs user signets of the domain now; KD_SEALED, or KD_UNAVAILABLE if
+ * there is none. */
+kd_err vault_signer(const struct vault *v, size_t domain, struct kd_key_id *out)
+    KD_MUST_USE;
+
+#endif

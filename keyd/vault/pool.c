@@ -1,0 +1,116 @@
+#include "pool.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static void
+queue_add(struct pool_queue *q, struct pool_item *item)
+{
+    item->next = NULL;
+    if (q->last == NULL)
+        q->first = item;
+    else
+        q->last->next = item;
+    q->last = item;
+}
+
+static struct pool_item *
+queue_pop(struct pool_queue *q)
+{
+    struct pool_item *item = q->first;
+
+    if (item != NULL && (q->first = item->next) == NULL)
+        q->last = NULL;
+    return item;
+}
+
+/* A default mutex of our own cannot fail to lock; if it does, memory is broken. */
+static void
+lock(struct pool *p)
+{
+    if (pthread_mutex_lock(&p->lock) != 0)
+        abort();
+}
+
+static void
+unlock(struct pool *p)
+{
+    if (pthread_mutex_unlock(&p->lock) != 0)
+        abort();
+}
+
+static void
+announce(struct pool *p)
+{
+    static const uint64_t one = 1;
+
+    /* Only a counter at its maximum could refuse; then the main thread is awake. */
+    kd_ignore(write(p->event, &one, sizeof one));
+}
+
+static void *
+thread_main(void *arg)
+{
+    struct pool *p = arg;
+
+    lock(p);
+    for (;;) {
+        struct pool_item *item = queue_pop(&p->todo);
+        if (item == NULL) {
+            p->n_idle++;
+            kd_ignore(pthread_cond_wait(&p->wake, &p->lock)); /* spurious is fine */
+            p->n_idle--;
+            continue;
+        }
+        unlock(p);
+        item->work(item);
+        lock(p);
+        bool first = p->done.first == NULL;
+        queue_add(&p->done, item);
+        if (first)
+            announce(p);
+    }
+    return NULL;
+}
+
+kd_err
+pool_start(struct pool *p, unsigned n)
+{
+    *p = (struct pool){.event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    if (p->event < 0 || pthread_mutex_init(&p->lock, NULL) != 0 ||
+        pthread_cond_init(&p->wake, NULL) != 0)
+        return KD_FAILED;
+    for (unsigned i = 0; i < n; i++) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, thread_main, p) != 0)
+            return KD_NOMEM;
+        kd_ignore(pthread_detach(thread)); /* it is joinable: just created */
+    }
+    return KD_OK;
+}
+
+void
+pool_run(struct pool *p, struct pool_item *item)
+{
+    lock(p);
+    queue_add(&p->todo, item);
+    bool wake = p->n_idle > 0;
+    unlock(p);
+    if (wake)
+        kd_ignore(pthread_cond_signal(&p->wake)); /* cannot fail */
+}
+
+struct pool_item *
+pool_take_done(struct pool *p)
+{
+    uint64_t count;
+
+    kd_ignore(read(p->event, &count, sizeof count)); /* EAGAIN: nothing new */
+    lock(p);
+    struct pool_item *first = p->done.first;
+    p->done = (struct pool_queue){NULL, NULL};
+    unlock(p);
+    return first;
+}

@@ -1,0 +1,40 @@
+/* The crypto threads of the vault: made before the sandbox, they run work that touches
+ * only its own job and the token (whose functions may be called from any thread), and
+ * hand it back to the main thread, which alone owns channels, sequence and policy. */
+#ifndef KEYD_VAULT_POOL_H
+#define KEYD_VAULT_POOL_H
+
+#include <keyd/base/err.h>
+
+#include <pthread.h>
+#include <stdbool.h>
+
+enum { POOL_THREADS_MAX = 16 };
+
+struct pool_item {
+    struct pool_item *next;
+    void (*work)(struct pool_item *item);
+};
+
+struct pool_queue {
+    struct pool_item *first, *last;
+};
+
+struct pool {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct pool_queue todo, done;
+    unsigned n_idle;
+    int event; /* readable when something is done */
+};
+
+/* Starts n threads (1 to POOL_THREADS_MAX). The pool lives as long as the process. */
+kd_err pool_start(struct pool *p, unsigned n) KD_MUST_USE;
+
+/* Queues the item, which belongs to the pool until it is taken back. */
+void pool_run(struct pool *p, struct pool_item *item);
+
+/* All that is done, in order of completion, as a list; NULL if nothing. */
+struct pool_item *pool_take_done(struct pool *p);
+
+#endif

@@ -1,0 +1,342 @@
+#include "task.h"
+#include "vault.h"
+
+#include <keyd/base/clock.h>
+
+#include <assert.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { REPLY_MAX = KD_JOB_BODY_MAX, ASK_MAX = 4096 };
+
+static void
+close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+/* The request an idempotency key is bound to: operation and canonical body. */
+static void
+request_hash(struct task *t)
+{
+    crypto_hash_sha256_state h;
+    uint8_t op = (uint8_t)t->op;
+
+    crypto_hash_sha256_init(&h);
+    crypto_hash_sha256_update(&h, &op, 1);
+    crypto_hash_sha256_update(&h, t->body.p, t->body.n);
+    crypto_hash_sha256_final(&h, t->request);
+}
+
+/* A free slot; the caller has checked that there is one. */
+static unsigned
+free_slot(struct task_table *table)
+{
+    unsigned i = table->next_free;
+
+    while (table->slot[i] != NULL)
+        i = (i + 1) % TASKS_MAX;
+    table->next_free = (i + 1) % TASKS_MAX;
+    return i;
+}
+
+struct task *
+task_new(struct vault *v, unsigned gate, const struct kd_job *job, int fd)
+{
+    struct task *t = v->tasks.n < TASKS_MAX ? calloc(1, sizeof *t) : NULL;
+    uint8_t *octets = t == NULL ? NULL : malloc(job->body.n + 1);
+
+    if (octets == NULL) {
+        free(t);
+        close_fd(&fd);
+        return NULL;
+    }
+    unsigned slot = free_slot(&v->tasks);
+    v->tasks.slot[slot] = t;
+    v->tasks.n++;
+    *t = (struct task){
+        .vault = v,
+        .tag = (uint64_t)++v->tasks.generation[slot] << 32 | slot,
+        .gate = gate,
+        .gate_job = job->id,
+        .op = (enum kd_op)job->op,
+        .uid = job->uid,
+        .deadline = (int64_t)job->deadline,
+        .has_key = job->has_key != 0,
+        .octets = octets,
+        .body = kd_slice(octets, job->body.n),
+        .fd = fd,
+        .told_fd = -1,
+        .reply_fd = -1,
+    };
+    if (gate != TASK_INTERNAL) {
+        t->gate_generation = v->gates[gate].generation;
+        t->class = v->gates[gate].class;
+    }
+    memcpy(t->key, job->key, sizeof t->key);
+    if (job->body.n != 0)
+        memcpy(octets, job->body.p, job->body.n);
+    kd_buf_init(&t->ask, ASK_MAX);
+    kd_buf_init(&t->reply, REPLY_MAX);
+    request_hash(t);
+    return t;
+}
+
+static void
+task_free(struct vault *v, struct task *t)
+{
+    unsigned slot = (unsigned)(t->tag & 0xffffffff);
+
+    assert(v->tasks.slot[slot] == t);
+    v->tasks.slot[slot] = NULL;
+    v->tasks.n--;
+    if (t->data_free != NULL)
+        t->data_free(t->data);
+    close_fd(&t->fd);
+    close_fd(&t->told_fd);
+    close_fd(&t->reply_fd);
+    kd_buf_free(&t->ask);
+    kd_buf_free(&t->reply);
+    free(t->octets);
+    free(t);
+}
+
+static void
+answer(struct vault *v, struct task *t, kd_err err, uint16_t reason)
+{
+    struct vault_gate *g = task_is_internal(t) ? NULL : &v->gates[t->gate];
+    struct kd_done done = {.id = t->gate_job, .err = (uint8_t)err, .reason = reason};
+    struct kd_buf b;
+
+    if (g == NULL || g->generation != t->gate_generation || g->link.chan.fd < 0)
+        return; /* whoever asks again finds what was stored */
+    if (err == KD_OK && t->reply.err != KD_OK)
+        done.err = (uint8_t)t->reply.err;
+    if (done.err == KD_OK)
+        done.body = kd_buf_slice(&t->reply);
+    kd_buf_init(&b, KD_CHAN_BODY_MAX);
+    kd_done_put(&b, &done);
+    int fd = done.err == KD_OK ? t->reply_fd : -1;
+    if (fd >= 0)
+        t->reply_fd = -1;
+    if (kd_chan_put(&g->link.chan, KD_MSG_done, kd_buf_slice(&b), fd) != KD_OK)
+        kd_chan_close(&g->link.chan); /* without memory for an answer it waits for nothing */
+    kd_buf_free(&b);
+}
+
+static void release_held(struct vault *v);
+
+void
+task_finish(struct vault *v, struct task *t, kd_err err, uint16_t reason)
+{
+    bool was_alone = t == v->tasks.alone;
+
+    if (err != KD_OK)
+        v->n_refused++;
+    answer(v, t, err, reason);
+    task_free(v, t);
+    if (was_alone) {
+        v->tasks.alone = NULL;
+        release_held(v);
+    }
+}
+
+bool
+task_is_internal(const struct task *t)
+{
+    return t->gate == TASK_INTERNAL;
+}
+
+bool
+task_is_late(const struct task *t)
+{
+    return kd_clock_ms() > t->deadline;
+}
+
+void
+task_step_on(struct vault *v, struct task *t, kd_err err)
+{
+    task_step next = t->next;
+
+    t->stage = TASK_STEPPING;
+    t->err = err;
+    next(v, t);
+}
+
+/* --- crypto threads ---------------------------------------------------------------- */
+
+static void
+item_work(struct pool_item *item)
+{
+    struct task *t = (struct task *)item;
+
+    t->work(t);
+}
+
+static void
+start_work(struct vault *v, struct task *t)
+{
+    t->stage = TASK_WORKING;
+    t->item.work = item_work;
+    v->tasks.n_working++;
+    pool_run(&v->pool, &t->item);
+}
+
+static void
+hold(struct vault *v, struct task *t)
+{
+    struct pool_queue *q = &v->tasks.held;
+
+    t->stage = TASK_HELD;
+    t->item.next = NULL;
+    if (q->last == NULL)
+        q->first = &t->item;
+    else
+        q->last->next = &t->item;
+    q->last = &t->item;
+}
+
+void
+task_work(struct vault *v, struct task *t, task_working work, task_step next)
+{
+    t->work = work;
+    t->next = next;
+    if (v->tasks.alone != NULL && v->tasks.alone != t)
+        hold(v, t);
+    else
+        start_work(v, t);
+}
+
+static void
+start_alone_if_quiet(struct vault *v)
+{
+    struct task_table *table = &v->tasks;
+
+    if (table->alone == NULL || table->alone_works || table->n_working != 0)
+        return;
+    table->alone_works = true;
+    start_work(v, table->alone);
+}
+
+void
+task_work_alone(struct vault *v, struct task *t, task_working work, task_step next)
+{
+    if (v->tasks.alone != NULL) {
+        task_finish(v, t, KD_BUSY, 0);
+        return;
+    }
+    t->work = work;
+    t->next = next;
+    t->stage = TASK_HELD;
+    v->tasks.alone = t;
+    v->tasks.alone_works = false;
+    start_alone_if_quiet(v);
+}
+
+static void
+release_held(struct vault *v)
+{
+    struct pool_item *item = v->tasks.held.first;
+
+    v->tasks.held = (struct pool_queue){NULL, NULL};
+    while (item != NULL) {
+        struct pool_item *next = item->next;
+        start_work(v, (struct task *)item);
+        item = next;
+    }
+}
+
+void
+task_take_done(struct vault *v)
+{
+    struct pool_item *item = pool_take_done(&v->pool);
+
+    while (item != NULL) {
+        struct pool_item *next = item->next;
+        struct task *t = (struct task *)item;
+        v->tasks.n_working--;
+        task_step_on(v, t, t->err);
+        item = next;
+    }
+    start_alone_if_quiet(v);
+}
+
+/* --- the ledger -------------------------------------------------------------------- */
+
+static void
+send_ask(struct vault *v, struct task *t)
+{
+    kd_err err = t->ask.err;
+
+    if (err == KD_OK)
+        err = kd_chan_put(&v->ledger.chan, t->ask_type, kd_buf_slice(&t->ask), -1);
+    /* No channel now: the question is asked again when there is one. */
+    if (err != KD_OK && err != KD_CLOSED)
+        task_finish(v, t, err, 0);
+}
+
+void
+task_ask(struct vault *v, struct task *t, uint16_t type, task_step next)
+{
+    t->stage = TASK_ASKING;
+    t->ask_type = type;
+    t->next = next;
+    send_ask(v, t);
+}
+
+void
+task_ask_again(struct vault *v)
+{
+    for (unsigned i = 0; i < TASKS_MAX; i++) {
+        struct task *t = v->tasks.slot[i];
+        if (t != NULL && t->stage == TASK_ASKING)
+            send_ask(v, t);
+    }
+}
+
+kd_err
+task_told(struct vault *v, uint64_t tag, struct kd_slice body, int fd)
+{
+    uint64_t slot = tag & 0xffffffff;
+    struct task *t = slot < TASKS_MAX ? v->tasks.slot[slot] : NULL;
+
+    /* An answer nobody waits for: the question was asked twice around a restart. */
+    if (t == NULL || t->tag != tag || t->stage != TASK_ASKING) {
+        close_fd(&fd);
+        return KD_OK;
+    }
+    t->told = body;
+    t->told_fd = fd;
+    kd_buf_reset(&t->ask);
+    task_step_on(v, t, KD_OK);
+    /* The step may have ended the task or taken the descriptor; what it did not take is
+     * closed with the task. The slice is gone in any case. */
+    t = v->tasks.slot[slot];
+    if (t != NULL && t->tag == tag)
+        t->told = kd_slice(NULL, 0);
+    return KD_OK;
+}
+
+void
+task_commit(struct vault *v, struct task *t, struct kd_audit_record *record,
+            enum kd_row row, struct kd_slice row_body, int row_fd, task_step next)
+{
+    t->stage = TASK_COMMITTING;
+    t->next = next;
+    kd_err err = chain_append(v, record, row, row_body, row_fd, t);
+    if (err != KD_OK)
+        task_step_on(v, t, err);
+}
+
+void
+task_expire(struct vault *v)
+{
+    for (unsigned i = 0; i < TASKS_MAX; i++) {
+        struct task *t = v->tasks.slot[i];
+        if (t != NULL && t->stage == TASK_ASKING && task_is_late(t))
+            task_finish(v, t, KD_UNAVAILABLE, 0);
+    }
+}

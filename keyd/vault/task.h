@@ -1,0 +1,126 @@
+/* One request inside the vault, from the gate's job to the gate's answer.
+ *
+ * Its life is a walk through steps on the main thread, between which it is somewhere
+ * else: on a crypto thread (task_work), alone on one (task_work_alone), asking the
+ * ledger (task_ask) or waiting for the ledger's acknowledgement (task_commit). Each of
+ * these names the step that comes next; task_finish answers the gate and ends it. */
+#ifndef KEYD_VAULT_TASK_H
+#define KEYD_VAULT_TASK_H
+
+#include "pool.h"
+
+#include <keyd/job/job.h>
+#include <keyd/ops/ops.h>
+
+struct vault;
+struct task;
+struct kd_audit_record;
+
+typedef void (*task_step)(struct vault *v, struct task *t);
+typedef void (*task_working)(struct task *t);
+
+enum { TASKS_MAX = 4096 };
+
+enum task_stage {
+    TASK_STEPPING, /* on the main thread */
+    TASK_HELD,     /* wants a crypto thread, but something must run alone first */
+    TASK_WORKING,
+    TASK_ASKING,
+    TASK_COMMITTING
+};
+
+struct task {
+    struct pool_item item; /* first: the pool knows only this */
+    struct vault *vault;
+    uint64_t tag; /* slot and generation: what the ledger's answers name */
+    enum task_stage stage;
+
+    /* Who asks, and what. */
+    unsigned gate;
+    uint32_t gate_generation;
+    uint64_t gate_job;
+    enum kd_op op;
+    enum kd_class class;
+    uint32_t uid;
+    int64_t deadline; /* CLOCK_MONOTONIC, ms */
+    bool has_key;
+    uint8_t key[16];     /* idempotency key */
+    uint8_t request[32]; /* SHA-256 of operation and body: what the key is bound to */
+    uint8_t *octets;     /* owned; body lies in it */
+    struct kd_slice body;
+    int fd; /* -1 if none */
+
+    /* Where it is. */
+    task_working work;
+    task_step next;
+    uint16_t ask_type;
+    struct kd_buf ask;     /* kept, to ask again when the ledger came back */
+    struct kd_slice told;  /* the ledger's answer, borrowed during the step */
+    int told_fd;           /* closed after the step unless taken */
+
+    /* What comes out. */
+    kd_err err;
+    uint16_t reason;
+    struct kd_buf reply;
+    int reply_fd;
+
+    void *data; /* the operation's own, freed with data_free */
+    void (*data_free)(void *data);
+};
+
+struct task_table {
+    struct task *slot[TASKS_MAX];
+    uint32_t generation[TASKS_MAX];
+    unsigned n;          /* in use */
+    unsigned next_free;  /* where to look first */
+    unsigned n_working;  /* on crypto threads */
+    struct task *alone;  /* waits for them, or has all to itself until it ends */
+    bool alone_works;
+    struct pool_queue held;
+};
+
+/* A new task of this gate (TASK_INTERNAL: of the vault's own); takes fd and copies the
+ * body. NULL: too many, or no memory. */
+enum { TASK_INTERNAL = UINT16_MAX };
+struct task *task_new(struct vault *v, unsigned gate, const struct kd_job *job, int fd);
+
+/* Answers the gate, if it is still the one that asked, and frees. */
+void task_finish(struct vault *v, struct task *t, kd_err err, uint16_t reason);
+
+/* work runs on a crypto thread and may touch the task, the token and the vault's
+ * fields that only tasks running alone change. */
+void task_work(struct vault *v, struct task *t, task_working work, task_step next);
+
+/* As task_work, while no other task works and until the task has ended, commit included:
+ * for what changes the token. */
+void task_work_alone(struct vault *v, struct task *t, task_working work, task_step next);
+
+/* Asks the ledger; t->ask holds the message, whose first field is the tag. */
+void task_ask(struct vault *v, struct task *t, uint16_t type, task_step next);
+
+/* Hands the ledger a record with a row (chain.h); takes row_fd. The next step runs when
+ * it is durable, with t->err KD_OK or KD_CONFLICT (record stored, row refused), or at
+ * once with chain_append's error. */
+void task_commit(struct vault *v, struct task *t, struct kd_audit_record *record,
+                 enum kd_row row, struct kd_slice row_body, int row_fd, task_step next);
+
+/* For the main loop: tasks that came back from crypto threads, answers of the ledger,
+ * a new ledger channel (outstanding questions are asked again). */
+void task_take_done(struct vault *v);
+kd_err task_told(struct vault *v, uint64_t tag, struct kd_slice body, int fd) KD_MUST_USE;
+void task_ask_again(struct vault *v);
+
+/* Ends tasks whose question the ledger has not answered by their deadline. What waits
+ * for an acknowledgement stays: it is recorded or it will be. */
+void task_expire(struct vault *v);
+
+/* Steps on, from outside (the chain's acknowledgement). */
+void task_step_on(struct vault *v, struct task *t, kd_err err);
+
+/* True if the deadline has passed. */
+bool task_is_late(const struct task *t);
+
+/* True for a task of the vault's own, that answers nobody. */
+bool task_is_internal(const struct task *t);
+
+#endif

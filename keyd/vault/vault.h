@@ -1,0 +1,82 @@
+/* Inside the vault: what its few files share. Nothing outside keyd/vault and the
+ * <op>_run.c halves of keyd/ops includes this. */
+#ifndef KEYD_VAULT_VAULT_H
+#define KEYD_VAULT_VAULT_H
+
+#include "chain.h"
+#include "keys.h"
+#include "pool.h"
+#include "task.h"
+
+#include "../role.h"
+
+#include <keyd/base/chan.h>
+#include <keyd/conf/role_conf.h>
+#include <keyd/token/soft_store.h>
+#include <keyd/token/token.h>
+
+enum { VAULT_GATES_MAX = KD_CLASS_COUNT };
+
+/* The channel to the gate of one class, by number. generation changes with every new
+ * channel, so that an answer never goes to a gate that did not ask. */
+struct vault_gate {
+    struct kd_role_link link;
+    uint32_t generation;
+    enum kd_class class;
+};
+
+enum vault_state {
+    VAULT_STARTING,      /* the ledger has not said where it stands */
+    VAULT_UNPROVISIONED, /* there is no key store */
+    VAULT_SEALED,
+    VAULT_OPERATIONAL,
+    VAULT_FAILED /* the ledger contradicts what we know; an operator must look */
+};
+
+struct vault {
+    struct kd_chan ctl;
+    struct kd_role_link ledger;
+    struct vault_gate gates[VAULT_GATES_MAX];
+    struct kd_conf_for_vault conf;
+    uint8_t conf_hash[32]; /* SHA-256 of the configuration's octets */
+    bool landlock;
+
+    enum vault_state state;
+    struct chain chain;
+    struct pool pool;
+    struct task_table tasks;
+    int64_t checkpoint_due; /* CLOCK_MONOTONIC, ms */
+
+    /* The key store as the ledger has it, and the open token. Only a task that runs
+     * alone changes these and what is derived of them, so crypto threads may read. */
+    uint8_t *store; /* owned */
+    size_t store_size;
+    uint64_t store_recorded; /* its generation by the audit log; 0 if never recorded */
+    struct kd_token *token;  /* NULL unless unsealed */
+    struct vault_org *orgs;  /* one for each domain of the policy */
+    size_t n_own;
+    struct vault_own_key own[VAULT_KEYS_MAX];
+    bool has_audit;
+    struct kd_key_id audit; /* the key that signs checkpoints */
+    uint8_t audit_key[32];
+    uint8_t checkpoint[256]; /* the last one, as the ledger told it */
+    size_t checkpoint_size;
+    int credential; /* descriptor of the credential file, -1 if none */
+
+    uint64_t n_issued, n_refused;
+    struct {
+        int64_t at; /* CLOCK_MONOTONIC, ms; 0: never */
+        bool ok;
+        uint32_t us;
+    } probe; /* the last one, so that Status cannot be made to cost a signature each */
+};
+
+/* Numbered events: the vault writes no text of its own, the supervisor does. */
+enum vault_event {
+#define KD_EVENT(name, level, text) EVENT_##name,
+#include <keyd/events.def>
+#undef KD_EVENT
+};
+void vault_event(struct vault *v, enum vault_event event, uint64_t a, uint64_t b);
+
+#endif

@@ -1,0 +1,61 @@
+#include "eddsa.h"
+
+#include <keyd/base/secret.h>
+#include <sodium.h>
+
+kd_err
+eddsa_commit(const uint8_t digest[64], uint8_t r[32], uint8_t R[32])
+{
+    crypto_core_ed25519_scalar_reduce(r, digest);
+    /* fails for r = 0 only: no honest hash gives that */
+    return crypto_scalarmult_ed25519_base_noclamp(R, r) == 0 ? KD_OK : KD_FAILED;
+}
+
+void
+eddsa_respond(const uint8_t a[32], const uint8_t r[32], const uint8_t digest[64],
+              uint8_t S[32])
+{
+    uint8_t h[32];
+    uint8_t ha[32];
+
+    crypto_core_ed25519_scalar_reduce(h, digest);
+    crypto_core_ed25519_scalar_mul(ha, h, a);
+    crypto_core_ed25519_scalar_add(S, ha, r);
+    kd_secret_wipe(ha, sizeof ha);
+    sodium_stackzero(1024); /* the addition leaves its operands there */
+}
+
+kd_err
+eddsa_sig_check(const uint8_t sig[DIME_SIG_SIZE])
+{
+    static const uint8_t neutral[32] = {1};
+    uint8_t wide[64] = {0};
+    uint8_t S[32];
+
+    memcpy(wide, sig + 32, 32);
+    crypto_core_ed25519_scalar_reduce(S, wide);
+    if (memcmp(S, sig + 32, 32) != 0 || memcmp(sig, neutral, 32) == 0)
+        return KD_INVALID;
+    return KD_OK;
+}
+
+kd_err
+eddsa_equation(const uint8_t key[DIME_ED25519_KEY_SIZE],
+               const uint8_t sig[DIME_SIG_SIZE], const uint8_t digest[64])
+{
+    uint8_t h[32];
+    uint8_t hA[32];
+    uint8_t SB[32];
+    uint8_t R[32];
+
+    crypto_core_ed25519_scalar_reduce(h, digest);
+    /* Both products fail for a zero scalar too. Nobody can make h or S zero for a key
+     * of prime order without inverting SHA-512, so nothing good is lost. */
+    if (crypto_scalarmult_ed25519_base_noclamp(SB, sig + 32) != 0)
+        return KD_INVALID;
+    if (crypto_scalarmult_ed25519_noclamp(hA, h, key) != 0)
+        return KD_INVALID;
+    if (crypto_core_ed25519_sub(R, SB, hA) != 0)
+        return KD_INVALID;
+    return memcmp(R, sig, 32) == 0 ? KD_OK : KD_INVALID;
+}

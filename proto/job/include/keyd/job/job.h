@@ -1,0 +1,78 @@
+/* The codec of the messages between our processes (channels: keyd/base/chan.h).
+ *
+ * struct kd_<name> holds integers, octet arrays (FIX) and slices (VAR). A slice that
+ * was got borrows the body it was read from. kd_<name>_get checks every length against
+ * the table and refuses leftovers: KD_MALFORMED. kd_<name>_put appends to a buffer,
+ * whose sticky error tells of a VAR that is too long (KD_TOO_LARGE). */
+#ifndef KEYD_JOB_JOB_H
+#define KEYD_JOB_JOB_H
+
+#include <keyd/base/buf.h>
+#include <keyd/base/chan.h>
+#include <keyd/base/cur.h>
+
+enum { KD_JOB_BODY_MAX = KD_CHAN_INLINE_MAX + 1024 };
+
+/* Message types, for all channels together: a message on the wrong channel is then
+ * unknown there. */
+enum kd_message_type {
+    KD_MSG_NONE,
+    KD_MSG_CTL_CONF, /* body: the role's configuration (role_conf.h) */
+    KD_MSG_KEYSTORE, /* ledger -> vault: the key store, octets or a descriptor */
+#define KD_MESSAGE(name, fields) KD_MSG_##name,
+#include <keyd/job/messages.def>
+#undef KD_MESSAGE
+};
+
+#define U8(name) uint8_t name;
+#define U16(name) uint16_t name;
+#define U32(name) uint32_t name;
+#define U64(name) uint64_t name;
+#define FIX(name, octets) uint8_t name[octets];
+#define VAR(name, most) struct kd_slice name;
+#define KD_MESSAGE(name, fields)                                                       \
+    struct kd_##name {                                                                 \
+        fields                                                                         \
+    };                                                                                 \
+    kd_err kd_##name##_get(struct kd_slice body, struct kd_##name *out) KD_MUST_USE;   \
+    void kd_##name##_put(struct kd_buf *b, const struct kd_##name *m);
+#include <keyd/job/messages.def>
+#undef KD_MESSAGE
+#undef U8
+#undef U16
+#undef U32
+#undef U64
+#undef FIX
+#undef VAR
+
+/* What a descriptor that the supervisor hands out is. */
+enum kd_link {
+    KD_LINK_LISTENER,      /* gate: a listening socket */
+    KD_LINK_VAULT,         /* gate, ledger: a channel to the vault */
+    KD_LINK_LEDGER,        /* vault: a channel to the ledger; gate: its read-only one */
+    KD_LINK_GATE,          /* vault, ledger: a channel to the gate of a class */
+    KD_LINK_CREDENTIAL,    /* vault: the credential file, opened for reading */
+    KD_LINK_STATE_DIRECTORY /* ledger */
+};
+
+/* Which signet the ledger tells of. */
+enum kd_told { KD_TOLD_NONE, KD_TOLD_STORED, KD_TOLD_HEAD };
+
+/* What comes with an audit record. */
+enum kd_row {
+    KD_ROW_NONE,
+    KD_ROW_ISSUE,
+    KD_ROW_ORG,
+    KD_ROW_KEYSTORE,
+    KD_ROW_CHECKPOINT
+};
+
+/* Lists inside a VAR: items behind a u32 length. */
+void kd_list_put(struct kd_buf *b, struct kd_slice item);
+static inline struct kd_slice
+kd_list_next(struct kd_cur *c)
+{
+    return kd_cur_take(c, kd_cur_u32(c));
+}
+
+#endif
