@@ -16,6 +16,7 @@
 
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
+#include <keyd/base/secret.h>
 #include <keyd/conf/conf.h>
 
 #include <errno.h>
