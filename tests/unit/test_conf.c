@@ -140,6 +140,21 @@ the_base_of_the_tests_is_accepted(void **state)
 }
 
 static void
+the_digest_is_that_of_the_text(void **state)
+{
+    /* sha256sum of "domain \"a.b\" { }\n" */
+    static const uint8_t want[] = {0xd7, 0x62, 0x90, 0x89, 0x0f, 0xce, 0xcd, 0xe0,
+                                   0x3d, 0xce, 0x78, 0x0a, 0xb5, 0x2a, 0xb3, 0x07,
+                                   0x6e, 0x84, 0xd2, 0xe9, 0x0f, 0xa5, 0x60, 0xb2,
+                                   0xf2, 0x23, 0x12, 0x9c, 0x63, 0x1c, 0xe4, 0x15};
+    struct kd_conf *c = accepted("domain \"a.b\" { }\n", &as_user);
+
+    (void)state;
+    assert_memory_equal(c->digest, want, sizeof c->digest);
+    kd_conf_free(c);
+}
+
+static void
 duplicate_key_is_refused(void **state)
 {
     (void)state;
@@ -1342,6 +1357,7 @@ main(void)
 #define OF_THE_MANUAL(test) cmocka_unit_test_setup(test, read_manual)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_base_of_the_tests_is_accepted),
+        cmocka_unit_test(the_digest_is_that_of_the_text),
         cmocka_unit_test(duplicate_key_is_refused),
         cmocka_unit_test(the_same_key_in_two_sections_is_accepted),
         cmocka_unit_test(duplicate_section_is_refused),

@@ -519,6 +519,7 @@ the_vault_is_told_all_of_the_policy(void **state)
     assert_int_equal(got.crypto_threads, 3);
     assert_int_equal(got.verify_sampled, 7);
     assert_int_equal(got.audit_checkpoint_interval, 61);
+    assert_memory_equal(got.digest, made.digest, sizeof got.digest);
     assert_memory_equal(&got.limits, &made.limits, sizeof got.limits);
     assert_int_equal(got.limits.max_frame, 20000);
     assert_int_equal(kd_policy_n_rows(got.policy), 3);
