@@ -1285,9 +1285,10 @@ every_key_is_in_the_manual_with_its_range_and_default(void **state)
     (void)state;
     for (size_t i = 0; i < N_KEYS; i++) {
         const char *text = manual_text(&keys[i]);
-        if (text == NULL)
-            print_error("keyd.conf(5) lacks %s\n", keys[i].name);
-        assert_non_null(text);
+        if (text == NULL) {
+            fail_msg("keyd.conf(5) lacks %s", keys[i].name);
+            continue;
+        }
         if ((keys[i].type == INT || keys[i].type == AUTO_INT) &&
             keys[i].section != PRINCIPAL) {
             snprintf(part, sizeof part, "From %lld to %lld; the default is",
