@@ -12,6 +12,7 @@
  * outcome is unknown: the process ends, the next one opens and resolves. */
 #include "role.h"
 
+#include <keyd/base/be.h>
 #include <keyd/base/log.h>
 #include <keyd/base/memfd.h>
 #include <keyd/job/job.h>
@@ -461,7 +462,7 @@ greet_vault(struct ledger *l)
         disk_failed("checkpoint", err);
     kd_ledger_state_put(&l->scratch, &m);
     send_scratch(l, &l->vault.chan, KD_MSG_ledger_state, -1);
-    if ((err = kd_store_orgs(l->store, tell_org, l)) != KD_OK)
+    if ((err = kd_store_org_heads(l->store, tell_org, l)) != KD_OK)
         disk_failed("organizational signets", err);
     tell_keystore(l);
 }
@@ -838,8 +839,7 @@ setup(struct ledger *l)
     kd_buf_init(&l->scratch, KD_CHAN_BODY_MAX);
     if ((dir.fd = kd_role_directory()) < 0)
         kd_role_die("cannot open the state directory", KD_IO);
-    if ((err = kd_store_prepare()) != KD_OK)
-        kd_role_die("SQLite", err);
+    kd_store_setup(&kd_store_sqlite);
     kd_role_confine(KD_ROLE_LEDGER, &paths, l->conf.hardening);
     kd_role_enter(&l->ctl, KD_ROLE_LEDGER, &paths, l->conf.hardening);
     close(dir.fd);

@@ -300,7 +300,7 @@ make_checkpoint(struct vault *v)
         err = chain_append(v, &record, KD_ROW_CHECKPOINT, kd_buf_slice(&body), -1, NULL);
     }
     if (err != KD_OK)
-        vault_event(v, EVENT_PROBE_FAILED, err, KD_KEY_AUDIT);
+        vault_event(v, EVENT_PROBE_FAILED, err, KD_KEY_ROLE_AUDIT);
     else
         v->chain.since_checkpoint = 0;
     kd_buf_free(&octets);

@@ -40,7 +40,7 @@ pack_user(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body, struct 
     struct kd_issue_job m = {.address = kd_rpc_slice(in->address),
                              .ssr = kd_rpc_slice(in->ssr),
                              .mode = (uint8_t)(in->account_mode - 1),
-                             .with_image = in->image_fd};
+                             .with_image = in->image_fd != 0};
 
     (void)tag;
     (void)ask;
@@ -70,7 +70,7 @@ pack_org(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body, struct a
     const Keyd__V1__IssueOrgSignetRequest *in = r->issue_org_signet;
     struct kd_buf profile, soks;
     struct kd_issue_org_job m = {.domain = kd_rpc_slice(in->domain),
-                                 .with_image = in->image_fd};
+                                 .with_image = in->image_fd != 0};
 
     (void)tag;
     (void)ask;

@@ -111,7 +111,7 @@ pack_import(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
     const Keyd__V1__ImportKeyRequest *in = r->import_key;
     struct kd_import_job m = {.domain = kd_rpc_slice(in->domain),
                               .signing_role = (uint8_t)in->signing_role,
-                              .encryption = in->encryption_key,
+                              .encryption = in->encryption_key != 0,
                               .permissions = (uint8_t)in->permissions};
 
     (void)tag;

@@ -87,7 +87,7 @@ add_key(struct kd_token *t, enum kd_key_role role, uint8_t permissions,
         enum kd_key_state state)
 {
     struct kd_key_spec spec = {role,
-                               role == KD_ROLE_ENC ? KD_ALG_SECP256K1 : KD_ALG_ED25519,
+                               role == KD_KEY_ROLE_ENC ? KD_ALG_SECP256K1 : KD_ALG_ED25519,
                                permissions, DOMAIN};
     struct kd_key_info key;
 
@@ -103,18 +103,18 @@ static struct kd_token *
 make_token(void)
 {
     struct kd_token *t;
-    struct kd_key_spec spec = {KD_ROLE_SOK, KD_ALG_ED25519, 2, DOMAIN};
+    struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 2, DOMAIN};
     struct kd_key_info key;
     uint8_t *seed = known_seed();
 
     assert_int_equal(kd_soft_create(&credential, &t), KD_OK);
     assert_int_equal(kd_token_import(t, &spec, kd_slice(seed, 32), &key), KD_OK);
     kd_secret_free(seed, 32);
-    add_key(t, KD_ROLE_POK, 0, KD_KEY_PRE_ACTIVE);
-    add_key(t, KD_ROLE_ENC, 0, KD_KEY_ACTIVE);
-    add_key(t, KD_ROLE_ENC, 0, KD_KEY_RETAINED);
-    add_key(t, KD_ROLE_DKIM, 0, KD_KEY_DESTROYED);
-    add_key(t, KD_ROLE_AUDIT, 0, KD_KEY_REVOKED);
+    add_key(t, KD_KEY_ROLE_POK, 0, KD_KEY_PRE_ACTIVE);
+    add_key(t, KD_KEY_ROLE_ENC, 0, KD_KEY_ACTIVE);
+    add_key(t, KD_KEY_ROLE_ENC, 0, KD_KEY_RETAINED);
+    add_key(t, KD_KEY_ROLE_DKIM, 0, KD_KEY_DESTROYED);
+    add_key(t, KD_KEY_ROLE_AUDIT, 0, KD_KEY_REVOKED);
     assert_int_equal(kd_soft_set_policy(t, kd_slice_str("single-operator")), KD_OK);
     return t;
 }
@@ -228,7 +228,7 @@ parsing_shows_the_public_part_without_a_secret(void **state)
     assert_int_equal(s.n_slots, 1);
     assert_int_equal(s.slots[0].type, KD_SLOT_CREDENTIAL);
     assert_int_equal(s.n_keys, 6);
-    assert_int_equal(s.keys[1].role, KD_ROLE_POK);
+    assert_int_equal(s.keys[1].role, KD_KEY_ROLE_POK);
     assert_int_equal(s.keys[4].state, KD_KEY_DESTROYED);
     assert_int_equal(s.sealed.n, sealed_size); /* nothing of the destroyed one */
     assert_true(kd_slice_eq(s.keys[0].domain, DOMAIN));
@@ -766,7 +766,7 @@ largest_store_fits_and_no_key_more(void **state)
 {
     struct kd_token *t;
     struct kd_token *again;
-    struct kd_key_spec spec = {KD_ROLE_ENC, KD_ALG_SECP256K1, 0, DOMAIN};
+    struct kd_key_spec spec = {KD_KEY_ROLE_ENC, KD_ALG_SECP256K1, 0, DOMAIN};
     struct kd_key_info key;
     struct kd_buf b;
     static uint8_t policy[KD_STORE_POLICY_MAX + 1];
@@ -795,7 +795,7 @@ static void
 secret_memory_used_up_is_an_error(void **state)
 {
     struct kd_token *t = make_token();
-    struct kd_key_spec spec = {KD_ROLE_SOK, KD_ALG_ED25519, 1, DOMAIN};
+    struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, DOMAIN};
     struct kd_key_info key;
     struct kd_buf b;
     static void *taken[8192];

@@ -91,7 +91,7 @@ kd_token_find(const struct kd_token *t, const struct kd_key_id *id, size_t *at)
     size_t n = t->ops->n_keys(t);
 
     for (size_t i = 0; i < n; i++)
-        if (memcmp(t->ops->info(t, i)->id.octets, id->octets, KD_KEY_ID_SIZE) == 0) {
+        if (memcmp(t->ops->info(t, i)->id.octets, id->octets, KD_TOKEN_ID_SIZE) == 0) {
             *at = i;
             return KD_OK;
         }
@@ -187,7 +187,7 @@ verified_before_release(const struct kd_token *t, const struct kd_token_caps *ca
 {
     unsigned every = atomic_load_explicit(&t->verify_every, memory_order_relaxed);
 
-    if (every == 1 || key->role == KD_ROLE_POK || kd_purpose_row(purpose)->always ||
+    if (every == 1 || key->role == KD_KEY_ROLE_POK || kd_purpose_row(purpose)->always ||
         (caps->flags & KD_TOKEN_VERIFY_ALL) != 0)
         return true;
     if (++unverified < every)
@@ -254,7 +254,7 @@ ecdh_locked(struct kd_token *t, const struct kd_key_id *id,
     if ((err = kd_token_find(t, id, &at)) != KD_OK)
         return err;
     const struct kd_key_info *key = t->ops->info(t, at);
-    if (key->role != KD_ROLE_ENC || key->alg != KD_ALG_SECP256K1 ||
+    if (key->role != KD_KEY_ROLE_ENC || key->alg != KD_ALG_SECP256K1 ||
         !kd_state_row(key->state)->agrees)
         return KD_DENIED;
     return t->ops->ecdh(t, at, peer, z);
