@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <sodium.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 /* cmocka.h wants setjmp.h and stdarg.h first */
 #include <cmocka.h>
@@ -39,7 +40,7 @@ make_soft(const struct kd_key_spec *specs, size_t n)
  * the library has no hook. */
 enum fault { NO_FAULT, FLIP_SIGNATURE, FLIP_WORKING_COPY };
 static enum fault fault;
-static unsigned n_signed;
+static atomic_uint n_signed;
 
 kd_err __real_dime_ed25519_secret_sign(const struct dime_ed25519_secret *secret,
                                        struct kd_slice message,
@@ -92,8 +93,8 @@ static struct kd_token *
 make_signer(struct kd_key_info *key)
 {
     static const struct kd_key_spec specs[2] = {
-        {KD_ROLE_SOK, KD_ALG_ED25519, 3, {(const uint8_t *)"example.com", 11}},
-        {KD_ROLE_ENC, KD_ALG_SECP256K1, 0, {(const uint8_t *)"example.com", 11}},
+        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 3, {(const uint8_t *)"example.com", 11}},
+        {KD_KEY_ROLE_ENC, KD_ALG_SECP256K1, 0, {(const uint8_t *)"example.com", 11}},
     };
     struct kd_token *t = make_soft(specs, 2);
 
@@ -261,7 +262,7 @@ faulty_pair_is_not_taken_in(void **state)
 {
     struct kd_key_info key;
     struct kd_token *t = make_signer(&key);
-    struct kd_key_spec spec = {KD_ROLE_SOK, KD_ALG_ED25519, 1,
+    struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1,
                                kd_slice_str("a.example")};
 
     (void)state;
