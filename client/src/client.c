@@ -390,7 +390,7 @@ static enum keyd_status
 open_socket(const char *path, int timeout_ms, int *out)
 {
     struct sockaddr_un to = {.sun_family = AF_UNIX};
-    struct timeval wait = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
+    struct timeval wait = {timeout_ms / 1000, timeout_ms % 1000 * 1000L};
     size_t n = strlen(path);
 
     if (n == 0 || n >= sizeof to.sun_path)
