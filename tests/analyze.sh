@@ -25,19 +25,17 @@ PY
 
 # Configured for its compilation database, built for its generated headers.
 prepare_dev() {
-    cmake --preset dev >/dev/null
-    cmake --build --preset dev -j "$jobs" >/dev/null
+    cmake --preset dev >/dev/null && cmake --build --preset dev -j "$jobs" >/dev/null
 }
 
 analyze_gcc() {
     note 'gcc -fanalyzer'
-    cmake --preset analyze >/dev/null
-    cmake --build --preset analyze -j "$jobs"
+    cmake --preset analyze >/dev/null && cmake --build --preset analyze -j "$jobs"
 }
 
 analyze_tidy() {
     note 'clang-tidy'
-    prepare_dev
+    prepare_dev || return 1
     # The database is gcc's: two of its warnings and one option's other half are unknown
     # to clang.
     sources | xargs -P "$jobs" -n 4 clang-tidy --quiet -p build/dev \
@@ -47,12 +45,14 @@ analyze_tidy() {
 
 analyze_cppcheck() {
     note 'cppcheck'
-    prepare_dev
+    prepare_dev || return 1
     mkdir -p build/cppcheck
+    includes=$(find keyd proto client pkcs11 -type d -name include 2>/dev/null |
+        sed 's/^/-I/')
+    # shellcheck disable=SC2086 # words: one option a directory
     sources | cppcheck --file-list=- --std=c11 --enable=warning,portability \
         --suppress=missingIncludeSystem --inline-suppr --error-exitcode=1 --quiet \
-        --cppcheck-build-dir=build/cppcheck -j "$jobs" -D__x86_64__ -D_GNU_SOURCE \
-        $(find keyd proto client pkcs11 -type d -name include 2>/dev/null | sed 's/^/-I/')
+        --cppcheck-build-dir=build/cppcheck -j "$jobs" -D__x86_64__ -D_GNU_SOURCE $includes
 }
 
 [ $# -gt 0 ] || set -- gcc tidy cppcheck
@@ -66,5 +66,5 @@ for tool; do
     esac
 done
 note 'analysis'
-[ -z "$failed" ] || { echo "findings:$failed"; exit 1; }
+[ -z "$failed" ] || { echo "findings:$failed" && exit 1; }
 echo 'no findings'
