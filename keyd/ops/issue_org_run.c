@@ -77,11 +77,11 @@ collect_soks(struct task *t, const struct org_issue *x, struct dime_sok *soks,
     struct kd_key_info info;
     kd_err err;
 
-    *n = x->job.soks.n / KD_KEY_ID_SIZE;
-    if (x->job.soks.n % KD_KEY_ID_SIZE != 0 || *n > DIME_SOKS_MAX)
+    *n = x->job.soks.n / KD_TOKEN_ID_SIZE;
+    if (x->job.soks.n % KD_TOKEN_ID_SIZE != 0 || *n > DIME_SOKS_MAX)
         return KD_MALFORMED;
     for (size_t i = 0; i < *n; i++) {
-        const uint8_t *id = x->job.soks.p + i * KD_KEY_ID_SIZE;
+        const uint8_t *id = x->job.soks.p + i * KD_TOKEN_ID_SIZE;
         if ((err = find_key(t, x, id, KD_KEY_ROLE_SOK, &info)) != KD_OK)
             return err;
         soks[i].perms = info.permissions;

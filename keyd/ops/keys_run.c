@@ -248,7 +248,7 @@ run_public_keys(struct vault *v, struct task *t)
     struct kd_buf lines;
 
     if (kd_keys_job_get(t->body, &job) != KD_OK ||
-        (job.after.n != 0 && job.after.n != KD_KEY_ID_SIZE)) {
+        (job.after.n != 0 && job.after.n != KD_TOKEN_ID_SIZE)) {
         task_finish(v, t, KD_MALFORMED, 0);
         return;
     }

@@ -119,7 +119,8 @@ add_image(struct task *t, struct kd_buf *info)
     if (at == NULL)
         return info->err;
     kd_err err = kd_memfd_read(t->fd, 0, at, size);
-    if (err == KD_OK && !dime_png_is_valid(kd_slice(at, size)))
+    struct dime_png png;
+    if (err == KD_OK && !dime_png(kd_slice(at, size), &png))
         err = run_refuse(t, KD_INVALID, KD_REASON_BAD_IMAGE);
     return err;
 }

@@ -6,7 +6,7 @@
 #include "../vault/vault.h"
 
 #include <keyd/ledger/audit.h>
-#include <keyd/ops/reasons.h>
+#include <keyd/job/reasons.h>
 
 enum { RUN_ROW_SIGNET_MAX = 45056 };
 

@@ -12,7 +12,7 @@ reply(struct vault *v, struct task *t)
 {
     bool degraded = v->state == VAULT_OPERATIONAL &&
                     (!v->probe.ok || kd_token_faults(v->token) != 0 ||
-                     v->ledger.fd < 0);
+                     v->ledger.chan.fd < 0);
     struct kd_status_done m = {
         .state = (uint8_t)v->state,
         .degraded = degraded,

@@ -8,6 +8,8 @@
 #include "pool.h"
 #include "task.h"
 
+#include "../role.h"
+
 #include <keyd/base/chan.h>
 #include <keyd/conf/role_conf.h>
 #include <keyd/token/soft_store.h>
@@ -18,7 +20,7 @@ enum { VAULT_GATES_MAX = KD_CLASS_COUNT };
 /* The channel to the gate of one class, by number. generation changes with every new
  * channel, so that an answer never goes to a gate that did not ask. */
 struct vault_gate {
-    struct kd_chan chan;
+    struct kd_role_link link;
     uint32_t generation;
     enum kd_class class;
 };
@@ -33,7 +35,7 @@ enum vault_state {
 
 struct vault {
     struct kd_chan ctl;
-    struct kd_chan ledger;
+    struct kd_role_link ledger;
     struct vault_gate gates[VAULT_GATES_MAX];
     struct kd_conf_for_vault conf;
     uint8_t conf_hash[32]; /* SHA-256 of the configuration's octets */

@@ -69,6 +69,10 @@ void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t n);
 void __libc_free(void *p);
 
+/* Seen by libc and the libraries too: what strdup allocates for us is ours to free, and
+ * counted only one way it would make the sum wrap. */
+#define COUNTED __attribute__((visibility("default")))
+
 static void
 grown(void *p)
 {
@@ -81,7 +85,7 @@ grown(void *p)
     }
 }
 
-void *
+COUNTED void *
 malloc(size_t n)
 {
     void *p = __libc_malloc(n);
@@ -89,7 +93,7 @@ malloc(size_t n)
     return p;
 }
 
-void *
+COUNTED void *
 calloc(size_t n, size_t size)
 {
     void *p = __libc_calloc(n, size);
@@ -97,7 +101,7 @@ calloc(size_t n, size_t size)
     return p;
 }
 
-void *
+COUNTED void *
 realloc(void *old, size_t n)
 {
     size_t before = old == NULL ? 0 : malloc_usable_size(old);
@@ -108,7 +112,7 @@ realloc(void *old, size_t n)
     return p;
 }
 
-void
+COUNTED void
 free(void *p)
 {
     if (p != NULL)

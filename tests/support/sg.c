@@ -98,7 +98,7 @@ sg_begin(struct kd_buf *b, uint16_t magic)
 void
 sg_put(struct kd_buf *b, const char *hex)
 {
-    size_t room = strlen(hex) / 2 + 1, n;
+    size_t room = strlen(hex) / 2 + 1, n = 0;
     uint8_t *octets = malloc(room);
 
     must(octets != NULL &&

@@ -68,23 +68,24 @@ static const struct row {
     uint8_t permissions;
     const char *cells; /* org user msg tlsh tlsd certh certd dkim audit probe */
 } matrix[] = {
-    {KD_ROLE_POK, KD_ALG_ED25519, 0, "X--XX----X"},
-    {KD_ROLE_POK, KD_ALG_ED25519, 2, "X-XXX----X"},
-    {KD_ROLE_SOK, KD_ALG_ED25519, 1, "-X-------X"},
-    {KD_ROLE_SOK, KD_ALG_ED25519, 2, "--X------X"},
-    {KD_ROLE_SOK, KD_ALG_ED25519, 3, "-XX------X"},
-    {KD_ROLE_SOK, KD_ALG_ED25519, 4, "-----XX--X"},
-    {KD_ROLE_SOK, KD_ALG_ED25519, 5, "-X---XX--X"},
-    {KD_ROLE_SOK, KD_ALG_ED25519, 6, "--X--XX--X"},
-    {KD_ROLE_SOK, KD_ALG_ED25519, 7, "-XX--XX--X"},
-    {KD_ROLE_SOK, KD_ALG_ED25519, 9, "-X-------X"},
-    {KD_ROLE_SOK, KD_ALG_ED25519, 10, "--X------X"},
-    {KD_ROLE_ENC, KD_ALG_SECP256K1, 0, "----------"},
-    {KD_ROLE_DKIM, KD_ALG_ED25519, 0, "-------X-X"},
-    {KD_ROLE_AUDIT, KD_ALG_ED25519, 0, "--------XX"},
+    {KD_KEY_ROLE_POK, KD_ALG_ED25519, 0, "X--XX----X"},
+    {KD_KEY_ROLE_POK, KD_ALG_ED25519, 2, "X-XXX----X"},
+    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, "-X-------X"},
+    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 2, "--X------X"},
+    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 3, "-XX------X"},
+    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 4, "-----XX--X"},
+    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 5, "-X---XX--X"},
+    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 6, "--X--XX--X"},
+    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 7, "-XX--XX--X"},
+    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 9, "-X-------X"},
+    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 10, "--X------X"},
+    {KD_KEY_ROLE_ENC, KD_ALG_SECP256K1, 0, "----------"},
+    {KD_KEY_ROLE_DKIM, KD_ALG_ED25519, 0, "-------X-X"},
+    {KD_KEY_ROLE_AUDIT, KD_ALG_ED25519, 0, "--------XX"},
 };
 enum { N_ROWS = sizeof matrix / sizeof matrix[0], N_CELLS = 10 };
-_Static_assert((int)KD_SIGN_COUNT == (int)N_CELLS, "a new purpose needs its column here");
+_Static_assert((int)KD_SIGN_COUNT == (int)N_CELLS,
+               "a new purpose needs its column here");
 
 static struct kd_token *
 make_matrix(void)
@@ -104,7 +105,7 @@ static struct kd_token *
 make_one(enum kd_key_role role, uint8_t permissions, struct kd_key_info *key)
 {
     struct kd_key_spec spec = {role,
-                               role == KD_ROLE_ENC ? KD_ALG_SECP256K1 : KD_ALG_ED25519,
+                               role == KD_KEY_ROLE_ENC ? KD_ALG_SECP256K1 : KD_ALG_ED25519,
                                permissions, DOMAIN};
     struct kd_token *t = backend->make(&spec, 1);
 
@@ -137,7 +138,7 @@ T_OP_2_each_role_signs_its_purposes_and_nothing_else(void **state)
             memset(&sig, 0xee, sizeof sig);
             kd_err err = kd_token_sign(t, &key.id, purpose, m, &sig);
             if (err != (allowed ? KD_OK : KD_DENIED))
-                fail_msg("%s %d %s: %s", kd_role_name(key.role), key.permissions,
+                fail_msg("%s %d %s: %s", kd_key_role_name(key.role), key.permissions,
                          kd_purpose_name(purpose), kd_err_text(err));
             if (allowed)
                 assert_true(good(&key, m, &sig));
@@ -166,7 +167,7 @@ keys_are_listed_and_found_by_what_they_are(void **state)
         in[0] = matrix[i].alg == KD_ALG_ED25519 ? 1 : 2;
         memcpy(in + 1, key.public_key, key.public_size);
         assert_int_equal(crypto_hash_sha256(hash, in, 1 + key.public_size), 0);
-        assert_memory_equal(hash, key.id.octets, KD_KEY_ID_SIZE);
+        assert_memory_equal(hash, key.id.octets, KD_TOKEN_ID_SIZE);
         assert_int_equal(kd_token_get(t, &key.id, &found), KD_OK);
         assert_memory_equal(&found, &key, sizeof key);
     }
@@ -178,7 +179,7 @@ static void
 unknown_key_is_not_found(void **state)
 {
     struct kd_key_info key;
-    struct kd_token *t = make_one(KD_ROLE_SOK, 1, &key);
+    struct kd_token *t = make_one(KD_KEY_ROLE_SOK, 1, &key);
     struct kd_token_sig sig;
     uint8_t *z = kd_secret_new(32);
     struct kd_slice point =
@@ -223,7 +224,7 @@ static void
 message_that_does_not_fit_is_not_signed(void **state)
 {
     struct kd_key_info key;
-    struct kd_token *t = make_one(KD_ROLE_SOK, 7, &key);
+    struct kd_token *t = make_one(KD_KEY_ROLE_SOK, 7, &key);
     struct kd_token_sig sig;
     uint8_t m[200] = {1};
 
@@ -260,7 +261,7 @@ static void
 message_past_the_stated_limit_is_too_large(void **state)
 {
     struct kd_key_info key;
-    struct kd_token *t = make_one(KD_ROLE_SOK, 7, &key);
+    struct kd_token *t = make_one(KD_KEY_ROLE_SOK, 7, &key);
     struct kd_token_sig sig;
     struct kd_slice m = token_message_for(KD_SIGN_USER_SIGNET);
 
@@ -279,7 +280,7 @@ ecdh_comes_to_the_same_on_both_sides(void **state)
 {
     secp256k1_context *ctx = secp256k1_context_create(SECP256K1_CONTEXT_NONE);
     struct kd_key_info key;
-    struct kd_token *t = make_one(KD_ROLE_ENC, 0, &key);
+    struct kd_token *t = make_one(KD_KEY_ROLE_ENC, 0, &key);
     uint8_t *z = kd_secret_new(32);
 
     (void)state;
@@ -347,7 +348,7 @@ bad_points_are_refused_before_the_key_is_used(void **state)
          32},
     };
     struct kd_key_info key;
-    struct kd_token *t = make_one(KD_ROLE_ENC, 0, &key);
+    struct kd_token *t = make_one(KD_KEY_ROLE_ENC, 0, &key);
     uint8_t *z = kd_secret_new(32);
 
     (void)state;
@@ -374,7 +375,7 @@ ecdh_needs_the_encryption_role_and_secret_memory(void **state)
     for (size_t i = 0; i < N_ROWS; i++) {
         struct kd_key_info key = token_key(t, i);
         assert_int_equal(kd_token_ecdh(t, &key.id, peer, z),
-                         key.role == KD_ROLE_ENC ? KD_OK : KD_DENIED);
+                         key.role == KD_KEY_ROLE_ENC ? KD_OK : KD_DENIED);
     }
     assert_int_equal(kd_token_ecdh(t, &enc.id, peer, outside), KD_FAILED);
     assert_true(sodium_is_zero(outside, sizeof outside));
@@ -427,8 +428,8 @@ static void
 states_bound_what_a_key_does(void **state)
 {
     static const struct kd_key_spec specs[2] = {
-        {KD_ROLE_SOK, KD_ALG_ED25519, 2, {(const uint8_t *)"a.example", 9}},
-        {KD_ROLE_ENC, KD_ALG_SECP256K1, 0, {(const uint8_t *)"a.example", 9}},
+        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 2, {(const uint8_t *)"a.example", 9}},
+        {KD_KEY_ROLE_ENC, KD_ALG_SECP256K1, 0, {(const uint8_t *)"a.example", 9}},
     };
     struct kd_token *t = backend->make(specs, 2);
     struct kd_key_info made[2];
@@ -468,8 +469,8 @@ only_steps_of_a_keys_life_are_taken(void **state)
         {KD_KEY_ACTIVE, KD_KEY_REVOKED, KD_KEY_DESTROYED},
     };
     struct kd_key_info key;
-    struct kd_token *t = make_one(KD_ROLE_SOK, 1, &key);
-    struct kd_key_spec spec = {KD_ROLE_SOK, KD_ALG_ED25519, 1, DOMAIN};
+    struct kd_token *t = make_one(KD_KEY_ROLE_SOK, 1, &key);
+    struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, DOMAIN};
 
     (void)state;
     unsigned needed = KD_TOKEN_SETS_STATE | KD_TOKEN_GENERATES;
@@ -498,36 +499,36 @@ contradictory_specs_are_refused(void **state)
         uint8_t permissions;
         const char *domain;
     } bad[] = {
-        {KD_ROLE_POK, KD_ALG_SECP256K1, 0, "example.com"},
-        {KD_ROLE_POK, KD_ALG_ED25519, 1, "example.com"},
-        {KD_ROLE_POK, KD_ALG_ED25519, 4, "example.com"},
-        {KD_ROLE_POK, KD_ALG_ED25519, 0, ""},
-        {KD_ROLE_SOK, KD_ALG_ED25519, 0, "example.com"},
-        {KD_ROLE_SOK, KD_ALG_ED25519, 8, "example.com"},  /* software only: void */
-        {KD_ROLE_SOK, KD_ALG_ED25519, 17, "example.com"}, /* D-034 */
-        {KD_ROLE_SOK, KD_ALG_ED25519, 128, "example.com"},
-        {KD_ROLE_ENC, KD_ALG_ED25519, 0, "example.com"},
-        {KD_ROLE_ENC, KD_ALG_SECP256K1, 2, "example.com"},
-        {KD_ROLE_DKIM, KD_ALG_ED25519, 2, "example.com"},
-        {KD_ROLE_AUDIT, KD_ALG_SECP256K1, 0, ""},
-        {KD_ROLE_SOK, KD_ALG_ED25519, 1, "Example.com"},
-        {KD_ROLE_SOK, KD_ALG_ED25519, 1, "example.com."},
-        {KD_ROLE_SOK, KD_ALG_ED25519, 1, ".example.com"},
-        {KD_ROLE_SOK, KD_ALG_ED25519, 1, "example..com"},
-        {KD_ROLE_SOK, KD_ALG_ED25519, 1, "-example.com"},
-        {KD_ROLE_SOK, KD_ALG_ED25519, 1, "example-.com"},
-        {KD_ROLE_SOK, KD_ALG_ED25519, 1, "example.com-"},
-        {KD_ROLE_SOK, KD_ALG_ED25519, 1, "exam ple.com"},
-        {KD_ROLE_SOK, KD_ALG_ED25519, 1, "ex\xc3\xa4mple.com"},
-        {KD_ROLE_SOK, KD_ALG_ED25519, 1,
+        {KD_KEY_ROLE_POK, KD_ALG_SECP256K1, 0, "example.com"},
+        {KD_KEY_ROLE_POK, KD_ALG_ED25519, 1, "example.com"},
+        {KD_KEY_ROLE_POK, KD_ALG_ED25519, 4, "example.com"},
+        {KD_KEY_ROLE_POK, KD_ALG_ED25519, 0, ""},
+        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 0, "example.com"},
+        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 8, "example.com"},  /* software only: void */
+        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 17, "example.com"}, /* D-034 */
+        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 128, "example.com"},
+        {KD_KEY_ROLE_ENC, KD_ALG_ED25519, 0, "example.com"},
+        {KD_KEY_ROLE_ENC, KD_ALG_SECP256K1, 2, "example.com"},
+        {KD_KEY_ROLE_DKIM, KD_ALG_ED25519, 2, "example.com"},
+        {KD_KEY_ROLE_AUDIT, KD_ALG_SECP256K1, 0, ""},
+        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, "Example.com"},
+        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, "example.com."},
+        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, ".example.com"},
+        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, "example..com"},
+        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, "-example.com"},
+        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, "example-.com"},
+        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, "example.com-"},
+        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, "exam ple.com"},
+        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, "ex\xc3\xa4mple.com"},
+        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1,
          "a123456789012345678901234567890123456789012345678901234567890123.com"},
         {(enum kd_key_role)0, KD_ALG_ED25519, 1, "example.com"},
         {(enum kd_key_role)6, KD_ALG_ED25519, 1, "example.com"},
-        {KD_ROLE_SOK, (enum kd_key_alg)0, 1, "example.com"},
-        {KD_ROLE_SOK, (enum kd_key_alg)99, 1, "example.com"},
+        {KD_KEY_ROLE_SOK, (enum kd_key_alg)0, 1, "example.com"},
+        {KD_KEY_ROLE_SOK, (enum kd_key_alg)99, 1, "example.com"},
     };
     struct kd_key_info key;
-    struct kd_token *t = make_one(KD_ROLE_SOK, 1, &key);
+    struct kd_token *t = make_one(KD_KEY_ROLE_SOK, 1, &key);
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -541,7 +542,7 @@ contradictory_specs_are_refused(void **state)
     memset(longest, 'a', sizeof longest);
     for (size_t i = 63; i < sizeof longest; i += 64)
         longest[i] = '.';
-    struct kd_key_spec spec = {KD_ROLE_SOK, KD_ALG_ED25519, 1, kd_slice(longest, 254)};
+    struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, kd_slice(longest, 254)};
     assert_int_equal(kd_key_spec_check(&spec), KD_OK);
     spec.domain.n = 255;
     assert_int_equal(kd_key_spec_check(&spec), KD_INVALID);
@@ -565,10 +566,10 @@ imported_key_is_the_key_of_its_secret(void **state)
     uint8_t one[32] = {[31] = 1};
     uint8_t zero[32] = {0};
     struct kd_key_info key;
-    struct kd_token *t = make_one(KD_ROLE_SOK, 1, &key);
-    struct kd_key_spec sok = {KD_ROLE_SOK, KD_ALG_ED25519, 2, DOMAIN};
-    struct kd_key_spec pok = {KD_ROLE_POK, KD_ALG_ED25519, 0, DOMAIN};
-    struct kd_key_spec enc = {KD_ROLE_ENC, KD_ALG_SECP256K1, 0, DOMAIN};
+    struct kd_token *t = make_one(KD_KEY_ROLE_SOK, 1, &key);
+    struct kd_key_spec sok = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 2, DOMAIN};
+    struct kd_key_spec pok = {KD_KEY_ROLE_POK, KD_ALG_ED25519, 0, DOMAIN};
+    struct kd_key_spec enc = {KD_KEY_ROLE_ENC, KD_ALG_SECP256K1, 0, DOMAIN};
 
     (void)state;
     if ((kd_token_caps(t).flags & KD_TOKEN_IMPORTS) == 0) {
@@ -597,7 +598,7 @@ sealed_token_refuses(void **state)
     struct kd_token *t = make_matrix();
     struct kd_token_sig sig;
     uint8_t *z = kd_secret_new(32);
-    struct kd_key_spec spec = {KD_ROLE_SOK, KD_ALG_ED25519, 1, DOMAIN};
+    struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, DOMAIN};
     struct kd_key_info key;
 
     (void)state;
@@ -665,7 +666,7 @@ four_threads_sign_and_agree_at_once(void **state)
     struct kd_token *t = make_matrix();
     struct worker workers[N_THREADS];
     pthread_t threads[N_THREADS];
-    struct kd_key_spec spec = {KD_ROLE_SOK, KD_ALG_ED25519, 1, DOMAIN};
+    struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, DOMAIN};
     struct kd_key_info key;
 
     (void)state;
@@ -689,12 +690,12 @@ static void
 names_are_those_of_the_tables(void **state)
 {
     (void)state;
-    assert_string_equal(kd_role_name(KD_ROLE_SOK), "sok");
-    assert_string_equal(kd_role_text(KD_ROLE_ENC), "organizational encryption key");
+    assert_string_equal(kd_key_role_name(KD_KEY_ROLE_SOK), "sok");
+    assert_string_equal(kd_key_role_text(KD_KEY_ROLE_ENC), "organizational encryption key");
     assert_string_equal(kd_state_name(KD_KEY_PRE_ACTIVE), "pre-active");
     assert_string_equal(kd_alg_name(KD_ALG_SECP256K1), "secp256k1");
     assert_string_equal(kd_purpose_name(KD_SIGN_AUDIT), "audit");
-    assert_string_equal(kd_role_name((enum kd_key_role)77), "?");
+    assert_string_equal(kd_key_role_name((enum kd_key_role)77), "?");
     assert_string_equal(kd_state_name((enum kd_key_state)0), "?");
     assert_string_equal(kd_alg_name((enum kd_key_alg)0), "?");
     assert_string_equal(kd_purpose_name(KD_SIGN_COUNT), "?");

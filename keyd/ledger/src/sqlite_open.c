@@ -199,6 +199,16 @@ create_if_missing(const struct kd_store_conf *conf, char why[KD_STORE_WHY_MAX])
     return err;
 }
 
+void
+sq_setup(void)
+{
+    uint8_t seed;
+
+    /* Opens /dev/urandom once; in the sandbox that would fail, and the clock would be
+     * taken for salt. */
+    sqlite3_randomness(sizeof seed, &seed);
+}
+
 /* --- opening
  * ------------------------------------------------------------------------------ */
 

@@ -228,7 +228,7 @@ sealer_init(struct sealer *s, struct kd_slice header, const uint8_t *instance,
             const uint8_t *master)
 {
     *s = (struct sealer){.header_size = header.n};
-    s->ad = malloc(header.n + KD_KEY_ID_SIZE);
+    s->ad = malloc(header.n + KD_TOKEN_ID_SIZE);
     s->key = kd_secret_new(SOFT_KEY_SIZE);
     if (s->ad == NULL || s->key == NULL)
         return KD_NOMEM;
@@ -248,8 +248,8 @@ set_id(struct sealer *s, const struct kd_store_key *key)
 {
     struct kd_key_id id = kd_key_id(key->alg, key->public_key);
 
-    memcpy(s->ad + s->header_size, id.octets, KD_KEY_ID_SIZE);
-    return s->header_size + KD_KEY_ID_SIZE;
+    memcpy(s->ad + s->header_size, id.octets, KD_TOKEN_ID_SIZE);
+    return s->header_size + KD_TOKEN_ID_SIZE;
 }
 
 static kd_err

@@ -160,6 +160,10 @@ typedef bool (*kd_org_visitor)(void *arg, const struct kd_org_row *row);
 kd_err kd_store_org_history(struct kd_store *s, struct kd_slice domain,
                             kd_org_visitor visitor, void *arg) KD_MUST_USE;
 
+/* The current one of every domain. */
+kd_err kd_store_org_heads(struct kd_store *s, kd_org_visitor visitor,
+                          void *arg) KD_MUST_USE;
+
 /* --- what the vault asks before issuing ---------------------------------------------
  */
 

@@ -204,7 +204,8 @@ uint64_t kd_soft_generation(struct kd_token *t);
 void kd_soft_instance(struct kd_token *t, uint8_t out[KD_STORE_INSTANCE_SIZE]);
 
 /* Slots. KD_BUSY when there are eight; KD_CONFLICT rather than removing the last one;
- * KD_NOT_FOUND. salt (may be NULL): the name of the new slot. */
+ * KD_NOT_FOUND. salt (may be NULL): the name of the new slot. Signing goes on while a
+ * passphrase is stretched. */
 kd_err kd_soft_add_slot(struct kd_token *t, const struct kd_slot_secret *secret,
                         uint8_t salt[KD_STORE_SALT_SIZE]) KD_MUST_USE;
 kd_err kd_soft_remove_slot(struct kd_token *t,
