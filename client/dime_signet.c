@@ -227,8 +227,7 @@ verb_signet_verify(const struct options *o)
     return status;
 }
 
-/* --- fingerprint, split, armor, dearmor ----------------------------------------------
- */
+/* --- fingerprint, split, armor, dearmor --- */
 
 static enum dime_part
 usual_part(const struct dime_signet *s)
