@@ -201,12 +201,11 @@ become(const struct supervisor *s, const struct child *c, int ctl, pid_t parent)
     /* Not fatal: an unprivileged supervisor may not raise it, and the vault says so if
      * what there is does not suffice. */
     kd_ignore(setrlimit(RLIMIT_MEMLOCK, &lock));
-    if (c->role == KD_ROLE_LEDGER && fchdir(s->state_directory) != 0)
-        _exit(126);
-    if (c->role != KD_ROLE_LEDGER && chdir("/") != 0)
-        _exit(126);
     if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setresgid(c->gid, c->gid, c->gid) ||
                            setresuid(c->uid, c->uid, c->uid)))
+        _exit(126);
+    /* As its own user: the supervisor has given up root's right to every directory. */
+    if (c->role == KD_ROLE_LEDGER ? fchdir(s->state_directory) != 0 : chdir("/") != 0)
         _exit(126);
     /* After the change of uid, which clears it. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
