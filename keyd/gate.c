@@ -31,9 +31,9 @@ enum {
     ACCEPTS_A_TURN = 64,
     FRAMES_A_TURN = 64, /* of one connection before others have their turn */
     TICK_MS = 500,
-    OUT_MAX = 512 * 1024,     /* octets of answers waiting for a client */
-    OUT_HIGH = 128 * 1024,    /* above it nothing more is read from the client */
-    ANSWER_GRACE_MS = 2000,   /* past a request's deadline, for the vault's answer */
+    OUT_MAX = 512 * 1024,   /* octets of answers waiting for a client */
+    OUT_HIGH = 128 * 1024,  /* above it nothing more is read from the client */
+    ANSWER_GRACE_MS = 2000, /* past a request's deadline, for the vault's answer */
     DEADLINE_DEFAULT_MS = 30000,
     DEADLINE_MOST_MS = 600000,
     BACKLOG_HIGH = 4 * 1024 * 1024, /* octets waiting for vault or ledger */
@@ -60,7 +60,8 @@ static struct gate {
 
 static void close_conn(struct gate *g, struct conn *c);
 
-/* --- answers ------------------------------------------------------------------------ */
+/* --- answers ------------------------------------------------------------------------
+ */
 
 static void
 mark_dirty(struct gate *g, struct conn *c)
@@ -127,7 +128,8 @@ refuse_rpc(struct gate *g, struct conn *c, uint64_t id, kd_err err,
     send_answer(g, c);
 }
 
-/* --- requests ----------------------------------------------------------------------- */
+/* --- requests -----------------------------------------------------------------------
+ */
 
 static void
 on_hello(struct gate *g, struct conn *c, const Keyd__V1__Request *r)
@@ -209,7 +211,8 @@ forward(struct gate *g, const struct op_rpc *rpc, const Keyd__V1__Request *r,
     return kd_chan_put(&g->vault.chan, KD_MSG_job, kd_buf_slice(&g->message), fd);
 }
 
-/* What the ledger answers without the vault (look-ups, the log) must be allowed here. */
+/* What the ledger answers without the vault (look-ups, the log) must be allowed here.
+ */
 static bool
 direct_is_allowed(struct gate *g, const struct conn *c, const struct op_rpc *rpc,
                   const struct ask *ask)
@@ -299,7 +302,8 @@ on_frame(struct gate *g, struct conn *c, const struct kd_frame *frame)
 {
     const Keyd__V1__Request *r;
     struct kd_rpc_fault fault = {0};
-    kd_err err = kd_rpc_decode_request(&g->arena, frame->body, frame->fd >= 0, &r, &fault);
+    kd_err err =
+        kd_rpc_decode_request(&g->arena, frame->body, frame->fd >= 0, &r, &fault);
 
     if (err == KD_OK) {
         on_request(g, c, r, frame->fd);
@@ -310,7 +314,8 @@ on_frame(struct gate *g, struct conn *c, const struct kd_frame *frame)
     on_bad_frame(g, c, err, &fault);
 }
 
-/* --- connections -------------------------------------------------------------------- */
+/* --- connections --------------------------------------------------------------------
+ */
 
 /* Frames that were read; stops when the client should first take its answers. */
 static kd_err
@@ -516,7 +521,8 @@ on_accept(evutil_socket_t listener, short what, void *arg)
     }
 }
 
-/* --- answers of vault and ledger ------------------------------------------------------ */
+/* --- answers of vault and ledger
+ * ------------------------------------------------------ */
 
 /* Takes fd. */
 static void
@@ -592,12 +598,13 @@ fail_pending_of(struct gate *g, bool of_vault)
         if (p == NULL || (p->rpc->message == KD_MSG_NONE) != of_vault)
             continue;
         bool changes = (kd_op_flags(p->op) & KD_OPF_CHANGES) != 0;
-        answer_request(g, p, changes ? KD_UNKNOWN : KD_UNAVAILABLE, 0, kd_slice(NULL, 0),
-                       -1);
+        answer_request(g, p, changes ? KD_UNKNOWN : KD_UNAVAILABLE, 0,
+                       kd_slice(NULL, 0), -1);
     }
 }
 
-/* --- the supervisor ----------------------------------------------------------------- */
+/* --- the supervisor -----------------------------------------------------------------
+ */
 
 static void
 on_link_event(evutil_socket_t fd, short what, void *arg)
@@ -637,7 +644,8 @@ keep_process(struct gate *g, const struct kd_ctl_process *m)
 {
     for (size_t i = 0; i < ANSWER_PROCESSES_MAX; i++) {
         struct process_line *line = &g->processes[i];
-        bool same = line->present && line->is.role == m->role && line->is.class == m->class;
+        bool same =
+            line->present && line->is.role == m->role && line->is.class == m->class;
         if (line->present && !same)
             continue;
         *line = (struct process_line){*m, true};
@@ -675,7 +683,8 @@ on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     return KD_OK;
 }
 
-/* --- time --------------------------------------------------------------------------- */
+/* --- time ---------------------------------------------------------------------------
+ */
 
 static bool
 is_overdue(const struct gate *g, const struct conn *c, int64_t now)
@@ -683,9 +692,11 @@ is_overdue(const struct gate *g, const struct conn *c, int64_t now)
     const struct kd_limits *l = &g->conf.limits;
     int64_t quiet = now - c->active_at;
 
-    if (c->stalled_since != 0 && now - c->stalled_since > (int64_t)l->write_timeout * 1000)
+    if (c->stalled_since != 0 &&
+        now - c->stalled_since > (int64_t)l->write_timeout * 1000)
         return true;
-    if (c->partial_since != 0 && now - c->partial_since > (int64_t)l->frame_timeout * 1000)
+    if (c->partial_since != 0 &&
+        now - c->partial_since > (int64_t)l->frame_timeout * 1000)
         return true;
     if (!c->is_greeted)
         return now - c->opened_at > (int64_t)l->hello_timeout * 1000;
@@ -700,7 +711,8 @@ end_late_requests(struct gate *g, int64_t now)
         if (p == NULL || now < p->deadline + ANSWER_GRACE_MS)
             continue;
         bool changes = (kd_op_flags(p->op) & KD_OPF_CHANGES) != 0;
-        answer_request(g, p, changes ? KD_UNKNOWN : KD_TIMEOUT, 0, kd_slice(NULL, 0), -1);
+        answer_request(g, p, changes ? KD_UNKNOWN : KD_TIMEOUT, 0, kd_slice(NULL, 0),
+                       -1);
     }
 }
 
@@ -721,7 +733,8 @@ on_tick(evutil_socket_t fd, short what, void *arg)
     set_accepting(g, g->n_conns < g->conf.limits.max_connections);
 }
 
-/* --- start and loop ----------------------------------------------------------------- */
+/* --- start and loop -----------------------------------------------------------------
+ */
 
 static void
 setup(struct gate *g)

@@ -38,12 +38,13 @@ enum { RELINKS_A_MINUTE = 30, STOP_MS = 5000 };
 
 static struct supervisor sup;
 
-/* --- links between the roles --------------------------------------------------------- */
+/* --- links between the roles ---------------------------------------------------------
+ */
 
 static void
 send_link(struct child *c, enum kd_link link, unsigned class, uint32_t serial, int fd)
 {
-    struct kd_ctl_link m = {(uint8_t)link, (uint8_t)class, serial};
+    struct kd_ctl_link m = {(uint8_t)link, (uint8_t) class, serial};
     struct kd_buf b;
 
     kd_buf_init(&b, 64);
@@ -101,7 +102,7 @@ join_neighbours(struct child *c)
         return;
     }
     join_core();
-    for (unsigned class = 0; class < KD_CLASS_COUNT; class++)
+    for (unsigned class = 0; class < KD_CLASS_COUNT; class ++)
         join_gate(class, c->role == KD_ROLE_VAULT, c->role == KD_ROLE_LEDGER);
 }
 
@@ -119,7 +120,8 @@ hand_credential(struct child *vault)
         kd_log(KD_WARN, "credential %s: %s", sup.conf->credential, strerror(errno));
 }
 
-/* --- what Status shows ---------------------------------------------------------------- */
+/* --- what Status shows
+ * ---------------------------------------------------------------- */
 
 static void
 tell_process(const struct child *about)
@@ -157,7 +159,8 @@ tell_all_processes(void)
         tell_process(&sup.children[i]);
 }
 
-/* --- children ------------------------------------------------------------------------ */
+/* --- children ------------------------------------------------------------------------
+ */
 
 static void
 start_child(struct child *c)
@@ -332,7 +335,8 @@ start_due(void)
     return (int)(next - now);
 }
 
-/* --- signals and loop ----------------------------------------------------------------- */
+/* --- signals and loop
+ * ----------------------------------------------------------------- */
 
 static void
 on_signal(void)
@@ -404,7 +408,8 @@ run(void)
     stop_all();
 }
 
-/* --- start ------------------------------------------------------------------------------ */
+/* --- start
+ * ------------------------------------------------------------------------------ */
 
 static void
 catch_signals(void)

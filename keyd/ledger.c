@@ -85,7 +85,8 @@ inline_or_fd(struct kd_slice signet, struct kd_slice *inl, int *fd)
     return kd_memfd_seal(signet, fd);
 }
 
-/* --- batches ------------------------------------------------------------------------ */
+/* --- batches ------------------------------------------------------------------------
+ */
 
 static void
 commit_batch(struct ledger *l)
@@ -101,7 +102,8 @@ commit_batch(struct ledger *l)
     while (kd_cur_left(&c) != 0) {
         struct kd_slice ack = kd_list_next(&c);
         if (kd_chan_put(&l->vault.chan, KD_MSG_ack, ack, -1) != KD_OK)
-            kd_chan_close(&l->vault.chan); /* it sends again what it has no answer for */
+            kd_chan_close(
+                &l->vault.chan); /* it sends again what it has no answer for */
     }
     kd_buf_reset(&l->acks);
     l->n_open = 0;
@@ -291,7 +293,8 @@ on_commit(struct ledger *l, struct kd_slice body, int fd)
     return err;
 }
 
-/* --- the vault's questions ---------------------------------------------------------- */
+/* --- the vault's questions ----------------------------------------------------------
+ */
 
 static void
 tell_issue(struct ledger *l, struct kd_told_issue *m, const struct kd_signet_row *row)
@@ -411,7 +414,8 @@ on_vault_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     return err;
 }
 
-/* --- what a new vault is told ------------------------------------------------------- */
+/* --- what a new vault is told -------------------------------------------------------
+ */
 
 static bool
 tell_org(void *arg, const struct kd_org_row *row)
@@ -467,7 +471,8 @@ greet_vault(struct ledger *l)
     tell_keystore(l);
 }
 
-/* --- look-ups ----------------------------------------------------------------------- */
+/* --- look-ups -----------------------------------------------------------------------
+ */
 
 static bool
 is_address(struct kd_slice name)
@@ -476,13 +481,14 @@ is_address(struct kd_slice name)
 }
 
 static kd_err
-look_user(struct ledger *l, const struct kd_look_signet *ask, struct kd_looked_signet *m,
-          int *fd)
+look_user(struct ledger *l, const struct kd_look_signet *ask,
+          struct kd_looked_signet *m, int *fd)
 {
     struct kd_signet_row row;
-    kd_err err = ask->fingerprint.n == 0
-                     ? kd_store_user_current(l->store, ask->name, &row)
-                     : kd_store_user_by_fp(l->store, ask->name, ask->fingerprint.p, &row);
+    kd_err err =
+        ask->fingerprint.n == 0
+            ? kd_store_user_current(l->store, ask->name, &row)
+            : kd_store_user_by_fp(l->store, ask->name, ask->fingerprint.p, &row);
 
     if (err != KD_OK)
         return err;
@@ -500,9 +506,10 @@ look_org(struct ledger *l, const struct kd_look_signet *ask, struct kd_looked_si
          int *fd)
 {
     struct kd_org_row row;
-    kd_err err = ask->fingerprint.n == 0
-                     ? kd_store_org_current(l->store, ask->name, &row)
-                     : kd_store_org_by_fp(l->store, ask->name, ask->fingerprint.p, &row);
+    kd_err err =
+        ask->fingerprint.n == 0
+            ? kd_store_org_current(l->store, ask->name, &row)
+            : kd_store_org_by_fp(l->store, ask->name, ask->fingerprint.p, &row);
 
     if (err != KD_OK)
         return err;
@@ -524,7 +531,8 @@ on_look_signet(struct ledger *l, struct kd_chan *ch, struct kd_slice body)
 
     if (err != KD_OK || (ask.fingerprint.n != 0 && ask.fingerprint.n != KD_FP_SIZE))
         return KD_MALFORMED;
-    err = is_address(ask.name) ? look_user(l, &ask, &m, &fd) : look_org(l, &ask, &m, &fd);
+    err =
+        is_address(ask.name) ? look_user(l, &ask, &m, &fd) : look_org(l, &ask, &m, &fd);
     if (err == KD_UNAVAILABLE)
         disk_failed("look-up", err);
     if (err != KD_OK)
@@ -775,12 +783,14 @@ on_gate_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     if (fd >= 0)
         close(fd);
     if (err != KD_OK)
-        kd_log(KD_WARN, "message %u of gate %s refused", type, kd_class_name(from->class));
+        kd_log(KD_WARN, "message %u of gate %s refused", type,
+               kd_class_name(from->class));
     g->n_looked++;
     return err;
 }
 
-/* --- start and loop ----------------------------------------------------------------- */
+/* --- start and loop -----------------------------------------------------------------
+ */
 
 static kd_err
 on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
@@ -876,7 +886,8 @@ turn(struct ledger *l)
     kd_role_serve(&l->ctl, &l->vault, PACKETS_A_TURN, on_vault_message, l);
     for (unsigned i = 0; i < KD_CLASS_COUNT; i++) {
         struct from_gate from = {l, (enum kd_class)i};
-        kd_role_serve(&l->ctl, &l->gates[i].link, PACKETS_A_TURN, on_gate_message, &from);
+        kd_role_serve(&l->ctl, &l->gates[i].link, PACKETS_A_TURN, on_gate_message,
+                      &from);
     }
     commit_batch(l);
     kd_role_flush(&l->ctl, &l->vault);

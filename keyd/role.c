@@ -137,8 +137,7 @@ void
 kd_role_serve(struct kd_chan *ctl, struct kd_role_link *link, unsigned packets,
               kd_chan_handler handler, void *ctx)
 {
-    if (link->chan.fd >= 0 &&
-        kd_chan_recv(&link->chan, packets, handler, ctx) != KD_OK)
+    if (link->chan.fd >= 0 && kd_chan_recv(&link->chan, packets, handler, ctx) != KD_OK)
         kd_chan_close(&link->chan);
     if (link->chan.fd < 0 && !link->reported)
         lost(ctl, link);

@@ -21,8 +21,8 @@ enum {
     KD_ROLE_EXIT_REFUSED = 3
 };
 
-/* Not dumpable, no SIGPIPE, logging as name; waits for the configuration and appends its
- * octets to conf (initialised by the caller). Ends the process if none comes. */
+/* Not dumpable, no SIGPIPE, logging as name; waits for the configuration and appends
+ * its octets to conf (initialised by the caller). Ends the process if none comes. */
 void kd_role_start(struct kd_chan *ctl, const char *name, struct kd_buf *conf);
 
 /* First half of the sandbox (before threads) and second half (the filter); the second

@@ -49,7 +49,8 @@ vault_event(struct vault *v, enum vault_event event, uint64_t a, uint64_t b)
     kd_buf_free(&body);
 }
 
-/* --- gates -------------------------------------------------------------------------- */
+/* --- gates --------------------------------------------------------------------------
+ */
 
 struct from_gate {
     struct vault *v;
@@ -98,7 +99,8 @@ on_gate_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     return KD_OK;
 }
 
-/* --- the ledger --------------------------------------------------------------------- */
+/* --- the ledger ---------------------------------------------------------------------
+ */
 
 static kd_err
 take_store(struct vault *v, struct kd_slice body, int fd)
@@ -151,8 +153,7 @@ record_start(struct vault *v)
     memcpy(record.digests[0], v->conf_hash, sizeof record.digests[0]);
     if (v->conf.single_operator)
         record.notes = KD_NOTE_SINGLE_OPERATOR;
-    kd_err err =
-        chain_append(v, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, NULL);
+    kd_err err = chain_append(v, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, NULL);
     if (err != KD_OK)
         vault_event(v, EVENT_PEER_MALFORMED, KD_CLASS_COUNT, err);
 }
@@ -261,16 +262,16 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     return err;
 }
 
-/* --- checkpoints -------------------------------------------------------------------- */
+/* --- checkpoints --------------------------------------------------------------------
+ */
 
 /* The signature is made here, on the main thread: once in a while, and its record must
  * follow the head it covers. */
 static void
 make_checkpoint(struct vault *v)
 {
-    struct kd_checkpoint c = {.epoch = v->chain.epoch,
-                              .seq = v->chain.next - 1,
-                              .time_ms = v->chain.time};
+    struct kd_checkpoint c = {
+        .epoch = v->chain.epoch, .seq = v->chain.next - 1, .time_ms = v->chain.time};
     struct kd_audit_record record = {
         .op = KD_AUDIT_CHECKPOINT,
         .class = KD_AUDIT_CLASS_SELF,
@@ -297,7 +298,8 @@ make_checkpoint(struct vault *v)
         kd_buf_put(&octets, kd_slice(sig.octets, sig.n));
         row.octets = kd_buf_slice(&octets);
         kd_row_checkpoint_put(&body, &row);
-        err = chain_append(v, &record, KD_ROW_CHECKPOINT, kd_buf_slice(&body), -1, NULL);
+        err =
+            chain_append(v, &record, KD_ROW_CHECKPOINT, kd_buf_slice(&body), -1, NULL);
     }
     if (err != KD_OK)
         vault_event(v, EVENT_PROBE_FAILED, err, KD_KEY_ROLE_AUDIT);
@@ -319,15 +321,16 @@ checkpoint_if_due(struct vault *v)
     make_checkpoint(v);
 }
 
-/* --- the supervisor ----------------------------------------------------------------- */
+/* --- the supervisor -----------------------------------------------------------------
+ */
 
 static kd_err
 on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
 {
     struct vault *v = ctx;
     struct kd_ctl_link m;
-    kd_err err = type == KD_MSG_ctl_link && fd >= 0 ? kd_ctl_link_get(body, &m)
-                                                    : KD_MALFORMED;
+    kd_err err =
+        type == KD_MSG_ctl_link && fd >= 0 ? kd_ctl_link_get(body, &m) : KD_MALFORMED;
 
     if (err != KD_OK || (m.link == KD_LINK_GATE && m.class >= VAULT_GATES_MAX))
         kd_role_die("bad message from the supervisor", KD_MALFORMED);
@@ -353,7 +356,8 @@ serve_gate(struct vault *v, unsigned i)
     kd_role_serve(&v->ctl, &v->gates[i].link, PACKETS_A_TURN, on_gate_message, &from);
 }
 
-/* --- start and loop ----------------------------------------------------------------- */
+/* --- start and loop -----------------------------------------------------------------
+ */
 
 static void
 setup(struct vault *v)

@@ -46,8 +46,8 @@ run_start(struct vault *v, struct task *t)
 bool
 run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
 {
-    if (task_is_internal(t) || kd_policy_check(v->conf.policy, t->class, t->uid, t->op,
-                                               domain) == KD_OK)
+    if (task_is_internal(t) ||
+        kd_policy_check(v->conf.policy, t->class, t->uid, t->op, domain) == KD_OK)
         return true;
     task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
     return false;

@@ -79,7 +79,8 @@ unpack(struct kd_slice body, struct answer *a)
     out->audit_seq = m.seq;
     out->processes = a->process_list;
     out->counters = a->counter_list;
-    for (size_t i = 0; i < a->n_processes && out->n_processes < ANSWER_PROCESSES_MAX; i++)
+    for (size_t i = 0; i < a->n_processes && out->n_processes < ANSWER_PROCESSES_MAX;
+         i++)
         if (a->processes[i].present)
             add_process(a, &a->processes[i].is);
     add_counter(a, "keys", m.n_keys);

@@ -28,7 +28,8 @@ enum {
     MEMLOCK = 64 * 1024 * 1024,
 };
 
-/* --- the table ---------------------------------------------------------------------- */
+/* --- the table ----------------------------------------------------------------------
+ */
 
 /* The directory of our own program, where the roles' programs lie unless configured. */
 static kd_err
@@ -65,7 +66,8 @@ plan_one(struct supervisor *s, enum kd_role role, unsigned class, const char *di
         snprintf(c->name, sizeof c->name, "keyd-gate %s", kd_class_name(class));
     else
         snprintf(c->name, sizeof c->name, "keyd-%s", kd_role_name(role));
-    int n = snprintf(c->path, sizeof c->path, "%s/keyd-%s", directory, kd_role_name(role));
+    int n =
+        snprintf(c->path, sizeof c->path, "%s/keyd-%s", directory, kd_role_name(role));
     if (n < 0 || (size_t)n >= sizeof c->path || access(c->path, X_OK) != 0) {
         kd_log(KD_WARN, "%s cannot be run: %s", c->path, strerror(errno));
         return KD_NOT_FOUND;
@@ -109,7 +111,7 @@ children_plan(struct supervisor *s)
             KD_OK ||
         (err = plan_one(s, KD_ROLE_VAULT, 0, directory, &s->conf->user_vault)) != KD_OK)
         return err;
-    for (unsigned class = 0; class < KD_CLASS_COUNT; class++)
+    for (unsigned class = 0; class < KD_CLASS_COUNT; class ++)
         if (s->listeners[class] >= 0 &&
             (err = plan_one(s, KD_ROLE_GATE, class, directory, &s->conf->user_gate)) !=
                 KD_OK)
@@ -135,7 +137,8 @@ children_alive(const struct supervisor *s, enum kd_role role)
     return false;
 }
 
-/* --- starting ----------------------------------------------------------------------- */
+/* --- starting -----------------------------------------------------------------------
+ */
 
 static kd_err
 put_conf(const struct supervisor *s, const struct child *c, struct kd_buf *b)
@@ -201,8 +204,9 @@ become(const struct supervisor *s, const struct child *c, int ctl, pid_t parent)
     /* Not fatal: an unprivileged supervisor may not raise it, and the vault says so if
      * what there is does not suffice. */
     kd_ignore(setrlimit(RLIMIT_MEMLOCK, &lock));
-    if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setresgid(c->gid, c->gid, c->gid) ||
-                           setresuid(c->uid, c->uid, c->uid)))
+    if (geteuid() == 0 &&
+        (setgroups(0, NULL) != 0 || setresgid(c->gid, c->gid, c->gid) ||
+         setresuid(c->uid, c->uid, c->uid)))
         _exit(126);
     /* As its own user: the supervisor has given up root's right to every directory. */
     if (c->role == KD_ROLE_LEDGER ? fchdir(s->state_directory) != 0 : chdir("/") != 0)
@@ -285,8 +289,8 @@ event_text(const char *text, uint64_t a, uint64_t b, char *out, size_t size)
 
     while (*text != '\0' && at < size - 1) {
         if (n < 2 && strncmp(text, mark, sizeof mark - 1) == 0) {
-            int k = snprintf(out + at, size - at, "%llu",
-                             (unsigned long long)numbers[n++]);
+            int k =
+                snprintf(out + at, size - at, "%llu", (unsigned long long)numbers[n++]);
             at += k < 0 ? 0 : (size_t)k < size - at ? (size_t)k : size - 1 - at;
             text += sizeof mark - 1;
         } else {

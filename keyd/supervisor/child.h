@@ -33,7 +33,7 @@ struct supervisor {
     int listeners[KD_CLASS_COUNT]; /* -1: none */
     unsigned n_children;
     struct child children[CHILDREN_MAX];
-    uint32_t serial;    /* of the newest link */
+    uint32_t serial;                 /* of the newest link */
     uint32_t relinked[SERIALS_KEPT]; /* links that were reported lost already */
     unsigned n_relinked;
     int signals;

@@ -103,7 +103,7 @@ listen_all(struct supervisor *s)
 {
     kd_err err;
 
-    for (unsigned class = 0; class < KD_CLASS_COUNT; class++)
+    for (unsigned class = 0; class < KD_CLASS_COUNT; class ++)
         s->listeners[class] = -1;
     if (mkdir(s->conf->run_directory, 0755) == 0) {
         if (chmod(s->conf->run_directory, 0755) != 0)
@@ -111,7 +111,7 @@ listen_all(struct supervisor *s)
     } else if (errno != EEXIST) {
         return failed("directory", s->conf->run_directory);
     }
-    for (unsigned class = 0; class < KD_CLASS_COUNT; class++)
+    for (unsigned class = 0; class < KD_CLASS_COUNT; class ++)
         if (s->conf->listeners[class].is_open &&
             (err = listen_one(&s->conf->listeners[class], class,
                               &s->listeners[class])) != KD_OK)
@@ -123,7 +123,7 @@ void
 listen_remove(struct supervisor *s)
 {
     /* The sandbox may forbid it; the next start removes them as well. */
-    for (unsigned class = 0; class < KD_CLASS_COUNT; class++)
+    for (unsigned class = 0; class < KD_CLASS_COUNT; class ++)
         if (s->listeners[class] >= 0)
             kd_ignore(unlink(s->conf->listeners[class].socket));
 }

@@ -34,8 +34,8 @@ send_item(struct vault *v, const struct chain_item *item)
         kd_chan_close(&v->ledger.chan);
         return;
     }
-    if (kd_chan_put(&v->ledger.chan, KD_MSG_commit, kd_slice(item->body, item->size), fd) !=
-        KD_OK)
+    if (kd_chan_put(&v->ledger.chan, KD_MSG_commit, kd_slice(item->body, item->size),
+                    fd) != KD_OK)
         kd_chan_close(&v->ledger.chan);
 }
 

@@ -123,7 +123,8 @@ answer(struct vault *v, struct task *t, kd_err err, uint16_t reason)
     if (fd >= 0)
         t->reply_fd = -1;
     if (kd_chan_put(&g->link.chan, KD_MSG_done, kd_buf_slice(&b), fd) != KD_OK)
-        kd_chan_close(&g->link.chan); /* without memory for an answer it waits for nothing */
+        kd_chan_close(
+            &g->link.chan); /* without memory for an answer it waits for nothing */
     kd_buf_free(&b);
 }
 
@@ -166,7 +167,8 @@ task_step_on(struct vault *v, struct task *t, kd_err err)
     next(v, t);
 }
 
-/* --- crypto threads ---------------------------------------------------------------- */
+/* --- crypto threads ----------------------------------------------------------------
+ */
 
 static void
 item_work(struct pool_item *item)
@@ -264,7 +266,8 @@ task_take_done(struct vault *v)
     start_alone_if_quiet(v);
 }
 
-/* --- the ledger -------------------------------------------------------------------- */
+/* --- the ledger --------------------------------------------------------------------
+ */
 
 static void
 send_ask(struct vault *v, struct task *t)
