@@ -1,26 +1,76 @@
 /* How every role starts: one order for all (style.md, PROCESSES).
  *
  * The supervisor has execed it under its own uid with descriptor 3, the control
- * channel, and nothing else but stderr. The role receives its configuration there,
- * takes what it needs (memory, threads), enters its sandbox, says so, and only then
- * takes links and reads what others send. When the control channel ends, so does it. */
+ * channel, and nothing else but 0 to 2. The role receives its configuration there,
+ * takes what it needs (memory, event loop), confines itself, makes its threads, enters
+ * the filter, says so, and only then takes links and reads what others send. When the
+ * control channel ends, so does it. */
 #ifndef KEYD_ROLE_H
 #define KEYD_ROLE_H
 
+#include <keyd/base/buf.h>
 #include <keyd/base/chan.h>
 #include <keyd/base/sandbox.h>
+#include <keyd/conf/role_conf.h>
+#include <keyd/job/job.h>
 
-enum { KD_ROLE_CTL_FD = 3 };
+enum {
+    KD_ROLE_CTL_FD = 3,
+    /* Exit status of a role that will not run before an operator has looked: restarting
+     * it would not help. */
+    KD_ROLE_EXIT_REFUSED = 3
+};
 
-/* Not dumpable, no SIGPIPE, logging as name; waits for the configuration message, whose
- * octets (owned) go to *conf. Ends the process with a log line if there is none. */
+/* Every listener has one to KD_GATE_WORKERS_MAX gates, which share its socket. Gates
+ * are numbered by class, then worker; a gate's class is all that the others go by. */
+enum { KD_GATE_WORKERS_MAX = 4, KD_GATES_MAX = KD_CLASS_COUNT * KD_GATE_WORKERS_MAX };
+
+static inline enum kd_class
+kd_gate_class(unsigned number)
+{
+    return (enum kd_class)(number / KD_GATE_WORKERS_MAX);
+}
+
+/* Not dumpable, no SIGPIPE, logging as name; waits for the configuration and appends
+ * its octets to conf (initialised by the caller). Ends the process if none comes. */
 void kd_role_start(struct kd_chan *ctl, const char *name, struct kd_buf *conf);
 
-/* Enters the sandbox of the role and tells the supervisor. Ends the process if that
- * fails and the configuration demands it. */
-void kd_role_confine(struct kd_chan *ctl, enum kd_role role, bool strict);
+/* First half of the sandbox (before threads) and second half (the filter); the second
+ * tells the supervisor. Relaxed hardening does without what the kernel lacks. End the
+ * process if they fail. */
+void kd_role_confine(enum kd_role role, const struct kd_sandbox_paths *paths,
+                     enum kd_hardening hardening);
+void kd_role_enter(struct kd_chan *ctl, enum kd_role role,
+                   const struct kd_sandbox_paths *paths, enum kd_hardening hardening);
 
-/* Ends the process: our own fault or the supervisor's end. Never for what a less
+/* A descriptor of the working directory, where the supervisor starts the ledger; -1. */
+int kd_role_directory(void);
+
+/* A channel to another role, as the supervisor brought it. */
+struct kd_role_link {
+    struct kd_chan chan;
+    struct kd_ctl_link as;
+    bool reported; /* that the channel is gone */
+};
+
+/* No channel yet. */
+void kd_role_unlinked(struct kd_role_link *link);
+
+/* Replaces the channel by a new one over fd. */
+void kd_role_relink(struct kd_role_link *link, const struct kd_ctl_link *as, int fd);
+
+/* Receives, flushes. On any error, or when the channel was closed by our own hand, the
+ * supervisor is asked for another; that the peer said something bad is its problem,
+ * never ours. */
+void kd_role_serve(struct kd_chan *ctl, struct kd_role_link *link, unsigned packets,
+                   kd_chan_handler handler, void *ctx);
+void kd_role_flush(struct kd_chan *ctl, struct kd_role_link *link);
+
+/* The same for the control channel itself, whose end is the role's end. */
+void kd_role_serve_ctl(struct kd_chan *ctl, kd_chan_handler handler, void *ctx);
+void kd_role_flush_ctl(struct kd_chan *ctl);
+
+/* Ends the process: our own fault, or the supervisor's end. Never for what a less
  * trusted peer sent. */
 _Noreturn void kd_role_die(const char *why, kd_err err);
 

@@ -20,10 +20,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 typedef struct keyd_client keyd_client;
 
@@ -152,7 +154,7 @@ enum {
 /* ---- requests. Sizes and ranges: proto/PROTOCOL.md. */
 
 struct keyd_profile_field {
-    uint32_t type;           /* 16..252 but 252, the image, apart */
+    uint32_t type;           /* 16..251; the image comes apart */
     struct keyd_octets name; /* only type 251 */
     struct keyd_octets value;
 };
@@ -352,8 +354,9 @@ enum keyd_status keyd_client_start(keyd_client *c, const char *path);
 /* The same on a connected unix stream socket, which is taken in every case. */
 enum keyd_status keyd_client_adopt(keyd_client *c, int fd);
 
-/* Ends every call (callbacks run before this returns) with KEYD_UNAVAILABLE, or with
- * KEYD_UNKNOWN_OUTCOME if it is a changing one that may have been sent. */
+/* Ends every call with KEYD_UNAVAILABLE, or with KEYD_UNKNOWN_OUTCOME if it is
+ * a changing one that may have been sent. Their callbacks run before this returns or,
+ * if called from a callback, right after that one. */
 void keyd_client_close(keyd_client *c);
 
 /* What was agreed on; all zero before. */
@@ -452,6 +455,7 @@ const char *keyd_client_status_text(enum keyd_status status);
 /* A word on why the connection ended; "" while it has not. */
 const char *keyd_client_detail(const keyd_client *c);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

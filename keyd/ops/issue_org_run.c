@@ -77,11 +77,11 @@ collect_soks(struct task *t, const struct org_issue *x, struct dime_sok *soks,
     struct kd_key_info info;
     kd_err err;
 
-    *n = x->job.soks.n / KD_KEY_ID_SIZE;
-    if (x->job.soks.n % KD_KEY_ID_SIZE != 0 || *n > DIME_SOKS_MAX)
+    *n = x->job.soks.n / KD_TOKEN_ID_SIZE;
+    if (x->job.soks.n % KD_TOKEN_ID_SIZE != 0 || *n > DIME_SOKS_MAX)
         return KD_MALFORMED;
     for (size_t i = 0; i < *n; i++) {
-        const uint8_t *id = x->job.soks.p + i * KD_KEY_ID_SIZE;
+        const uint8_t *id = x->job.soks.p + i * KD_TOKEN_ID_SIZE;
         if ((err = find_key(t, x, id, KD_KEY_ROLE_SOK, &info)) != KD_OK)
             return err;
         soks[i].perms = info.permissions;
@@ -184,8 +184,8 @@ built(struct vault *v, struct task *t)
     memcpy(row.full, x->full, sizeof row.full);
     memcpy(row.id, x->id, sizeof row.id);
     kd_buf_init(&body, KD_CHAN_INLINE_MAX);
-    kd_err err =
-        run_inline_or_fd(kd_buf_slice(&x->signet), RUN_ROW_SIGNET_MAX, &row.signet, &fd);
+    kd_err err = run_inline_or_fd(kd_buf_slice(&x->signet), RUN_ROW_SIGNET_MAX,
+                                  &row.signet, &fd);
     kd_row_org_put(&body, &row);
     if (err == KD_OK)
         err = body.err;

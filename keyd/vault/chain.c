@@ -4,6 +4,7 @@
 
 #include <keyd/base/clock.h>
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -27,15 +28,15 @@ item_clear(struct chain_item *item)
 static void
 send_item(struct vault *v, const struct chain_item *item)
 {
-    int fd = item->fd < 0 ? -1 : dup(item->fd);
+    int fd = item->fd < 0 ? -1 : fcntl(item->fd, F_DUPFD_CLOEXEC, 0);
 
     if (item->fd >= 0 && fd < 0) {
-        kd_chan_close(&v->ledger);
+        kd_chan_close(&v->ledger.chan);
         return;
     }
-    if (kd_chan_put(&v->ledger, KD_MSG_commit, kd_slice(item->body, item->size), fd) !=
-        KD_OK)
-        kd_chan_close(&v->ledger);
+    if (kd_chan_put(&v->ledger.chan, KD_MSG_commit, kd_slice(item->body, item->size),
+                    fd) != KD_OK)
+        kd_chan_close(&v->ledger.chan);
 }
 
 /* Wall clock, but never before the last record's. */

@@ -74,7 +74,7 @@ task_new(struct vault *v, unsigned gate, const struct kd_job *job, int fd)
     };
     if (gate != TASK_INTERNAL) {
         t->gate_generation = v->gates[gate].generation;
-        t->class = v->gates[gate].class;
+        t->klass = v->gates[gate].klass;
     }
     memcpy(t->key, job->key, sizeof t->key);
     if (job->body.n != 0)
@@ -111,7 +111,7 @@ answer(struct vault *v, struct task *t, kd_err err, uint16_t reason)
     struct kd_done done = {.id = t->gate_job, .err = (uint8_t)err, .reason = reason};
     struct kd_buf b;
 
-    if (g == NULL || g->generation != t->gate_generation || g->chan.fd < 0)
+    if (g == NULL || g->generation != t->gate_generation || g->link.chan.fd < 0)
         return; /* whoever asks again finds what was stored */
     if (err == KD_OK && t->reply.err != KD_OK)
         done.err = (uint8_t)t->reply.err;
@@ -122,8 +122,9 @@ answer(struct vault *v, struct task *t, kd_err err, uint16_t reason)
     int fd = done.err == KD_OK ? t->reply_fd : -1;
     if (fd >= 0)
         t->reply_fd = -1;
-    if (kd_chan_put(&g->chan, KD_MSG_done, kd_buf_slice(&b), fd) != KD_OK)
-        kd_chan_close(&g->chan); /* without memory for an answer it waits for nothing */
+    if (kd_chan_put(&g->link.chan, KD_MSG_done, kd_buf_slice(&b), fd) != KD_OK)
+        kd_chan_close(
+            &g->link.chan); /* without memory for an answer it waits for nothing */
     kd_buf_free(&b);
 }
 
@@ -166,7 +167,7 @@ task_step_on(struct vault *v, struct task *t, kd_err err)
     next(v, t);
 }
 
-/* --- crypto threads ---------------------------------------------------------------- */
+/* --- crypto threads --- */
 
 static void
 item_work(struct pool_item *item)
@@ -264,7 +265,7 @@ task_take_done(struct vault *v)
     start_alone_if_quiet(v);
 }
 
-/* --- the ledger -------------------------------------------------------------------- */
+/* --- the ledger --- */
 
 static void
 send_ask(struct vault *v, struct task *t)
@@ -272,7 +273,7 @@ send_ask(struct vault *v, struct task *t)
     kd_err err = t->ask.err;
 
     if (err == KD_OK)
-        err = kd_chan_put(&v->ledger, t->ask_type, kd_buf_slice(&t->ask), -1);
+        err = kd_chan_put(&v->ledger.chan, t->ask_type, kd_buf_slice(&t->ask), -1);
     /* No channel now: the question is asked again when there is one. */
     if (err != KD_OK && err != KD_CLOSED)
         task_finish(v, t, err, 0);

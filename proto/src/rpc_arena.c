@@ -39,6 +39,7 @@ kd_arena_reset(struct kd_arena *a, size_t budget)
     if (a->newest != NULL)
         a->newest->used = 0;
     a->budget = budget;
+    a->over = a->no_memory = false;
 }
 
 void
@@ -57,8 +58,10 @@ add_chunk(struct kd_arena *a, size_t need)
     size_t left = a->budget - a->held;
 
     if (left < sizeof(struct kd_arena_chunk) ||
-        need > left - sizeof(struct kd_arena_chunk))
+        need > left - sizeof(struct kd_arena_chunk)) {
+        a->over = true;
         return NULL;
+    }
     left -= sizeof(struct kd_arena_chunk);
     size_t size = a->newest == NULL ? CHUNK_MIN : a->newest->size * 2;
     if (size < need)
@@ -66,8 +69,10 @@ add_chunk(struct kd_arena *a, size_t need)
     if (size > left)
         size = left;
     struct kd_arena_chunk *c = malloc(sizeof *c + size);
-    if (c == NULL)
+    if (c == NULL) {
+        a->no_memory = true;
         return NULL;
+    }
     *c = (struct kd_arena_chunk){.older = a->newest, .size = size};
     a->newest = c;
     a->held += sizeof *c + size;
@@ -77,8 +82,10 @@ add_chunk(struct kd_arena *a, size_t need)
 void *
 kd_arena_alloc(struct kd_arena *a, size_t n)
 {
-    if (n > SIZE_MAX - ALIGN)
+    if (n > SIZE_MAX - ALIGN) {
+        a->over = true;
         return NULL;
+    }
     n = (n + ALIGN - 1) / ALIGN * ALIGN;
     if (n == 0)
         n = ALIGN;

@@ -69,18 +69,23 @@ void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t n);
 void __libc_free(void *p);
 
+/* Seen by libc and the libraries too: what strdup allocates for us is ours to free, and
+ * counted only one way it would make the sum wrap. */
+#define COUNTED __attribute__((visibility("default")))
+
 static void
 grown(void *p)
 {
     if (p == NULL)
         return;
-    size_t now = (heap += malloc_usable_size(p));
+    size_t n = malloc_usable_size(p);
+    size_t now = atomic_fetch_add(&heap, n) + n;
     size_t old = peak;
     while (now > old && !atomic_compare_exchange_weak(&peak, &old, now)) {
     }
 }
 
-void *
+COUNTED void *
 malloc(size_t n)
 {
     void *p = __libc_malloc(n);
@@ -88,7 +93,7 @@ malloc(size_t n)
     return p;
 }
 
-void *
+COUNTED void *
 calloc(size_t n, size_t size)
 {
     void *p = __libc_calloc(n, size);
@@ -96,7 +101,7 @@ calloc(size_t n, size_t size)
     return p;
 }
 
-void *
+COUNTED void *
 realloc(void *old, size_t n)
 {
     size_t before = old == NULL ? 0 : malloc_usable_size(old);
@@ -107,7 +112,7 @@ realloc(void *old, size_t n)
     return p;
 }
 
-void
+COUNTED void
 free(void *p)
 {
     if (p != NULL)

@@ -105,6 +105,22 @@ secret_blocks_are_zeroed_and_reused(void **state)
 }
 
 static void
+secret_region_knows_what_lies_in_it(void **state)
+{
+    uint8_t outside[64];
+    uint8_t *a = kd_secret_new(64);
+
+    (void)state;
+    assert_true(kd_secret_holds(a, 64));
+    assert_false(kd_secret_holds(outside, 64));
+    assert_false(kd_secret_holds(NULL, 1));
+    assert_false(kd_secret_holds(a, 65536 + 1));
+    assert_false(kd_secret_holds(a, SIZE_MAX));
+    assert_false(kd_secret_holds(a - 65536, 1));
+    kd_secret_free(a, 64);
+}
+
+static void
 secret_region_is_not_inherited_by_a_child(void **state)
 {
     (void)state;
@@ -293,6 +309,7 @@ main(void)
         cmocka_unit_test(cbor_items_read_back),
         cmocka_unit_test(cbor_that_is_not_canonical_is_refused),
         cmocka_unit_test(secret_blocks_are_zeroed_and_reused),
+        cmocka_unit_test(secret_region_knows_what_lies_in_it),
         cmocka_unit_test(secret_region_is_not_inherited_by_a_child),
         cmocka_unit_test(sealed_memfd_is_accepted_and_others_refused),
         cmocka_unit_test(log_text_escapes_what_a_peer_sent),

@@ -144,13 +144,14 @@ rule_condition(const struct cond *c)
 {
     switch (c->op) {
     case COND_NOT:
-        return SCMP_CMP64(c->arg, SCMP_CMP_NE, c->value);
+        return (struct scmp_arg_cmp){c->arg, SCMP_CMP_NE, c->value, 0};
     case COND_SELF:
-        return SCMP_CMP64(c->arg, SCMP_CMP_MASKED_EQ, LOW, (uint32_t)getpid());
+        return (struct scmp_arg_cmp){c->arg, SCMP_CMP_MASKED_EQ, LOW,
+                                     (uint32_t)getpid()};
     case COND_BITS:
         break;
     }
-    return SCMP_CMP64(c->arg, SCMP_CMP_MASKED_EQ, c->mask, c->value);
+    return (struct scmp_arg_cmp){c->arg, SCMP_CMP_MASKED_EQ, c->mask, c->value};
 }
 
 static kd_err

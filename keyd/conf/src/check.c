@@ -209,7 +209,7 @@ check_is_no_role(struct kd_conf_reading *r, size_t section,
 
     list_roles(r->conf, roles);
     for (size_t i = 0; i < ROLES && r->env->as_root; i++)
-        if (roles[i].user->is_known && roles[i].user->id == p->uid)
+        if (roles[i].user->is_known && roles[i].user->id == p->uid && p->uid != 0)
             STRICTLY(r, kd_scan_line(r->scan, section, NULL),
                      "principal \"%s\": has the uid of %s: a client could take over "
                      "the role",

@@ -2,6 +2,7 @@
 #include "problems.h"
 #include "read.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 
 /* Sections of one type in the scan. */
@@ -188,6 +189,7 @@ kd_conf_parse(struct kd_slice text, const struct kd_conf_env *env, struct kd_con
         err = KD_NOMEM;
         goto out;
     }
+    crypto_hash_sha256(conf->digest, text.p, text.n);
     struct kd_conf_reading r = {
         .env = env, .scan = &scan, .conf = conf, .problems = problems};
     if ((err = read_all(&r, text, &places)) != KD_OK)

@@ -140,6 +140,28 @@ compare_all(cfg_t *cfg, const struct kd_scan *scan, struct kd_conf_problems *pro
             kd_conf_error(problems, 0, "libconfuse sees more sections");
 }
 
+/* libconfuse takes the words of a comment inside a list for items, so it gets none. The
+ * scan has seen to it that quotes come in pairs on a line. */
+static void
+blank_comments(char *text, size_t n)
+{
+    bool in_string = false;
+    bool in_comment = false;
+
+    for (size_t i = 0; i < n; i++) {
+        if (text[i] == '\n')
+            in_comment = false;
+        else if (in_comment)
+            text[i] = ' ';
+        else if (text[i] == '"')
+            in_string = !in_string;
+        else if (text[i] == '#' && !in_string) {
+            in_comment = true;
+            text[i] = ' ';
+        }
+    }
+}
+
 kd_err
 kd_read_agrees(struct kd_slice text, const struct kd_scan *scan,
                struct kd_conf_problems *problems)
@@ -150,6 +172,7 @@ kd_read_agrees(struct kd_slice text, const struct kd_scan *scan,
     char *copy = strndup((const char *)text.p, text.n);
     if (copy == NULL)
         return KD_NOMEM;
+    blank_comments(copy, text.n);
     size_t n = options_of(KD_CONF_TOP, options[KD_CONF_TOP]);
     for (unsigned type = KD_CONF_DOMAIN; type < KD_CONF_SECTION_COUNT; type++) {
         options_of(type, options[type]);

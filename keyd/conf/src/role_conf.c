@@ -197,6 +197,7 @@ kd_conf_for_vault_make(const struct kd_conf *conf, struct kd_conf_for_vault *out
                                   .limits = conf->limits};
     kd_err err;
 
+    memcpy(c.digest, conf->digest, sizeof c.digest);
     if ((err = kd_policy_decode(kd_policy_octets(conf->policy), &c.policy)) != KD_OK)
         goto out;
     c.profile_fields = calloc(conf->n_domains + 1, sizeof *c.profile_fields);
@@ -222,6 +223,7 @@ kd_conf_for_vault_encode(const struct kd_conf_for_vault *c, struct kd_buf *b)
     kd_buf_u32(b, c->crypto_threads);
     kd_buf_u32(b, c->verify_sampled);
     kd_buf_u32(b, c->audit_checkpoint_interval);
+    kd_buf_put(b, kd_slice(c->digest, sizeof c->digest));
     put_limits(b, &c->limits);
     put_policy(b, c->policy);
     for (size_t i = 0; i < kd_policy_n_domains(c->policy); i++)
@@ -262,6 +264,7 @@ kd_conf_for_vault_decode(struct kd_slice octets, struct kd_conf_for_vault *out)
     c.crypto_threads = take_u32(&cur, "crypto-threads");
     c.verify_sampled = take_u32(&cur, "verify-sampled");
     c.audit_checkpoint_interval = take_u32(&cur, "audit-checkpoint-interval");
+    kd_cur_copy(&cur, c.digest, sizeof c.digest);
     take_limits(&cur, &c.limits);
     take_policy(&cur, &c.policy);
     take_profile_fields(&cur, &c);

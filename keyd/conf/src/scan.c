@@ -17,6 +17,7 @@ struct scanner {
     uint32_t line;
     struct token token; /* the current one */
     size_t section;     /* index of the open one; 0 for the file */
+    size_t n_nested;    /* braces to come of sections that were opened in one */
     struct kd_scan *out;
     size_t sections_cap;
     size_t entries_cap;
@@ -216,6 +217,10 @@ scan_word_or_number(struct scanner *s)
         if (trouble == NULL && !is_letter(c) && !is_digit(c) && (c != '-' || is_first))
             trouble = word_trouble(c);
     }
+    /* The braces of ${NAME} are not those of a list. */
+    if (trouble != NULL && s->text.p[s->at - 1] == '$')
+        while (!at_end(s) && !is_blank(octet(s)))
+            s->at++;
     struct kd_slice t = kd_slice(s->text.p + from, s->at - from);
     s->token.text = t;
     s->token.kind = all_digits ? T_NUMBER : T_WORD;
@@ -252,22 +257,25 @@ is_mark(const struct scanner *s, char mark)
     return s->token.kind == T_PUNCTUATION && s->token.text.p[0] == (uint8_t)mark;
 }
 
+/* Past the rest of the line that the current token is on, whatever stands there: one
+ * problem is not to become many. */
 static void
 skip_line(struct scanner *s)
 {
-    uint32_t line = s->token.line;
-
-    while (s->token.kind != T_END && s->token.line == line)
-        advance(s);
+    if (s->token.kind == T_END)
+        return;
+    while (!at_end(s) && octet(s) != '\n')
+        s->at++;
+    advance(s);
 }
 
 /* What was there instead is reported unless the token itself was the trouble. */
 static void
 unexpected(struct scanner *s, const char *wanted)
 {
-    if (s->token.kind == T_END)
+    if (s->token.kind == T_END && s->section == 0) /* else the section is reported */
         kd_conf_error(s->problems, s->token.line, "end of file instead of %s", wanted);
-    else if (s->token.kind != T_BAD)
+    if (s->token.kind != T_END && s->token.kind != T_BAD)
         kd_conf_error(s->problems, s->token.line, "\"%s\" instead of %s",
                       KD_CONF_QUOTE(s->token.text), wanted);
     skip_line(s);
@@ -374,12 +382,18 @@ scan_list(struct scanner *s, struct kd_scan_entry *e)
         } else if (is_scalar(s)) {
             add_value(s, e);
             advance(s);
+        } else if (is_mark(s, ',')) {
+            kd_conf_error(s->problems, s->token.line,
+                          "\",\" without an item before it");
         } else {
             unexpected(s, "an item of the list or its \"}\"");
             return;
         }
         if (is_mark(s, ',')) {
             advance(s);
+        } else if (is_scalar(s)) {
+            kd_conf_error(s->problems, s->token.line, "no \",\" before \"%s\"",
+                          KD_CONF_QUOTE(s->token.text));
         } else if (!is_mark(s, '}')) {
             unexpected(s, "\",\" or \"}\" in a list");
             return;
@@ -448,14 +462,20 @@ scan_key(struct scanner *s, struct kd_slice name, uint32_t line)
 
     if (key == NULL)
         report_unknown_key(s, name, line);
-    if (!is_mark(s, '=')) {
+    if (is_mark(s, '=') && s->token.line == line)
+        advance(s);
+    else if (s->token.kind != T_END && s->token.line == line) {
         if (key == NULL)
             skip_line(s);
         else
             unexpected(s, "\"=\"");
         return;
     }
-    advance(s);
+    if (s->token.kind == T_END || s->token.line != line) {
+        kd_conf_error(s->problems, line, "%s: no value on its line",
+                      KD_CONF_QUOTE(name));
+        return;
+    }
     const struct kd_scan_entry *old =
         key == NULL ? NULL : kd_scan_find(s->out, s->section, key->name);
     if (old != NULL)
@@ -470,11 +490,13 @@ scan_key(struct scanner *s, struct kd_slice name, uint32_t line)
 static void
 open_section(struct scanner *s, enum kd_conf_section type, uint32_t line)
 {
-    if (s->section != 0)
+    if (s->section != 0) {
+        s->n_nested++;
         kd_conf_error(
             s->problems, line,
             "section in a section: is the \"}\" of the one of line %u missing?",
             s->out->sections[s->section].line);
+    }
     if (s->token.kind == T_WORD || s->token.kind == T_NUMBER)
         kd_conf_error(s->problems, s->token.line,
                       "the name of a section takes double quotes");
@@ -499,6 +521,11 @@ scan_item(struct scanner *s)
 
     if (is_mark(s, '}') && s->section != 0) {
         s->section = 0;
+        advance(s);
+        return;
+    }
+    if (is_mark(s, '}') && s->n_nested > 0) {
+        s->n_nested--; /* reported when it was opened */
         advance(s);
         return;
     }
@@ -566,7 +593,7 @@ kd_scan_find(const struct kd_scan *s, size_t section, const char *key)
 uint32_t
 kd_scan_line(const struct kd_scan *s, size_t section, const char *key)
 {
-    const struct kd_scan_entry *e = kd_scan_find(s, section, key);
+    const struct kd_scan_entry *e = key == NULL ? NULL : kd_scan_find(s, section, key);
 
     return e != NULL ? e->line : s->sections[section].line;
 }

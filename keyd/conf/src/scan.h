@@ -8,8 +8,8 @@
  *   word    = letter { letter | digit | "-" }
  *   number  = "0" | digit but 0, { digit }
  *
- * Comments run from # to the end of the line and may hold anything but control
- * characters. */
+ * A value begins on the line of its key. Comments run from # to the end of the line and
+ * may hold anything but control characters. */
 #ifndef KEYD_CONF_SRC_SCAN_H
 #define KEYD_CONF_SRC_SCAN_H
 

@@ -402,7 +402,7 @@ kd_conf_set_domains(struct kd_conf_reading *r, size_t section,
 {
     const struct kd_scan_entry *e = kd_scan_find(r->scan, section, "domains");
 
-    if (e == NULL || e->n == 0)
+    if (e == NULL || e->n == 0 || r->conf->domains == NULL) /* too many: reported */
         return;
     if ((p->domains = calloc(e->n, sizeof *p->domains)) == NULL) {
         r->err = KD_NOMEM;

@@ -19,6 +19,7 @@ const struct kd_store_ops kd_store_sqlite = {
     .org_current = sq_org_current,
     .org_by_fp = sq_org_by_fp,
     .org_history = sq_org_history,
+    .org_heads = sq_org_heads,
     .issue_query = sq_issue_query,
     .idem_find = sq_idem_find,
     .records = sq_records,

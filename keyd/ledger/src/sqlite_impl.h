@@ -74,6 +74,7 @@ kd_err sq_org_by_fp(struct kd_backend *b, struct kd_slice domain,
                     const uint8_t *full_fp, struct kd_org_row *out) KD_MUST_USE;
 kd_err sq_org_history(struct kd_backend *b, struct kd_slice domain,
                       kd_org_visitor visitor, void *arg) KD_MUST_USE;
+kd_err sq_org_heads(struct kd_backend *b, kd_org_visitor visitor, void *arg);
 kd_err sq_issue_query(struct kd_backend *b, const struct kd_issue_query *query,
                       struct kd_issue_state *out) KD_MUST_USE;
 kd_err sq_idem_find(struct kd_backend *b, const uint8_t *key, uint8_t *request,

@@ -268,23 +268,38 @@ sq_org_by_fp(struct kd_backend *b, struct kd_slice domain, const uint8_t *full_f
     return one_org(b, ST_ORG_BY_FP, out);
 }
 
-kd_err
-sq_org_history(struct kd_backend *b, struct kd_slice domain, kd_org_visitor visitor,
-               void *arg)
+/* Every row of a statement that is bound. */
+static kd_err
+visit_orgs(struct kd_backend *b, enum sq_statement statement, kd_org_visitor visitor,
+           void *arg)
 {
     struct kd_org_row row;
     kd_err err;
 
-    sq_release(b);
-    sq_bind_text(sq_use(b, ST_ORG_ALL), 1, domain);
-    while ((err = sq_row(b, ST_ORG_ALL)) == KD_OK) {
-        if ((err = read_org(sq_use(b, ST_ORG_ALL), &row)) != KD_OK)
+    while ((err = sq_row(b, statement)) == KD_OK) {
+        if ((err = read_org(sq_use(b, statement), &row)) != KD_OK)
             break;
         if (!visitor(arg, &row))
             break;
     }
-    sq_reset(b, ST_ORG_ALL);
+    sq_reset(b, statement);
     return err == KD_NOT_FOUND ? KD_OK : err;
+}
+
+kd_err
+sq_org_history(struct kd_backend *b, struct kd_slice domain, kd_org_visitor visitor,
+               void *arg)
+{
+    sq_release(b);
+    sq_bind_text(sq_use(b, ST_ORG_ALL), 1, domain);
+    return visit_orgs(b, ST_ORG_ALL, visitor, arg);
+}
+
+kd_err
+sq_org_heads(struct kd_backend *b, kd_org_visitor visitor, void *arg)
+{
+    sq_release(b);
+    return visit_orgs(b, ST_ORG_HEADS, visitor, arg);
 }
 
 /* --- before issuing

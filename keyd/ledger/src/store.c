@@ -170,6 +170,14 @@ kd_store_org_history(struct kd_store *s, struct kd_slice domain, kd_org_visitor 
 }
 
 kd_err
+kd_store_org_heads(struct kd_store *s, kd_org_visitor visitor, void *arg)
+{
+    if (s->broken)
+        return KD_UNAVAILABLE;
+    return settle(s, s->ops->org_heads(s->backend, visitor, arg));
+}
+
+kd_err
 kd_store_issue_query(struct kd_store *s, const struct kd_issue_query *query,
                      struct kd_issue_state *out)
 {

@@ -8,6 +8,10 @@
 #include <sodium.h>
 #include <stdlib.h>
 
+/* What the multiplications leave of scalars and points below us: the library wipes what
+ * it names, not what the compiler spilled. */
+enum { STACK = 8192 };
+
 bool
 kd_secp_scalar_valid(const uint8_t scalar[KD_SCALAR_SIZE])
 {
@@ -53,6 +57,7 @@ kd_secp_public(const uint8_t scalar[KD_SCALAR_SIZE], uint8_t out[KD_POINT_SIZE])
     err = KD_OK;
 out:
     kd_secret_wipe(blind, sizeof blind);
+    sodium_stackzero(STACK);
     secp256k1_context_preallocated_destroy(ctx);
     kd_secret_wipe(mem, size);
     free(mem);
@@ -79,7 +84,7 @@ kd_secp_ecdh(const uint8_t scalar[KD_SCALAR_SIZE], const uint8_t point[KD_POINT_
     if (secp256k1_ec_pubkey_parse(secp256k1_context_static, &peer, point,
                                   KD_POINT_SIZE) != 1)
         return KD_INVALID;
-    if (secp256k1_ecdh(secp256k1_context_static, z, &peer, scalar, keep_x, NULL) != 1)
-        return KD_INVALID;
-    return KD_OK;
+    int good = secp256k1_ecdh(secp256k1_context_static, z, &peer, scalar, keep_x, NULL);
+    sodium_stackzero(STACK);
+    return good == 1 ? KD_OK : KD_INVALID;
 }

@@ -16,6 +16,13 @@ kd_soft_of(struct kd_token *t)
     return t->ops == &soft_ops ? (struct kd_soft *)t : NULL;
 }
 
+/* For calls through the table, which are to a token of ours. */
+static struct kd_soft *
+mine(struct kd_token *t)
+{
+    return (struct kd_soft *)t;
+}
+
 static const struct kd_soft *
 soft(const struct kd_token *t)
 {
@@ -287,7 +294,7 @@ add(struct kd_soft *s, const struct kd_key_spec *spec, const uint8_t *secret,
 static kd_err
 soft_generate(struct kd_token *t, const struct kd_key_spec *spec, size_t *at)
 {
-    struct kd_soft *s = kd_soft_of(t);
+    struct kd_soft *s = mine(t);
     kd_err err;
 
     if (s->master == NULL)
@@ -308,7 +315,7 @@ static kd_err
 soft_import(struct kd_token *t, const struct kd_key_spec *spec, struct kd_slice secret,
             size_t *at)
 {
-    struct kd_soft *s = kd_soft_of(t);
+    struct kd_soft *s = mine(t);
 
     if (s->master == NULL)
         return KD_SEALED;
@@ -320,7 +327,7 @@ soft_import(struct kd_token *t, const struct kd_key_spec *spec, struct kd_slice 
 static kd_err
 soft_set_state(struct kd_token *t, size_t at, enum kd_key_state state)
 {
-    struct kd_soft *s = kd_soft_of(t);
+    struct kd_soft *s = mine(t);
     struct soft_key *k = s->keys[at];
 
     if (s->master == NULL)
@@ -336,7 +343,7 @@ soft_set_state(struct kd_token *t, size_t at, enum kd_key_state state)
 static void
 soft_seal(struct kd_token *t)
 {
-    struct kd_soft *s = kd_soft_of(t);
+    struct kd_soft *s = mine(t);
 
     for (size_t i = 0; i < s->n_keys; i++) {
         kd_secret_free(s->keys[i]->secret, sizeof *s->keys[i]->secret);
@@ -349,7 +356,7 @@ soft_seal(struct kd_token *t)
 static void
 soft_free(struct kd_token *t)
 {
-    struct kd_soft *s = kd_soft_of(t);
+    struct kd_soft *s = mine(t);
 
     for (size_t i = 0; i < s->n_keys; i++)
         key_free(s->keys[i]);

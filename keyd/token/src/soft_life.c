@@ -1,6 +1,5 @@
 /* From octets to a token and back: create, open, serialise; slots and policy area. */
 #include "soft_impl.h"
-#include "tables.h"
 
 #include <keyd/base/secret.h>
 #include <sodium.h>
@@ -214,8 +213,10 @@ kd_soft_instance(struct kd_token *t, uint8_t out[KD_STORE_INSTANCE_SIZE])
         memcpy(out, s->instance, KD_STORE_INSTANCE_SIZE);
 }
 
+/* Under the shared lock: signing goes on while Argon2id takes its time. */
 static kd_err
-add_slot(struct kd_soft *s, const struct kd_slot_secret *secret, uint8_t *salt)
+wrap_for_slot(struct kd_soft *s, const struct kd_slot_secret *secret,
+              struct kd_store_slot *slot)
 {
     kd_err err = usable(s);
 
@@ -223,12 +224,19 @@ add_slot(struct kd_soft *s, const struct kd_slot_secret *secret, uint8_t *salt)
         return err;
     if (s->n_slots == KD_STORE_SLOTS_MAX)
         return KD_BUSY;
-    struct kd_store_slot *slot = &s->slots[s->n_slots];
-    if ((err = kd_slot_wrap(slot, s->instance, secret, s->master->copy[0])) != KD_OK)
+    return kd_slot_wrap(slot, s->instance, secret, s->master->copy[0]);
+}
+
+static kd_err
+append_slot(struct kd_soft *s, const struct kd_store_slot *slot)
+{
+    kd_err err = usable(s); /* it may have been sealed since */
+
+    if (err != KD_OK)
         return err;
-    s->n_slots++;
-    if (salt != NULL)
-        memcpy(salt, slot->salt, sizeof slot->salt);
+    if (s->n_slots == KD_STORE_SLOTS_MAX)
+        return KD_BUSY;
+    s->slots[s->n_slots++] = *slot;
     return KD_OK;
 }
 
@@ -237,12 +245,22 @@ kd_soft_add_slot(struct kd_token *t, const struct kd_slot_secret *secret,
                  uint8_t salt[KD_STORE_SALT_SIZE])
 {
     struct kd_soft *s = kd_soft_of(t);
+    struct kd_store_slot slot;
+    kd_err err;
 
     if (s == NULL)
         return KD_UNSUPPORTED;
-    kd_token_lock(t);
-    kd_err err = add_slot(s, secret, salt);
+    if ((err = kd_token_lock_shared(t)) != KD_OK)
+        return err;
+    err = wrap_for_slot(s, secret, &slot);
     kd_token_unlock(t);
+    if (err != KD_OK)
+        return err;
+    kd_token_lock(t);
+    err = append_slot(s, &slot);
+    kd_token_unlock(t);
+    if (err == KD_OK && salt != NULL)
+        memcpy(salt, slot.salt, sizeof slot.salt);
     return err;
 }
 

@@ -8,7 +8,9 @@
 #include <sodium.h>
 #include <stdlib.h>
 
-enum { NONCE = KD_STORE_NONCE_SIZE, AEAD_TAG = 16 };
+/* STACK: what libsodium's hashes leave of their results below us: BLAKE2b, and so
+ * Argon2id, does not wipe its last block. Argon2id goes deepest. */
+enum { NONCE = KD_STORE_NONCE_SIZE, AEAD_TAG = 16, STACK = 16384 };
 
 static const char slot_context[] = "keyd slot v1";
 static const char credential_context[] = "keyd credential v1";
@@ -69,9 +71,12 @@ static kd_err
 slot_key(const struct kd_store_slot *slot, const uint8_t *instance,
          const struct kd_slot_secret *secret, uint8_t work[96])
 {
-    if (slot->type == KD_SLOT_PASSPHRASE)
-        return passphrase_key(slot, secret->octets, work + 64);
-    return credential_key(slot, instance, secret->octets, work);
+    kd_err err = slot->type == KD_SLOT_PASSPHRASE
+                     ? passphrase_key(slot, secret->octets, work + 64)
+                     : credential_key(slot, instance, secret->octets, work);
+
+    sodium_stackzero(STACK);
+    return err;
 }
 
 struct slot_ad {
@@ -188,6 +193,7 @@ subkey(const uint8_t *master, const char *context, const uint8_t *instance,
     bad |= crypto_generichash_update(&h, instance, KD_STORE_INSTANCE_SIZE);
     bad |= crypto_generichash_final(&h, key, SOFT_KEY_SIZE);
     kd_secret_wipe(&h, sizeof h);
+    sodium_stackzero(STACK);
     return bad == 0 ? KD_OK : KD_FAILED;
 }
 
@@ -205,6 +211,7 @@ make_tag(const uint8_t *master, const uint8_t *instance, struct kd_slice octets,
         crypto_generichash(tag, KD_STORE_TAG_SIZE, octets.p, octets.n, key,
                            SOFT_KEY_SIZE) != 0)
         err = KD_FAILED;
+    sodium_stackzero(STACK);
     kd_secret_free(key, SOFT_KEY_SIZE);
     return err;
 }
@@ -221,7 +228,7 @@ sealer_init(struct sealer *s, struct kd_slice header, const uint8_t *instance,
             const uint8_t *master)
 {
     *s = (struct sealer){.header_size = header.n};
-    s->ad = malloc(header.n + KD_KEY_ID_SIZE);
+    s->ad = malloc(header.n + KD_TOKEN_ID_SIZE);
     s->key = kd_secret_new(SOFT_KEY_SIZE);
     if (s->ad == NULL || s->key == NULL)
         return KD_NOMEM;
@@ -241,8 +248,8 @@ set_id(struct sealer *s, const struct kd_store_key *key)
 {
     struct kd_key_id id = kd_key_id(key->alg, key->public_key);
 
-    memcpy(s->ad + s->header_size, id.octets, KD_KEY_ID_SIZE);
-    return s->header_size + KD_KEY_ID_SIZE;
+    memcpy(s->ad + s->header_size, id.octets, KD_TOKEN_ID_SIZE);
+    return s->header_size + KD_TOKEN_ID_SIZE;
 }
 
 static kd_err
@@ -291,6 +298,7 @@ kd_store_seal(const struct kd_store *store, const uint8_t *const *secrets,
         err = at == NULL ? out->err : seal_one(&s, &store->keys[i], secrets[i], at);
     }
     sealer_clear(&s);
+    sodium_stackzero(STACK);
     if (err != KD_OK)
         return err;
     if ((err = make_tag(master, store->instance, kd_buf_slice(out), tag)) != KD_OK)
@@ -336,6 +344,7 @@ kd_store_unseal(const struct kd_store *store, const uint8_t *master,
         at += SOFT_SEALED_SIZE;
     }
     sealer_clear(&s);
+    sodium_stackzero(STACK);
     kd_secret_free(secret, SOFT_KEY_SIZE);
     return err;
 }

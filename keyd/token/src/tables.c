@@ -88,14 +88,14 @@ kd_alg_name(enum kd_key_alg alg)
 }
 
 const char *
-kd_role_name(enum kd_key_role role)
+kd_key_role_name(enum kd_key_role role)
 {
     const struct kd_role_row *row = kd_role_row(role);
     return row == NULL ? "?" : row->name;
 }
 
 const char *
-kd_role_text(enum kd_key_role role)
+kd_key_role_text(enum kd_key_role role)
 {
     const struct kd_role_row *row = kd_role_row(role);
     return row == NULL ? "?" : row->text;

@@ -42,8 +42,8 @@ kd_token_fault(struct kd_token *t)
 }
 
 /* Too many readers is the only failure there is. */
-static kd_err
-lock_shared(struct kd_token *t)
+kd_err
+kd_token_lock_shared(struct kd_token *t)
 {
     return pthread_rwlock_rdlock(&t->lock) == 0 ? KD_OK : KD_BUSY;
 }
@@ -91,7 +91,7 @@ kd_token_find(const struct kd_token *t, const struct kd_key_id *id, size_t *at)
     size_t n = t->ops->n_keys(t);
 
     for (size_t i = 0; i < n; i++)
-        if (memcmp(t->ops->info(t, i)->id.octets, id->octets, KD_KEY_ID_SIZE) == 0) {
+        if (memcmp(t->ops->info(t, i)->id.octets, id->octets, KD_TOKEN_ID_SIZE) == 0) {
             *at = i;
             return KD_OK;
         }
@@ -127,7 +127,7 @@ kd_key_info_set(struct kd_key_info *out, const struct kd_key_spec *spec,
 size_t
 kd_token_count(struct kd_token *t)
 {
-    if (lock_shared(t) != KD_OK)
+    if (kd_token_lock_shared(t) != KD_OK)
         return 0;
     size_t n = t->ops->n_keys(t);
     kd_token_unlock(t);
@@ -137,7 +137,7 @@ kd_token_count(struct kd_token *t)
 kd_err
 kd_token_at(struct kd_token *t, size_t at, struct kd_key_info *out)
 {
-    kd_err err = lock_shared(t);
+    kd_err err = kd_token_lock_shared(t);
 
     if (err != KD_OK)
         return err;
@@ -153,7 +153,7 @@ kd_err
 kd_token_get(struct kd_token *t, const struct kd_key_id *id, struct kd_key_info *out)
 {
     size_t at;
-    kd_err err = lock_shared(t);
+    kd_err err = kd_token_lock_shared(t);
 
     if (err != KD_OK)
         return err;
@@ -187,7 +187,7 @@ verified_before_release(const struct kd_token *t, const struct kd_token_caps *ca
 {
     unsigned every = atomic_load_explicit(&t->verify_every, memory_order_relaxed);
 
-    if (every == 1 || key->role == KD_ROLE_POK || kd_purpose_row(purpose)->always ||
+    if (every == 1 || key->role == KD_KEY_ROLE_POK || kd_purpose_row(purpose)->always ||
         (caps->flags & KD_TOKEN_VERIFY_ALL) != 0)
         return true;
     if (++unverified < every)
@@ -229,7 +229,7 @@ kd_token_sign(struct kd_token *t, const struct kd_key_id *id,
               struct kd_token_sig *out)
 {
     struct kd_token_sig sig;
-    kd_err err = lock_shared(t);
+    kd_err err = kd_token_lock_shared(t);
 
     if (err != KD_OK)
         return err;
@@ -254,7 +254,7 @@ ecdh_locked(struct kd_token *t, const struct kd_key_id *id,
     if ((err = kd_token_find(t, id, &at)) != KD_OK)
         return err;
     const struct kd_key_info *key = t->ops->info(t, at);
-    if (key->role != KD_ROLE_ENC || key->alg != KD_ALG_SECP256K1 ||
+    if (key->role != KD_KEY_ROLE_ENC || key->alg != KD_ALG_SECP256K1 ||
         !kd_state_row(key->state)->agrees)
         return KD_DENIED;
     return t->ops->ecdh(t, at, peer, z);
@@ -270,7 +270,7 @@ kd_token_ecdh(struct kd_token *t, const struct kd_key_id *id, struct kd_slice pe
         return KD_FAILED;
     if (!dime_secp_point_valid(peer))
         return KD_INVALID;
-    if ((err = lock_shared(t)) != KD_OK)
+    if ((err = kd_token_lock_shared(t)) != KD_OK)
         return err;
     err = ecdh_locked(t, id, peer.p, z);
     kd_token_unlock(t);
@@ -308,7 +308,7 @@ probe_agree_locked(struct kd_token *t, const struct kd_key_id *id, uint8_t work[
     kd_secp_random(work);
     if ((err = kd_secp_public(work, point)) != KD_OK)
         return err;
-    if ((err = kd_secp_ecdh(work, key->public_key, work + 32)) != KD_OK)
+    if (kd_secp_ecdh(work, key->public_key, work + 32) != KD_OK)
         return kd_token_fault(t);
     if ((err = t->ops->ecdh(t, at, point, work + 64)) != KD_OK)
         return err;
@@ -323,7 +323,7 @@ probe_agree(struct kd_token *t, const struct kd_key_id *id)
 
     if (work == NULL)
         return KD_NOMEM;
-    if ((err = lock_shared(t)) == KD_OK) {
+    if ((err = kd_token_lock_shared(t)) == KD_OK) {
         err = probe_agree_locked(t, id, work);
         kd_token_unlock(t);
     }

@@ -215,8 +215,7 @@ dime_user_build(const struct dime_user_plan *plan, struct dime_signer org,
     struct draft d;
 
     *why = DIME_FINE;
-    if (plan->ssr->kind != DIME_SSR ||
-        dime_signet_part(plan->ssr, DIME_PART_REQUEST, &request) != KD_OK)
+    if (dime_signet_part(plan->ssr, DIME_PART_REQUEST, &request) != KD_OK)
         *why = DIME_WRONG_KIND;
     else if (!dime_identifier_is_address(plan->identifier))
         *why = DIME_IDENTIFIER_FORM;

@@ -115,7 +115,7 @@ dime_identifier_domain(struct kd_slice s)
 kd_err
 dime_identifier_fold(struct kd_slice query, char out[DIME_IDENTIFIER_CHARS], size_t *n)
 {
-    char folded[DIME_IDENTIFIER_CHARS];
+    char folded[DIME_IDENTIFIER_CHARS] = {0};
 
     if (query.n != 0 && query.p[query.n - 1] == '.')
         query.n--;

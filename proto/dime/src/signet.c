@@ -119,6 +119,16 @@ dime_signet_part(const struct dime_signet *s, enum dime_part part, struct kd_sli
     return KD_OK;
 }
 
+struct kd_slice
+dime_signet_info(const struct dime_signet *s)
+{
+    uint32_t end = s->first[DIME_FIELD_FULL_SIGNATURE];
+
+    if (end == 0) /* a request or a core: nothing else may precede 253 */
+        return kd_slice(NULL, 0);
+    return kd_slice(s->raw.p + s->end[DIME_PART_CORE], end - s->end[DIME_PART_CORE]);
+}
+
 bool
 dime_signet_same_link(const struct dime_signet *a, const struct dime_signet *b)
 {

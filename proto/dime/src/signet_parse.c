@@ -9,7 +9,9 @@
 /* What one layout made of the octets. */
 struct attempt {
     enum dime_reason why;
-    size_t reached; /* where it stopped; the end if only completeness or keys fail */
+    /* Where it stopped; the end if only completeness or keys fail. An empty key counts
+     * as a stop: it is more likely the upper half of a length of another layout. */
+    size_t reached;
 };
 
 /* The last field type of each part. */
@@ -56,6 +58,14 @@ note_field(struct dime_signet *s, const struct dime_field *field, uint32_t end)
     return DIME_FINE;
 }
 
+static bool
+is_empty_key(const struct dime_field *field)
+{
+    return field->value.n == 0 && field->def != NULL &&
+           (field->def->shape == DIME_SHAPE_SIGN_KEY ||
+            field->def->shape == DIME_SHAPE_ENC_KEY);
+}
+
 static enum dime_reason
 read_fields(struct dime_signet *s, size_t *reached)
 {
@@ -63,10 +73,12 @@ read_fields(struct dime_signet *s, size_t *reached)
     struct dime_field field;
     enum dime_reason why;
     uint8_t last = 0;
+    bool plausible = true;
 
     kd_ignore(kd_cur_take(&c, DIME_HEADER_SIZE).n); /* the caller has read it */
     while (kd_cur_left(&c) != 0) {
-        *reached = c.at;
+        if (plausible)
+            *reached = c.at;
         if ((why = dime_field_read(&c, s->kind, s->layout, &field)) != DIME_FINE)
             return why;
         if (field.type < last)
@@ -74,10 +86,12 @@ read_fields(struct dime_signet *s, size_t *reached)
         if (field.type == last && field.def != NULL && field.def->count == DIME_UNIQUE)
             return DIME_DUPLICATE;
         last = field.type;
+        plausible = plausible && !is_empty_key(&field);
         if ((why = note_field(s, &field, (uint32_t)c.at)) != DIME_FINE)
             return why;
     }
-    *reached = c.at;
+    if (plausible)
+        *reached = c.at;
     return DIME_FINE;
 }
 

@@ -20,9 +20,12 @@ has(const struct dime_signet *s, uint8_t type)
     return s->first[type] != 0;
 }
 
+/* Of what does not hold, nothing else is said. */
 static kd_err
 conclude(struct dime_verdict *v, enum dime_reason why)
 {
+    if (why != DIME_FINE)
+        *v = (struct dime_verdict){.signer = DIME_SIGNER_NONE};
     v->why = why;
     v->holds = why == DIME_FINE;
     return dime_reason_err(why);

@@ -34,10 +34,13 @@ kd_err dime_org_build(const struct dime_org_plan *plan, struct dime_signer pok,
                       struct kd_buf *out, enum dime_reason *why) KD_MUST_USE;
 
 struct dime_user_plan {
-    const struct dime_signet *ssr; /* verified; its octets are kept as they are */
+    const struct dime_signet *ssr; /* verified; what the user signed is kept as it is */
     struct kd_slice info;          /* fields 16 to 252, filtered by dime_info_filter */
     struct kd_slice identifier;    /* an address */
 };
+
+/* To sign a user signet anew after a change of organizational keys (D-073), ssr is that
+ * signet, info its dime_signet_info, and identifier its own. */
 
 /* Signs fields 6, 253 and 255 with the POK or a SOK with DIME_PERM_USERS. */
 kd_err dime_user_build(const struct dime_user_plan *plan, struct dime_signer org,

@@ -117,6 +117,9 @@ struct kd_slice dime_signet_covered(const struct dime_signet *s, uint8_t type);
 kd_err dime_signet_part(const struct dime_signet *s, enum dime_part part,
                         struct kd_slice *out) KD_MUST_USE;
 
+/* The encoded informational fields 16 to 252, borrowed; empty if there are none. */
+struct kd_slice dime_signet_info(const struct dime_signet *s);
+
 /* True if fields 1 to 5 of both are the same octets: the same link of a custody chain
  * signed anew (D-073). Users' objects only. */
 bool dime_signet_same_link(const struct dime_signet *a, const struct dime_signet *b);

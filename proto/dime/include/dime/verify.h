@@ -7,6 +7,7 @@
 
 enum { DIME_SIGNER_NONE = -2, DIME_SIGNER_POK = -1 /* else: index of the SOK */ };
 
+/* If it does not hold, why is all there is: the rest is false. */
 struct dime_verdict {
     bool holds;
     enum dime_reason why; /* DIME_FINE, or the first check that failed */

@@ -4,14 +4,17 @@
 #ifndef KEYD_RPC_RPC_ARENA_H
 #define KEYD_RPC_RPC_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct kd_arena_chunk;
 
 struct kd_arena {
     struct kd_arena_chunk *newest;
-    size_t held;   /* octets taken from malloc */
-    size_t budget; /* the most it may hold */
+    size_t held;    /* octets taken from malloc */
+    size_t budget;  /* the most it may hold */
+    bool over;      /* since the reset, a block was refused because of the budget */
+    bool no_memory; /* ... or because malloc failed */
 };
 
 /* No memory until the first block, and none at all before a reset gives a budget. */

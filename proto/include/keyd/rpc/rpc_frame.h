@@ -38,6 +38,7 @@ struct kd_frame_in {
     size_t kept_n, kept_cap;
     size_t kept_at; /* parsed up to here */
     size_t max;
+    kd_err broken; /* sticky; KD_OK while the stream is sound */
     enum kd_rpc_reason why;
     bool parked; /* complete frames may be among what was kept */
     uint8_t n_fds;

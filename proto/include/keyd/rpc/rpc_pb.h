@@ -73,7 +73,12 @@ static inline ProtobufCBinaryData
 kd_rpc_data(struct kd_slice s)
 {
     /* protobuf-c has no const here; packing only reads. */
-    return (ProtobufCBinaryData){.len = s.n, .data = (uint8_t *)(uintptr_t)s.p};
+    union {
+        const uint8_t *given;
+        uint8_t *taken;
+    } p = {.given = s.p};
+
+    return (ProtobufCBinaryData){.len = s.n, .data = p.taken};
 }
 
 /* ---- the limits as a table, for whoever walks messages generically (tests, manuals)

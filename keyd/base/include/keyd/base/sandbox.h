@@ -6,8 +6,9 @@
  *   1. take what it needs: configuration, descriptors 0 to 2 open on something,
  *      inherited channels, kd_secret_setup
  *   2. call once whatever opens files on first use: tzset(); sodium_init();
- *      OPENSSL_init_crypto() and one EVP fetch per algorithm used; the event loop
- *      with its signal handlers (signalfd, eventfd, epoll); sqlite3_initialize().
+ *      OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL), without which the first
+ *      use of any algorithm reads openssl.cnf; the event loop with its signal handlers
+ *      (signalfd, eventfd, epoll); sqlite3_initialize() and sqlite3_randomness().
  *      sysconf(_SC_NPROCESSORS_*) reads /sys: ask before, keep the answer
  *   3. kd_privileges_drop, kd_process_undumpable
  *   4. kd_sandbox_confine

@@ -2,10 +2,11 @@
  * into a typed result that nobody changes afterwards. The roles read no files; they get
  * their part from role_conf.h.
  *
- * libconfuse does the reading, but takes too much in silence: a key given twice, a
+ * Two readers must agree. libconfuse takes too much in silence: a key given twice, a
  * missing brace at the end, ${ENVIRONMENT}, octal numbers, escapes, semicolons glued to
  * words. So a strict scan comes first, which allows one way of writing only and knows
- * the line of everything; a text that libconfuse reads differently is refused. */
+ * the line of everything; then libconfuse reads what passed, and a text that it reads
+ * differently is refused. */
 #ifndef KEYD_CONF_CONF_H
 #define KEYD_CONF_CONF_H
 
@@ -87,6 +88,7 @@ struct kd_conf {
     uint32_t audit_checkpoint_interval; /* seconds */
     struct kd_limits limits;
     struct kd_conf_listener listeners[KD_CLASS_COUNT]; /* by class */
+    uint8_t digest[KD_CONF_DIGEST_SIZE]; /* SHA-256 of the file's octets */
     size_t n_domains;
     struct kd_conf_domain *domains; /* in the order of the policy's */
     size_t n_principals;

@@ -15,6 +15,7 @@ enum kd_hardening { KD_HARDENING_STRICT, KD_HARDENING_RELAXED };
 
 enum {
     KD_PROFILE_FIELDS_SIZE = 32,
+    KD_CONF_DIGEST_SIZE = 32,
     KD_ROLE_CONF_SIZE_MAX = 512 * 1024 /* of the octets */
 };
 
@@ -51,7 +52,8 @@ struct kd_conf_for_vault {
     bool single_operator;
     uint32_t crypto_threads;
     uint32_t verify_sampled;
-    uint32_t audit_checkpoint_interval; /* seconds */
+    uint32_t audit_checkpoint_interval;  /* seconds */
+    uint8_t digest[KD_CONF_DIGEST_SIZE]; /* SHA-256 of keyd.conf, for the audit log */
     struct kd_limits limits;
     struct kd_policy *policy; /* owned: all of it */
     /* Owned: for each domain of the policy, in its order, the signet fields that may be

@@ -60,6 +60,7 @@ struct kd_store_ops {
                         const uint8_t *full_fp, struct kd_org_row *out);
     kd_err (*org_history)(struct kd_backend *b, struct kd_slice domain,
                           kd_org_visitor visitor, void *arg);
+    kd_err (*org_heads)(struct kd_backend *b, kd_org_visitor visitor, void *arg);
     kd_err (*issue_query)(struct kd_backend *b, const struct kd_issue_query *query,
                           struct kd_issue_state *out);
     kd_err (*idem_find)(struct kd_backend *b, const uint8_t *key, uint8_t *request,

@@ -49,7 +49,9 @@ struct kd_token {
 kd_err kd_token_init(struct kd_token *t, const struct kd_token_ops *ops) KD_MUST_USE;
 void kd_token_clear(struct kd_token *t);
 
-/* The exclusive lock, for what a backend offers beside the table. */
+/* The locks, for what a backend offers beside the table; shared is KD_BUSY when there
+ * are too many readers. */
+kd_err kd_token_lock_shared(struct kd_token *t) KD_MUST_USE;
 void kd_token_lock(struct kd_token *t);
 void kd_token_unlock(struct kd_token *t);
 

@@ -190,8 +190,9 @@ kd_err kd_soft_create(const struct kd_slot_secret *first,
 kd_err kd_soft_open(struct kd_slice octets, const struct kd_slot_secret *secret,
                     struct kd_token **out) KD_MUST_USE;
 
-/* The functions below take only tokens made by the two above, else KD_UNSUPPORTED;
- * sealed ones answer KD_SEALED. */
+/* The functions below take only tokens made by the two above, else KD_UNSUPPORTED (0 or
+ * zeros from those without an error). A sealed token still shows what is public; the
+ * rest is KD_SEALED. A master key whose copies differ is KD_FAILED. */
 
 /* The token as octets, with the next generation and fresh nonces, appended to out
  * (whose max is at least KD_STORE_MAX). The octets have been opened again and compared
@@ -203,7 +204,8 @@ uint64_t kd_soft_generation(struct kd_token *t);
 void kd_soft_instance(struct kd_token *t, uint8_t out[KD_STORE_INSTANCE_SIZE]);
 
 /* Slots. KD_BUSY when there are eight; KD_CONFLICT rather than removing the last one;
- * KD_NOT_FOUND. salt (may be NULL): the name of the new slot. */
+ * KD_NOT_FOUND. salt (may be NULL): the name of the new slot. Signing goes on while a
+ * passphrase is stretched. */
 kd_err kd_soft_add_slot(struct kd_token *t, const struct kd_slot_secret *secret,
                         uint8_t salt[KD_STORE_SALT_SIZE]) KD_MUST_USE;
 kd_err kd_soft_remove_slot(struct kd_token *t,

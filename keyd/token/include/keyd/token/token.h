@@ -15,7 +15,7 @@
 #include <keyd/base/slice.h>
 
 enum {
-    KD_KEY_ID_SIZE = 16,
+    KD_TOKEN_ID_SIZE = 16,
     KD_KEY_DOMAIN_MAX = 254, /* D-052 */
     KD_KEY_PUBLIC_MAX = 1024,
     KD_SIG_MAX = 512,
@@ -61,7 +61,7 @@ enum kd_sign_purpose {
 };
 
 struct kd_key_id {
-    uint8_t octets[KD_KEY_ID_SIZE];
+    uint8_t octets[KD_TOKEN_ID_SIZE];
 };
 
 /* All that is public about a key. */
@@ -188,8 +188,8 @@ kd_err kd_key_spec_check(const struct kd_key_spec *spec) KD_MUST_USE;
 
 /* Names as in the tables; "?" for what is not there. */
 const char *kd_alg_name(enum kd_key_alg alg);
-const char *kd_role_name(enum kd_key_role role);
-const char *kd_role_text(enum kd_key_role role);
+const char *kd_key_role_name(enum kd_key_role role);
+const char *kd_key_role_text(enum kd_key_role role);
 const char *kd_state_name(enum kd_key_state state);
 const char *kd_purpose_name(enum kd_sign_purpose purpose);
 

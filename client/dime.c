@@ -1,0 +1,180 @@
+/* dime: looks at DIME objects and makes a user's keys and signing requests. Needs no
+ * daemon; talks to nobody. */
+#include "dime_tool.h"
+
+#include <dime/base64.h>
+#include <getopt.h>
+#include <keyd/base/secret.h>
+#include <stdlib.h>
+
+enum { SECRET_MEMORY = 65536 };
+
+static const struct verb {
+    const char *noun;
+    const char *name;
+    int (*run)(const struct options *o);
+    unsigned options;
+    bool wants_file;
+    bool needs_keys;
+    const char *synopsis;
+} verbs[] = {
+#define DIME_VERB(noun, verb, function, takes, wants_file, needs_keys, synopsis)       \
+    {noun, verb, function, takes, wants_file, needs_keys, synopsis},
+#include "dime_verbs.def"
+#undef DIME_VERB
+};
+enum { N_VERBS = sizeof verbs / sizeof verbs[0] };
+
+static const struct option long_options[] = {
+    {"json", no_argument, NULL, OPT_JSON},
+    {"org", required_argument, NULL, OPT_ORG},
+    {"prev", required_argument, NULL, OPT_PREV},
+    {"pok", required_argument, NULL, OPT_POK},
+    {"keys", required_argument, NULL, OPT_KEYS},
+    {"core", no_argument, NULL, 'c'},
+    {"full", no_argument, NULL, 'f'},
+    {"id", no_argument, NULL, 'i'},
+    {"ssr", no_argument, NULL, 's'},
+    {NULL, 0, NULL, 0},
+};
+
+static int
+usage(FILE *f, int status)
+{
+    for (size_t i = 0; i < N_VERBS; i++)
+        emit(f, "%s dime %s %s %s\n", i == 0 ? "usage:" : "      ", verbs[i].noun,
+             verbs[i].name, verbs[i].synopsis);
+    return status;
+}
+
+static int
+verb_usage(const struct verb *v)
+{
+    emit(stderr, "usage: dime %s %s %s\n", v->noun, v->name, v->synopsis);
+    return TROUBLE;
+}
+
+/* A primary key as management records have it: 43 characters; padding is forgiven. */
+static bool
+add_pok(struct options *o, const char *text)
+{
+    struct kd_slice s = kd_slice_str(text);
+    size_t chars = dime_base64_chars(DIME_ED25519_KEY_SIZE);
+
+    if (s.n == chars + 1 && s.p[chars] == '=')
+        s.n = chars;
+    if (o->n_poks == POKS_MAX ||
+        dime_base64_read(s, o->poks[o->n_poks], DIME_ED25519_KEY_SIZE) != KD_OK)
+        return false;
+    o->n_poks++;
+    return true;
+}
+
+static bool
+set_part(struct options *o, enum dime_part part)
+{
+    if (o->has_part)
+        return false;
+    o->has_part = true;
+    o->part = part;
+    return true;
+}
+
+/* Options that name a file or say so much once. */
+static bool
+set_text(const char **place, const char *text)
+{
+    if (*place != NULL)
+        return false;
+    *place = text;
+    return true;
+}
+
+static bool
+take_option(struct options *o, int option, const char *text)
+{
+    switch (option) {
+    case OPT_OUT:
+        return set_text(&o->out, text);
+    case OPT_ORG:
+        return set_text(&o->org, text);
+    case OPT_PREV:
+        return set_text(&o->prev, text);
+    case OPT_KEYS:
+        return set_text(&o->keys, text);
+    case OPT_POK:
+        return add_pok(o, text);
+    case OPT_JSON:
+        o->json = true;
+        return true;
+    case 'c':
+        return set_part(o, DIME_PART_CORE);
+    case 'f':
+        return set_part(o, DIME_PART_FULL);
+    case 'i':
+        return set_part(o, DIME_PART_IDENTIFIED);
+    case 's':
+        return set_part(o, DIME_PART_REQUEST);
+    default:
+        return false;
+    }
+}
+
+static unsigned
+option_bit(int option)
+{
+    return option >= 'a' ? OPT_PART : (unsigned)option;
+}
+
+/* argv[0] is the verb. */
+static bool
+read_options(const struct verb *v, int argc, char **argv, struct options *o)
+{
+    int c;
+
+    while ((c = getopt_long(argc, argv, "o:", long_options, NULL)) != -1) {
+        int option = c == 'o' ? OPT_OUT : c;
+        if (c == '?' || (v->options & option_bit(option)) == 0 ||
+            !take_option(o, option, optarg))
+            return false;
+    }
+    if (argc - optind != (v->wants_file ? 1 : 0))
+        return false;
+    o->file = v->wants_file ? argv[optind] : NULL;
+    return true;
+}
+
+static int
+run(const struct verb *v, int argc, char **argv)
+{
+    static struct options o; /* zero; a page of keys is no thing for the stack */
+
+    if (!read_options(v, argc, argv, &o))
+        return verb_usage(v);
+    if (v->needs_keys &&
+        (kd_process_undumpable() != KD_OK || kd_secret_setup(SECRET_MEMORY) != KD_OK)) {
+        complain("secret memory", "cannot be had");
+        return TROUBLE;
+    }
+    int status = v->run(&o);
+    /* What did not reach standard output must not pass for done. */
+    if (ferror(stdout) || fflush(stdout) != 0) {
+        complain("standard output", "cannot be written");
+        return TROUBLE;
+    }
+    return status;
+}
+
+int
+main(int argc, char **argv)
+{
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0))
+        return usage(stdout, HOLDS);
+    if (argc < 3)
+        return usage(stderr, TROUBLE);
+    for (size_t i = 0; i < N_VERBS; i++) {
+        if (strcmp(argv[1], verbs[i].noun) == 0 && strcmp(argv[2], verbs[i].name) == 0)
+            return run(&verbs[i], argc - 2, argv + 2);
+    }
+    return usage(stderr, TROUBLE);
+}

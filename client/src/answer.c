@@ -1,0 +1,261 @@
+/* From messages to the caller's structures, which point into the box's arena. */
+#include "client.h"
+
+#include <keyd/base/memfd.h>
+#include <stdlib.h>
+
+static struct keyd_octets
+octets(ProtobufCBinaryData s)
+{
+    return (struct keyd_octets){s.data, s.len};
+}
+
+/* The arena goes on where decoding left it; a converted array costs about what the
+ * decoded one did, so its budget is raised by one more message's. */
+static void *
+take(struct box *box, size_t n, size_t size)
+{
+    return kd_arena_alloc(&box->arena, n * size);
+}
+
+static struct keyd_key
+key(const Keyd__V1__Key *k)
+{
+    return (struct keyd_key){
+        .id = octets(k->id),
+        .role = (enum keyd_key_role)k->role,
+        .algorithm = (enum keyd_key_algorithm)k->algorithm,
+        .state = (enum keyd_key_state)k->state,
+        .permissions = k->permissions,
+        .public_key = octets(k->public_key),
+        .domain = octets(k->domain),
+        .created_ms = k->created_ms,
+    };
+}
+
+static enum keyd_status
+fill_keys(struct box *box, Keyd__V1__Key *const *from, size_t n,
+          struct keyd_octets next)
+{
+    struct keyd_key *to = take(box, n, sizeof *to);
+
+    if (to == NULL)
+        return KEYD_NOMEM;
+    for (size_t i = 0; i < n; i++)
+        to[i] = key(from[i]);
+    box->answer.out.keys.keys = to;
+    box->answer.out.keys.n_keys = n;
+    box->answer.out.keys.next = next;
+    return KEYD_OK;
+}
+
+static enum keyd_status
+fill_processes(struct box *box, Keyd__V1__ProcessInfo *const *from, size_t n)
+{
+    struct keyd_process *to = take(box, n, sizeof *to);
+
+    if (to == NULL)
+        return KEYD_NOMEM;
+    for (size_t i = 0; i < n; i++)
+        to[i] = (struct keyd_process){
+            .role = (enum keyd_process_role)from[i]->role,
+            .name = octets(from[i]->name),
+            .pid = from[i]->pid,
+            .uid = from[i]->uid,
+            .sandbox = from[i]->sandbox,
+            .holds_keys = from[i]->holds_keys,
+        };
+    box->answer.out.status.processes = to;
+    box->answer.out.status.n_processes = n;
+    return KEYD_OK;
+}
+
+static enum keyd_status
+fill_counters(struct box *box, Keyd__V1__Counter *const *from, size_t n)
+{
+    struct keyd_counter *to = take(box, n, sizeof *to);
+
+    if (to == NULL)
+        return KEYD_NOMEM;
+    for (size_t i = 0; i < n; i++)
+        to[i] = (struct keyd_counter){octets(from[i]->name), from[i]->value};
+    box->answer.out.status.counters = to;
+    box->answer.out.status.n_counters = n;
+    return KEYD_OK;
+}
+
+static enum keyd_status
+fill_status(struct box *box, const Keyd__V1__StatusResult *m)
+{
+    enum keyd_status status;
+
+    box->answer.out.status.state = (enum keyd_service_state)m->state;
+    box->answer.out.status.version = octets(m->version);
+    box->answer.out.status.probe_ok = m->probe_ok;
+    box->answer.out.status.probe_us = m->probe_us;
+    box->answer.out.status.single_operator = m->single_operator;
+    box->answer.out.status.epoch = m->epoch;
+    box->answer.out.status.audit_seq = m->audit_seq;
+    box->answer.out.status.started_ms = m->started_ms;
+    status = fill_processes(box, m->processes, m->n_processes);
+    return status != KEYD_OK ? status : fill_counters(box, m->counters, m->n_counters);
+}
+
+static enum keyd_status
+fill_history(struct box *box, const Keyd__V1__LookupHistoryResult *m)
+{
+    struct keyd_octets *to = take(box, m->n_cores, sizeof *to);
+
+    if (to == NULL)
+        return KEYD_NOMEM;
+    for (size_t i = 0; i < m->n_cores; i++)
+        to[i] = octets(m->cores[i]);
+    box->answer.out.history.cores = to;
+    box->answer.out.history.n_cores = m->n_cores;
+    box->answer.out.history.next = octets(m->next);
+    return KEYD_OK;
+}
+
+static enum keyd_status
+fill_audit(struct box *box, const Keyd__V1__AuditReadResult *m)
+{
+    struct keyd_audit_item *records = take(box, m->n_records, sizeof *records);
+    struct keyd_audit_item *points = take(box, m->n_checkpoints, sizeof *points);
+
+    if (records == NULL || points == NULL)
+        return KEYD_NOMEM;
+    for (size_t i = 0; i < m->n_records; i++)
+        records[i] =
+            (struct keyd_audit_item){m->records[i]->seq, octets(m->records[i]->record)};
+    for (size_t i = 0; i < m->n_checkpoints; i++)
+        points[i] = (struct keyd_audit_item){m->checkpoints[i]->seq,
+                                             octets(m->checkpoints[i]->checkpoint)};
+    box->answer.out.audit.records = records;
+    box->answer.out.audit.n_records = m->n_records;
+    box->answer.out.audit.checkpoints = points;
+    box->answer.out.audit.n_checkpoints = m->n_checkpoints;
+    box->answer.out.audit.next_seq = m->next_seq;
+    return KEYD_OK;
+}
+
+static void
+fill_audit_head(struct box *box, const Keyd__V1__AuditHeadResult *m)
+{
+    box->answer.out.audit_head.epoch = m->epoch;
+    box->answer.out.audit_head.seq = m->seq;
+    box->answer.out.audit_head.time_ms = m->time_ms;
+    box->answer.out.audit_head.record_hash = octets(m->record_hash);
+    box->answer.out.audit_head.tree_head = octets(m->tree_head);
+    box->answer.out.audit_head.checkpoint = octets(m->checkpoint);
+}
+
+/* The signet, from the message or whole out of the descriptor. */
+static enum keyd_status
+fill_object(struct box *box, ProtobufCBinaryData inline_octets, uint32_t fd_size,
+            int fd)
+{
+    size_t size = 0;
+
+    if (fd < 0) {
+        box->answer.out.signet.signet = octets(inline_octets);
+        return KEYD_OK;
+    }
+    if (kd_memfd_check(fd, KD_RPC_OBJECT_MAX, &size) != KD_OK || size != fd_size)
+        return KEYD_PROTOCOL;
+    if ((box->object = malloc(size)) == NULL)
+        return KEYD_NOMEM;
+    if (kd_memfd_read(fd, 0, box->object, size) != KD_OK)
+        return KEYD_PROTOCOL;
+    box->answer.out.signet.signet = (struct keyd_octets){box->object, size};
+    return KEYD_OK;
+}
+
+static enum keyd_status
+fill_looked_up(struct box *box, const Keyd__V1__LookupSignetResult *m, int fd)
+{
+    box->answer.out.signet.current = m->current;
+    box->answer.out.signet.core_fp = octets(m->core_fp);
+    box->answer.out.signet.full_fp = octets(m->full_fp);
+    box->answer.out.signet.generation = m->generation;
+    box->answer.out.signet.seq = m->seq;
+    return fill_object(box, m->signet, m->signet_fd_size, fd);
+}
+
+static enum keyd_status
+fill_issued(struct box *box, const Keyd__V1__IssuedSignet *m, int fd)
+{
+    box->answer.out.signet.replayed = m->replayed;
+    box->answer.out.signet.core_fp = octets(m->core_fp);
+    box->answer.out.signet.full_fp = octets(m->full_fp);
+    box->answer.out.signet.id_fp = octets(m->id_fp);
+    box->answer.out.signet.generation = m->generation;
+    box->answer.out.signet.seq = m->seq;
+    return fill_object(box, m->signet, m->signet_fd_size, fd);
+}
+
+enum keyd_status
+answer_fill(struct box *box, const Keyd__V1__Response *m, int fd)
+{
+    box->arena.budget += KD_RPC_ARENA_BASE; /* the largest array is 128 counters */
+    switch ((unsigned)m->result_case) {
+    case KEYD__V1__RESPONSE__RESULT_SERVICE_STATUS:
+        return fill_status(box, m->service_status);
+    case KEYD__V1__RESPONSE__RESULT_PUBLIC_KEYS:
+        return fill_keys(box, m->public_keys->keys, m->public_keys->n_keys,
+                         octets(m->public_keys->next));
+    case KEYD__V1__RESPONSE__RESULT_LOOKUP_SIGNET:
+        return fill_looked_up(box, m->lookup_signet, fd);
+    case KEYD__V1__RESPONSE__RESULT_LOOKUP_HISTORY:
+        return fill_history(box, m->lookup_history);
+    case KEYD__V1__RESPONSE__RESULT_VERIFY_CURRENT:
+        box->answer.out.verify.verdict = (enum keyd_verdict)m->verify_current->verdict;
+        box->answer.out.verify.current_fp = octets(m->verify_current->current_fp);
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_ISSUE_USER_SIGNET:
+        return fill_issued(box, m->issue_user_signet, fd);
+    case KEYD__V1__RESPONSE__RESULT_ISSUE_ORG_SIGNET:
+        return fill_issued(box, m->issue_org_signet, fd);
+    case KEYD__V1__RESPONSE__RESULT_TOKEN_INIT:
+        box->answer.out.slot.slot = m->token_init->slot;
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_ADD_UNSEAL_SLOT:
+        box->answer.out.slot.slot = m->add_unseal_slot->slot;
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_UNSEAL:
+        box->answer.out.slot.state = (enum keyd_service_state)m->unseal->state;
+        box->answer.out.slot.shares_missing = m->unseal->shares_missing;
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_SEAL:
+        box->answer.out.slot.state = (enum keyd_service_state)m->seal->state;
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_GENERATE_KEY:
+        return fill_keys(box, &m->generate_key->key, 1, KEYD_NONE);
+    case KEYD__V1__RESPONSE__RESULT_RETIRE_KEY:
+        return fill_keys(box, &m->retire_key->key, 1, KEYD_NONE);
+    case KEYD__V1__RESPONSE__RESULT_IMPORT_KEY:
+        return fill_keys(box, m->import_key->keys, m->import_key->n_keys, KEYD_NONE);
+    case KEYD__V1__RESPONSE__RESULT_AUDIT_READ:
+        return fill_audit(box, m->audit_read);
+    case KEYD__V1__RESPONSE__RESULT_AUDIT_HEAD:
+        fill_audit_head(box, m->audit_head);
+        return KEYD_OK;
+    default:
+        return KEYD_PROTOCOL;
+    }
+}
+
+void
+box_free(struct box *box)
+{
+    if (box == NULL)
+        return;
+    kd_arena_free(&box->arena);
+    free(box->object);
+    free(box);
+}
+
+void
+keyd_client_answer_free(struct keyd_answer *answer)
+{
+    box_free((struct box *)answer); /* the answer is the box's first member */
+}

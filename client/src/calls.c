@@ -1,0 +1,142 @@
+/* One operation, one function: each fills a request and waits. */
+#include <keyd_client.h>
+
+enum keyd_status
+keyd_client_status(keyd_client *c, struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_STATUS};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
+keyd_client_public_keys(keyd_client *c, struct keyd_octets domain,
+                        struct keyd_octets after_id, struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_PUBLIC_KEYS,
+                             .in.public_keys = {domain, after_id}};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
+keyd_client_lookup_signet(keyd_client *c, struct keyd_octets name,
+                          struct keyd_octets fingerprint, struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_LOOKUP_SIGNET,
+                             .in.lookup_signet = {name, fingerprint}};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
+keyd_client_lookup_history(keyd_client *c, struct keyd_octets address,
+                           struct keyd_octets start_fp, struct keyd_octets stop_fp,
+                           struct keyd_octets page, struct keyd_answer **answer)
+{
+    struct keyd_request q = {
+        .op = KEYD_OP_LOOKUP_HISTORY,
+        .in.lookup_history = {address, start_fp, stop_fp, page, 0}};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
+keyd_client_verify_current(keyd_client *c, struct keyd_octets name,
+                           struct keyd_octets fingerprint, struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_VERIFY_CURRENT,
+                             .in.verify_current = {name, fingerprint}};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
+keyd_client_issue_user_signet(keyd_client *c, struct keyd_octets address,
+                              struct keyd_octets ssr, enum keyd_account_mode mode,
+                              const struct keyd_profile_field *profile,
+                              size_t n_profile, struct keyd_octets image,
+                              struct keyd_answer **answer)
+{
+    struct keyd_request q = {
+        .op = KEYD_OP_ISSUE_USER_SIGNET,
+        .in.issue_user_signet = {address, ssr, mode, profile, n_profile, image}};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+static enum keyd_status
+call_slot(keyd_client *c, enum keyd_op op, enum keyd_slot_kind kind,
+          struct keyd_secret secret, struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = op, .in.slot = {kind, secret}};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
+keyd_client_token_init(keyd_client *c, enum keyd_slot_kind kind,
+                       struct keyd_secret secret, struct keyd_answer **answer)
+{
+    return call_slot(c, KEYD_OP_TOKEN_INIT, kind, secret, answer);
+}
+
+enum keyd_status
+keyd_client_add_unseal_slot(keyd_client *c, enum keyd_slot_kind kind,
+                            struct keyd_secret secret, struct keyd_answer **answer)
+{
+    return call_slot(c, KEYD_OP_ADD_UNSEAL_SLOT, kind, secret, answer);
+}
+
+enum keyd_status
+keyd_client_unseal(keyd_client *c, enum keyd_slot_kind kind, struct keyd_secret secret,
+                   struct keyd_answer **answer)
+{
+    return call_slot(c, KEYD_OP_UNSEAL, kind, secret, answer);
+}
+
+enum keyd_status
+keyd_client_seal(keyd_client *c, struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_SEAL};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
+keyd_client_generate_key(keyd_client *c, enum keyd_key_role role,
+                         enum keyd_key_algorithm algorithm, struct keyd_octets domain,
+                         uint32_t permissions, struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_GENERATE_KEY,
+                             .in.generate_key = {role, algorithm, domain, permissions}};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
+keyd_client_retire_key(keyd_client *c, struct keyd_octets id,
+                       struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_RETIRE_KEY, .in.retire_key = {id}};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
+keyd_client_audit_read(keyd_client *c, uint64_t from_seq, uint32_t limit,
+                       struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_AUDIT_READ,
+                             .in.audit_read = {from_seq, limit}};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
+keyd_client_audit_head(keyd_client *c, struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_AUDIT_HEAD};
+
+    return keyd_client_call(c, &q, answer);
+}

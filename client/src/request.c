@@ -1,0 +1,326 @@
+/* From the caller's structures to messages. */
+#include "client.h"
+
+#include <keyd/base/memfd.h>
+#include <unistd.h>
+
+/* What one request is built with. */
+struct maker {
+    struct kd_arena *arena;
+    Keyd__V1__Request *m;
+    int fd;
+    enum keyd_status status;
+};
+
+static void
+fail(struct maker *k, enum keyd_status status)
+{
+    if (k->status == KEYD_OK)
+        k->status = status;
+}
+
+static ProtobufCBinaryData
+octets(struct maker *k, struct keyd_octets s)
+{
+    if (s.n != 0 && s.p == NULL)
+        fail(k, KEYD_USAGE);
+    return kd_rpc_data(kd_slice(s.p, s.p == NULL ? 0 : s.n));
+}
+
+/* An array of n pointers or fields; NULL for none. The budget bounds what a caller's
+ * number can ask for. */
+static void *
+take(struct maker *k, size_t n, size_t size)
+{
+    if (n == 0)
+        return NULL;
+    void *p = n > KD_RPC_ARENA_MAX / size ? NULL : kd_arena_alloc(k->arena, n * size);
+    if (p == NULL)
+        fail(k, k->arena->no_memory ? KEYD_NOMEM : KEYD_USAGE);
+    else
+        memset(p, 0, n * size);
+    return p;
+}
+
+static Keyd__V1__ProfileField **
+profile(struct maker *k, const struct keyd_profile_field *from, size_t n)
+{
+    Keyd__V1__ProfileField **to = take(k, n, sizeof(Keyd__V1__ProfileField *));
+    Keyd__V1__ProfileField *fields = take(k, n, sizeof *fields);
+
+    if (to == NULL || fields == NULL)
+        return NULL;
+    if (from == NULL) {
+        fail(k, KEYD_USAGE);
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        keyd__v1__profile_field__init(&fields[i]);
+        fields[i].type = from[i].type;
+        fields[i].name = octets(k, from[i].name);
+        fields[i].value = octets(k, from[i].value);
+        to[i] = &fields[i];
+    }
+    return to;
+}
+
+static ProtobufCBinaryData *
+octet_list(struct maker *k, const struct keyd_octets *from, size_t n)
+{
+    ProtobufCBinaryData *to = take(k, n, sizeof *to);
+
+    if (to == NULL)
+        return NULL;
+    if (from == NULL) {
+        fail(k, KEYD_USAGE);
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++)
+        to[i] = octets(k, from[i]);
+    return to;
+}
+
+/* Octets that travel in a descriptor. */
+static void
+attach(struct maker *k, struct kd_slice s)
+{
+    if (s.n == 0 || s.p == NULL || s.n > KD_RPC_OBJECT_MAX) {
+        fail(k, KEYD_USAGE);
+        return;
+    }
+    if (kd_memfd_seal(s, &k->fd) != KD_OK) {
+        fail(k, KEYD_NOMEM);
+        return;
+    }
+    k->m->takes_fd = true;
+}
+
+static void
+attach_image(struct maker *k, struct keyd_octets image, protobuf_c_boolean *image_fd)
+{
+    if (image.n == 0)
+        return;
+    attach(k, kd_slice(image.p, image.n));
+    *image_fd = true;
+}
+
+/* The message of an operation, made in the arena and put into the oneof. */
+static void *
+make(struct maker *k, unsigned oneof_case)
+{
+    const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(
+        &keyd__v1__request__descriptor, oneof_case);
+    const ProtobufCMessageDescriptor *type = f->descriptor;
+    void *q = take(k, 1, type->sizeof_message);
+
+    if (q == NULL)
+        return NULL;
+    protobuf_c_message_init(type, q);
+    k->m->op_case = (Keyd__V1__Request__OpCase)oneof_case;
+    k->m->hello = q; /* the oneof's members share their place */
+    return q;
+}
+
+static void
+make_public_keys(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__PublicKeysRequest *q = message;
+
+    q->domain = octets(k, in->in.public_keys.domain);
+    q->after_id = octets(k, in->in.public_keys.after_id);
+}
+
+static void
+make_lookup_signet(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__LookupSignetRequest *q = message;
+
+    q->name = octets(k, in->in.lookup_signet.name);
+    q->fingerprint = octets(k, in->in.lookup_signet.fingerprint);
+}
+
+static void
+make_lookup_history(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__LookupHistoryRequest *q = message;
+
+    q->address = octets(k, in->in.lookup_history.address);
+    q->start_fp = octets(k, in->in.lookup_history.start_fp);
+    q->stop_fp = octets(k, in->in.lookup_history.stop_fp);
+    q->page = octets(k, in->in.lookup_history.page);
+    q->limit = in->in.lookup_history.limit;
+}
+
+static void
+make_verify_current(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__VerifyCurrentRequest *q = message;
+
+    q->name = octets(k, in->in.verify_current.name);
+    q->fingerprint = octets(k, in->in.verify_current.fingerprint);
+}
+
+static void
+make_issue_user_signet(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__IssueUserSignetRequest *q = message;
+
+    q->address = octets(k, in->in.issue_user_signet.address);
+    q->ssr = octets(k, in->in.issue_user_signet.ssr);
+    q->account_mode = (Keyd__V1__AccountMode)in->in.issue_user_signet.account_mode;
+    q->n_profile = in->in.issue_user_signet.n_profile;
+    q->profile = profile(k, in->in.issue_user_signet.profile, q->n_profile);
+    attach_image(k, in->in.issue_user_signet.image, &q->image_fd);
+}
+
+static void
+make_slot(struct maker *k, const struct keyd_request *in, void *message)
+{
+    /* The three have the same shape, each its own type on the wire. */
+    if (in->op == KEYD_OP_TOKEN_INIT)
+        ((Keyd__V1__TokenInitRequest *)message)->slot_kind =
+            (Keyd__V1__SlotKind)in->in.slot.kind;
+    else if (in->op == KEYD_OP_ADD_UNSEAL_SLOT)
+        ((Keyd__V1__AddUnsealSlotRequest *)message)->slot_kind =
+            (Keyd__V1__SlotKind)in->in.slot.kind;
+    else
+        ((Keyd__V1__UnsealRequest *)message)->slot_kind =
+            (Keyd__V1__SlotKind)in->in.slot.kind;
+    attach(k, kd_slice(in->in.slot.secret.p, in->in.slot.secret.n));
+}
+
+static void
+make_generate_key(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__GenerateKeyRequest *q = message;
+
+    q->role = (Keyd__V1__KeyRole)in->in.generate_key.role;
+    q->algorithm = (Keyd__V1__KeyAlgorithm)in->in.generate_key.algorithm;
+    q->domain = octets(k, in->in.generate_key.domain);
+    q->permissions = in->in.generate_key.permissions;
+}
+
+static void
+make_retire_key(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__RetireKeyRequest *q = message;
+
+    q->id = octets(k, in->in.retire_key.id);
+}
+
+static void
+make_import_key(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__ImportKeyRequest *q = message;
+
+    q->signing_role = (Keyd__V1__KeyRole)in->in.import_key.signing_role;
+    q->encryption_key = in->in.import_key.encryption_key;
+    q->domain = octets(k, in->in.import_key.domain);
+    q->permissions = in->in.import_key.permissions;
+    attach(k, kd_slice(in->in.import_key.key_file.p, in->in.import_key.key_file.n));
+}
+
+static void
+make_issue_org_signet(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__IssueOrgSignetRequest *q = message;
+
+    q->domain = octets(k, in->in.issue_org_signet.domain);
+    q->n_profile = in->in.issue_org_signet.n_profile;
+    q->profile = profile(k, in->in.issue_org_signet.profile, q->n_profile);
+    q->pok_id = octets(k, in->in.issue_org_signet.pok_id);
+    q->n_sok_ids = in->in.issue_org_signet.n_sok_ids;
+    q->sok_ids = octet_list(k, in->in.issue_org_signet.sok_ids, q->n_sok_ids);
+    q->encryption_id = octets(k, in->in.issue_org_signet.encryption_id);
+    attach_image(k, in->in.issue_org_signet.image, &q->image_fd);
+}
+
+static void
+make_audit_read(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__AuditReadRequest *q = message;
+
+    (void)k;
+    q->from_seq = in->in.audit_read.from_seq;
+    q->limit = in->in.audit_read.limit;
+}
+
+/* Operations without fields have no maker. */
+static const struct {
+    enum keyd_op op;
+    void (*make)(struct maker *k, const struct keyd_request *in, void *message);
+} makers[] = {
+    {KEYD_OP_STATUS, NULL},
+    {KEYD_OP_PUBLIC_KEYS, make_public_keys},
+    {KEYD_OP_LOOKUP_SIGNET, make_lookup_signet},
+    {KEYD_OP_LOOKUP_HISTORY, make_lookup_history},
+    {KEYD_OP_VERIFY_CURRENT, make_verify_current},
+    {KEYD_OP_ISSUE_USER_SIGNET, make_issue_user_signet},
+    {KEYD_OP_TOKEN_INIT, make_slot},
+    {KEYD_OP_ADD_UNSEAL_SLOT, make_slot},
+    {KEYD_OP_UNSEAL, make_slot},
+    {KEYD_OP_SEAL, NULL},
+    {KEYD_OP_GENERATE_KEY, make_generate_key},
+    {KEYD_OP_RETIRE_KEY, make_retire_key},
+    {KEYD_OP_IMPORT_KEY, make_import_key},
+    {KEYD_OP_ISSUE_ORG_SIGNET, make_issue_org_signet},
+    {KEYD_OP_AUDIT_READ, make_audit_read},
+    {KEYD_OP_AUDIT_HEAD, NULL},
+};
+
+static void
+make_operation(struct maker *k, const struct keyd_request *in)
+{
+    for (size_t i = 0; i < sizeof makers / sizeof makers[0]; i++) {
+        if (makers[i].op != in->op)
+            continue;
+        void *q = make(k, kd_rpc_case(in->op));
+        if (q != NULL && makers[i].make != NULL)
+            makers[i].make(k, in, q);
+        return;
+    }
+    fail(k, KEYD_USAGE);
+}
+
+/* explicit_bzero rather than kd_secret_wipe: programs that link this need no libsodium
+ * for it. */
+void
+request_wipe(const struct keyd_request *in)
+{
+    struct keyd_secret s = {NULL, 0};
+
+    if (in->op == KEYD_OP_TOKEN_INIT || in->op == KEYD_OP_ADD_UNSEAL_SLOT ||
+        in->op == KEYD_OP_UNSEAL)
+        s = in->in.slot.secret;
+    else if (in->op == KEYD_OP_IMPORT_KEY)
+        s = in->in.import_key.key_file;
+    if (s.p != NULL)
+        explicit_bzero(s.p, s.n);
+}
+
+enum keyd_status
+request_encode(const struct keyd_request *in, const struct request_head *head,
+               struct kd_arena *arena, struct kd_buf *out, int *fd)
+{
+    Keyd__V1__Request m = KEYD__V1__REQUEST__INIT;
+    struct maker k = {.arena = arena, .m = &m, .fd = -1};
+    struct kd_rpc_fault fault;
+
+    kd_arena_reset(arena, KD_RPC_ARENA_MAX);
+    m.id = head->id;
+    m.deadline_ms = head->deadline_ms;
+    if (head->key != NULL)
+        m.idempotency_key = kd_rpc_data(kd_slice(head->key, KEYD_KEY_SIZE));
+    make_operation(&k, in);
+    if (k.status == KEYD_OK && kd_rpc_check_request(&m, k.fd >= 0, &fault) != KD_OK)
+        fail(&k, KEYD_USAGE);
+    if (k.status == KEYD_OK && kd_rpc_encode(&m.base, out) != KD_OK)
+        fail(&k, out->err == KD_TOO_LARGE ? KEYD_USAGE : KEYD_NOMEM);
+    if (k.status != KEYD_OK) {
+        if (k.fd >= 0)
+            close(k.fd);
+        return k.status;
+    }
+    *fd = k.fd;
+    return KEYD_OK;
+}

@@ -1,0 +1,39 @@
+/* One client connection of the gate. An idle one is this, its event, and no buffers. */
+#ifndef KEYD_GATE_CONN_H
+#define KEYD_GATE_CONN_H
+
+#include <keyd/rpc/rpc_frame.h>
+
+struct event;
+struct pending;
+
+struct conn {
+    struct conn *prev, *next; /* all connections */
+    struct conn *next_dirty;
+    struct event *event;
+    struct pending *pending; /* its requests in flight */
+    unsigned n_pending;
+    int fd;
+    uint32_t uid;
+    short armed;         /* what the event waits for */
+    bool is_known : 1;   /* policy has a principal of this uid */
+    bool is_greeted : 1; /* Hello was answered */
+    bool is_dirty : 1;
+    bool is_held : 1;        /* frames were read that must wait */
+    bool is_half_closed : 1; /* nothing more comes, answers may go */
+    bool is_leaving : 1;     /* to be closed once its answers are out */
+    bool is_broken : 1;      /* to be closed now */
+    /* CLOCK_MONOTONIC, ms; 0: not so */
+    int64_t opened_at, active_at, partial_since, stalled_since;
+    struct kd_frame_in in;
+    struct kd_frame_out out;
+};
+
+/* Takes fd on success and puts the connection on the list. NULL: no memory. */
+struct conn *conn_new(struct conn **list, int fd, uint32_t uid, size_t max_frame,
+                      size_t max_queue);
+
+/* Closes and frees; its requests must have been orphaned. */
+void conn_free(struct conn **list, struct conn *c);
+
+#endif

@@ -1,0 +1,109 @@
+#include "rpc.h"
+
+#include <dime/field.h>
+
+#include <sys/stat.h>
+
+static const struct op_rpc *const all[] = {
+    &op_rpc_issue_user,     &op_rpc_issue_org,      &op_rpc_lookup_signet,
+    &op_rpc_lookup_history, &op_rpc_verify_current, &op_rpc_status,
+    &op_rpc_public_keys,    &op_rpc_generate_key,   &op_rpc_retire_key,
+    &op_rpc_import_key,     &op_rpc_token_init,     &op_rpc_add_unseal_slot,
+    &op_rpc_unseal,         &op_rpc_seal,           &op_rpc_audit_read,
+    &op_rpc_audit_head,
+};
+
+const struct op_rpc *
+op_rpc_find(enum kd_op op)
+{
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i]->op == op)
+            return all[i];
+    return NULL;
+}
+
+/* Lays out one field as its type says (P5, "Field ranges"). */
+static kd_err
+put_field(const Keyd__V1__ProfileField *f, struct kd_buf *out)
+{
+    enum { LAST_LEN1 = 159, LAST_LEN2 = 250, NAMED = 251, IMAGE = 252 };
+    struct kd_slice name = kd_rpc_slice(f->name), value = kd_rpc_slice(f->value);
+
+    if ((name.n != 0) != (f->type == NAMED) || name.n > UINT8_MAX ||
+        value.n > UINT16_MAX || f->type < DIME_FIELD_INFO_FIRST || f->type > IMAGE ||
+        (f->type <= LAST_LEN1 && value.n > UINT8_MAX))
+        return KD_INVALID;
+    kd_buf_u8(out, (uint8_t)f->type);
+    if (f->type <= LAST_LEN1) {
+        kd_buf_u8(out, (uint8_t)value.n);
+    } else if (f->type <= LAST_LEN2) {
+        kd_buf_u16(out, (uint16_t)value.n);
+    } else if (f->type == NAMED) {
+        kd_buf_u8(out, (uint8_t)name.n);
+        kd_buf_put(out, name);
+        kd_buf_u16(out, (uint16_t)value.n);
+    } else {
+        kd_buf_u24(out, (uint32_t)value.n);
+    }
+    kd_buf_put(out, value);
+    return out->err;
+}
+
+kd_err
+rpc_profile_put(enum kd_op op, Keyd__V1__ProfileField *const *fields, size_t n,
+                struct kd_buf *out)
+{
+    kd_err err;
+
+    (void)op;
+    for (size_t i = 0; i < n; i++)
+        if ((err = put_field(fields[i], out)) != KD_OK)
+            return err;
+    return KD_OK;
+}
+
+kd_err
+rpc_signet(struct answer *a, struct kd_slice inl, ProtobufCBinaryData *octets,
+           uint32_t *fd_size)
+{
+    struct stat st;
+
+    if ((inl.n == 0) != (a->fd >= 0))
+        return KD_MALFORMED;
+    *octets = kd_rpc_data(inl);
+    *fd_size = 0;
+    if (a->fd < 0)
+        return KD_OK;
+    if (fstat(a->fd, &st) != 0 || st.st_size <= 0 || st.st_size > KD_RPC_OBJECT_MAX)
+        return KD_MALFORMED;
+    *fd_size = (uint32_t)st.st_size;
+    return KD_OK;
+}
+
+kd_err
+rpc_keys(struct kd_slice lines, struct answer *a, size_t *n)
+{
+    struct kd_cur c = kd_cur(lines);
+    kd_err err;
+
+    for (*n = 0; kd_cur_left(&c) != 0; (*n)++) {
+        struct kd_key_line line;
+        if (*n == ANSWER_KEYS_MAX)
+            return KD_MALFORMED;
+        if ((err = kd_key_line_get(kd_list_next(&c), &line)) != KD_OK)
+            return err;
+        Keyd__V1__Key *k = &a->keys[*n];
+        keyd__v1__key__init(k);
+        k->public_key = kd_rpc_data(line.public_key);
+        k->domain = kd_rpc_data(line.domain);
+        k->role = (Keyd__V1__KeyRole)line.role;
+        k->algorithm = (Keyd__V1__KeyAlgorithm)line.algorithm;
+        k->state = (Keyd__V1__KeyState)line.state;
+        k->permissions = line.permissions;
+        k->created_ms = line.created;
+        k->id = kd_rpc_data(kd_slice(a->key_ids[*n], sizeof a->key_ids[*n]));
+        memcpy(a->key_ids[*n], line.id, sizeof line.id);
+        a->key_list[*n] = k;
+    }
+    return kd_cur_end(&c);
+}

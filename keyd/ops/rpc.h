@@ -1,0 +1,111 @@
+/* The gate's halves of the operations: from a checked protobuf request to the message
+ * for vault or ledger, and from their answer to the response. No half decides anything:
+ * who may do what is the vault's (look-ups: the gate's projection of the same policy).
+ *
+ * protobuf-c messages point to their parts; those of a response live in struct answer
+ * until it has been encoded. */
+#ifndef KEYD_OPS_RPC_H
+#define KEYD_OPS_RPC_H
+
+#include <keyd/job/job.h>
+#include <keyd/ops/ops.h>
+#include <keyd/rpc/rpc_pb.h>
+
+enum {
+    ANSWER_KEYS_MAX = 40,
+    ANSWER_ITEMS_MAX = 64,
+    ANSWER_PROCESSES_MAX = 64,
+    ANSWER_COUNTERS_MAX = 16,
+};
+
+/* A process as the supervisor reports it. */
+struct process_line {
+    struct kd_ctl_process is;
+    bool present;
+};
+
+struct answer {
+    Keyd__V1__Response r;
+    int fd; /* to go with it, -1 if none */
+    const struct process_line *processes;
+    size_t n_processes;
+
+    union {
+        Keyd__V1__HelloResult hello;
+        Keyd__V1__StatusResult status;
+        Keyd__V1__PublicKeysResult public_keys;
+        Keyd__V1__LookupSignetResult lookup_signet;
+        Keyd__V1__LookupHistoryResult lookup_history;
+        Keyd__V1__VerifyCurrentResult verify_current;
+        Keyd__V1__IssuedSignet issued;
+        Keyd__V1__TokenInitResult token_init;
+        Keyd__V1__AddUnsealSlotResult add_unseal_slot;
+        Keyd__V1__UnsealResult unseal;
+        Keyd__V1__SealResult seal;
+        Keyd__V1__KeyResult key;
+        Keyd__V1__ImportKeyResult import_key;
+        Keyd__V1__AuditReadResult audit_read;
+        Keyd__V1__AuditHeadResult audit_head;
+    } u;
+    Keyd__V1__Key keys[ANSWER_KEYS_MAX];
+    Keyd__V1__Key *key_list[ANSWER_KEYS_MAX];
+    uint8_t key_ids[ANSWER_KEYS_MAX][16];
+    uint8_t fps[3][64];
+    Keyd__V1__ProcessInfo process[ANSWER_PROCESSES_MAX];
+    Keyd__V1__ProcessInfo *process_list[ANSWER_PROCESSES_MAX];
+    Keyd__V1__Counter counter[ANSWER_COUNTERS_MAX];
+    Keyd__V1__Counter *counter_list[ANSWER_COUNTERS_MAX];
+    Keyd__V1__AuditRecord record[ANSWER_ITEMS_MAX];
+    Keyd__V1__AuditRecord *record_list[ANSWER_ITEMS_MAX];
+    Keyd__V1__AuditCheckpoint checkpoint[ANSWER_ITEMS_MAX];
+    Keyd__V1__AuditCheckpoint *checkpoint_list[ANSWER_ITEMS_MAX];
+    ProtobufCBinaryData octets_list[ANSWER_ITEMS_MAX];
+    uint64_t from; /* of the request, where the answer needs it (AuditRead) */
+};
+
+/* What the gate must know of a request besides its body. */
+struct ask {
+    struct kd_slice domain; /* look-ups: what policy is asked about; borrowed */
+    uint64_t from;          /* kept for the answer */
+};
+
+struct op_rpc {
+    enum kd_op op;
+    uint16_t message; /* to the ledger; KD_MSG_NONE: a job for the vault */
+    /* Appends the body. tag: for messages to the ledger. */
+    kd_err (*pack)(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
+                   struct ask *ask);
+    /* Fills a->r and what it points to from the body of a good answer. KD_MALFORMED
+     * means that our own process sent nonsense. */
+    kd_err (*unpack)(struct kd_slice body, struct answer *a);
+};
+
+/* NULL for an operation without one (Hello is the gate's own). */
+const struct op_rpc *op_rpc_find(enum kd_op op);
+
+/* The table's parts, by file. */
+extern const struct op_rpc op_rpc_issue_user, op_rpc_issue_org;
+extern const struct op_rpc op_rpc_lookup_signet, op_rpc_lookup_history,
+    op_rpc_verify_current;
+extern const struct op_rpc op_rpc_status;
+extern const struct op_rpc op_rpc_public_keys, op_rpc_generate_key, op_rpc_retire_key,
+    op_rpc_import_key;
+extern const struct op_rpc op_rpc_token_init, op_rpc_add_unseal_slot, op_rpc_unseal,
+    op_rpc_seal;
+extern const struct op_rpc op_rpc_audit_read, op_rpc_audit_head;
+
+/* --- shared by the halves --- */
+
+/* A profile as a signet field stream (16 to 252 in the order given). KD_INVALID for a
+ * field that cannot be laid out. */
+kd_err rpc_profile_put(enum kd_op op, Keyd__V1__ProfileField *const *fields, size_t n,
+                       struct kd_buf *out) KD_MUST_USE;
+
+/* A signet of the answer: inline, or the size of what came as a descriptor. */
+kd_err rpc_signet(struct answer *a, struct kd_slice inl, ProtobufCBinaryData *octets,
+                  uint32_t *fd_size) KD_MUST_USE;
+
+/* Reads key lines; at most ANSWER_KEYS_MAX. */
+kd_err rpc_keys(struct kd_slice lines, struct answer *a, size_t *n) KD_MUST_USE;
+
+#endif

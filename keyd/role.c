@@ -1,0 +1,169 @@
+#include "role.h"
+
+#include <keyd/base/log.h>
+#include <keyd/base/memfd.h>
+#include <keyd/base/secret.h>
+#include <keyd/job/job.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+void
+kd_role_die(const char *why, kd_err err)
+{
+    kd_log(KD_WARN, "%s: %s", why, kd_err_text(err));
+    _exit(1);
+}
+
+/* Octets inline, or the sealed memfd's. */
+static kd_err
+take_conf(void *ctx, uint16_t type, struct kd_slice body, int fd)
+{
+    struct kd_buf *conf = ctx;
+    size_t size = 0;
+    kd_err err = type == KD_MSG_CTL_CONF ? KD_OK : KD_MALFORMED;
+
+    if (err == KD_OK && fd < 0)
+        kd_buf_put(conf, body);
+    if (err == KD_OK && fd >= 0 &&
+        (err = kd_memfd_check(fd, KD_ROLE_CONF_SIZE_MAX, &size)) == KD_OK) {
+        uint8_t *at = kd_buf_add(conf, size);
+        err = at == NULL ? conf->err : kd_memfd_read(fd, 0, at, size);
+    }
+    if (fd >= 0)
+        close(fd);
+    return err == KD_OK ? conf->err : err;
+}
+
+void
+kd_role_start(struct kd_chan *ctl, const char *name, struct kd_buf *conf)
+{
+    kd_log_setup(name, KD_INFO);
+    umask(077);
+    tzset(); /* before the sandbox: it opens a file */
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+        kd_role_die("SIGPIPE", KD_FAILED);
+    kd_err err = kd_process_undumpable();
+    if (err != KD_OK)
+        kd_role_die("cannot forbid core dumps", err);
+    kd_chan_init(ctl, KD_ROLE_CTL_FD);
+    while (conf->n == 0) {
+        struct pollfd p = {.fd = ctl->fd, .events = POLLIN};
+        kd_ignore(poll(&p, 1, -1)); /* what failed shows when receiving */
+        if ((err = kd_chan_recv(ctl, 1, take_conf, conf)) != KD_OK)
+            kd_role_die("no configuration from the supervisor", err);
+    }
+}
+
+static enum kd_sandbox_mode
+mode_of(enum kd_hardening hardening)
+{
+    return hardening == KD_HARDENING_STRICT ? KD_SANDBOX_STRICT : KD_SANDBOX_LENIENT;
+}
+
+void
+kd_role_confine(enum kd_role role, const struct kd_sandbox_paths *paths,
+                enum kd_hardening hardening)
+{
+    kd_err err = kd_sandbox_confine(role, paths, mode_of(hardening));
+
+    if (err != KD_OK)
+        kd_role_die("cannot confine this process", err);
+}
+
+void
+kd_role_enter(struct kd_chan *ctl, enum kd_role role,
+              const struct kd_sandbox_paths *paths, enum kd_hardening hardening)
+{
+    struct kd_buf b;
+    kd_err err = kd_sandbox_enter(role, paths, mode_of(hardening));
+
+    if (err != KD_OK)
+        kd_role_die("cannot enter the sandbox", err);
+    struct kd_ctl_ready m = {.hidden_memory = kd_secret_is_hidden()};
+    kd_buf_init(&b, 64);
+    kd_ctl_ready_put(&b, &m);
+    err = kd_chan_put(ctl, KD_MSG_ctl_ready, kd_buf_slice(&b), -1);
+    kd_buf_free(&b);
+    if (err == KD_OK)
+        err = kd_chan_flush(ctl);
+    if (err != KD_OK)
+        kd_role_die("cannot report to the supervisor", err);
+    kd_log(KD_INFO, "ready: %s", kd_sandbox_describe());
+}
+
+int
+kd_role_directory(void)
+{
+    return open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+void
+kd_role_unlinked(struct kd_role_link *link)
+{
+    *link = (struct kd_role_link){.chan.fd = -1, .reported = true};
+}
+
+void
+kd_role_relink(struct kd_role_link *link, const struct kd_ctl_link *as, int fd)
+{
+    kd_chan_close(&link->chan);
+    kd_chan_init(&link->chan, fd);
+    link->as = *as;
+    link->reported = false;
+}
+
+static void
+lost(struct kd_chan *ctl, struct kd_role_link *link)
+{
+    struct kd_ctl_lost m = {link->as.link, link->as.gate, link->as.serial};
+    struct kd_buf b;
+
+    kd_chan_close(&link->chan);
+    link->reported = true;
+    kd_buf_init(&b, 64);
+    kd_ctl_lost_put(&b, &m);
+    if (kd_chan_put(ctl, KD_MSG_ctl_lost, kd_buf_slice(&b), -1) != KD_OK)
+        kd_role_die("cannot report to the supervisor", KD_CLOSED);
+    kd_buf_free(&b);
+}
+
+void
+kd_role_serve(struct kd_chan *ctl, struct kd_role_link *link, unsigned packets,
+              kd_chan_handler handler, void *ctx)
+{
+    if (link->chan.fd >= 0 && kd_chan_recv(&link->chan, packets, handler, ctx) != KD_OK)
+        kd_chan_close(&link->chan);
+    if (link->chan.fd < 0 && !link->reported)
+        lost(ctl, link);
+}
+
+void
+kd_role_flush(struct kd_chan *ctl, struct kd_role_link *link)
+{
+    if (link->chan.fd >= 0 && kd_chan_flush(&link->chan) != KD_OK)
+        kd_chan_close(&link->chan);
+    if (link->chan.fd < 0 && !link->reported)
+        lost(ctl, link);
+}
+
+void
+kd_role_serve_ctl(struct kd_chan *ctl, kd_chan_handler handler, void *ctx)
+{
+    enum { PACKETS = 64 };
+
+    if (kd_chan_recv(ctl, PACKETS, handler, ctx) != KD_OK)
+        _exit(0); /* the supervisor is gone, and so are we */
+}
+
+void
+kd_role_flush_ctl(struct kd_chan *ctl)
+{
+    if (kd_chan_flush(ctl) != KD_OK)
+        _exit(0);
+}

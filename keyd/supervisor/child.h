@@ -1,0 +1,71 @@
+/* The supervisor's children: which there are, how they are started and when again. */
+#ifndef KEYD_SUPERVISOR_CHILD_H
+#define KEYD_SUPERVISOR_CHILD_H
+
+#include "../role.h"
+
+#include <keyd/base/chan.h>
+#include <keyd/base/sandbox.h>
+#include <keyd/conf/conf.h>
+
+#include <sys/types.h>
+
+enum { CHILDREN_MAX = KD_GATES_MAX + 2, SERIALS_KEPT = 64 };
+
+struct child {
+    enum kd_role role;
+    unsigned gate; /* number of a gate, else 0 */
+    char name[48];
+    char path[512]; /* its program */
+    uid_t uid;
+    gid_t gid;
+    pid_t pid; /* 0: not running */
+    struct kd_chan ctl;
+    bool is_ready;
+    uint32_t starts;
+    int64_t start_at; /* CLOCK_MONOTONIC, ms: not before */
+    unsigned n_crashes;
+    int64_t crashes_since;
+    unsigned n_lost;
+    int64_t lost_since;
+};
+
+struct supervisor {
+    struct kd_conf *conf;
+    int listeners[KD_CLASS_COUNT]; /* -1: none */
+    unsigned n_children;
+    struct child children[CHILDREN_MAX];
+    uint32_t serial;                 /* of the newest link */
+    uint32_t relinked[SERIALS_KEPT]; /* links that were reported lost already */
+    unsigned n_relinked;
+    int signals;
+    int state_directory;
+    bool is_confined, is_announced, is_stopping;
+    int exit_status;
+};
+
+/* Fills the table: ledger, vault, the gates of each open listener. Finds programs,
+ * users, directories, and refuses what cannot work (logged). */
+kd_err children_plan(struct supervisor *s) KD_MUST_USE;
+
+/* Runs the child's program with its control channel and sends its configuration. */
+kd_err child_start(struct supervisor *s, struct child *c) KD_MUST_USE;
+
+/* After it has been waited for. */
+void child_ended(struct child *c);
+
+/* Milliseconds to wait before it is started again: none at first; five crashes within a
+ * minute are an alarm, and it rests for a minute. */
+int64_t child_backoff(struct child *c, bool crashed);
+
+/* NULL if there is no such child. */
+struct child *child_of(struct supervisor *s, enum kd_role role, unsigned gate);
+bool children_alive(const struct supervisor *s, enum kd_role role);
+
+/* True once for each serial: both ends of a link report its loss. */
+bool link_is_current(struct supervisor *s, uint32_t serial);
+
+/* An event's text with the two numbers in place of its "%llu"s; cut at size. */
+void event_text(const char *text, uint64_t a, uint64_t b, char *out, size_t size);
+
+#endif

@@ -1,0 +1,129 @@
+#include "listen.h"
+
+#include <keyd/base/log.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { BACKLOG = 1024 };
+
+static kd_err
+failed(const char *what, const char *path)
+{
+    kd_log(KD_WARN, "%s %s: %s", what, path, strerror(errno));
+    return KD_IO;
+}
+
+/* The directory of a socket's path; the admin socket's is for its owner alone, since
+ * who can reach that socket is asked for nothing but a uid. */
+static kd_err
+make_directory(const char *socket_path, mode_t mode)
+{
+    struct sockaddr_un sun;
+    char path[sizeof sun.sun_path];
+    int n = snprintf(path, sizeof path, "%s", socket_path);
+    char *slash = n > 0 && (size_t)n < sizeof path ? strrchr(path, '/') : NULL;
+
+    if (slash == NULL || slash == path)
+        return KD_OK;
+    *slash = '\0';
+    if (mkdir(path, mode) != 0)
+        return errno == EEXIST ? KD_OK : failed("directory", path);
+    return chmod(path, mode) == 0 ? KD_OK : failed("directory", path);
+}
+
+/* True if somebody answers there: a socket file alone is what a crash leaves. */
+static bool
+is_alive(const struct sockaddr_un *sun)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool alive = fd >= 0 && connect(fd, (const struct sockaddr *)sun, sizeof *sun) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return alive;
+}
+
+/* Bound under a mode that lets nobody in, then given group and mode: there is no moment
+ * at which it is more open than configured. */
+static kd_err
+bind_socket(const struct kd_conf_listener *l, const struct sockaddr_un *sun, int *out)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    mode_t before = umask(0777);
+    bool bound = fd >= 0 && bind(fd, (const struct sockaddr *)sun, sizeof *sun) == 0;
+
+    umask(before);
+    if (!bound)
+        goto fail;
+    if (l->group.is_known && chown(l->socket, (uid_t)-1, l->group.id) != 0)
+        goto fail;
+    if (chmod(l->socket, l->mode) != 0 || listen(fd, BACKLOG) != 0)
+        goto fail;
+    *out = fd;
+    return KD_OK;
+fail:
+    kd_ignore(failed("socket", l->socket));
+    if (fd >= 0)
+        close(fd);
+    return KD_IO;
+}
+
+static kd_err
+listen_one(const struct kd_conf_listener *l, unsigned klass, int *out)
+{
+    struct sockaddr_un sun = {.sun_family = AF_UNIX};
+    mode_t directory = klass == KD_CLASS_ADMIN ? 0700 : 0755;
+    kd_err err;
+
+    if (strlen(l->socket) >= sizeof sun.sun_path) {
+        kd_log(KD_WARN, "socket path too long: %s", l->socket);
+        return KD_INVALID;
+    }
+    memcpy(sun.sun_path, l->socket, strlen(l->socket) + 1);
+    if ((err = make_directory(l->socket, directory)) != KD_OK)
+        return err;
+    if (is_alive(&sun)) {
+        kd_log(KD_WARN, "another daemon answers on %s", l->socket);
+        return KD_BUSY;
+    }
+    if (unlink(l->socket) != 0 && errno != ENOENT)
+        return failed("old socket", l->socket);
+    return bind_socket(l, &sun, out);
+}
+
+kd_err
+listen_all(struct supervisor *s)
+{
+    kd_err err;
+
+    for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++)
+        s->listeners[klass] = -1;
+    if (mkdir(s->conf->run_directory, 0755) == 0) {
+        if (chmod(s->conf->run_directory, 0755) != 0)
+            return failed("directory", s->conf->run_directory);
+    } else if (errno != EEXIST) {
+        return failed("directory", s->conf->run_directory);
+    }
+    for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++)
+        if (s->conf->listeners[klass].is_open &&
+            (err = listen_one(&s->conf->listeners[klass], klass,
+                              &s->listeners[klass])) != KD_OK)
+            return err;
+    return KD_OK;
+}
+
+void
+listen_remove(struct supervisor *s)
+{
+    /* The sandbox may forbid it; the next start removes them as well. */
+    for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++)
+        if (s->listeners[klass] >= 0)
+            kd_ignore(unlink(s->conf->listeners[klass].socket));
+}

@@ -1,0 +1,441 @@
+/* keyd-vault: the keys, and what may be done with them.
+ *
+ * Holds     the open token (seeds in secret memory), policy, the audit chain's head.
+ * Talks to  the gates: jobs in, answers out. Each gate speaks for its own class, and
+ *           may be captured: what it sends is checked like any input.
+ *           the ledger: questions, records to store. It may be captured too: its
+ *           signets are verified, its acknowledgements compared, and nothing is
+ *           released without one.
+ *           the supervisor, which it trusts.
+ * May call  sandbox_vault.def: no files, no network, no new threads.
+ *
+ * The main thread alone owns channels, sequence and policy; crypto threads work on one
+ * task each (vault/pool.h, vault/task.h). */
+#include "ops/run.h"
+#include "role.h"
+
+#include <keyd/base/clock.h>
+#include <keyd/base/log.h>
+#include <keyd/base/memfd.h>
+#include <keyd/base/secret.h>
+
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <poll.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+    SECRET_MEMORY = 512 * 1024,
+    PACKETS_A_TURN = 64,
+    TICK_MS = 1000,
+    START_DEADLINE_MS = 60 * 1000
+};
+
+static struct vault vault;
+
+void
+vault_event(struct vault *v, enum vault_event event, uint64_t a, uint64_t b)
+{
+    struct kd_ctl_event m = {.event = (uint16_t)event, .a = a, .b = b};
+    struct kd_buf body;
+
+    kd_buf_init(&body, 64);
+    kd_ctl_event_put(&body, &m);
+    /* Without a supervisor the process is about to end. */
+    kd_ignore(kd_chan_put(&v->ctl, KD_MSG_ctl_event, kd_buf_slice(&body), -1));
+    kd_buf_free(&body);
+}
+
+/* --- gates --- */
+
+struct from_gate {
+    struct vault *v;
+    unsigned gate;
+};
+
+static void
+refuse_job(struct vault_gate *g, uint64_t id, kd_err err)
+{
+    struct kd_done m = {.id = id, .err = (uint8_t)err};
+    struct kd_buf b;
+
+    kd_buf_init(&b, 256);
+    kd_done_put(&b, &m);
+    if (kd_chan_put(&g->link.chan, KD_MSG_done, kd_buf_slice(&b), -1) != KD_OK)
+        kd_chan_close(&g->link.chan);
+    kd_buf_free(&b);
+}
+
+static kd_err
+on_gate_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
+{
+    struct from_gate *from = ctx;
+    struct vault *v = from->v;
+    struct vault_gate *g = &v->gates[from->gate];
+    struct kd_job job;
+    kd_err err = type == KD_MSG_job ? kd_job_get(body, &job) : KD_MALFORMED;
+
+    /* A gate asks for its own class's operations only; a captured one that asks for
+     * others is dropped, and everybody else goes on. */
+    if (err == KD_OK && !kd_op_is_served(job.op, g->klass))
+        err = KD_MALFORMED;
+    if (err != KD_OK) {
+        if (fd >= 0)
+            close(fd);
+        vault_event(v, EVENT_PEER_MALFORMED, g->klass, err);
+        return err;
+    }
+    struct task *t = task_new(v, from->gate, &job, fd);
+    if (t == NULL)
+        refuse_job(g, job.id, KD_BUSY);
+    else if (task_is_late(t))
+        task_finish(v, t, KD_TIMEOUT, KD_REASON_TOO_LATE);
+    else
+        run_start(v, t);
+    return KD_OK;
+}
+
+/* --- the ledger --- */
+
+static kd_err
+take_store(struct vault *v, struct kd_slice body, int fd)
+{
+    struct kd_buf b;
+    size_t size = 0;
+    kd_err err = KD_OK;
+
+    kd_buf_init(&b, KD_STORE_MAX);
+    if (fd < 0) {
+        kd_buf_put(&b, body);
+    } else if ((err = kd_memfd_check(fd, KD_STORE_MAX, &size)) == KD_OK) {
+        uint8_t *at = kd_buf_add(&b, size);
+        err = at == NULL ? b.err : kd_memfd_read(fd, 0, at, size);
+    }
+    if (err == KD_OK) {
+        free(v->store);
+        v->store = NULL;
+        v->store_size = 0;
+        err = kd_buf_take(&b, &v->store, &v->store_size);
+    }
+    kd_buf_free(&b);
+    return err;
+}
+
+static void
+unseal_with_credential(struct vault *v)
+{
+    uint8_t kind = KD_SLOT_CREDENTIAL;
+    struct kd_job job = {.op = KD_OP_Unseal, .body = kd_slice(&kind, 1)};
+    int fd = fcntl(v->credential, F_DUPFD_CLOEXEC, 0);
+
+    job.deadline = (uint64_t)(kd_clock_ms() + START_DEADLINE_MS);
+    struct task *t = fd < 0 ? NULL : task_new(v, TASK_INTERNAL, &job, fd);
+    if (t != NULL)
+        run_start(v, t);
+}
+
+static void
+record_start(struct vault *v)
+{
+    struct kd_audit_record record = {
+        .op = KD_AUDIT_START,
+        .class = KD_AUDIT_CLASS_SELF,
+        .outcome = KD_OUTCOME_DONE,
+        .principal = kd_slice("keyd", 4),
+        .n_digests = 1,
+    };
+
+    memcpy(record.digests[0], v->conf_hash, sizeof record.digests[0]);
+    if (v->conf.single_operator)
+        record.notes = KD_NOTE_SINGLE_OPERATOR;
+    kd_err err = chain_append(v, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, NULL);
+    if (err != KD_OK)
+        vault_event(v, EVENT_PEER_MALFORMED, KD_CLASS_COUNT, err);
+}
+
+/* Everything the ledger says at the start of a channel is here. */
+static kd_err
+on_ledger_ready(struct vault *v, struct kd_slice body)
+{
+    struct kd_ledger_ready m;
+    kd_err err = kd_ledger_ready_get(body, &m);
+
+    if (err != KD_OK)
+        return err;
+    if (v->state != VAULT_STARTING) {
+        task_ask_again(v);
+        return KD_OK;
+    }
+    v->store_recorded = m.keystore;
+    v->state = v->store == NULL ? VAULT_UNPROVISIONED : VAULT_SEALED;
+    record_start(v);
+    vault_event(v, EVENT_OPEN, v->chain.epoch, v->chain.first - 1);
+    if (v->store == NULL)
+        vault_event(v, EVENT_NO_KEYSTORE, 0, 0);
+    else if (v->credential >= 0)
+        unseal_with_credential(v);
+    return KD_OK;
+}
+
+static kd_err
+on_ledger_state(struct vault *v, struct kd_slice body)
+{
+    struct kd_ledger_state m;
+    kd_err err = kd_ledger_state_get(body, &m);
+
+    if (err != KD_OK)
+        return err;
+    if (v->state == VAULT_STARTING) {
+        memcpy(v->checkpoint, m.checkpoint.p == NULL ? v->checkpoint : m.checkpoint.p,
+               m.checkpoint.n);
+        v->checkpoint_size = m.checkpoint.n;
+    }
+    return chain_on_state(v, body);
+}
+
+static kd_err
+on_ledger_org(struct vault *v, struct kd_slice body, int fd)
+{
+    struct kd_ledger_org m;
+    struct kd_buf large;
+    size_t size = 0;
+    kd_err err = kd_ledger_org_get(body, &m);
+
+    /* What this process has seen since is newer than what a returning ledger says. */
+    if (err != KD_OK || v->state != VAULT_STARTING)
+        return err;
+    kd_buf_init(&large, DIME_SIGNET_MAX);
+    if (fd >= 0 && (err = kd_memfd_check(fd, DIME_SIGNET_MAX, &size)) == KD_OK) {
+        uint8_t *at = kd_buf_add(&large, size);
+        err = at == NULL ? large.err : kd_memfd_read(fd, 0, at, size);
+        m.signet = kd_buf_slice(&large);
+    }
+    if (err == KD_OK)
+        err = vault_org_set(v, m.domain, m.version, m.signet);
+    kd_buf_free(&large);
+    return err == KD_NOT_FOUND ? KD_OK : err; /* of a domain that is served no more */
+}
+
+/* Every told message starts with the tag. */
+static kd_err
+on_told(struct vault *v, struct kd_slice body, int fd)
+{
+    struct kd_cur c = kd_cur(body);
+    uint64_t tag = kd_cur_u64(&c);
+
+    if (c.err == KD_OK)
+        return task_told(v, tag, body, fd);
+    if (fd >= 0)
+        close(fd);
+    return c.err;
+}
+
+static kd_err
+on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
+{
+    struct vault *v = ctx;
+    kd_err err;
+
+    if (type == KD_MSG_told_issue || type == KD_MSG_told_key)
+        return on_told(v, body, fd);
+    if (type == KD_MSG_ack)
+        err = chain_on_ack(v, body);
+    else if (type == KD_MSG_ledger_state)
+        err = on_ledger_state(v, body);
+    else if (type == KD_MSG_ledger_org)
+        err = on_ledger_org(v, body, fd);
+    else if (type == KD_MSG_KEYSTORE)
+        err = v->state == VAULT_STARTING ? take_store(v, body, fd) : KD_OK;
+    else if (type == KD_MSG_ledger_ready)
+        err = on_ledger_ready(v, body);
+    else
+        err = KD_MALFORMED;
+    if (fd >= 0)
+        close(fd);
+    if (err != KD_OK)
+        vault_event(v, EVENT_PEER_MALFORMED, KD_CLASS_COUNT, err);
+    return err;
+}
+
+/* --- checkpoints --- */
+
+/* The signature is made here, on the main thread: once in a while, and its record must
+ * follow the head it covers. */
+static void
+make_checkpoint(struct vault *v)
+{
+    struct kd_checkpoint c = {
+        .epoch = v->chain.epoch, .seq = v->chain.next - 1, .time_ms = v->chain.time};
+    struct kd_audit_record record = {
+        .op = KD_AUDIT_CHECKPOINT,
+        .class = KD_AUDIT_CLASS_SELF,
+        .outcome = KD_OUTCOME_DONE,
+        .principal = kd_slice("keyd", 4),
+        .has_key = true,
+        .n_digests = 1,
+    };
+    struct kd_row_checkpoint row;
+    struct kd_token_sig sig;
+    struct kd_buf octets, body;
+
+    memcpy(c.instance, v->chain.instance, sizeof c.instance);
+    memcpy(c.hash, v->chain.head, sizeof c.hash);
+    memcpy(record.key_id, v->audit.octets, sizeof record.key_id);
+    kd_buf_init(&octets, KD_CHECKPOINT_SIGNED_MAX);
+    kd_buf_init(&body, 512);
+    kd_err err = kd_checkpoint_encode(&c, &octets);
+    if (err == KD_OK)
+        err = kd_token_sign(v->token, &v->audit, KD_SIGN_AUDIT, kd_buf_slice(&octets),
+                            &sig);
+    if (err == KD_OK) {
+        crypto_hash_sha256(record.digests[0], octets.p, octets.n);
+        kd_buf_put(&octets, kd_slice(sig.octets, sig.n));
+        row.octets = kd_buf_slice(&octets);
+        kd_row_checkpoint_put(&body, &row);
+        err =
+            chain_append(v, &record, KD_ROW_CHECKPOINT, kd_buf_slice(&body), -1, NULL);
+    }
+    if (err != KD_OK)
+        vault_event(v, EVENT_PROBE_FAILED, err, KD_KEY_ROLE_AUDIT);
+    else
+        v->chain.since_checkpoint = 0;
+    kd_buf_free(&octets);
+    kd_buf_free(&body);
+}
+
+static void
+checkpoint_if_due(struct vault *v)
+{
+    int64_t now = kd_clock_ms();
+
+    if (v->state != VAULT_OPERATIONAL || !v->has_audit || v->tasks.alone != NULL ||
+        v->chain.since_checkpoint == 0 || now < v->checkpoint_due)
+        return;
+    v->checkpoint_due = now + (int64_t)v->conf.audit_checkpoint_interval * 1000;
+    make_checkpoint(v);
+}
+
+/* --- the supervisor --- */
+
+static kd_err
+on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
+{
+    struct vault *v = ctx;
+    struct kd_ctl_link m;
+    kd_err err =
+        type == KD_MSG_ctl_link && fd >= 0 ? kd_ctl_link_get(body, &m) : KD_MALFORMED;
+
+    if (err != KD_OK || (m.link == KD_LINK_GATE && m.gate >= KD_GATES_MAX))
+        kd_role_die("bad message from the supervisor", KD_MALFORMED);
+    if (m.link == KD_LINK_GATE) {
+        struct vault_gate *g = &v->gates[m.gate];
+        kd_role_relink(&g->link, &m, fd);
+        g->generation++;
+    } else if (m.link == KD_LINK_LEDGER) {
+        kd_role_relink(&v->ledger, &m, fd);
+    } else if (m.link == KD_LINK_CREDENTIAL && v->credential < 0) {
+        v->credential = fd;
+    } else {
+        close(fd);
+    }
+    return KD_OK;
+}
+
+static void
+serve_gate(struct vault *v, unsigned i)
+{
+    struct from_gate from = {v, i};
+
+    kd_role_serve(&v->ctl, &v->gates[i].link, PACKETS_A_TURN, on_gate_message, &from);
+}
+
+/* --- start and loop --- */
+
+static void
+setup(struct vault *v)
+{
+    struct kd_buf octets;
+    kd_err err;
+
+    kd_buf_init(&octets, KD_ROLE_CONF_SIZE_MAX);
+    kd_role_start(&v->ctl, "keyd-vault", &octets);
+    if ((err = kd_conf_for_vault_decode(kd_buf_slice(&octets), &v->conf)) != KD_OK)
+        kd_role_die("bad configuration", err);
+    crypto_hash_sha256(v->conf_hash, octets.p, octets.n);
+    kd_buf_free(&octets);
+    kd_log_setup("keyd-vault", v->conf.log_level);
+    if ((err = kd_secret_setup(SECRET_MEMORY)) != KD_OK)
+        kd_role_die("no secret memory (RLIMIT_MEMLOCK?)", err);
+    if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
+        kd_role_die("libcrypto", KD_FAILED);
+    if ((v->orgs = calloc(kd_policy_n_domains(v->conf.policy) + 1, sizeof *v->orgs)) ==
+        NULL)
+        kd_role_die("domains", KD_NOMEM);
+    v->credential = -1;
+    kd_role_unlinked(&v->ledger);
+    for (unsigned i = 0; i < KD_GATES_MAX; i++) {
+        v->gates[i].klass = kd_gate_class(i);
+        kd_role_unlinked(&v->gates[i].link);
+    }
+    kd_role_confine(KD_ROLE_VAULT, NULL, v->conf.hardening);
+    if ((err = pool_start(&v->pool, v->conf.crypto_threads)) != KD_OK)
+        kd_role_die("crypto threads", err);
+    kd_role_enter(&v->ctl, KD_ROLE_VAULT, NULL, v->conf.hardening);
+}
+
+static struct pollfd
+watch(const struct kd_chan *ch)
+{
+    struct pollfd p = {.fd = ch->fd, .events = POLLIN};
+
+    if (kd_chan_pending(ch))
+        p.events |= POLLOUT;
+    return p;
+}
+
+static void
+wait_for_work(struct vault *v)
+{
+    struct pollfd p[KD_GATES_MAX + 3];
+
+    p[0] = watch(&v->ctl);
+    p[1] = watch(&v->ledger.chan);
+    p[2] = (struct pollfd){.fd = v->pool.event, .events = POLLIN};
+    for (unsigned i = 0; i < KD_GATES_MAX; i++)
+        p[3 + i] = watch(&v->gates[i].link.chan);
+    kd_ignore(poll(p, KD_GATES_MAX + 3, TICK_MS)); /* failures show when receiving */
+}
+
+static void
+turn(struct vault *v)
+{
+    wait_for_work(v);
+    kd_role_serve_ctl(&v->ctl, on_ctl_message, v);
+    task_take_done(v);
+    kd_role_serve(&v->ctl, &v->ledger, PACKETS_A_TURN, on_ledger_message, v);
+    for (unsigned i = 0; i < KD_GATES_MAX; i++)
+        serve_gate(v, i);
+    checkpoint_if_due(v);
+    kd_role_flush(&v->ctl, &v->ledger);
+    for (unsigned i = 0; i < KD_GATES_MAX; i++)
+        kd_role_flush(&v->ctl, &v->gates[i].link);
+    kd_role_flush_ctl(&v->ctl);
+}
+
+int
+main(void)
+{
+    int64_t next_tick = 0;
+
+    setup(&vault);
+    for (;;) {
+        turn(&vault);
+        if (kd_clock_ms() >= next_tick) {
+            task_expire(&vault);
+            next_tick = kd_clock_ms() + TICK_MS;
+        }
+    }
+}

@@ -1,0 +1,24 @@
+/* Why an operation was refused: between vault and gate a number, on the wire a name,
+ * for people a sentence. */
+#ifndef KEYD_JOB_REASONS_H
+#define KEYD_JOB_REASONS_H
+
+#include <keyd/base/slice.h>
+
+enum kd_reason {
+#define KD_REASON(code, name, text) KD_REASON_##code,
+#include <keyd/job/reasons.def>
+#undef KD_REASON
+    KD_REASON_COUNT,
+    KD_REASON_DIME = 256 /* plus enum dime_reason */
+};
+
+enum { KD_REASON_NAME_MAX = 49 }; /* octets, with the NUL */
+
+/* The name, "" for a number that is no reason; returns out. */
+const char *kd_reason_name(unsigned reason, char out[KD_REASON_NAME_MAX]);
+
+/* The sentence for a name, without a full stop; NULL if the name is none of these. */
+const char *kd_reason_text(struct kd_slice name);
+
+#endif

@@ -1,0 +1,57 @@
+#include <keyd/job/reasons.h>
+
+#include <dime/reason.h>
+
+static const char signet_prefix[] = "signet-";
+
+static const struct {
+    const char *name, *text;
+} table[KD_REASON_COUNT] = {
+#define KD_REASON(code, name, text) {name, text},
+#include <keyd/job/reasons.def>
+#undef KD_REASON
+};
+
+/* "signet-bad-magic" of BAD_MAGIC. */
+static void
+dime_name(enum dime_reason why, char out[KD_REASON_NAME_MAX])
+{
+    const char *name = dime_reason_name(why);
+    size_t at = sizeof signet_prefix - 1;
+
+    memcpy(out, signet_prefix, at);
+    for (; *name != '\0' && at < KD_REASON_NAME_MAX - 1; name++)
+        out[at++] = *name == '_'                   ? '-'
+                    : *name >= 'A' && *name <= 'Z' ? (char)(*name - 'A' + 'a')
+                                                   : *name;
+    out[at] = '\0';
+}
+
+const char *
+kd_reason_name(unsigned reason, char out[KD_REASON_NAME_MAX])
+{
+    out[0] = '\0';
+    if (reason < KD_REASON_COUNT)
+        memcpy(out, table[reason].name, strlen(table[reason].name) + 1);
+    else if (reason > KD_REASON_DIME && reason - KD_REASON_DIME < DIME_REASON_COUNT)
+        dime_name((enum dime_reason)(reason - KD_REASON_DIME), out);
+    return out;
+}
+
+const char *
+kd_reason_text(struct kd_slice name)
+{
+    char candidate[KD_REASON_NAME_MAX];
+
+    if (name.n == 0)
+        return NULL;
+    for (unsigned i = 0; i < KD_REASON_COUNT; i++)
+        if (kd_slice_eq(name, kd_slice_str(table[i].name)))
+            return table[i].text;
+    for (unsigned i = 1; i < DIME_REASON_COUNT; i++) {
+        dime_name((enum dime_reason)i, candidate);
+        if (kd_slice_eq(name, kd_slice_str(candidate)))
+            return dime_reason_text((enum dime_reason)i);
+    }
+    return NULL;
+}

@@ -1,0 +1,201 @@
+/* What rpc_limits.def cannot say: rules between the fields of one message. */
+#include "rpc_check.h"
+
+static kd_err
+refuse(struct kd_rpc_fault *fault, enum kd_rpc_reason reason, const ProtobufCMessage *m,
+       const char *field)
+{
+    return kd_rpc_fault(fault, KD_INVALID, reason, m, field);
+}
+
+/* Names go to logs: graphic ASCII and spaces. */
+static bool
+is_printable(ProtobufCBinaryData s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.data[i] < 0x20 || s.data[i] > 0x7e)
+            return false;
+    return true;
+}
+
+static bool
+is_reason_word(ProtobufCBinaryData s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!(s.data[i] >= 'a' && s.data[i] <= 'z') &&
+            !(s.data[i] >= '0' && s.data[i] <= '9') && s.data[i] != '-')
+            return false;
+    return true;
+}
+
+static kd_err
+check_hello(const Keyd__V1__HelloRequest *m, struct kd_rpc_fault *fault)
+{
+    if (m->min_version > m->max_version)
+        return refuse(fault, KD_RPC_FIELD_VALUE, &m->base, "max_version");
+    if (!is_printable(m->client_name))
+        return refuse(fault, KD_RPC_FIELD_VALUE, &m->base, "client_name");
+    return KD_OK;
+}
+
+static kd_err
+check_profile(Keyd__V1__ProfileField *const *profile, size_t n,
+              struct kd_rpc_fault *fault)
+{
+    enum { UNDEFINED_FIELD = 251 }; /* the one type that has a name (SG-76) */
+
+    for (size_t i = 0; i < n; i++)
+        if ((profile[i]->type == UNDEFINED_FIELD) != (profile[i]->name.len != 0))
+            return refuse(fault, KD_RPC_FIELD_VALUE, &profile[i]->base, "name");
+    return KD_OK;
+}
+
+/* image_fd stands in the operation so that it is part of what is hashed; it must not
+ * say otherwise than the frame. */
+static kd_err
+check_image(bool image_fd, bool has_fd, const ProtobufCMessage *m,
+            struct kd_rpc_fault *fault)
+{
+    return image_fd == has_fd ? KD_OK
+                              : refuse(fault, KD_RPC_FD_MISMATCH, m, "image_fd");
+}
+
+static kd_err
+check_operation(const Keyd__V1__Request *m, bool has_fd, struct kd_rpc_fault *fault)
+{
+    kd_err err;
+
+    switch ((unsigned)m->op_case) {
+    case KEYD__V1__REQUEST__OP_HELLO:
+        return check_hello(m->hello, fault);
+    case KEYD__V1__REQUEST__OP_ISSUE_USER_SIGNET:
+        if ((err = check_image(m->issue_user_signet->image_fd, has_fd,
+                               &m->issue_user_signet->base, fault)) != KD_OK)
+            return err;
+        return check_profile(m->issue_user_signet->profile,
+                             m->issue_user_signet->n_profile, fault);
+    case KEYD__V1__REQUEST__OP_ISSUE_ORG_SIGNET:
+        if ((err = check_image(m->issue_org_signet->image_fd, has_fd,
+                               &m->issue_org_signet->base, fault)) != KD_OK)
+            return err;
+        return check_profile(m->issue_org_signet->profile,
+                             m->issue_org_signet->n_profile, fault);
+    case KEYD__V1__REQUEST__OP_IMPORT_KEY:
+        if (m->import_key->signing_role == KEYD__V1__KEY_ROLE__KEY_ROLE_NONE &&
+            !m->import_key->encryption_key)
+            return refuse(fault, KD_RPC_FIELD_MISSING, &m->import_key->base,
+                          "signing_role");
+        return KD_OK;
+    default:
+        return KD_OK;
+    }
+}
+
+static kd_err
+check_request_rules(const Keyd__V1__Request *m, bool has_fd, struct kd_rpc_fault *fault)
+{
+    const struct kd_rpc_op *op = kd_rpc_op((unsigned)m->op_case);
+
+    if (op == NULL)
+        return refuse(fault, KD_RPC_NO_OPERATION, &m->base, NULL);
+    if (m->takes_fd != has_fd)
+        return refuse(fault, KD_RPC_FD_MISMATCH, &m->base, "takes_fd");
+    if (has_fd && op->fd_in == KD_RPC_FD_NO)
+        return refuse(fault, KD_RPC_FD_UNWANTED, &m->base, "takes_fd");
+    if (!has_fd && op->fd_in == KD_RPC_FD_MUST)
+        return refuse(fault, KD_RPC_FD_NEEDED, &m->base, "takes_fd");
+    if (op->changing && m->idempotency_key.len == 0)
+        return refuse(fault, KD_RPC_KEY_NEEDED, &m->base, "idempotency_key");
+    if (!op->changing && m->idempotency_key.len != 0)
+        return refuse(fault, KD_RPC_KEY_UNWANTED, &m->base, "idempotency_key");
+    return check_operation(m, has_fd, fault);
+}
+
+kd_err
+kd_rpc_check_request(const Keyd__V1__Request *m, bool has_fd,
+                     struct kd_rpc_fault *fault)
+{
+    kd_err err;
+
+    *fault = (struct kd_rpc_fault){.id = m->id};
+    if ((err = kd_rpc_check_limits(&m->base, fault)) != KD_OK)
+        return err;
+    return check_request_rules(m, has_fd, fault);
+}
+
+/* A signet is in the answer or in the descriptor, never in both or neither. */
+static kd_err
+check_signet(const ProtobufCBinaryData *signet, uint32_t fd_size, bool has_fd,
+             const ProtobufCMessage *m, struct kd_rpc_fault *fault)
+{
+    if ((fd_size != 0) != has_fd)
+        return refuse(fault, KD_RPC_FD_MISMATCH, m, "signet_fd_size");
+    if ((signet->len != 0) == has_fd)
+        return refuse(fault, KD_RPC_FIELD_VALUE, m, "signet");
+    return KD_OK;
+}
+
+static kd_err
+check_result(const Keyd__V1__Response *m, bool has_fd, struct kd_rpc_fault *fault)
+{
+    const Keyd__V1__IssuedSignet *issued = NULL;
+
+    switch ((unsigned)m->result_case) {
+    case KEYD__V1__RESPONSE__RESULT_HELLO:
+        if (!is_printable(m->hello->class_name))
+            return refuse(fault, KD_RPC_FIELD_VALUE, &m->hello->base, "class_name");
+        if (!is_printable(m->hello->server_name))
+            return refuse(fault, KD_RPC_FIELD_VALUE, &m->hello->base, "server_name");
+        break;
+    case KEYD__V1__RESPONSE__RESULT_LOOKUP_SIGNET:
+        return check_signet(&m->lookup_signet->signet, m->lookup_signet->signet_fd_size,
+                            has_fd, &m->lookup_signet->base, fault);
+    case KEYD__V1__RESPONSE__RESULT_ISSUE_USER_SIGNET:
+        issued = m->issue_user_signet;
+        break;
+    case KEYD__V1__RESPONSE__RESULT_ISSUE_ORG_SIGNET:
+        issued = m->issue_org_signet;
+        break;
+    default:
+        break;
+    }
+    if (issued != NULL)
+        return check_signet(&issued->signet, issued->signet_fd_size, has_fd,
+                            &issued->base, fault);
+    if (has_fd)
+        return refuse(fault, KD_RPC_FD_UNWANTED, &m->base, NULL);
+    return KD_OK;
+}
+
+static kd_err
+check_response_rules(const Keyd__V1__Response *m, bool has_fd,
+                     struct kd_rpc_fault *fault)
+{
+    bool ok = m->status == KEYD__V1__STATUS__STATUS_OK;
+
+    if (ok != (m->result_case != KEYD__V1__RESPONSE__RESULT__NOT_SET))
+        return refuse(fault, KD_RPC_RESULT_MISMATCH, &m->base, "status");
+    if (!ok && has_fd)
+        return refuse(fault, KD_RPC_FD_UNWANTED, &m->base, NULL);
+    if (ok && m->id == 0)
+        return refuse(fault, KD_RPC_FIELD_RANGE, &m->base, "id");
+    if (ok && m->detail.len != 0)
+        return refuse(fault, KD_RPC_FIELD_VALUE, &m->base, "detail");
+    if (ok && m->retry_after_ms != 0)
+        return refuse(fault, KD_RPC_FIELD_VALUE, &m->base, "retry_after_ms");
+    if (!is_reason_word(m->detail))
+        return refuse(fault, KD_RPC_FIELD_VALUE, &m->base, "detail");
+    return check_result(m, has_fd, fault);
+}
+
+kd_err
+kd_rpc_check_response(const Keyd__V1__Response *m, bool has_fd,
+                      struct kd_rpc_fault *fault)
+{
+    kd_err err;
+
+    *fault = (struct kd_rpc_fault){.id = m->id};
+    if ((err = kd_rpc_check_limits(&m->base, fault)) != KD_OK)
+        return err;
+    return check_response_rules(m, has_fd, fault);
+}

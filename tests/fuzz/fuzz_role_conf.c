@@ -1,0 +1,103 @@
+/* What the supervisor tells the roles, and the policy alone. What decodes is what
+ * encode would have written, and gives no class what it is not served. */
+#include "fuzz.h"
+
+#include <keyd/conf/role_conf.h>
+
+static struct kd_buf buffer;
+
+static void
+require_same(struct kd_slice octets)
+{
+    fuzz_require(kd_slice_eq(kd_buf_slice(&buffer), octets));
+    kd_buf_reset(&buffer);
+}
+
+static void
+check_policy(const struct kd_policy *p)
+{
+    struct kd_slice domain =
+        kd_policy_n_domains(p) == 0 ? kd_slice(NULL, 0) : kd_policy_domain(p, 0);
+
+    for (unsigned klass = 0; klass <= KD_CLASS_COUNT; klass++)
+        for (unsigned op = 0; op <= KD_OP_MAX + 1; op++) {
+            fuzz_require(kd_op_is_served(op, klass) ||
+                         kd_policy_check(p, klass, 0, op, domain) == KD_DENIED);
+            fuzz_require(kd_policy_check(p, klass, 65534, op, domain) == KD_DENIED);
+            fuzz_require(kd_policy_check(p, klass, UINT32_MAX, op, domain) ==
+                         KD_DENIED);
+        }
+    for (size_t i = 0; i < kd_policy_n_domains(p); i++) {
+        size_t found;
+        fuzz_require(kd_policy_domain_find(p, kd_policy_domain(p, i), &found) == KD_OK);
+        fuzz_require(found == i);
+    }
+}
+
+static void
+try_policy(struct kd_slice octets)
+{
+    struct kd_policy *p = NULL;
+
+    if (kd_policy_decode(octets, &p) != KD_OK)
+        return;
+    fuzz_require(kd_slice_eq(kd_policy_octets(p), octets));
+    check_policy(p);
+    kd_policy_free(p);
+}
+
+static void
+try_gate(struct kd_slice octets)
+{
+    struct kd_conf_for_gate c;
+
+    if (kd_conf_for_gate_decode(octets, &c) != KD_OK)
+        return;
+    kd_conf_for_gate_encode(&c, &buffer);
+    require_same(octets);
+    check_policy(c.policy);
+    kd_conf_for_gate_clear(&c);
+}
+
+static void
+try_vault(struct kd_slice octets)
+{
+    struct kd_conf_for_vault c;
+
+    if (kd_conf_for_vault_decode(octets, &c) != KD_OK)
+        return;
+    kd_conf_for_vault_encode(&c, &buffer);
+    require_same(octets);
+    check_policy(c.policy);
+    fuzz_require(!kd_conf_for_vault_may_add(&c, 0, 15));
+    fuzz_require(!kd_conf_for_vault_may_add(&c, 0, 253));
+    kd_conf_for_vault_clear(&c);
+}
+
+static void
+try_ledger(struct kd_slice octets)
+{
+    struct kd_conf_for_ledger c;
+
+    if (kd_conf_for_ledger_decode(octets, &c) != KD_OK)
+        return;
+    kd_conf_for_ledger_encode(&c, &buffer);
+    require_same(octets);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct kd_slice octets = kd_slice(data, size);
+
+    if (buffer.max == 0)
+        kd_buf_init(&buffer, KD_ROLE_CONF_SIZE_MAX);
+    fuzz_begin(size);
+    try_policy(octets);
+    try_gate(octets);
+    try_vault(octets);
+    try_ledger(octets);
+    fuzz_end();
+    kd_buf_free(&buffer);
+    return 0;
+}
