@@ -52,7 +52,7 @@ static unsigned batch_max;       /* records a transaction; 1: commit per request
 static unsigned fail_sync_at;    /* the Nth sync of the ledger fails */
 static bool fail_after_doing_it; /* ... although the disk has it */
 
-/* --- the faulty disk: SQLite's own calls land here --- */
+/* --- the faulty disk: SQLite's own calls land here -------------------------------- */
 
 static unsigned n_syncs;
 int fdatasync(int fd) __attribute__((visibility("default")));

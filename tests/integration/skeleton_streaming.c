@@ -44,7 +44,7 @@ static struct large {
     uint8_t want[64];
 } large[N_LARGE];
 
-/* --- messages --- */
+/* --- messages ------------------------------------------------------------ */
 
 /* The i-th message is a key stream, so that any stretch of it can be made anew. */
 static void
@@ -74,7 +74,7 @@ new_message(unsigned i)
     return fd;
 }
 
-/* --- small requests --- */
+/* --- small requests ------------------------------------------------------ */
 
 static struct small {
     int64_t interval;
@@ -135,7 +135,7 @@ small_percentile_us(size_t hundredths)
     return (double)small.waited[at] / 1000;
 }
 
-/* --- large requests --- */
+/* --- large requests ------------------------------------------------------ */
 
 static void
 large_begin(void)
@@ -191,7 +191,7 @@ large_thread(void *arg)
     return NULL;
 }
 
-/* --- measuring --- */
+/* --- measuring ----------------------------------------------------------- */
 
 /* The most memory ever resident, in KiB. */
 static long
@@ -347,7 +347,7 @@ signatures_are_verified_in_a_third_pass(void **state)
                                              1e9 / (double)(kd_clock_ns() - from));
 }
 
-/* --- set-up --- */
+/* --- set-up -------------------------------------------------------------- */
 
 /* In a child, so that the plain buffers do not count as our memory. */
 static void

@@ -66,7 +66,8 @@ daemon_scale(void)
     return n < 1 ? 1 : n > 1000 ? 1000 : (unsigned)n;
 }
 
-/* --- directory and configuration --- */
+/* --- directory and configuration ----------------------------------------------------
+ */
 
 static bool
 write_file(const char *path, const void *octets, size_t n, mode_t mode)
@@ -186,7 +187,8 @@ daemon_prepare(struct daemon *d, const struct daemon_options *options)
            write_conf(d);
 }
 
-/* --- life --- */
+/* --- life ---------------------------------------------------------------------------
+ */
 
 static _Noreturn void
 become_daemon(const struct daemon *d, const char *program, pid_t parent)
@@ -353,7 +355,8 @@ daemon_clear(struct daemon *d)
     d->dir[0] = '\0';
 }
 
-/* --- processes --- */
+/* --- processes ----------------------------------------------------------------------
+ */
 
 /* Name and parent of a process from its stat line: pid (comm) state ppid ... */
 static bool
@@ -419,7 +422,8 @@ daemon_role(const struct daemon *d, enum keyd_process_role role, const char *cla
     return pid;
 }
 
-/* --- sockets --- */
+/* --- sockets ------------------------------------------------------------------------
+ */
 
 void
 daemon_socket(const struct daemon *d, const char *class, char out[108])
@@ -446,7 +450,8 @@ daemon_connect(const struct daemon *d, const char *class)
     return NULL;
 }
 
-/* --- keys --- */
+/* --- keys ---------------------------------------------------------------------------
+ */
 
 static bool
 report(const char *what, enum keyd_status s, const struct keyd_answer *a)
@@ -532,7 +537,8 @@ daemon_provision(struct daemon *d, struct daemon_org *out)
     return daemon_init_token(d) && daemon_provision_domain(d, "example.com", out);
 }
 
-/* --- log --- */
+/* --- log ----------------------------------------------------------------------------
+ */
 
 bool
 daemon_log_has(const struct daemon *d, const char *text)

@@ -66,7 +66,8 @@ struct load {
     uint64_t n_micros, cap_micros;
 };
 
-/* --- making requests --- */
+/* --- making requests ----------------------------------------------------------------
+ */
 
 static struct chain *
 chain_new(const struct load_options *o, uint64_t person, uint32_t n_steps)
@@ -138,7 +139,8 @@ prepare(struct load *l, uint64_t n, uint32_t n_steps)
     return 0;
 }
 
-/* --- what comes next --- */
+/* --- what comes next ----------------------------------------------------------------
+ */
 
 static void
 chain_is_ready(struct load *l, struct chain *c)
@@ -236,7 +238,8 @@ try_again(struct load *l, struct flight *f)
     l->result->n_retried++;
 }
 
-/* --- answers --- */
+/* --- answers ------------------------------------------------------------------------
+ */
 
 static void
 keep_micros(struct load *l, int64_t ns)
@@ -353,7 +356,8 @@ on_answer(void *cookie, struct keyd_answer *a)
     l->idle = f;
 }
 
-/* --- connections --- */
+/* --- connections --------------------------------------------------------------------
+ */
 
 static enum keyd_status
 submit(struct load *l, struct conn *conn, struct flight *f)
@@ -475,7 +479,8 @@ run_phase(struct load *l, enum load_mix mix, uint64_t count, double seconds)
         turn(l);
 }
 
-/* --- start and end --- */
+/* --- start and end ------------------------------------------------------------------
+ */
 
 static int
 connect_all(struct load *l)

@@ -130,7 +130,7 @@ refused_as_root(const char *text, uint32_t line, const char *part)
     refused_octets(kd_slice_str(text), &as_root, line, part);
 }
 
-/* --- the traps --- */
+/* --- the traps ------------------------------------------------------------------- */
 
 static void
 the_base_of_the_tests_is_accepted(void **state)
@@ -447,7 +447,7 @@ what_the_operator_wrote_is_escaped_in_problems(void **state)
     assert_memory_equal(line, "keyd.conf: warning: ", 20);
 }
 
-/* --- values --- */
+/* --- values ---------------------------------------------------------------------- */
 
 enum section { TOP, DOMAIN, LISTENER, PRINCIPAL };
 enum type {

@@ -24,7 +24,7 @@ assert_slice(struct kd_slice s, const char *expected)
     assert_true(kd_slice_eq(s, str(expected)));
 }
 
-/* --- UTF-8 --- */
+/* --- UTF-8 -------------------------------------------------------------------- */
 
 static void
 utf8_is_strict(void **state)
@@ -104,7 +104,7 @@ controls_are_those_that_move_or_reorder(void **state)
     assert_false(dime_utf8_is_control(0x2026));
 }
 
-/* --- Lists, languages, currencies --- */
+/* --- Lists, languages, currencies --------------------------------------------- */
 
 static void
 lists_end_with_or_without_a_semicolon(void **state)
@@ -202,7 +202,7 @@ size_limits_are_digits_within_bounds(void **state)
     assert_false(dime_size_limit_of(str(""), str("1"), &n));
 }
 
-/* --- Names --- */
+/* --- Names ---------------------------------------------------------------------- */
 
 static void
 urls_are_http_with_a_host(void **state)
@@ -291,7 +291,7 @@ signatures_are_86_characters_padded_or_not(void **state)
     assert_false(dime_signature_text(kd_slice(text, 86)));
 }
 
-/* --- Images --- */
+/* --- Images ----------------------------------------------------------------------- */
 
 static uint32_t
 slow_crc32(const uint8_t *p, size_t n)

@@ -38,7 +38,7 @@ new_secret(uint8_t seed[DIME_SEED_SIZE])
     return secret;
 }
 
-/* --- keys --- */
+/* --- keys ---------------------------------------------------------------- */
 
 static void
 points_of_small_order_are_the_multiples_of_one(void **state)
@@ -202,7 +202,7 @@ secp_x_is_lifted_to_the_even_y(void **state)
     assert_memory_equal(point + 1, x, 32);
 }
 
-/* --- signatures --- */
+/* --- signatures ---------------------------------------------------------- */
 
 static void
 openssl_agrees(const uint8_t seed[32], const uint8_t key[32], struct kd_slice message,
