@@ -38,8 +38,7 @@ wrong(struct check *c, const char *fmt, ...)
         c->conf->report(c->conf->arg, text);
 }
 
-/* --- SQL
- * ---------------------------------------------------------------------------------- */
+/* --- SQL --- */
 
 static sqlite3_stmt *
 prepare(struct check *c, const char *sql)
@@ -94,8 +93,7 @@ none(struct check *c, const char *what, const char *sql)
     sqlite3_finalize(st);
 }
 
-/* --- I3: the log
- * --------------------------------------------------------------------------- */
+/* --- I3: the log --- */
 
 static void
 check_chain(struct check *c)
@@ -214,8 +212,7 @@ check_records_have_rows(struct check *c)
     sqlite3_finalize(st);
 }
 
-/* --- I2, I4: signets
- * ------------------------------------------------------------------------ */
+/* --- I2, I4: signets --- */
 
 static void
 check_digest(struct check *c, const char *who, const struct kd_audit_record *r,
@@ -534,8 +531,7 @@ check_unique(struct check *c)
     none(c, "counter below zero", "SELECT name FROM counter WHERE value < 0");
 }
 
-/* --- the key store
- * ----------------------------------------------------------------------------- */
+/* --- the key store --- */
 
 static bool
 file_digest(const char *dir, const char *name, uint8_t out[KD_SHA256_SIZE])
@@ -588,8 +584,7 @@ check_keystore(struct check *c)
         wrong(c, "I3 key store file is not the recorded one");
 }
 
-/* --- I1: what was acknowledged
- * --------------------------------------------------------------------- */
+/* --- I1: what was acknowledged --- */
 
 static void
 check_acked_record(struct check *c, uint64_t seq, const uint8_t *hash)
@@ -651,9 +646,7 @@ check_acks(struct check *c)
     fclose(f);
 }
 
-/* --- all of it
- * -------------------------------------------------------------------------------------
- */
+/* --- all of it --- */
 
 static bool
 copy_file(const char *from_dir, const char *to_dir, const char *name)
