@@ -1413,8 +1413,8 @@ altered_schema_is_refused(void **state)
         "DROP INDEX link_predecessor",
         "CREATE TABLE extra(a)",
         "CREATE TRIGGER t AFTER INSERT ON audit BEGIN DELETE FROM idem; END",
-        "DROP TRIGGER link_step; CREATE TRIGGER link_step BEFORE INSERT ON link BEGIN "
-        "SELECT 1; END",
+        ("DROP TRIGGER link_step; CREATE TRIGGER link_step BEFORE INSERT ON link "
+         "BEGIN SELECT 1; END"),
     };
 
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
