@@ -209,11 +209,32 @@ print_text(const struct load_options *o, const struct load_result *r)
            r->p99_us, r->max_us, cpu_us(r), (unsigned long long)r->n_retried,
            (unsigned long long)r->n_replayed, (unsigned long long)r->n_reconnected,
            (unsigned long long)r->n_wrong, (unsigned long long)r->n_gave_up);
-    for (unsigned i = 0; i < LOAD_STATUSES; i++)
+    for (unsigned i = 0; i < LOAD_STATUSES; i++) {
         if (r->failed[i] != 0)
             printf(", %s %llu", keyd_client_status_text((enum keyd_status)i),
                    (unsigned long long)r->failed[i]);
+        if (r->retried[i] != 0)
+            printf(", retried for %s %llu",
+                   keyd_client_status_text((enum keyd_status)i),
+                   (unsigned long long)r->retried[i]);
+    }
     printf("%s\n", r->ran_out ? "; ran out of prepared requests" : "");
+}
+
+static void
+print_counts(const char *name, const uint64_t counts[LOAD_STATUSES])
+{
+    const char *comma = "";
+
+    printf(",\"%s\":{", name);
+    for (unsigned i = 0; i < LOAD_STATUSES; i++) {
+        if (counts[i] == 0)
+            continue;
+        printf("%s\"%s\":%llu", comma, keyd_client_status_text((enum keyd_status)i),
+               (unsigned long long)counts[i]);
+        comma = ",";
+    }
+    putchar('}');
 }
 
 static void
@@ -222,22 +243,15 @@ print_json(const struct load_options *o, const struct load_result *r)
     printf("{\"mix\":\"%s\",\"connections\":%u,\"in_flight\":%u,\"ok\":%llu,"
            "\"seconds\":%.4f,\"rate\":%.1f,\"p50_us\":%u,\"p99_us\":%u,\"max_us\":%u,"
            "\"client_cpu_us\":%.2f,\"retried\":%llu,\"replayed\":%llu,"
-           "\"reconnected\":%llu,\"wrong\":%llu,\"gave_up\":%llu,\"ran_out\":%s,"
-           "\"failed\":{",
+           "\"reconnected\":%llu,\"wrong\":%llu,\"gave_up\":%llu,\"ran_out\":%s",
            mixes[o->mix], o->connections, o->in_flight, (unsigned long long)r->n_ok,
            r->seconds, rate(r), r->p50_us, r->p99_us, r->max_us, cpu_us(r),
            (unsigned long long)r->n_retried, (unsigned long long)r->n_replayed,
            (unsigned long long)r->n_reconnected, (unsigned long long)r->n_wrong,
            (unsigned long long)r->n_gave_up, r->ran_out ? "true" : "false");
-    const char *comma = "";
-    for (unsigned i = 0; i < LOAD_STATUSES; i++) {
-        if (r->failed[i] == 0)
-            continue;
-        printf("%s\"%s\":%llu", comma, keyd_client_status_text((enum keyd_status)i),
-               (unsigned long long)r->failed[i]);
-        comma = ",";
-    }
-    puts("}}");
+    print_counts("failed", r->failed);
+    print_counts("retried_for", r->retried);
+    puts("}");
 }
 
 int

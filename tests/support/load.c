@@ -185,11 +185,17 @@ take_known(struct load *l)
     return l->known[randombytes_uniform((uint32_t)l->n_known)];
 }
 
+static bool
+is_stopped(const struct load *l)
+{
+    return l->o->stop != NULL && *l->o->stop != 0;
+}
+
 /* No new request begins any more. */
 static bool
 is_finished(const struct load *l, int64_t now_ns)
 {
-    return (l->o->stop != NULL && *l->o->stop != 0) || now_ns >= l->end_ns ||
+    return is_stopped(l) || now_ns >= l->end_ns ||
            (l->count != 0 && l->n_started >= l->count);
 }
 
@@ -309,6 +315,46 @@ chain_done(struct load *l, struct chain *c, bool ok)
         free(c);
 }
 
+static void
+flight_done(struct load *l, struct flight *f, bool ok)
+{
+    chain_done(l, f->chain, ok);
+    l->n_ended++;
+    f->next = l->idle;
+    l->idle = f;
+}
+
+/* Whether the request has had its time; less of it once the run was stopped. */
+static bool
+is_too_old(const struct load *l, const struct flight *f, int64_t now_ns)
+{
+    unsigned seconds = is_stopped(l) && l->o->give_up > 5 ? 5 : l->o->give_up;
+
+    return now_ns - f->first_ns >= (int64_t)seconds * 1000000000;
+}
+
+/* What waits to be tried again while nobody answers. */
+static void
+give_up_old(struct load *l, int64_t now_ns)
+{
+    struct flight *keep = NULL, *last = NULL;
+
+    for (struct flight *f = l->again, *next; f != NULL; f = next) {
+        next = f->next;
+        f->next = NULL;
+        if (is_too_old(l, f, now_ns)) {
+            l->result->n_gave_up++;
+            flight_done(l, f, false);
+        } else if (keep == NULL) {
+            keep = last = f;
+        } else {
+            last = last->next = f;
+        }
+    }
+    l->again = keep;
+    l->again_last = last;
+}
+
 static bool
 is_worth_retrying(enum keyd_status s)
 {
@@ -325,8 +371,8 @@ on_answer(void *cookie, struct keyd_answer *a)
     bool ok = a->status == KEYD_OK;
 
     f->conn->in_flight--;
-    if (!ok && is_worth_retrying(a->status) &&
-        now - f->first_ns < (int64_t)l->o->give_up * 1000000000) {
+    if (!ok && is_worth_retrying(a->status) && !is_too_old(l, f, now)) {
+        l->result->retried[a->status]++;
         try_again(l, f);
         keyd_client_answer_free(a);
         return;
@@ -349,11 +395,8 @@ on_answer(void *cookie, struct keyd_answer *a)
             fprintf(stderr, "keyd-load: %s (%s)\n", keyd_client_status_text(a->status),
                     a->detail);
     }
-    chain_done(l, f->chain, ok);
+    flight_done(l, f, ok);
     keyd_client_answer_free(a);
-    l->n_ended++;
-    f->next = l->idle;
-    l->idle = f;
 }
 
 /* --- connections --------------------------------------------------------------------
@@ -444,6 +487,7 @@ turn(struct load *l)
             kd_ignore(keyd_client_process(conn->client, 0)); /* its calls end there */
         conn->dirty = false;
     }
+    give_up_old(l, now_ns);
     wait_for_answers(l);
     for (unsigned i = 0; i < l->o->connections; i++) {
         keyd_client *c = l->conns[i].client;

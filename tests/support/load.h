@@ -37,7 +37,8 @@ enum { LOAD_STATUSES = 128 };
 
 struct load_result {
     uint64_t n_ok, n_replayed, n_retried, n_reconnected, n_wrong;
-    uint64_t failed[LOAD_STATUSES]; /* final answers by status */
+    uint64_t failed[LOAD_STATUSES];  /* final answers by status */
+    uint64_t retried[LOAD_STATUSES]; /* answers that were asked again */
     uint64_t n_gave_up;
     double seconds;
     double cpu_seconds; /* of this process, user and system */
