@@ -3,8 +3,8 @@
  *
  * Started as root, the roles have users of their own; otherwise all are the caller's.
  * The caller's uid is a principal of every class with all its operations, and there
- * are others (enum daemon_uid) for tests that change their uid (and gid to DAEMON_GROUP,
- * which may open the sockets).
+ * are others (enum daemon_uid) for tests that change their uid (and gid to
+ * DAEMON_GROUP, which may open the sockets).
  *
  * Functions that answer bool report on stderr why not. A test that dies takes its
  * daemon along. */
