@@ -57,15 +57,6 @@ daemon_program(const char *directory, const char *name, char out[4096])
         out[0] = '\0';
 }
 
-unsigned
-daemon_scale(void)
-{
-    const char *text = getenv("KEYD_TEST_SCALE");
-    unsigned long n = text == NULL ? 1 : strtoul(text, NULL, 10);
-
-    return n < 1 ? 1 : n > 1000 ? 1000 : (unsigned)n;
-}
-
 /* --- directory and configuration ----------------------------------------------------
  */
 
@@ -277,20 +268,51 @@ daemon_start(struct daemon *d, const struct daemon_options *options)
 }
 
 int
-daemon_wait_end(struct daemon *d, int timeout_ms)
+daemon_reap(pid_t pid, int timeout_ms)
 {
     int64_t until = kd_clock_ms() + timeout_ms;
     int status;
 
-    if (d->pid == 0)
-        return 0;
-    while (waitpid(d->pid, &status, WNOHANG) != d->pid) {
+    while (waitpid(pid, &status, WNOHANG) != pid) {
         if (kd_clock_ms() > until)
             return 256;
         nap();
     }
-    d->pid = 0;
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+int
+daemon_wait_end(struct daemon *d, int timeout_ms)
+{
+    int status = d->pid == 0 ? 0 : daemon_reap(d->pid, timeout_ms);
+
+    if (status != 256)
+        d->pid = 0;
+    return status;
+}
+
+pid_t
+daemon_spawn(const struct daemon *d, const char *program, const char *output,
+             const char *const *arguments)
+{
+    char path[4096], out[128];
+    char *argv[32] = {path};
+    pid_t parent = getpid();
+
+    daemon_program("tests", program, path);
+    snprintf(out, sizeof out, "%s/%s", d->dir, output);
+    for (size_t i = 0; arguments[i] != NULL && i < 30; i++)
+        argv[i + 1] = (char *)(uintptr_t)arguments[i];
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid < 0 ? 0 : pid;
+    int fd = open(out, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0 ||
+        prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+        _exit(126);
+    execv(path, argv);
+    _exit(127);
 }
 
 int
