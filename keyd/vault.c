@@ -120,8 +120,10 @@ unseal_with_credential(struct vault *v)
 
     job.deadline = (uint64_t)(kd_clock_ms() + START_DEADLINE_MS);
     struct task *t = fd < 0 ? NULL : task_new(v, TASK_INTERNAL, &job, fd);
-    if (t != NULL)
-        run_start(v, t);
+    if (t == NULL)
+        return;
+    v->opens_itself = true;
+    run_start(v, t);
 }
 
 static void
