@@ -12,7 +12,7 @@
 #include <sysexits.h>
 
 enum {
-    EX_NEGATIVE = 1, /* asked whether something holds, and it does not */
+    EX_NEGATIVE = 1,   /* asked whether something holds, and it does not */
     EX_UNREADABLE = 2, /* lint: not a matter of what the file says */
     LIST_MAX = 128,
     ARGS_MAX = 2,
@@ -38,7 +38,7 @@ struct options {
     uint8_t key[KEYD_KEY_SIZE]; /* --idempotency-key */
 };
 
-#define KEYDCTL_VERB(noun, verb, function, socket, flags, args, options, synopsis)     \
+#define KEYDCTL_VERB(noun, verb, function, socket, flags, args, takes, synopsis)       \
     int function(const struct options *o);
 #include "keydctl_verbs.def"
 #undef KEYDCTL_VERB
@@ -145,16 +145,19 @@ int json_line(json_t *j);
 /* A parsed signet in armour to o->out. EX_OK, EX_CANTCREAT. */
 int signet_write(const char *path, struct kd_slice signet);
 
-/* --- keydctl_key.c ------------------------------------------------------------------ */
+/* --- keydctl_key.c ------------------------------------------------------------------
+ */
 
 const char *key_role_text(enum keyd_key_role role);
 const char *key_state_text(enum keyd_key_state state);
 
-/* --- keydctl_status.c --------------------------------------------------------------- */
+/* --- keydctl_status.c ---------------------------------------------------------------
+ */
 
 const char *state_text(enum keyd_service_state state);
 
-/* --- keydctl_profile.c: fields that a signet is to have ----------------------------- */
+/* --- keydctl_profile.c: fields that a signet is to have -----------------------------
+ */
 
 struct profile {
     struct keyd_profile_field fields[LIST_MAX]; /* ascending */
@@ -171,7 +174,8 @@ void profile_free(struct profile *p);
  * them be added. */
 void profile_compare(const struct profile *p, const struct dime_signet *signet);
 
-/* --- keydctl_check.c: an audit log checked record by record ------------------------- */
+/* --- keydctl_check.c: an audit log checked record by record -------------------------
+ */
 
 enum { AUDIT_KEYS_MAX = 16 };
 
@@ -183,9 +187,10 @@ struct audit_check {
     bool begun;
     struct kd_chain chain;
     uint64_t first, n_records, n_checkpoints, n_epochs;
-    uint64_t covered;         /* last record under a good checkpoint; 0: none */
-    uint8_t last_signed[32];  /* SHA-256 of what the last checkpoint's signature covers */
-    uint64_t broken_at;       /* after a failure: the record */
+    uint64_t covered; /* last record under a good checkpoint; 0: none */
+    uint8_t
+        last_signed[32]; /* SHA-256 of what the last checkpoint's signature covers */
+    uint64_t broken_at;  /* after a failure: the record */
     const char *why;
 };
 
@@ -194,13 +199,16 @@ struct audit_check {
 kd_err audit_check_record(struct audit_check *c, struct kd_slice octets) KD_MUST_USE;
 
 /* A signed checkpoint of the record just checked. */
-kd_err audit_check_checkpoint(struct audit_check *c, struct kd_slice octets) KD_MUST_USE;
+kd_err audit_check_checkpoint(struct audit_check *c,
+                              struct kd_slice octets) KD_MUST_USE;
 
-/* --- keydctl_export.c: the file of audit export ------------------------------------- */
+/* --- keydctl_export.c: the file of audit export -------------------------------------
+ */
 
 /* "keyd audit export 1\n", then items of a type (one octet), a length (four, big
  * endian) and that many octets; the last is EXPORT_END with the number of records
- * (eight, big endian), and nothing follows it. A checkpoint stands behind its record. */
+ * (eight, big endian), and nothing follows it. A checkpoint stands behind its record.
+ */
 enum export_type { EXPORT_RECORD = 1, EXPORT_CHECKPOINT = 2, EXPORT_END = 3 };
 
 struct export_writer {
