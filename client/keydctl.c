@@ -101,8 +101,8 @@ options_of(const struct verb *v)
 static void
 print_synopsis(FILE *f, const char *before, const struct verb *v)
 {
-    fprintf(f, "%s keydctl %s%s%s%s%s\n", before, v->noun, *v->name != '\0' ? " " : "",
-            v->name, *v->synopsis != '\0' ? " " : "", v->synopsis);
+    emit(f, "%s keydctl %s%s%s%s%s\n", before, v->noun, *v->name != '\0' ? " " : "",
+         v->name, *v->synopsis != '\0' ? " " : "", v->synopsis);
 }
 
 static int
@@ -110,9 +110,8 @@ usage(FILE *f, int status)
 {
     for (size_t i = 0; i < N_VERBS; i++)
         print_synopsis(f, i == 0 ? "usage:" : "      ", &verbs[i]);
-    fputs("Every verb takes --json; those that speak to keyd take --socket PATH and\n"
-          "--timeout SECONDS, those that change something --idempotency-key HEX.\n",
-          f);
+    emit(f, "Every verb takes --json; those that speak to keyd take --socket PATH and\n"
+            "--timeout SECONDS, those that change something --idempotency-key HEX.\n");
     return status;
 }
 
@@ -237,7 +236,7 @@ run(const struct verb *v, int argc, char **argv)
     }
     int status = v->run(&o);
     /* What did not reach standard output must not pass for done. */
-    if (fflush(stdout) != 0) {
+    if (ferror(stdout) || fflush(stdout) != 0) {
         complain("standard output", "cannot be written");
         return EX_IOERR;
     }
@@ -250,7 +249,7 @@ main(int argc, char **argv)
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0))
         return usage(stdout, EX_OK);
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        puts("keydctl " KEYD_VERSION);
+        emit(stdout, "%s\n", "keydctl " KEYD_VERSION);
         return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
     }
     for (size_t i = 0; argc >= 2 && i < N_VERBS; i++) {

@@ -16,7 +16,7 @@ enum {
     PAGE_RECORDS = 32,
     TAIL_LINES = 10,
     PROGRESS_MS = 5000,
-    FOLLOW_MS = 1000,
+    FOLLOW_S = 1,
 };
 
 /* --- the log, page by page ----------------------------------------------------------
@@ -129,14 +129,14 @@ print_head(const struct keyd_answer *a)
 
     if (hash.n == KD_SHA256_SIZE)
         hex_write(hash, text);
-    printf("epoch       %ju\nrecords     %ju\nlast        %s\nhash        %s\n",
-           (uintmax_t)a->out.audit_head.epoch, (uintmax_t)a->out.audit_head.seq,
-           time_text(a->out.audit_head.time_ms, time), text);
+    emit(stdout, "epoch       %ju\nrecords     %ju\nlast        %s\nhash        %s\n",
+         (uintmax_t)a->out.audit_head.epoch, (uintmax_t)a->out.audit_head.seq,
+         time_text(a->out.audit_head.time_ms, time), text);
     if (kd_checkpoint_decode(slice_of(a->out.audit_head.checkpoint), &c) == KD_OK)
-        printf("checkpoint  of record %ju, %s\n", (uintmax_t)c.seq,
-               time_text(c.time_ms, time));
+        emit(stdout, "checkpoint  of record %ju, %s\n", (uintmax_t)c.seq,
+             time_text(c.time_ms, time));
     else
-        puts("checkpoint  none");
+        emit(stdout, "checkpoint  none\n");
 }
 
 int
@@ -237,30 +237,31 @@ print_record(const struct kd_audit_record *r)
 {
     char text[2 * KD_SHA256_SIZE + 1], time[TIME_TEXT];
 
-    printf("%8ju  %s  %-22s  %-9s  ", (uintmax_t)r->seq, time_text(r->time_ms, time),
-           kd_audit_op_text(r->op), kd_audit_outcome_text(r->outcome));
+    emit(stdout, "%8ju  %s  %-22s  %-9s  ", (uintmax_t)r->seq,
+         time_text(r->time_ms, time), kd_audit_op_text(r->op),
+         kd_audit_outcome_text(r->outcome));
     print_text(stdout, r->principal);
-    printf("/%s", kd_audit_class_text(r->class));
+    emit(stdout, "/%s", kd_audit_class_text(r->class));
     if (r->domain.n != 0) {
-        fputs("  ", stdout);
+        emit(stdout, "  ");
         print_text(stdout, r->domain);
     }
     if (r->address.n != 0) {
-        fputs("  ", stdout);
+        emit(stdout, "  ");
         print_text(stdout, r->address);
     }
     if (r->generation != 0)
-        printf(" %u.%u", (unsigned)r->generation, (unsigned)r->link_seq);
+        emit(stdout, " %u.%u", (unsigned)r->generation, (unsigned)r->link_seq);
     if (r->has_key) {
         hex_write(kd_slice(r->key_id, sizeof r->key_id), text);
-        printf("  key %s", text);
+        emit(stdout, "  key %s", text);
     }
     if (r->keystore_generation != 0)
-        printf("  store %ju", (uintmax_t)r->keystore_generation);
+        emit(stdout, "  store %ju", (uintmax_t)r->keystore_generation);
     for (unsigned bit = 0; bit < 32; bit++)
         if ((r->notes >> bit & 1) != 0 && kd_audit_note_text(bit) != NULL)
-            printf("  (%s)", kd_audit_note_text(bit));
-    fputc('\n', stdout);
+            emit(stdout, "  (%s)", kd_audit_note_text(bit));
+    emit(stdout, "\n");
 }
 
 static int
@@ -294,7 +295,7 @@ last_seq(struct session *s, uint64_t *out)
 static int
 tail(struct session *s, uint64_t lines)
 {
-    const struct timespec pause = {FOLLOW_MS / 1000, FOLLOW_MS % 1000 * 1000000};
+    const struct timespec pause = {FOLLOW_S, 0};
     struct options o = *s->o;
     const struct sink sink = {.record = tail_record, .arg = &o};
     uint64_t last, next;
@@ -381,8 +382,8 @@ tell_progress(struct verifying *v)
     if (now - v->told_at < PROGRESS_MS)
         return;
     v->told_at = now;
-    fprintf(stderr, "%s: %ju records, the last is %ju\n", tool_name,
-            (uintmax_t)v->check.n_records, (uintmax_t)v->check.chain.tail.seq);
+    emit(stderr, "%s: %ju records, the last is %ju\n", tool_name,
+         (uintmax_t)v->check.n_records, (uintmax_t)v->check.chain.tail.seq);
 }
 
 /* The log can be whole and yet not the one whose head keyd shows. */
@@ -451,15 +452,15 @@ print_verdict(const struct audit_check *c)
     char hash[2 * KD_SHA256_SIZE + 1];
 
     hex_write(kd_slice(c->chain.tail.hash, KD_SHA256_SIZE), hash);
-    printf("%s\n", c->why == NULL ? "whole" : "broken");
-    printf("records      %ju", (uintmax_t)c->n_records);
+    emit(stdout, "%s\n", c->why == NULL ? "whole" : "broken");
+    emit(stdout, "records      %ju", (uintmax_t)c->n_records);
     if (c->n_records != 0)
-        printf(", %ju to %ju", (uintmax_t)c->first, (uintmax_t)c->chain.tail.seq);
-    printf("\nepochs       %ju\ncheckpoints  %ju", (uintmax_t)c->n_epochs,
-           (uintmax_t)c->n_checkpoints);
+        emit(stdout, ", %ju to %ju", (uintmax_t)c->first, (uintmax_t)c->chain.tail.seq);
+    emit(stdout, "\nepochs       %ju\ncheckpoints  %ju", (uintmax_t)c->n_epochs,
+         (uintmax_t)c->n_checkpoints);
     if (c->covered != 0)
-        printf(", the last of record %ju", (uintmax_t)c->covered);
-    printf("\nlast hash    %s\n", c->begun ? hash : "-");
+        emit(stdout, ", the last of record %ju", (uintmax_t)c->covered);
+    emit(stdout, "\nlast hash    %s\n", c->begun ? hash : "-");
 }
 
 static int
@@ -683,7 +684,7 @@ verb_audit_export(const struct options *o)
         status = json_done(
             json_pack("{s:s, s:I}", "file", o->out, "records", (json_int_t)n), EX_OK);
     else if (status == EX_OK)
-        printf("%ju records\n", (uintmax_t)n);
+        emit(stdout, "%ju records\n", (uintmax_t)n);
     session_close(&s);
     return status;
 }

@@ -165,14 +165,14 @@ session_refused(const struct session *s, const struct keyd_request *request,
         at++;
     if (sentence == NULL)
         sentence = endings[at].sentence;
-    fprintf(stderr, "%s: %s (%s): %s", tool_name, endings[at].outcome,
-            keyd_client_status_text(status), sentence);
+    emit(stderr, "%s: %s (%s): %s", tool_name, endings[at].outcome,
+         keyd_client_status_text(status), sentence);
     if (*detail != '\0')
-        fprintf(stderr, " [%s]", detail);
-    fputc('\n', stderr);
+        emit(stderr, " [%s]", detail);
+    emit(stderr, "\n");
     if (answer != NULL && is_changing(request->op) && is_to_repeat(status)) {
         hex_write(kd_slice(answer->idempotency_key, KEYD_KEY_SIZE), key);
-        fprintf(stderr, "%s: repeat it with --idempotency-key %s\n", tool_name, key);
+        emit(stderr, "%s: repeat it with --idempotency-key %s\n", tool_name, key);
     }
     if (s->o->json)
         refusal_to_json(status, detail, sentence, key);
@@ -200,12 +200,12 @@ static bool
 key_list_add(struct key_list *list, struct keyd_answer *page)
 {
     size_t n = page->out.keys.n_keys;
-    void *p = realloc(list->pages, (list->n_pages + 1) * sizeof *list->pages);
+    void *p = reallocarray(list->pages, list->n_pages + 1, sizeof(void *));
 
     if (p == NULL)
         return false;
     list->pages = p;
-    p = realloc(list->keys, (list->n + n + 1) * sizeof *list->keys);
+    p = reallocarray(list->keys, list->n + n + 1, sizeof(void *));
     if (p == NULL)
         return false;
     list->keys = p;

@@ -192,11 +192,11 @@ ask_once(const char *prompt, struct secret *out)
     silent = before;
     silent.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
     kd_ignore(tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent)); /* echo, but go on */
-    fputs(prompt, stderr);
+    emit(stderr, "%s", prompt);
     do
         n = read(STDIN_FILENO, out->p, out->cap); /* a terminal gives one line */
     while (n < 0 && errno == EINTR && caught == 0);
-    fputc('\n', stderr);
+    emit(stderr, "\n");
     kd_ignore(tcsetattr(STDIN_FILENO, TCSAFLUSH, &before));
     kd_ignore(sigaction(SIGTSTP, &stop, NULL));
     for (size_t i = 0; i < N_ENDING; i++)

@@ -125,14 +125,15 @@ print_key(const struct keyd_key *k)
 
     id_text(k, id);
     permissions_text(k->permissions, allowed);
-    printf("id           %s\nrole         %s\nalgorithm    %s\nstate        %s\n"
-           "permissions  %s\ndomain       ",
-           id, key_role_text(k->role), TEXT_OF(algorithms, k->algorithm),
-           key_state_text(k->state), allowed);
+    emit(stdout,
+         "id           %s\nrole         %s\nalgorithm    %s\nstate        %s\n"
+         "permissions  %s\ndomain       ",
+         id, key_role_text(k->role), TEXT_OF(algorithms, k->algorithm),
+         key_state_text(k->state), allowed);
     print_text(stdout, slice_of(k->domain));
-    printf("\ncreated      %s\npublic key   ", time_text(k->created_ms, created));
+    emit(stdout, "\ncreated      %s\npublic key   ", time_text(k->created_ms, created));
     print_base64(stdout, slice_of(k->public_key));
-    fputc('\n', stdout);
+    emit(stdout, "\n");
 }
 
 static void
@@ -142,10 +143,10 @@ print_key_line(const struct keyd_key *k)
 
     id_text(k, id);
     permissions_text(k->permissions, allowed);
-    printf("%-32s  %-5s  %-9s  %-10s  %-36s  ", id, key_role_text(k->role),
-           TEXT_OF(algorithms, k->algorithm), key_state_text(k->state), allowed);
+    emit(stdout, "%-32s  %-5s  %-9s  %-10s  %-36s  ", id, key_role_text(k->role),
+         TEXT_OF(algorithms, k->algorithm), key_state_text(k->state), allowed);
     print_text(stdout, slice_of(k->domain));
-    fputc('\n', stdout);
+    emit(stdout, "\n");
 }
 
 /* Keys as an operation answered them. */
@@ -162,7 +163,7 @@ tell_keys(const struct options *o, const struct keyd_answer *a)
     }
     for (size_t i = 0; i < a->out.keys.n_keys; i++) {
         if (i != 0)
-            fputc('\n', stdout);
+            emit(stdout, "\n");
         print_key(&a->out.keys.keys[i]);
     }
     return EX_OK;
@@ -187,8 +188,8 @@ verb_key_list(const struct options *o)
         status = json_done(json_pack("{s:o}", "keys", keys_to_json(list.keys, list.n)),
                            EX_OK);
     else if (status == EX_OK) {
-        printf("%-32s  %-5s  %-9s  %-10s  %-36s  %s\n", "id", "role", "algorithm",
-               "state", "permissions", "domain");
+        emit(stdout, "%-32s  %-5s  %-9s  %-10s  %-36s  %s\n", "id", "role", "algorithm",
+             "state", "permissions", "domain");
         for (size_t i = 0; i < list.n; i++)
             print_key_line(list.keys[i]);
     }

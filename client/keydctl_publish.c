@@ -83,10 +83,10 @@ static void
 print_record(const struct record *r, const char *domain)
 {
     for (size_t i = 0; i < N_OWNERS; i++) {
-        printf("%s.%s. IN TXT", owners[i], domain);
+        emit(stdout, "%s.%s. IN TXT", owners[i], domain);
         for (size_t k = 0; k < r->n; k++)
-            printf(" \"%s\"", r->strings[k]);
-        fputc('\n', stdout);
+            emit(stdout, " \"%s\"", r->strings[k]);
+        emit(stdout, "\n");
     }
 }
 

@@ -69,16 +69,15 @@ print_fingerprint(FILE *f, const char *name, struct keyd_octets fp)
     if (fp.n != DIME_FINGERPRINT_SIZE)
         return;
     dime_fingerprint_text(fp.p, text);
-    fprintf(f, "fingerprint %-4s  %s\n", name, text);
+    emit(f, "fingerprint %-4s  %s\n", name, text);
 }
 
 static void
 print_issued(FILE *f, const struct keyd_answer *a, const struct name *name)
 {
-    fprintf(f, "%-16s  %s\n%-16s  %ju.%ju%s\n", "signet of", name->text,
-            "generation.seq", (uintmax_t)a->out.signet.generation,
-            (uintmax_t)a->out.signet.seq,
-            a->out.signet.replayed ? ", issued before" : "");
+    emit(f, "%-16s  %s\n%-16s  %ju.%ju%s\n", "signet of", name->text, "generation.seq",
+         (uintmax_t)a->out.signet.generation, (uintmax_t)a->out.signet.seq,
+         a->out.signet.replayed ? ", issued before" : "");
     print_fingerprint(f, "core", a->out.signet.core_fp);
     print_fingerprint(f, "full", a->out.signet.full_fp);
     print_fingerprint(f, "id", a->out.signet.id_fp);
@@ -317,9 +316,9 @@ tell_signet(const struct options *o, const struct keyd_answer *a,
         }
         return json_done(j, EX_OK);
     }
-    printf("%s, generation %ju, seq %ju\n",
-           a->out.signet.current ? "current" : "superseded",
-           (uintmax_t)a->out.signet.generation, (uintmax_t)a->out.signet.seq);
+    emit(stdout, "%s, generation %ju, seq %ju\n",
+         a->out.signet.current ? "current" : "superseded",
+         (uintmax_t)a->out.signet.generation, (uintmax_t)a->out.signet.seq);
     signet_print(stdout, signet);
     return EX_OK;
 }
@@ -427,8 +426,8 @@ tell_page(const struct keyd_answer *a, json_t *list, size_t *n)
             return status;
         ++*n;
         if (list == NULL)
-            printf("%4zu  %s  %s\n", *n, link.fingerprint,
-                   link.custody ? "custody" : "root");
+            emit(stdout, "%4zu  %s  %s\n", *n, link.fingerprint,
+                 link.custody ? "custody" : "root");
         else if (!link_to_json(list, &link))
             return EX_OSERR;
     }
@@ -496,11 +495,11 @@ tell_verdict(const struct options *o, const struct keyd_answer *a)
                                    "verdict", verdicts[v], "current",
                                    json_base64(slice_of(a->out.verify.current_fp))),
                          status);
-    printf("%-10s  %s\n", "verdict", verdicts[v]);
+    emit(stdout, "%-10s  %s\n", "verdict", verdicts[v]);
     if (v != KEYD_CURRENT) {
-        printf("%-10s  ", "current");
+        emit(stdout, "%-10s  ", "current");
         print_base64(stdout, slice_of(a->out.verify.current_fp));
-        fputc('\n', stdout);
+        emit(stdout, "\n");
     }
     return status;
 }

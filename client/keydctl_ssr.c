@@ -34,7 +34,8 @@ tell_good(const struct options *o, const struct dime_signet *ssr)
         return json_finish(j, HOLDS) == HOLDS ? EX_OK : EX_UNREADABLE;
     }
     signet_print(stdout, ssr);
-    puts(custody ? "good: continues a chain of custody, which keyd will check"
+    emit(stdout, "%s\n",
+         custody ? "good: continues a chain of custody, which keyd will check"
                  : "good: starts a chain of custody");
     return EX_OK;
 }

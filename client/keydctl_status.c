@@ -43,15 +43,15 @@ yes_no(bool b)
 static void
 print_processes(const struct keyd_answer *a)
 {
-    printf("\n%-10s %-10s %8s %8s  %-7s  %s\n", "process", "name", "pid", "uid",
-           "sandbox", "keys");
+    emit(stdout, "\n%-10s %-10s %8s %8s  %-7s  %s\n", "process", "name", "pid", "uid",
+         "sandbox", "keys");
     for (size_t i = 0; i < a->out.status.n_processes; i++) {
         const struct keyd_process *p = &a->out.status.processes[i];
-        printf("%-10s ", process_text(p->role));
+        emit(stdout, "%-10s ", process_text(p->role));
         print_text(stdout, slice_of(p->name));
         int blanks = p->name.n < 10 ? (int)(10 - p->name.n) : 0;
-        printf("%*s %8u %8u  %-7s  %s\n", blanks, "", (unsigned)p->pid,
-               (unsigned)p->uid, yes_no(p->sandbox), yes_no(p->holds_keys));
+        emit(stdout, "%*s %8u %8u  %-7s  %s\n", blanks, "", (unsigned)p->pid,
+             (unsigned)p->uid, yes_no(p->sandbox), yes_no(p->holds_keys));
     }
 }
 
@@ -60,22 +60,24 @@ print_status(const struct keyd_answer *a)
 {
     char text[TIME_TEXT];
 
-    printf("state            %s\n", state_text(a->out.status.state));
-    printf("probe            %s", a->out.status.probe_ok ? "good" : "none or bad");
+    emit(stdout, "state            %s\n", state_text(a->out.status.state));
+    emit(stdout, "probe            %s",
+         a->out.status.probe_ok ? "good" : "none or bad");
     if (a->out.status.probe_us != 0)
-        printf(", %u us a key", (unsigned)a->out.status.probe_us);
-    printf("\nversion          ");
+        emit(stdout, ", %u us a key", (unsigned)a->out.status.probe_us);
+    emit(stdout, "\nversion          ");
     print_text(stdout, slice_of(a->out.status.version));
-    printf("\nsingle operator  %s\n", yes_no(a->out.status.single_operator));
+    emit(stdout, "\nsingle operator  %s\n", yes_no(a->out.status.single_operator));
     if (a->out.status.started_ms != 0)
-        printf("started          %s\n", time_text(a->out.status.started_ms, text));
-    printf("vault epoch      %ju\n", (uintmax_t)a->out.status.epoch);
-    printf("audit records    %ju\n", (uintmax_t)a->out.status.audit_seq);
+        emit(stdout, "started          %s\n",
+             time_text(a->out.status.started_ms, text));
+    emit(stdout, "vault epoch      %ju\n", (uintmax_t)a->out.status.epoch);
+    emit(stdout, "audit records    %ju\n", (uintmax_t)a->out.status.audit_seq);
     for (size_t i = 0; i < a->out.status.n_counters; i++) {
         const struct keyd_counter *c = &a->out.status.counters[i];
         print_text(stdout, slice_of(c->name));
-        printf("%*s %ju\n", c->name.n < 16 ? (int)(16 - c->name.n) : 0, "",
-               (uintmax_t)c->value);
+        emit(stdout, "%*s %ju\n", c->name.n < 16 ? (int)(16 - c->name.n) : 0, "",
+             (uintmax_t)c->value);
     }
     print_processes(a);
 }
@@ -179,7 +181,7 @@ tell_health(const struct options *o, const struct keyd_answer *a)
                                    state_text(state), "probe_ok", probe, "probe_us",
                                    (json_int_t)a->out.status.probe_us),
                          status);
-    printf("%s, %s\n", state_text(state), probe ? "probe good" : "no good probe");
+    emit(stdout, "%s, %s\n", state_text(state), probe ? "probe good" : "no good probe");
     return status;
 }
 

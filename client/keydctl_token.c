@@ -103,11 +103,11 @@ tell_slot(const struct options *o, const struct keyd_answer *a,
         }
         return json_done(j, EX_OK);
     }
-    printf("slot       %u\n", (unsigned)a->out.slot.slot);
+    emit(stdout, "slot       %u\n", (unsigned)a->out.slot.slot);
     if (audit != NULL) {
-        fputs("audit key  ", stdout);
+        emit(stdout, "audit key  ");
         print_base64(stdout, slice_of(audit->public_key));
-        fputc('\n', stdout);
+        emit(stdout, "\n");
     }
     return EX_OK;
 }
@@ -155,9 +155,9 @@ tell_state(const struct options *o, const struct keyd_answer *a)
         return json_done(json_pack("{s:s, s:I}", "state", state, "shares_missing",
                                    (json_int_t)a->out.slot.shares_missing),
                          EX_OK);
-    puts(state);
+    emit(stdout, "%s\n", state);
     if (a->out.slot.shares_missing != 0)
-        printf("%u more shares\n", (unsigned)a->out.slot.shares_missing);
+        emit(stdout, "%u more shares\n", (unsigned)a->out.slot.shares_missing);
     return EX_OK;
 }
 

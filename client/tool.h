@@ -17,6 +17,9 @@ enum { HOLDS = 0, FAILS = 1, TROUBLE = 2 };
 
 /* --- tool_io.c ----------------------------------------------------------------- */
 
+/* Prints; whether standard output took everything is asked at the end. */
+void emit(FILE *f, const char *fmt, ...) KD_PRINTF(2, 3);
+
 /* "tool: what: text" on stderr. */
 void complain(const char *what, const char *text);
 

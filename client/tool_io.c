@@ -6,15 +6,26 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <keyd/base/secret.h>
+#include <stdarg.h>
 #include <unistd.h>
 
 /* The largest signet in armour, with room for its line ends and text around it. */
 enum { FILE_MAX_SIZE = 24 << 20, READ_SIZE = 65536 };
 
 void
+emit(FILE *f, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    kd_ignore(vfprintf(f, fmt, args)); /* main asks once at the end */
+    va_end(args);
+}
+
+void
 complain(const char *what, const char *text)
 {
-    fprintf(stderr, "%s: %s: %s\n", tool_name, what, text);
+    emit(stderr, "%s: %s: %s\n", tool_name, what, text);
 }
 
 int
@@ -41,7 +52,7 @@ void
 close_read(int fd)
 {
     if (fd != STDIN_FILENO)
-        close(fd);
+        kd_ignore(close(fd)); /* only read from */
 }
 
 ssize_t

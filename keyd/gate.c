@@ -11,6 +11,7 @@
  * unread. One thread, one event loop, bounded work a turn. */
 #include "gate/conn.h"
 #include "gate/pending.h"
+#include "gate/principal.h"
 #include "ops/rpc.h"
 #include "role.h"
 
@@ -31,9 +32,9 @@ enum {
     ACCEPTS_A_TURN = 64,
     FRAMES_A_TURN = 64, /* of one connection before others have their turn */
     TICK_MS = 500,
-    OUT_MAX = 512 * 1024,     /* octets of answers waiting for a client */
-    OUT_HIGH = 128 * 1024,    /* above it nothing more is read from the client */
-    ANSWER_GRACE_MS = 2000,   /* past a request's deadline, for the vault's answer */
+    OUT_MAX = 512 * 1024,   /* octets of answers waiting for a client */
+    OUT_HIGH = 128 * 1024,  /* above it nothing more is read from the client */
+    ANSWER_GRACE_MS = 2000, /* past a request's deadline, for the vault's answer */
     DEADLINE_DEFAULT_MS = 30000,
     DEADLINE_MOST_MS = 600000,
     BACKLOG_HIGH = 4 * 1024 * 1024, /* octets waiting for vault or ledger */
@@ -51,6 +52,7 @@ static struct gate {
     struct conn *dirty; /* those with answers to send this turn */
     unsigned n_conns;
     struct pending_table pending;
+    struct principal_table principals;
     struct process_line processes[ANSWER_PROCESSES_MAX];
     struct kd_arena arena;
     struct kd_frame_scratch scratch;
@@ -60,7 +62,7 @@ static struct gate {
 
 static void close_conn(struct gate *g, struct conn *c);
 
-/* --- answers ------------------------------------------------------------------------ */
+/* --- answers --- */
 
 static void
 mark_dirty(struct gate *g, struct conn *c)
@@ -127,7 +129,7 @@ refuse_rpc(struct gate *g, struct conn *c, uint64_t id, kd_err err,
     send_answer(g, c);
 }
 
-/* --- requests ----------------------------------------------------------------------- */
+/* --- requests --- */
 
 static void
 on_hello(struct gate *g, struct conn *c, const Keyd__V1__Request *r)
@@ -164,22 +166,55 @@ on_hello(struct gate *g, struct conn *c, const Keyd__V1__Request *r)
 /* A large object: sealed and within the limit, or the request is refused before
  * anybody else sees it. The vault looks again. */
 static bool
-descriptor_is_good(struct gate *g, struct conn *c, uint64_t id, int fd)
+descriptor_is_good(struct gate *g, struct conn *c, uint64_t id, int fd, size_t *size)
 {
-    size_t size;
-
-    if (fd < 0 || kd_memfd_check(fd, g->conf.limits.max_upload, &size) == KD_OK)
+    *size = 0;
+    if (fd < 0 || kd_memfd_check(fd, g->conf.limits.max_upload, size) == KD_OK)
         return true;
     refuse(g, c, id, KD_INVALID, KD_REASON_BAD_DESCRIPTOR);
     return false;
 }
 
+/* An object is kept no longer than its own time, however long the client would wait. */
 static int64_t
-deadline_of(const Keyd__V1__Request *r)
+deadline_of(const struct gate *g, const Keyd__V1__Request *r, size_t upload)
 {
-    uint32_t ms = r->deadline_ms == 0 ? DEADLINE_DEFAULT_MS : r->deadline_ms;
+    int64_t most =
+        upload == 0 ? DEADLINE_MOST_MS : (int64_t)g->conf.limits.upload_timeout * 1000;
+    int64_t ms = r->deadline_ms == 0 ? DEADLINE_DEFAULT_MS : r->deadline_ms;
 
-    return kd_clock_ms() + (ms < DEADLINE_MOST_MS ? ms : DEADLINE_MOST_MS);
+    return kd_clock_ms() + (ms < most ? ms : most);
+}
+
+/* The request has ended: its slot and the room it took are free. */
+static void
+end_request(struct gate *g, struct pending *p)
+{
+    principal_give(&g->principals, p->principal, p->frame, p->upload);
+    principal_leave(p->principal);
+    pending_free(&g->pending, p);
+}
+
+/* A slot for the request and the room it takes; NULL if there is not enough. The
+ * principal's entry stays as long as the request, which may outlive the client. */
+static struct pending *
+begin_request(struct gate *g, struct conn *c, const struct op_rpc *rpc,
+              const Keyd__V1__Request *r, size_t frame, size_t upload)
+{
+    if (principal_take(&g->principals, c->principal, &g->conf.limits, frame, upload) !=
+        KD_OK)
+        return NULL;
+    struct pending *p =
+        pending_new(&g->pending, c, r->id, rpc, deadline_of(g, r, upload));
+    if (p == NULL) {
+        principal_give(&g->principals, c->principal, frame, upload);
+        return NULL;
+    }
+    p->principal = c->principal;
+    p->principal->n_conns++;
+    p->frame = frame;
+    p->upload = upload;
+    return p;
 }
 
 /* Sends the packed body to whoever answers the operation. Takes fd. */
@@ -209,7 +244,8 @@ forward(struct gate *g, const struct op_rpc *rpc, const Keyd__V1__Request *r,
     return kd_chan_put(&g->vault.chan, KD_MSG_job, kd_buf_slice(&g->message), fd);
 }
 
-/* What the ledger answers without the vault (look-ups, the log) must be allowed here. */
+/* What the ledger answers without the vault (look-ups, the log) must be allowed here.
+ */
 static bool
 direct_is_allowed(struct gate *g, const struct conn *c, const struct op_rpc *rpc,
                   const struct ask *ask)
@@ -222,7 +258,7 @@ direct_is_allowed(struct gate *g, const struct conn *c, const struct op_rpc *rpc
 /* Takes fd. */
 static void
 start_request(struct gate *g, struct conn *c, const struct op_rpc *rpc,
-              const Keyd__V1__Request *r, int fd)
+              const Keyd__V1__Request *r, size_t frame, int fd, size_t upload)
 {
     struct ask ask = {0};
     struct kd_role_link *to = rpc->message == KD_MSG_NONE ? &g->vault : &g->ledger;
@@ -233,7 +269,7 @@ start_request(struct gate *g, struct conn *c, const struct op_rpc *rpc,
         refuse(g, c, r->id, to->chan.fd < 0 ? KD_UNAVAILABLE : KD_BUSY, 0);
         return;
     }
-    struct pending *p = pending_new(&g->pending, c, r->id, rpc, deadline_of(r));
+    struct pending *p = begin_request(g, c, rpc, r, frame, upload);
     kd_buf_reset(&g->body);
     kd_err err = p == NULL ? KD_BUSY : rpc->pack(r, p->tag, &g->body, &ask);
     if (err == KD_OK && !direct_is_allowed(g, c, rpc, &ask))
@@ -248,14 +284,16 @@ start_request(struct gate *g, struct conn *c, const struct op_rpc *rpc,
     if (err == KD_OK)
         return;
     if (p != NULL)
-        pending_free(&g->pending, p);
+        end_request(g, p);
     refuse(g, c, r->id, err, err == KD_DENIED ? KD_REASON_NOT_PERMITTED : 0);
 }
 
 /* Takes fd. */
 static void
-on_request(struct gate *g, struct conn *c, const Keyd__V1__Request *r, int fd)
+on_request(struct gate *g, struct conn *c, const Keyd__V1__Request *r, size_t frame,
+           int fd)
 {
+    size_t upload;
     const struct kd_rpc_op *op = kd_rpc_op(r->op_case);
     const struct op_rpc *rpc = op == NULL ? NULL : op_rpc_find((enum kd_op)op->number);
 
@@ -273,8 +311,8 @@ on_request(struct gate *g, struct conn *c, const Keyd__V1__Request *r, int fd)
         refuse(g, c, r->id, KD_BUSY, 0);
     } else if (pending_find(c, r->id) != NULL) {
         refuse_rpc(g, c, r->id, KD_INVALID, KD_RPC_ID_IN_USE);
-    } else if (descriptor_is_good(g, c, r->id, fd)) {
-        start_request(g, c, rpc, r, fd);
+    } else if (descriptor_is_good(g, c, r->id, fd, &upload)) {
+        start_request(g, c, rpc, r, frame, fd, upload);
         return;
     }
     if (fd >= 0)
@@ -299,10 +337,11 @@ on_frame(struct gate *g, struct conn *c, const struct kd_frame *frame)
 {
     const Keyd__V1__Request *r;
     struct kd_rpc_fault fault = {0};
-    kd_err err = kd_rpc_decode_request(&g->arena, frame->body, frame->fd >= 0, &r, &fault);
+    kd_err err =
+        kd_rpc_decode_request(&g->arena, frame->body, frame->fd >= 0, &r, &fault);
 
     if (err == KD_OK) {
-        on_request(g, c, r, frame->fd);
+        on_request(g, c, r, frame->body.n, frame->fd);
         return;
     }
     if (frame->fd >= 0)
@@ -310,7 +349,7 @@ on_frame(struct gate *g, struct conn *c, const struct kd_frame *frame)
     on_bad_frame(g, c, err, &fault);
 }
 
-/* --- connections -------------------------------------------------------------------- */
+/* --- connections --- */
 
 /* Frames that were read; stops when the client should first take its answers. */
 static kd_err
@@ -343,6 +382,7 @@ read_conn(struct gate *g, struct conn *c)
     }
     if (err == KD_OK && !c->is_held && !c->is_leaving) {
         err = kd_frame_recv(&c->in, c->fd, &g->scratch);
+        c->has_spoken |= err == KD_OK;
         if (err == KD_OK)
             err = take_frames(g, c);
         else if (err == KD_UNAVAILABLE)
@@ -452,6 +492,7 @@ close_conn(struct gate *g, struct conn *c)
     }
     while (c->pending != NULL)
         pending_orphan(&g->pending, c->pending); /* what it started goes on */
+    principal_leave(c->principal);
     conn_free(&g->conns, c);
     g->n_conns--;
     set_accepting(g, true);
@@ -485,6 +526,7 @@ open_conn(struct gate *g, int fd)
     struct kd_slice name;
     g->n_conns++;
     c->is_known = kd_policy_name(g->conf.policy, g->conf.klass, uid, &name) == KD_OK;
+    c->principal = principal_join(&g->principals, uid, c->is_known);
     c->event = event_new(g->base, fd, EV_READ | EV_PERSIST, on_conn_event, c);
     if (c->event == NULL || event_add(c->event, NULL) != 0) {
         close_conn(g, c);
@@ -516,7 +558,8 @@ on_accept(evutil_socket_t listener, short what, void *arg)
     }
 }
 
-/* --- answers of vault and ledger ------------------------------------------------------ */
+/* --- answers of vault and ledger
+ * ------------------------------------------------------ */
 
 /* Takes fd. */
 static void
@@ -527,7 +570,7 @@ answer_request(struct gate *g, struct pending *p, kd_err err, uint16_t reason,
     const struct op_rpc *rpc = p->rpc;
     uint64_t id = p->id, from = p->from;
 
-    pending_free(&g->pending, p);
+    end_request(g, p);
     if (c == NULL) { /* the client is gone */
         if (fd >= 0)
             close(fd);
@@ -592,12 +635,12 @@ fail_pending_of(struct gate *g, bool of_vault)
         if (p == NULL || (p->rpc->message == KD_MSG_NONE) != of_vault)
             continue;
         bool changes = (kd_op_flags(p->op) & KD_OPF_CHANGES) != 0;
-        answer_request(g, p, changes ? KD_UNKNOWN : KD_UNAVAILABLE, 0, kd_slice(NULL, 0),
-                       -1);
+        answer_request(g, p, changes ? KD_UNKNOWN : KD_UNAVAILABLE, 0,
+                       kd_slice(NULL, 0), -1);
     }
 }
 
-/* --- the supervisor ----------------------------------------------------------------- */
+/* --- the supervisor --- */
 
 static void
 on_link_event(evutil_socket_t fd, short what, void *arg)
@@ -637,7 +680,8 @@ keep_process(struct gate *g, const struct kd_ctl_process *m)
 {
     for (size_t i = 0; i < ANSWER_PROCESSES_MAX; i++) {
         struct process_line *line = &g->processes[i];
-        bool same = line->present && line->is.role == m->role && line->is.class == m->class;
+        bool same =
+            line->present && line->is.role == m->role && line->is.gate == m->gate;
         if (line->present && !same)
             continue;
         *line = (struct process_line){*m, true};
@@ -675,7 +719,7 @@ on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     return KD_OK;
 }
 
-/* --- time --------------------------------------------------------------------------- */
+/* --- time --- */
 
 static bool
 is_overdue(const struct gate *g, const struct conn *c, int64_t now)
@@ -683,9 +727,13 @@ is_overdue(const struct gate *g, const struct conn *c, int64_t now)
     const struct kd_limits *l = &g->conf.limits;
     int64_t quiet = now - c->active_at;
 
-    if (c->stalled_since != 0 && now - c->stalled_since > (int64_t)l->write_timeout * 1000)
+    if (c->stalled_since != 0 &&
+        now - c->stalled_since > (int64_t)l->write_timeout * 1000)
         return true;
-    if (c->partial_since != 0 && now - c->partial_since > (int64_t)l->frame_timeout * 1000)
+    if (c->partial_since != 0 &&
+        now - c->partial_since > (int64_t)l->frame_timeout * 1000)
+        return true;
+    if (!c->has_spoken && now - c->opened_at > (int64_t)l->first_octet_timeout * 1000)
         return true;
     if (!c->is_greeted)
         return now - c->opened_at > (int64_t)l->hello_timeout * 1000;
@@ -700,7 +748,8 @@ end_late_requests(struct gate *g, int64_t now)
         if (p == NULL || now < p->deadline + ANSWER_GRACE_MS)
             continue;
         bool changes = (kd_op_flags(p->op) & KD_OPF_CHANGES) != 0;
-        answer_request(g, p, changes ? KD_UNKNOWN : KD_TIMEOUT, 0, kd_slice(NULL, 0), -1);
+        answer_request(g, p, changes ? KD_UNKNOWN : KD_TIMEOUT, 0, kd_slice(NULL, 0),
+                       -1);
     }
 }
 
@@ -721,7 +770,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
     set_accepting(g, g->n_conns < g->conf.limits.max_connections);
 }
 
-/* --- start and loop ----------------------------------------------------------------- */
+/* --- start and loop --- */
 
 static void
 setup(struct gate *g)

@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -38,12 +39,12 @@ enum { RELINKS_A_MINUTE = 30, STOP_MS = 5000 };
 
 static struct supervisor sup;
 
-/* --- links between the roles --------------------------------------------------------- */
+/* --- links between the roles --- */
 
 static void
-send_link(struct child *c, enum kd_link link, unsigned class, uint32_t serial, int fd)
+send_link(struct child *c, enum kd_link link, unsigned gate, uint32_t serial, int fd)
 {
-    struct kd_ctl_link m = {(uint8_t)link, (uint8_t)class, serial};
+    struct kd_ctl_link m = {(uint8_t)link, (uint8_t)gate, serial};
     struct kd_buf b;
 
     kd_buf_init(&b, 64);
@@ -56,7 +57,7 @@ send_link(struct child *c, enum kd_link link, unsigned class, uint32_t serial, i
 /* One end as a_link to a, the other as b_link to b. */
 static void
 join(struct child *a, enum kd_link a_link, struct child *b, enum kd_link b_link,
-     unsigned class)
+     unsigned gate)
 {
     int fds[2];
     uint32_t serial = ++sup.serial;
@@ -67,19 +68,19 @@ join(struct child *a, enum kd_link a_link, struct child *b, enum kd_link b_link,
         kd_log(KD_WARN, "no channel between two roles: %s", strerror(errno));
         return;
     }
-    send_link(a, a_link, class, serial, fds[0]);
-    send_link(b, b_link, class, serial, fds[1]);
+    send_link(a, a_link, gate, serial, fds[0]);
+    send_link(b, b_link, gate, serial, fds[1]);
 }
 
 static void
-join_gate(unsigned class, bool to_vault, bool to_ledger)
+join_gate(unsigned gate, bool to_vault, bool to_ledger)
 {
-    struct child *g = child_of(&sup, KD_ROLE_GATE, class);
+    struct child *g = child_of(&sup, KD_ROLE_GATE, gate);
 
     if (to_vault)
-        join(g, KD_LINK_VAULT, child_of(&sup, KD_ROLE_VAULT, 0), KD_LINK_GATE, class);
+        join(g, KD_LINK_VAULT, child_of(&sup, KD_ROLE_VAULT, 0), KD_LINK_GATE, gate);
     if (to_ledger)
-        join(g, KD_LINK_LEDGER, child_of(&sup, KD_ROLE_LEDGER, 0), KD_LINK_GATE, class);
+        join(g, KD_LINK_LEDGER, child_of(&sup, KD_ROLE_LEDGER, 0), KD_LINK_GATE, gate);
 }
 
 static void
@@ -94,15 +95,15 @@ static void
 join_neighbours(struct child *c)
 {
     if (c->role == KD_ROLE_GATE) {
-        join_gate(c->class, true, true);
-        int fd = fcntl(sup.listeners[c->class], F_DUPFD_CLOEXEC, 0);
+        join_gate(c->gate, true, true);
+        int fd = fcntl(sup.listeners[kd_gate_class(c->gate)], F_DUPFD_CLOEXEC, 0);
         if (fd >= 0)
-            send_link(c, KD_LINK_LISTENER, c->class, ++sup.serial, fd);
+            send_link(c, KD_LINK_LISTENER, c->gate, ++sup.serial, fd);
         return;
     }
     join_core();
-    for (unsigned class = 0; class < KD_CLASS_COUNT; class++)
-        join_gate(class, c->role == KD_ROLE_VAULT, c->role == KD_ROLE_LEDGER);
+    for (unsigned gate = 0; gate < KD_GATES_MAX; gate++)
+        join_gate(gate, c->role == KD_ROLE_VAULT, c->role == KD_ROLE_LEDGER);
 }
 
 /* The vault reads the credential itself; it gets a descriptor opened anew each time, so
@@ -119,7 +120,8 @@ hand_credential(struct child *vault)
         kd_log(KD_WARN, "credential %s: %s", sup.conf->credential, strerror(errno));
 }
 
-/* --- what Status shows ---------------------------------------------------------------- */
+/* --- what Status shows
+ * ---------------------------------------------------------------- */
 
 static void
 tell_process(const struct child *about)
@@ -129,7 +131,7 @@ tell_process(const struct child *about)
                                                    [KD_ROLE_GATE] = 2,
                                                    [KD_ROLE_VAULT] = 3,
                                                    [KD_ROLE_LEDGER] = 4};
-    struct kd_ctl_process m = {numbers[about->role], (uint8_t)about->class,
+    struct kd_ctl_process m = {numbers[about->role], (uint8_t)about->gate,
                                (uint32_t)about->pid, about->uid,
                                about->is_ready,      about->starts};
     struct kd_buf b;
@@ -157,7 +159,7 @@ tell_all_processes(void)
         tell_process(&sup.children[i]);
 }
 
-/* --- children ------------------------------------------------------------------------ */
+/* --- children --- */
 
 static void
 start_child(struct child *c)
@@ -203,7 +205,7 @@ on_lost(struct child *from, struct kd_slice body)
     struct kd_ctl_lost m;
     int64_t now = kd_clock_ms();
 
-    if (kd_ctl_lost_get(body, &m) != KD_OK || m.class >= KD_CLASS_COUNT)
+    if (kd_ctl_lost_get(body, &m) != KD_OK || m.gate >= KD_GATES_MAX)
         return;
     if (now - from->lost_since > 60000) {
         from->lost_since = now;
@@ -220,9 +222,9 @@ on_lost(struct child *from, struct kd_slice body)
     if (!gates)
         join_core();
     else if (from->role == KD_ROLE_GATE)
-        join_gate(from->class, m.link == KD_LINK_VAULT, m.link == KD_LINK_LEDGER);
+        join_gate(from->gate, m.link == KD_LINK_VAULT, m.link == KD_LINK_LEDGER);
     else
-        join_gate(m.class, from->role == KD_ROLE_VAULT, from->role == KD_ROLE_LEDGER);
+        join_gate(m.gate, from->role == KD_ROLE_VAULT, from->role == KD_ROLE_LEDGER);
 }
 
 static void
@@ -276,12 +278,14 @@ serve_child(struct child *c)
 static void
 on_exit_of(struct child *c, int status)
 {
+    enum kd_log_level level = sup.is_stopping ? KD_INFO : KD_WARN;
+
     if (WIFSIGNALED(status))
-        kd_log(KD_WARN, "%s (pid %d) ended by signal %d%s", c->name, (int)c->pid,
+        kd_log(level, "%s (pid %d) ended by signal %d%s", c->name, (int)c->pid,
                WTERMSIG(status),
                WTERMSIG(status) == SIGSYS ? ": a system call outside its sandbox" : "");
     else
-        kd_log(KD_WARN, "%s (pid %d) ended with status %d", c->name, (int)c->pid,
+        kd_log(level, "%s (pid %d) ended with status %d", c->name, (int)c->pid,
                WEXITSTATUS(status));
     child_ended(c);
     tell_all_processes();
@@ -332,7 +336,8 @@ start_due(void)
     return (int)(next - now);
 }
 
-/* --- signals and loop ----------------------------------------------------------------- */
+/* --- signals and loop
+ * ----------------------------------------------------------------- */
 
 static void
 on_signal(void)
@@ -404,7 +409,8 @@ run(void)
     stop_all();
 }
 
-/* --- start ------------------------------------------------------------------------------ */
+/* --- start
+ * ------------------------------------------------------------------------------ */
 
 static void
 catch_signals(void)
@@ -445,6 +451,26 @@ usage(FILE *to, int status)
           "  -V       print the version and exit\n",
           to);
     return status;
+}
+
+/* What the children need and cannot raise later: the supervisor gives up the right to.
+ * Not fatal: an unprivileged one takes what it is given, and who misses something says
+ * so. */
+static void
+raise_limits(void)
+{
+    enum { MEMLOCK = 64 * 1024 * 1024, BESIDE_CONNECTIONS = 1024 };
+    const struct rlimit lock = {MEMLOCK, MEMLOCK};
+    rlim_t n = sup.conf->limits.max_connections + BESIDE_CONNECTIONS;
+    const struct rlimit files = {n, n};
+    struct rlimit now;
+
+    if (setrlimit(RLIMIT_MEMLOCK, &lock) != 0)
+        kd_log(KD_DEBUG, "RLIMIT_MEMLOCK: %s", strerror(errno));
+    if (getrlimit(RLIMIT_NOFILE, &now) == 0 && now.rlim_cur < n &&
+        setrlimit(RLIMIT_NOFILE, &files) != 0)
+        kd_log(KD_WARN, "RLIMIT_NOFILE is %llu: fewer connections than configured",
+               (unsigned long long)now.rlim_cur);
 }
 
 static void
@@ -501,6 +527,7 @@ main(int argc, char **argv)
     catch_signals();
     if ((err = listen_all(&sup)) != KD_OK || (err = children_plan(&sup)) != KD_OK)
         return EX_OSERR;
+    raise_limits();
     confine();
     kd_log(KD_INFO, "starting, configuration %s", path);
     run();

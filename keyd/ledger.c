@@ -6,10 +6,10 @@
  *           input and never ends this process.
  * May call  sandbox_ledger.def, and of the file system only its own directory.
  *
- * One transaction for what has queued (group commit). Nothing leaves a channel before
- * the transaction that was open when it was written has been committed: answers are
- * queued, and flushed at the end of the turn. An error of the disk means that the
- * outcome is unknown: the process ends, the next one opens and resolves. */
+ * A turn answers every question from what is committed, sets the records that came
+ * aside, and then stores those in one transaction (group commit); only then are answers
+ * and acknowledgements flushed. An error of the disk means that the outcome is unknown:
+ * the process ends, the next one opens and resolves. */
 #include "role.h"
 
 #include <keyd/base/be.h>
@@ -37,13 +37,22 @@ struct gate {
     uint64_t n_looked; /* counted, never audited */
 };
 
+/* A commit message that waits for the end of the turn. */
+struct record {
+    struct record *next;
+    int fd; /* owned, -1 if none */
+    size_t n;
+    uint8_t octets[];
+};
+
 static struct ledger {
     struct kd_chan ctl;
     struct kd_role_link vault;
-    struct gate gates[KD_CLASS_COUNT];
+    struct gate gates[KD_GATES_MAX];
     struct kd_conf_for_ledger conf;
     struct kd_store *store;
-    unsigned n_open;       /* items in the open batch */
+    struct record *first, *last; /* that came this turn */
+    unsigned n_open;             /* items in the open batch */
     struct kd_buf acks;    /* ack messages of the open batch, each behind a length */
     bool keystore_staged;  /* to be activated after the commit */
     struct kd_buf scratch; /* the message being made */
@@ -85,7 +94,7 @@ inline_or_fd(struct kd_slice signet, struct kd_slice *inl, int *fd)
     return kd_memfd_seal(signet, fd);
 }
 
-/* --- batches ------------------------------------------------------------------------ */
+/* --- batches --- */
 
 static void
 commit_batch(struct ledger *l)
@@ -101,7 +110,8 @@ commit_batch(struct ledger *l)
     while (kd_cur_left(&c) != 0) {
         struct kd_slice ack = kd_list_next(&c);
         if (kd_chan_put(&l->vault.chan, KD_MSG_ack, ack, -1) != KD_OK)
-            kd_chan_close(&l->vault.chan); /* it sends again what it has no answer for */
+            kd_chan_close(
+                &l->vault.chan); /* it sends again what it has no answer for */
     }
     kd_buf_reset(&l->acks);
     l->n_open = 0;
@@ -261,8 +271,9 @@ queue_ack(struct ledger *l, const struct kd_store_ack *ack)
         disk_failed("acknowledgement", l->acks.err);
 }
 
+/* Adds one to the batch. KD_INVALID, KD_MALFORMED: the vault is at fault. */
 static kd_err
-on_commit(struct ledger *l, struct kd_slice body, int fd)
+store_record(struct ledger *l, struct kd_slice body, int fd)
 {
     struct rows *r = calloc(1, sizeof *r);
     struct kd_store_ack ack;
@@ -291,7 +302,50 @@ on_commit(struct ledger *l, struct kd_slice body, int fd)
     return err;
 }
 
-/* --- the vault's questions ---------------------------------------------------------- */
+/* Takes fd. */
+static void
+set_aside(struct ledger *l, struct kd_slice body, int fd)
+{
+    struct record *r = malloc(sizeof *r + body.n);
+
+    if (r == NULL)
+        disk_failed("memory", KD_NOMEM);
+    r->next = NULL;
+    r->fd = fd;
+    r->n = body.n;
+    if (body.n != 0)
+        memcpy(r->octets, body.p, body.n);
+    if (l->last == NULL)
+        l->first = r;
+    else
+        l->last->next = r;
+    l->last = r;
+}
+
+/* Stores what came this turn. A vault that sends a record which cannot be is not to be
+ * believed about the next ones: its channel is closed. */
+static void
+store_records(struct ledger *l)
+{
+    kd_err err = KD_OK;
+
+    while (l->first != NULL) {
+        struct record *r = l->first;
+        l->first = r->next;
+        if (err == KD_OK &&
+            (err = store_record(l, kd_slice(r->octets, r->n), r->fd)) != KD_OK)
+            kd_log(KD_WARN, "record of the vault refused: %s", kd_err_text(err));
+        if (r->fd >= 0)
+            close(r->fd);
+        free(r);
+    }
+    l->last = NULL;
+    commit_batch(l);
+    if (err != KD_OK)
+        kd_chan_close(&l->vault.chan);
+}
+
+/* --- the vault's questions --- */
 
 static void
 tell_issue(struct ledger *l, struct kd_told_issue *m, const struct kd_signet_row *row)
@@ -396,9 +450,11 @@ on_vault_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     struct ledger *l = ctx;
     kd_err err;
 
-    if (type == KD_MSG_commit)
-        err = on_commit(l, body, fd);
-    else if (type == KD_MSG_ask_issue && fd < 0)
+    if (type == KD_MSG_commit) {
+        set_aside(l, body, fd);
+        return KD_OK;
+    }
+    if (type == KD_MSG_ask_issue && fd < 0)
         err = on_ask_issue(l, body);
     else if (type == KD_MSG_ask_key && fd < 0)
         err = on_ask_key(l, body);
@@ -411,7 +467,7 @@ on_vault_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     return err;
 }
 
-/* --- what a new vault is told ------------------------------------------------------- */
+/* --- what a new vault is told --- */
 
 static bool
 tell_org(void *arg, const struct kd_org_row *row)
@@ -467,7 +523,7 @@ greet_vault(struct ledger *l)
     tell_keystore(l);
 }
 
-/* --- look-ups ----------------------------------------------------------------------- */
+/* --- look-ups --- */
 
 static bool
 is_address(struct kd_slice name)
@@ -476,13 +532,14 @@ is_address(struct kd_slice name)
 }
 
 static kd_err
-look_user(struct ledger *l, const struct kd_look_signet *ask, struct kd_looked_signet *m,
-          int *fd)
+look_user(struct ledger *l, const struct kd_look_signet *ask,
+          struct kd_looked_signet *m, int *fd)
 {
     struct kd_signet_row row;
-    kd_err err = ask->fingerprint.n == 0
-                     ? kd_store_user_current(l->store, ask->name, &row)
-                     : kd_store_user_by_fp(l->store, ask->name, ask->fingerprint.p, &row);
+    kd_err err =
+        ask->fingerprint.n == 0
+            ? kd_store_user_current(l->store, ask->name, &row)
+            : kd_store_user_by_fp(l->store, ask->name, ask->fingerprint.p, &row);
 
     if (err != KD_OK)
         return err;
@@ -500,9 +557,10 @@ look_org(struct ledger *l, const struct kd_look_signet *ask, struct kd_looked_si
          int *fd)
 {
     struct kd_org_row row;
-    kd_err err = ask->fingerprint.n == 0
-                     ? kd_store_org_current(l->store, ask->name, &row)
-                     : kd_store_org_by_fp(l->store, ask->name, ask->fingerprint.p, &row);
+    kd_err err =
+        ask->fingerprint.n == 0
+            ? kd_store_org_current(l->store, ask->name, &row)
+            : kd_store_org_by_fp(l->store, ask->name, ask->fingerprint.p, &row);
 
     if (err != KD_OK)
         return err;
@@ -524,7 +582,8 @@ on_look_signet(struct ledger *l, struct kd_chan *ch, struct kd_slice body)
 
     if (err != KD_OK || (ask.fingerprint.n != 0 && ask.fingerprint.n != KD_FP_SIZE))
         return KD_MALFORMED;
-    err = is_address(ask.name) ? look_user(l, &ask, &m, &fd) : look_org(l, &ask, &m, &fd);
+    err =
+        is_address(ask.name) ? look_user(l, &ask, &m, &fd) : look_org(l, &ask, &m, &fd);
     if (err == KD_UNAVAILABLE)
         disk_failed("look-up", err);
     if (err != KD_OK)
@@ -747,7 +806,7 @@ on_look_head(struct ledger *l, struct kd_chan *ch, struct kd_slice body)
 
 struct from_gate {
     struct ledger *l;
-    enum kd_class class;
+    unsigned gate;
 };
 
 static kd_err
@@ -765,22 +824,23 @@ on_gate_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         {KD_MSG_look_head, KD_OP_AuditHead, on_look_head},
     };
     struct from_gate *from = ctx;
-    struct gate *g = &from->l->gates[from->class];
+    struct gate *g = &from->l->gates[from->gate];
+    enum kd_class klass = kd_gate_class(from->gate);
     kd_err err = KD_MALFORMED;
 
     for (size_t i = 0; fd < 0 && i < sizeof looks / sizeof *looks; i++)
         /* A gate reads what its class may, whatever it says. */
-        if (looks[i].type == type && kd_op_is_served(looks[i].op, from->class))
+        if (looks[i].type == type && kd_op_is_served(looks[i].op, klass))
             err = looks[i].on(from->l, &g->link.chan, body);
     if (fd >= 0)
         close(fd);
     if (err != KD_OK)
-        kd_log(KD_WARN, "message %u of gate %s refused", type, kd_class_name(from->class));
+        kd_log(KD_WARN, "message %u of gate %s refused", type, kd_class_name(klass));
     g->n_looked++;
     return err;
 }
 
-/* --- start and loop ----------------------------------------------------------------- */
+/* --- start and loop --- */
 
 static kd_err
 on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
@@ -789,14 +849,14 @@ on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     struct kd_ctl_link m;
 
     if (type != KD_MSG_ctl_link || fd < 0 || kd_ctl_link_get(body, &m) != KD_OK ||
-        m.class >= KD_CLASS_COUNT)
+        m.gate >= KD_GATES_MAX)
         kd_role_die("bad message from the supervisor", KD_MALFORMED);
     if (m.link == KD_LINK_VAULT) {
-        commit_batch(l); /* what the old vault sent counts; nobody hears of it */
+        store_records(l); /* what the old vault sent counts; nobody hears of it */
         kd_role_relink(&l->vault, &m, fd);
         greet_vault(l);
     } else if (m.link == KD_LINK_GATE) {
-        kd_role_relink(&l->gates[m.class].link, &m, fd);
+        kd_role_relink(&l->gates[m.gate].link, &m, fd);
     } else {
         close(fd);
     }
@@ -833,7 +893,7 @@ setup(struct ledger *l)
     kd_buf_free(&octets);
     kd_log_setup("keyd-ledger", l->conf.log_level);
     kd_role_unlinked(&l->vault);
-    for (unsigned i = 0; i < KD_CLASS_COUNT; i++)
+    for (unsigned i = 0; i < KD_GATES_MAX; i++)
         kd_role_unlinked(&l->gates[i].link);
     kd_buf_init(&l->acks, (size_t)1 << 20);
     kd_buf_init(&l->scratch, KD_CHAN_BODY_MAX);
@@ -859,13 +919,13 @@ watch(const struct kd_chan *ch)
 static void
 wait_for_work(struct ledger *l)
 {
-    struct pollfd p[KD_CLASS_COUNT + 2];
+    struct pollfd p[KD_GATES_MAX + 2];
 
     p[0] = watch(&l->ctl);
     p[1] = watch(&l->vault.chan);
-    for (unsigned i = 0; i < KD_CLASS_COUNT; i++)
+    for (unsigned i = 0; i < KD_GATES_MAX; i++)
         p[2 + i] = watch(&l->gates[i].link.chan);
-    kd_ignore(poll(p, KD_CLASS_COUNT + 2, TICK_MS)); /* failures show when receiving */
+    kd_ignore(poll(p, KD_GATES_MAX + 2, TICK_MS)); /* failures show when receiving */
 }
 
 static void
@@ -874,13 +934,14 @@ turn(struct ledger *l)
     wait_for_work(l);
     kd_role_serve_ctl(&l->ctl, on_ctl_message, l);
     kd_role_serve(&l->ctl, &l->vault, PACKETS_A_TURN, on_vault_message, l);
-    for (unsigned i = 0; i < KD_CLASS_COUNT; i++) {
-        struct from_gate from = {l, (enum kd_class)i};
-        kd_role_serve(&l->ctl, &l->gates[i].link, PACKETS_A_TURN, on_gate_message, &from);
+    for (unsigned i = 0; i < KD_GATES_MAX; i++) {
+        struct from_gate from = {l, i};
+        kd_role_serve(&l->ctl, &l->gates[i].link, PACKETS_A_TURN, on_gate_message,
+                      &from);
     }
-    commit_batch(l);
+    store_records(l);
     kd_role_flush(&l->ctl, &l->vault);
-    for (unsigned i = 0; i < KD_CLASS_COUNT; i++)
+    for (unsigned i = 0; i < KD_GATES_MAX; i++)
         kd_role_flush(&l->ctl, &l->gates[i].link);
     kd_role_flush_ctl(&l->ctl);
     kd_err err = kd_store_tend(l->store);

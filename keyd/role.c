@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { BACKLOG_MAX = 64 * 1024 * 1024 }; /* octets waiting for a peer */
+
 void
 kd_role_die(const char *why, kd_err err)
 {
@@ -121,7 +123,7 @@ kd_role_relink(struct kd_role_link *link, const struct kd_ctl_link *as, int fd)
 static void
 lost(struct kd_chan *ctl, struct kd_role_link *link)
 {
-    struct kd_ctl_lost m = {link->as.link, link->as.class, link->as.serial};
+    struct kd_ctl_lost m = {link->as.link, link->as.gate, link->as.serial};
     struct kd_buf b;
 
     kd_chan_close(&link->chan);
@@ -137,8 +139,7 @@ void
 kd_role_serve(struct kd_chan *ctl, struct kd_role_link *link, unsigned packets,
               kd_chan_handler handler, void *ctx)
 {
-    if (link->chan.fd >= 0 &&
-        kd_chan_recv(&link->chan, packets, handler, ctx) != KD_OK)
+    if (link->chan.fd >= 0 && kd_chan_recv(&link->chan, packets, handler, ctx) != KD_OK)
         kd_chan_close(&link->chan);
     if (link->chan.fd < 0 && !link->reported)
         lost(ctl, link);
@@ -147,8 +148,9 @@ kd_role_serve(struct kd_chan *ctl, struct kd_role_link *link, unsigned packets,
 void
 kd_role_flush(struct kd_chan *ctl, struct kd_role_link *link)
 {
-    if (link->chan.fd >= 0 && kd_chan_flush(&link->chan) != KD_OK)
-        kd_chan_close(&link->chan);
+    if (link->chan.fd >= 0 &&
+        (kd_chan_flush(&link->chan) != KD_OK || link->chan.backlog > BACKLOG_MAX))
+        kd_chan_close(&link->chan); /* gone, or it does not read what it asks for */
     if (link->chan.fd < 0 && !link->reported)
         lost(ctl, link);
 }

@@ -49,7 +49,7 @@ vault_event(struct vault *v, enum vault_event event, uint64_t a, uint64_t b)
     kd_buf_free(&body);
 }
 
-/* --- gates -------------------------------------------------------------------------- */
+/* --- gates --- */
 
 struct from_gate {
     struct vault *v;
@@ -80,12 +80,12 @@ on_gate_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
 
     /* A gate asks for its own class's operations only; a captured one that asks for
      * others is dropped, and everybody else goes on. */
-    if (err == KD_OK && !kd_op_is_served(job.op, g->class))
+    if (err == KD_OK && !kd_op_is_served(job.op, g->klass))
         err = KD_MALFORMED;
     if (err != KD_OK) {
         if (fd >= 0)
             close(fd);
-        vault_event(v, EVENT_PEER_MALFORMED, g->class, err);
+        vault_event(v, EVENT_PEER_MALFORMED, g->klass, err);
         return err;
     }
     struct task *t = task_new(v, from->gate, &job, fd);
@@ -98,7 +98,7 @@ on_gate_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     return KD_OK;
 }
 
-/* --- the ledger --------------------------------------------------------------------- */
+/* --- the ledger --- */
 
 static kd_err
 take_store(struct vault *v, struct kd_slice body, int fd)
@@ -151,8 +151,7 @@ record_start(struct vault *v)
     memcpy(record.digests[0], v->conf_hash, sizeof record.digests[0]);
     if (v->conf.single_operator)
         record.notes = KD_NOTE_SINGLE_OPERATOR;
-    kd_err err =
-        chain_append(v, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, NULL);
+    kd_err err = chain_append(v, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, NULL);
     if (err != KD_OK)
         vault_event(v, EVENT_PEER_MALFORMED, KD_CLASS_COUNT, err);
 }
@@ -240,6 +239,11 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     struct vault *v = ctx;
     kd_err err;
 
+    if (v->state == VAULT_FAILED) { /* nothing it says counts any more */
+        if (fd >= 0)
+            close(fd);
+        return KD_OK;
+    }
     if (type == KD_MSG_told_issue || type == KD_MSG_told_key)
         return on_told(v, body, fd);
     if (type == KD_MSG_ack)
@@ -261,16 +265,15 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     return err;
 }
 
-/* --- checkpoints -------------------------------------------------------------------- */
+/* --- checkpoints --- */
 
 /* The signature is made here, on the main thread: once in a while, and its record must
  * follow the head it covers. */
 static void
 make_checkpoint(struct vault *v)
 {
-    struct kd_checkpoint c = {.epoch = v->chain.epoch,
-                              .seq = v->chain.next - 1,
-                              .time_ms = v->chain.time};
+    struct kd_checkpoint c = {
+        .epoch = v->chain.epoch, .seq = v->chain.next - 1, .time_ms = v->chain.time};
     struct kd_audit_record record = {
         .op = KD_AUDIT_CHECKPOINT,
         .class = KD_AUDIT_CLASS_SELF,
@@ -297,7 +300,8 @@ make_checkpoint(struct vault *v)
         kd_buf_put(&octets, kd_slice(sig.octets, sig.n));
         row.octets = kd_buf_slice(&octets);
         kd_row_checkpoint_put(&body, &row);
-        err = chain_append(v, &record, KD_ROW_CHECKPOINT, kd_buf_slice(&body), -1, NULL);
+        err =
+            chain_append(v, &record, KD_ROW_CHECKPOINT, kd_buf_slice(&body), -1, NULL);
     }
     if (err != KD_OK)
         vault_event(v, EVENT_PROBE_FAILED, err, KD_KEY_ROLE_AUDIT);
@@ -319,20 +323,20 @@ checkpoint_if_due(struct vault *v)
     make_checkpoint(v);
 }
 
-/* --- the supervisor ----------------------------------------------------------------- */
+/* --- the supervisor --- */
 
 static kd_err
 on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
 {
     struct vault *v = ctx;
     struct kd_ctl_link m;
-    kd_err err = type == KD_MSG_ctl_link && fd >= 0 ? kd_ctl_link_get(body, &m)
-                                                    : KD_MALFORMED;
+    kd_err err =
+        type == KD_MSG_ctl_link && fd >= 0 ? kd_ctl_link_get(body, &m) : KD_MALFORMED;
 
-    if (err != KD_OK || (m.link == KD_LINK_GATE && m.class >= VAULT_GATES_MAX))
+    if (err != KD_OK || (m.link == KD_LINK_GATE && m.gate >= KD_GATES_MAX))
         kd_role_die("bad message from the supervisor", KD_MALFORMED);
     if (m.link == KD_LINK_GATE) {
-        struct vault_gate *g = &v->gates[m.class];
+        struct vault_gate *g = &v->gates[m.gate];
         kd_role_relink(&g->link, &m, fd);
         g->generation++;
     } else if (m.link == KD_LINK_LEDGER) {
@@ -353,7 +357,7 @@ serve_gate(struct vault *v, unsigned i)
     kd_role_serve(&v->ctl, &v->gates[i].link, PACKETS_A_TURN, on_gate_message, &from);
 }
 
-/* --- start and loop ----------------------------------------------------------------- */
+/* --- start and loop --- */
 
 static void
 setup(struct vault *v)
@@ -377,8 +381,8 @@ setup(struct vault *v)
         kd_role_die("domains", KD_NOMEM);
     v->credential = -1;
     kd_role_unlinked(&v->ledger);
-    for (unsigned i = 0; i < VAULT_GATES_MAX; i++) {
-        v->gates[i].class = (enum kd_class)i;
+    for (unsigned i = 0; i < KD_GATES_MAX; i++) {
+        v->gates[i].klass = kd_gate_class(i);
         kd_role_unlinked(&v->gates[i].link);
     }
     kd_role_confine(KD_ROLE_VAULT, NULL, v->conf.hardening);
@@ -400,14 +404,14 @@ watch(const struct kd_chan *ch)
 static void
 wait_for_work(struct vault *v)
 {
-    struct pollfd p[VAULT_GATES_MAX + 3];
+    struct pollfd p[KD_GATES_MAX + 3];
 
     p[0] = watch(&v->ctl);
     p[1] = watch(&v->ledger.chan);
     p[2] = (struct pollfd){.fd = v->pool.event, .events = POLLIN};
-    for (unsigned i = 0; i < VAULT_GATES_MAX; i++)
+    for (unsigned i = 0; i < KD_GATES_MAX; i++)
         p[3 + i] = watch(&v->gates[i].link.chan);
-    kd_ignore(poll(p, VAULT_GATES_MAX + 3, TICK_MS)); /* failures show when receiving */
+    kd_ignore(poll(p, KD_GATES_MAX + 3, TICK_MS)); /* failures show when receiving */
 }
 
 static void
@@ -417,11 +421,11 @@ turn(struct vault *v)
     kd_role_serve_ctl(&v->ctl, on_ctl_message, v);
     task_take_done(v);
     kd_role_serve(&v->ctl, &v->ledger, PACKETS_A_TURN, on_ledger_message, v);
-    for (unsigned i = 0; i < VAULT_GATES_MAX; i++)
+    for (unsigned i = 0; i < KD_GATES_MAX; i++)
         serve_gate(v, i);
     checkpoint_if_due(v);
     kd_role_flush(&v->ctl, &v->ledger);
-    for (unsigned i = 0; i < VAULT_GATES_MAX; i++)
+    for (unsigned i = 0; i < KD_GATES_MAX; i++)
         kd_role_flush(&v->ctl, &v->gates[i].link);
     kd_role_flush_ctl(&v->ctl);
 }

@@ -2,7 +2,8 @@
 #include "rpc.h"
 
 static kd_err
-pack_read(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body, struct ask *ask)
+pack_read(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
+          struct ask *ask)
 {
     struct kd_look_audit m = {
         .tag = tag, .from = r->audit_read->from_seq, .most = r->audit_read->limit};
@@ -82,7 +83,8 @@ const struct op_rpc op_rpc_audit_read = {.op = KD_OP_AuditRead,
                                          .unpack = unpack_read};
 
 static kd_err
-pack_head(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body, struct ask *ask)
+pack_head(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
+          struct ask *ask)
 {
     struct kd_look_head m = {.tag = tag};
 

@@ -184,8 +184,8 @@ built(struct vault *v, struct task *t)
     memcpy(row.full, x->full, sizeof row.full);
     memcpy(row.id, x->id, sizeof row.id);
     kd_buf_init(&body, KD_CHAN_INLINE_MAX);
-    kd_err err =
-        run_inline_or_fd(kd_buf_slice(&x->signet), RUN_ROW_SIGNET_MAX, &row.signet, &fd);
+    kd_err err = run_inline_or_fd(kd_buf_slice(&x->signet), RUN_ROW_SIGNET_MAX,
+                                  &row.signet, &fd);
     kd_row_org_put(&body, &row);
     if (err == KD_OK)
         err = body.err;

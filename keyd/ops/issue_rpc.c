@@ -33,7 +33,8 @@ unpack(struct kd_slice body, struct answer *a, bool is_user)
 }
 
 static kd_err
-pack_user(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body, struct ask *ask)
+pack_user(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
+          struct ask *ask)
 {
     const Keyd__V1__IssueUserSignetRequest *in = r->issue_user_signet;
     struct kd_buf profile;

@@ -63,10 +63,11 @@ issue_free(void *data)
     free(x);
 }
 
-/* --- check -------------------------------------------------------------------------- */
+/* --- check --- */
 
 /* D-059, D-081: the highest level bit counts; what a mode may claim at most. "Extremely
- * compartmented" (16) would need an attestation by an operator; none can be recorded. */
+ * compartmented" (16) would need an attestation by an operator; none can be recorded.
+ */
 static bool
 level_fits(const struct dime_signet *ssr, uint8_t mode)
 {
@@ -112,7 +113,7 @@ check(struct task *t)
                          t->vault->conf.profile_fields[x->domain], &x->info);
 }
 
-/* --- ask ---------------------------------------------------------------------------- */
+/* --- ask --- */
 
 static void told(struct vault *v, struct task *t);
 
@@ -203,7 +204,7 @@ told(struct vault *v, struct task *t)
     task_work(v, t, sign, signed_);
 }
 
-/* --- replay: the signet of this very request ---------------------------------------- */
+/* --- replay: the signet of this very request --- */
 
 /* Fields 16 to 252 of a full signet: between the end of its core and field 253. */
 static struct kd_slice
@@ -222,7 +223,7 @@ believe(const struct task *t, struct issue *x, struct dime_signet *out)
 {
     enum dime_reason why;
 
-    if (dime_signet_parse_as(DIME_USER, kd_buf_slice(&x->told), out, &why) != KD_OK ||
+    if (dime_signet_parse_own(DIME_USER, kd_buf_slice(&x->told), out, &why) != KD_OK ||
         out->part != DIME_PART_IDENTIFIED ||
         !kd_slice_eq(out->identifier, x->job.address) ||
         !vault_signed(t->vault, x->domain, out))
@@ -268,7 +269,7 @@ replay(struct task *t)
     x->told = swap;
 }
 
-/* --- sign --------------------------------------------------------------------------- */
+/* --- sign --- */
 
 /* Counts and hashes what goes under the key, for the record. */
 struct signing {
@@ -342,19 +343,19 @@ sign(struct task *t)
     }
     x->n_digests = 0;
     kd_buf_reset(&x->signet);
-    t->err = dime_user_build(&plan, (struct dime_signer){sign_one, &signing}, &x->signet,
-                             &why);
+    t->err = dime_user_build(&plan, (struct dime_signer){sign_one, &signing},
+                             &x->signet, &why);
     if (t->err != KD_OK) {
         if (why != DIME_FINE && why != DIME_NOT_MADE)
             t->err = run_refuse_dime(t, why);
         return;
     }
-    t->err = dime_signet_parse_as(DIME_USER, kd_buf_slice(&x->signet), &made, &why);
+    t->err = dime_signet_parse_own(DIME_USER, kd_buf_slice(&x->signet), &made, &why);
     if (t->err == KD_OK)
         t->err = fingerprints(x, &made);
 }
 
-/* --- commit and answer -------------------------------------------------------------- */
+/* --- commit and answer --- */
 
 static void
 answer(struct vault *v, struct task *t, bool was_stored)
@@ -362,8 +363,8 @@ answer(struct vault *v, struct task *t, bool was_stored)
     struct issue *x = t->data;
     struct kd_issue_done m = {
         .replayed = was_stored, .generation = x->generation, .seq = x->seq};
-    kd_err err = run_inline_or_fd(kd_buf_slice(&x->signet), KD_CHAN_INLINE_MAX, &m.signet,
-                              &t->reply_fd);
+    kd_err err = run_inline_or_fd(kd_buf_slice(&x->signet), KD_CHAN_INLINE_MAX,
+                                  &m.signet, &t->reply_fd);
 
     memcpy(m.core, x->core, sizeof m.core);
     memcpy(m.full, x->full, sizeof m.full);
@@ -429,7 +430,8 @@ signed_(struct vault *v, struct task *t)
     memcpy(row.org, v->orgs[x->domain].full, sizeof row.org);
     struct kd_buf body;
     kd_buf_init(&body, KD_CHAN_INLINE_MAX);
-    kd_err err = run_inline_or_fd(kd_buf_slice(&x->signet), RUN_ROW_SIGNET_MAX, &row.signet, &fd);
+    kd_err err = run_inline_or_fd(kd_buf_slice(&x->signet), RUN_ROW_SIGNET_MAX,
+                                  &row.signet, &fd);
     kd_row_issue_put(&body, &row);
     if (err == KD_OK)
         err = body.err;

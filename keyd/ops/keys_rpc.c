@@ -2,7 +2,8 @@
 #include "rpc.h"
 
 static kd_err
-pack_list(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body, struct ask *ask)
+pack_list(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
+          struct ask *ask)
 {
     struct kd_keys_job m = {.domain = kd_rpc_slice(r->public_keys->domain),
                             .after = kd_rpc_slice(r->public_keys->after_id)};

@@ -52,7 +52,7 @@ refuse_spec(struct task *t, kd_err err)
     return err;
 }
 
-/* --- generate ----------------------------------------------------------------------- */
+/* --- generate --- */
 
 static kd_err
 generate_change(struct task *t, struct store_change *c)
@@ -100,7 +100,7 @@ run_generate_key(struct vault *v, struct task *t)
         store_change_start(v, t);
 }
 
-/* --- retire ------------------------------------------------------------------------- */
+/* --- retire --- */
 
 static kd_err
 retire_change(struct task *t, struct store_change *c)
@@ -143,7 +143,7 @@ run_retire_key(struct vault *v, struct task *t)
         store_change_start(v, t);
 }
 
-/* --- import ------------------------------------------------------------------------- */
+/* --- import --- */
 
 static kd_err
 read_key_file(struct task *t, struct dime_dkey **out)
@@ -224,7 +224,7 @@ run_import_key(struct vault *v, struct task *t)
         store_change_start(v, t);
 }
 
-/* --- list --------------------------------------------------------------------------- */
+/* --- list --- */
 
 /* The position behind the key named, or the start. */
 static size_t

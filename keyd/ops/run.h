@@ -5,8 +5,8 @@
 
 #include "../vault/vault.h"
 
-#include <keyd/ledger/audit.h>
 #include <keyd/job/reasons.h>
+#include <keyd/ledger/audit.h>
 
 enum { RUN_ROW_SIGNET_MAX = 45056 };
 

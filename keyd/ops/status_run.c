@@ -10,9 +10,9 @@ enum { PROBE_EVERY_MS = 1000 };
 static void
 reply(struct vault *v, struct task *t)
 {
-    bool degraded = v->state == VAULT_OPERATIONAL &&
-                    (!v->probe.ok || kd_token_faults(v->token) != 0 ||
-                     v->ledger.chan.fd < 0);
+    bool degraded =
+        v->state == VAULT_OPERATIONAL &&
+        (!v->probe.ok || kd_token_faults(v->token) != 0 || v->ledger.chan.fd < 0);
     struct kd_status_done m = {
         .state = (uint8_t)v->state,
         .degraded = degraded,
@@ -43,7 +43,8 @@ probe(struct task *t)
     t->err = KD_OK;
     if (v->token == NULL)
         return;
-    for (size_t i = 0; t->err == KD_OK && kd_token_at(v->token, i, &info) == KD_OK; i++) {
+    for (size_t i = 0; t->err == KD_OK && kd_token_at(v->token, i, &info) == KD_OK;
+         i++) {
         if (info.state != KD_KEY_ACTIVE)
             continue;
         t->err = kd_token_probe(v->token, &info.id);

@@ -19,8 +19,8 @@ enum { CHANGE_KEYS_MAX = 4 };
 struct store_change {
     enum kd_audit_op audit;
     struct kd_slice domain; /* borrows from the task's body */
-    /* Crypto thread: changes *token (NULL for a first token) and lists in keys[] what it
-     * made or touched. */
+    /* Crypto thread: changes *token (NULL for a first token) and lists in keys[] what
+     * it made or touched. */
     kd_err (*change)(struct task *t, struct store_change *c);
     /* Main thread: fills t->reply from keys[]. */
     void (*reply)(struct vault *v, struct task *t, struct store_change *c);

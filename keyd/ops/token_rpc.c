@@ -12,7 +12,8 @@ pack_slot(uint8_t kind, struct kd_buf *body)
 }
 
 static kd_err
-pack_init(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body, struct ask *ask)
+pack_init(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
+          struct ask *ask)
 {
     (void)tag;
     (void)ask;
@@ -88,7 +89,8 @@ const struct op_rpc op_rpc_unseal = {
     .op = KD_OP_Unseal, .pack = pack_unseal, .unpack = unpack_unseal};
 
 static kd_err
-pack_seal(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body, struct ask *ask)
+pack_seal(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
+          struct ask *ask)
 {
     (void)r;
     (void)tag;

@@ -25,10 +25,9 @@ enum {
     CRASH_WINDOW_MS = 60 * 1000,
     REST_MS = 60 * 1000,
     AGAIN_MS = 200,
-    MEMLOCK = 64 * 1024 * 1024,
 };
 
-/* --- the table ---------------------------------------------------------------------- */
+/* --- the table --- */
 
 /* The directory of our own program, where the roles' programs lie unless configured. */
 static kd_err
@@ -50,22 +49,24 @@ program_directory(const struct kd_conf *conf, char out[PATH_MAX])
 }
 
 static kd_err
-plan_one(struct supervisor *s, enum kd_role role, unsigned class, const char *directory,
+plan_one(struct supervisor *s, enum kd_role role, unsigned gate, const char *directory,
          const struct kd_conf_id *user)
 {
     struct child *c = &s->children[s->n_children];
     bool root = geteuid() == 0;
 
     *c = (struct child){.role = role,
-                        .class = class,
+                        .gate = gate,
                         .uid = root ? user->id : geteuid(),
                         .gid = root ? s->conf->group.id : getegid(),
                         .ctl.fd = -1};
     if (role == KD_ROLE_GATE)
-        snprintf(c->name, sizeof c->name, "keyd-gate %s", kd_class_name(class));
+        snprintf(c->name, sizeof c->name, "keyd-gate %s %u",
+                 kd_class_name(kd_gate_class(gate)), gate % KD_GATE_WORKERS_MAX + 1);
     else
         snprintf(c->name, sizeof c->name, "keyd-%s", kd_role_name(role));
-    int n = snprintf(c->path, sizeof c->path, "%s/keyd-%s", directory, kd_role_name(role));
+    int n =
+        snprintf(c->path, sizeof c->path, "%s/keyd-%s", directory, kd_role_name(role));
     if (n < 0 || (size_t)n >= sizeof c->path || access(c->path, X_OK) != 0) {
         kd_log(KD_WARN, "%s cannot be run: %s", c->path, strerror(errno));
         return KD_NOT_FOUND;
@@ -109,19 +110,22 @@ children_plan(struct supervisor *s)
             KD_OK ||
         (err = plan_one(s, KD_ROLE_VAULT, 0, directory, &s->conf->user_vault)) != KD_OK)
         return err;
-    for (unsigned class = 0; class < KD_CLASS_COUNT; class++)
-        if (s->listeners[class] >= 0 &&
-            (err = plan_one(s, KD_ROLE_GATE, class, directory, &s->conf->user_gate)) !=
+    for (unsigned gate = 0; gate < KD_GATES_MAX; gate++) {
+        enum kd_class klass = kd_gate_class(gate);
+        if (s->listeners[klass] >= 0 &&
+            gate % KD_GATE_WORKERS_MAX < s->conf->listeners[klass].workers &&
+            (err = plan_one(s, KD_ROLE_GATE, gate, directory, &s->conf->user_gate)) !=
                 KD_OK)
             return err;
+    }
     return KD_OK;
 }
 
 struct child *
-child_of(struct supervisor *s, enum kd_role role, unsigned class)
+child_of(struct supervisor *s, enum kd_role role, unsigned gate)
 {
     for (unsigned i = 0; i < s->n_children; i++)
-        if (s->children[i].role == role && s->children[i].class == class)
+        if (s->children[i].role == role && s->children[i].gate == gate)
             return &s->children[i];
     return NULL;
 }
@@ -135,7 +139,7 @@ children_alive(const struct supervisor *s, enum kd_role role)
     return false;
 }
 
-/* --- starting ----------------------------------------------------------------------- */
+/* --- starting --- */
 
 static kd_err
 put_conf(const struct supervisor *s, const struct child *c, struct kd_buf *b)
@@ -146,7 +150,7 @@ put_conf(const struct supervisor *s, const struct child *c, struct kd_buf *b)
     kd_err err = KD_OK;
 
     if (c->role == KD_ROLE_GATE) {
-        err = kd_conf_for_gate_make(s->conf, (enum kd_class)c->class, &gate);
+        err = kd_conf_for_gate_make(s->conf, kd_gate_class(c->gate), &gate);
         if (err == KD_OK) {
             kd_conf_for_gate_encode(&gate, b);
             kd_conf_for_gate_clear(&gate);
@@ -189,7 +193,7 @@ send_conf(const struct supervisor *s, struct child *c)
 static _Noreturn void
 become(const struct supervisor *s, const struct child *c, int ctl, pid_t parent)
 {
-    const struct rlimit lock = {MEMLOCK, MEMLOCK}, none = {0, 0};
+    const struct rlimit none = {0, 0};
     char *const argv[] = {(char *)(uintptr_t)c->path, NULL};
     char *const environment[] = {NULL};
     sigset_t nothing;
@@ -198,11 +202,9 @@ become(const struct supervisor *s, const struct child *c, int ctl, pid_t parent)
     if (sigprocmask(SIG_SETMASK, &nothing, NULL) != 0 ||
         setrlimit(RLIMIT_CORE, &none) != 0)
         _exit(126);
-    /* Not fatal: an unprivileged supervisor may not raise it, and the vault says so if
-     * what there is does not suffice. */
-    kd_ignore(setrlimit(RLIMIT_MEMLOCK, &lock));
-    if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setresgid(c->gid, c->gid, c->gid) ||
-                           setresuid(c->uid, c->uid, c->uid)))
+    if (geteuid() == 0 &&
+        (setgroups(0, NULL) != 0 || setresgid(c->gid, c->gid, c->gid) ||
+         setresuid(c->uid, c->uid, c->uid)))
         _exit(126);
     /* As its own user: the supervisor has given up root's right to every directory. */
     if (c->role == KD_ROLE_LEDGER ? fchdir(s->state_directory) != 0 : chdir("/") != 0)
@@ -285,8 +287,8 @@ event_text(const char *text, uint64_t a, uint64_t b, char *out, size_t size)
 
     while (*text != '\0' && at < size - 1) {
         if (n < 2 && strncmp(text, mark, sizeof mark - 1) == 0) {
-            int k = snprintf(out + at, size - at, "%llu",
-                             (unsigned long long)numbers[n++]);
+            int k =
+                snprintf(out + at, size - at, "%llu", (unsigned long long)numbers[n++]);
             at += k < 0 ? 0 : (size_t)k < size - at ? (size_t)k : size - 1 - at;
             text += sizeof mark - 1;
         } else {

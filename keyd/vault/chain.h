@@ -7,8 +7,8 @@
 #ifndef KEYD_VAULT_CHAIN_H
 #define KEYD_VAULT_CHAIN_H
 
-#include <keyd/ledger/audit.h>
 #include <keyd/job/job.h>
+#include <keyd/ledger/audit.h>
 
 struct vault;
 struct task;

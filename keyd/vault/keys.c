@@ -95,13 +95,15 @@ verify_org(struct vault *v, struct vault_org *org, struct kd_slice domain,
     enum dime_reason why;
     kd_err err;
 
-    err = dime_signet_parse_as(DIME_ORG, kd_slice(org->octets, org->size), signet, &why);
+    err =
+        dime_signet_parse_as(DIME_ORG, kd_slice(org->octets, org->size), signet, &why);
     if (err != KD_OK)
         return err;
     size_t n = trusted_poks(v, domain, poks, VAULT_SIGNERS_MAX);
     if (n == 0)
         return KD_NOT_FOUND;
-    if ((err = dime_org_verify(signet, (const uint8_t(*)[32])poks, n, &verdict)) != KD_OK)
+    if ((err = dime_org_verify(signet, (const uint8_t(*)[32])poks, n, &verdict)) !=
+        KD_OK)
         return err;
     if (!verdict.bound || !kd_slice_eq(signet->identifier, domain))
         return KD_INVALID;
@@ -138,7 +140,8 @@ vault_keys_refresh(struct vault *v)
 
     v->n_own = 0;
     v->has_audit = false;
-    for (size_t i = 0; v->token != NULL && kd_token_at(v->token, i, &info) == KD_OK; i++) {
+    for (size_t i = 0; v->token != NULL && kd_token_at(v->token, i, &info) == KD_OK;
+         i++) {
         add_own(v, &info);
         if (info.role == KD_KEY_ROLE_AUDIT && info.state == KD_KEY_ACTIVE) {
             v->has_audit = true;

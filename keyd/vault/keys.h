@@ -53,7 +53,7 @@ bool vault_signed(const struct vault *v, size_t domain, const struct dime_signet
 
 /* The key that signs user signets of the domain now; KD_SEALED, or KD_UNAVAILABLE if
  * there is none. */
-kd_err vault_signer(const struct vault *v, size_t domain, struct kd_key_id *out)
-    KD_MUST_USE;
+kd_err vault_signer(const struct vault *v, size_t domain,
+                    struct kd_key_id *out) KD_MUST_USE;
 
 #endif

@@ -46,7 +46,9 @@ free_slot(struct task_table *table)
 struct task *
 task_new(struct vault *v, unsigned gate, const struct kd_job *job, int fd)
 {
-    struct task *t = v->tasks.n < TASKS_MAX ? calloc(1, sizeof *t) : NULL;
+    bool room = v->tasks.n < TASKS_MAX &&
+                (gate == TASK_INTERNAL || v->gates[gate].n_tasks < TASKS_OF_GATE_MAX);
+    struct task *t = room ? calloc(1, sizeof *t) : NULL;
     uint8_t *octets = t == NULL ? NULL : malloc(job->body.n + 1);
 
     if (octets == NULL) {
@@ -74,7 +76,8 @@ task_new(struct vault *v, unsigned gate, const struct kd_job *job, int fd)
     };
     if (gate != TASK_INTERNAL) {
         t->gate_generation = v->gates[gate].generation;
-        t->class = v->gates[gate].class;
+        t->klass = v->gates[gate].klass;
+        v->gates[gate].n_tasks++;
     }
     memcpy(t->key, job->key, sizeof t->key);
     if (job->body.n != 0)
@@ -93,6 +96,8 @@ task_free(struct vault *v, struct task *t)
     assert(v->tasks.slot[slot] == t);
     v->tasks.slot[slot] = NULL;
     v->tasks.n--;
+    if (!task_is_internal(t))
+        v->gates[t->gate].n_tasks--;
     if (t->data_free != NULL)
         t->data_free(t->data);
     close_fd(&t->fd);
@@ -123,7 +128,8 @@ answer(struct vault *v, struct task *t, kd_err err, uint16_t reason)
     if (fd >= 0)
         t->reply_fd = -1;
     if (kd_chan_put(&g->link.chan, KD_MSG_done, kd_buf_slice(&b), fd) != KD_OK)
-        kd_chan_close(&g->link.chan); /* without memory for an answer it waits for nothing */
+        kd_chan_close(
+            &g->link.chan); /* without memory for an answer it waits for nothing */
     kd_buf_free(&b);
 }
 
@@ -166,7 +172,7 @@ task_step_on(struct vault *v, struct task *t, kd_err err)
     next(v, t);
 }
 
-/* --- crypto threads ---------------------------------------------------------------- */
+/* --- crypto threads --- */
 
 static void
 item_work(struct pool_item *item)
@@ -264,7 +270,7 @@ task_take_done(struct vault *v)
     start_alone_if_quiet(v);
 }
 
-/* --- the ledger -------------------------------------------------------------------- */
+/* --- the ledger --- */
 
 static void
 send_ask(struct vault *v, struct task *t)

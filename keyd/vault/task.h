@@ -19,7 +19,8 @@ struct kd_audit_record;
 typedef void (*task_step)(struct vault *v, struct task *t);
 typedef void (*task_working)(struct task *t);
 
-enum { TASKS_MAX = 4096 };
+/* All, and of one gate: none can keep the others out. */
+enum { TASKS_MAX = 4096, TASKS_OF_GATE_MAX = 3072 };
 
 enum task_stage {
     TASK_STEPPING, /* on the main thread */
@@ -40,7 +41,7 @@ struct task {
     uint32_t gate_generation;
     uint64_t gate_job;
     enum kd_op op;
-    enum kd_class class;
+    enum kd_class klass;
     uint32_t uid;
     int64_t deadline; /* CLOCK_MONOTONIC, ms */
     bool has_key;
@@ -54,9 +55,9 @@ struct task {
     task_working work;
     task_step next;
     uint16_t ask_type;
-    struct kd_buf ask;     /* kept, to ask again when the ledger came back */
-    struct kd_slice told;  /* the ledger's answer, borrowed during the step */
-    int told_fd;           /* closed after the step unless taken */
+    struct kd_buf ask;    /* kept, to ask again when the ledger came back */
+    struct kd_slice told; /* the ledger's answer, borrowed during the step */
+    int told_fd;          /* closed after the step unless taken */
 
     /* What comes out. */
     kd_err err;
@@ -71,10 +72,10 @@ struct task {
 struct task_table {
     struct task *slot[TASKS_MAX];
     uint32_t generation[TASKS_MAX];
-    unsigned n;          /* in use */
-    unsigned next_free;  /* where to look first */
-    unsigned n_working;  /* on crypto threads */
-    struct task *alone;  /* waits for them, or has all to itself until it ends */
+    unsigned n;         /* in use */
+    unsigned next_free; /* where to look first */
+    unsigned n_working; /* on crypto threads */
+    struct task *alone; /* waits for them, or has all to itself until it ends */
     bool alone_works;
     struct pool_queue held;
 };
@@ -91,9 +92,10 @@ void task_finish(struct vault *v, struct task *t, kd_err err, uint16_t reason);
  * fields that only tasks running alone change. */
 void task_work(struct vault *v, struct task *t, task_working work, task_step next);
 
-/* As task_work, while no other task works and until the task has ended, commit included:
- * for what changes the token. */
-void task_work_alone(struct vault *v, struct task *t, task_working work, task_step next);
+/* As task_work, while no other task works and until the task has ended, commit
+ * included: for what changes the token. */
+void task_work_alone(struct vault *v, struct task *t, task_working work,
+                     task_step next);
 
 /* Asks the ledger; t->ask holds the message, whose first field is the tag. */
 void task_ask(struct vault *v, struct task *t, uint16_t type, task_step next);
@@ -107,7 +109,8 @@ void task_commit(struct vault *v, struct task *t, struct kd_audit_record *record
 /* For the main loop: tasks that came back from crypto threads, answers of the ledger,
  * a new ledger channel (outstanding questions are asked again). */
 void task_take_done(struct vault *v);
-kd_err task_told(struct vault *v, uint64_t tag, struct kd_slice body, int fd) KD_MUST_USE;
+kd_err task_told(struct vault *v, uint64_t tag, struct kd_slice body,
+                 int fd) KD_MUST_USE;
 void task_ask_again(struct vault *v);
 
 /* Ends tasks whose question the ledger has not answered by their deadline. What waits

@@ -4,6 +4,8 @@
 # keyd_fuzz(NAME SOURCES ... LIBS ... [CORPUS dir])       libFuzzer target; always built as a
 #                                                         replayer of its corpus for ctest
 
+set(KEYD_TIMEOUT_FACTOR 1 CACHE STRING "Multiplies the time limit of every test (tests/soak.sh)")
+
 function(_keyd_common target)
   target_link_libraries(${target} PRIVATE keyd_warnings keyd_hardening)
 endfunction()
@@ -49,6 +51,7 @@ function(keyd_test name)
   if(NOT A_TIMEOUT)
     set(A_TIMEOUT 120)
   endif()
+  math(EXPR A_TIMEOUT "${A_TIMEOUT} * ${KEYD_TIMEOUT_FACTOR}")
   set_tests_properties(${name} PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${A_TIMEOUT}
                        SKIP_RETURN_CODE 77)
 endfunction()
@@ -65,6 +68,10 @@ function(keyd_fuzz name)
     add_executable(${name} ${A_SOURCES} ${PROJECT_SOURCE_DIR}/tests/support/fuzz_oracle.c
                    ${PROJECT_SOURCE_DIR}/tests/support/fuzz_replay.c)
   endif()
+  if(NOT TARGET fuzz_targets)
+    add_custom_target(fuzz_targets) # all of them and nothing else
+  endif()
+  add_dependencies(fuzz_targets ${name})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/support)
   _keyd_common(${name})
   target_link_libraries(${name} PRIVATE ${A_LIBS})

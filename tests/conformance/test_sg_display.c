@@ -474,8 +474,6 @@ T_SG_83_levels_change_what_is_shown_and_never_what_is_accepted(void **state)
     struct kd_buf org, user;
 
     (void)state;
-    kd_buf_init(&org, 4096);
-    kd_buf_init(&user, 4096);
     struct kd_slice by = sg_make_org(&org, &(struct sg_org){.soks = &sok, .n_soks = 1});
     for (unsigned level = 0; level < 256; level++) {
         uint8_t field[2 + 68];
@@ -484,14 +482,13 @@ T_SG_83_levels_change_what_is_shown_and_never_what_is_accepted(void **state)
                                  .org_by = signer,
                                  .full_by = signer,
                                  .id_by = signer};
-        kd_buf_reset(&user);
         struct kd_slice signet = sg_make_user(&user, &recipe);
         assert_int_equal(sg_user_why(signet, by, kd_slice(NULL, 0)), DIME_FINE);
+        kd_buf_free(&user);
         struct dime_shown shown = show(DIME_USER, 3, kd_slice(field + 2, 68));
         assert_null(shown.why);
         assert_slice(shown.label, "Alternate-Encryption-Key");
     }
-    kd_buf_free(&user);
     kd_buf_free(&org);
 }
 
@@ -544,21 +541,18 @@ T_SG_87_endorsements_are_no_input_to_acceptance(void **state)
     struct kd_buf org, user, extra;
 
     (void)state;
-    kd_buf_init(&org, 4096);
-    kd_buf_init(&user, 4096);
     kd_buf_init(&extra, 4096);
     const struct sg_sok sok = {DIME_PERM_USERS, &sg_world()->sok};
     struct kd_slice by = sg_make_org(&org, &(struct sg_org){.soks = &sok, .n_soks = 1});
     for (size_t i = 0; i < sizeof extras / sizeof extras[0]; i++) {
-        kd_buf_reset(&user);
         kd_buf_reset(&extra);
         sg_put(&extra, extras[i]);
         struct sg_user recipe = {.extra = kd_buf_slice(&extra)};
         struct kd_slice signet = sg_make_user(&user, &recipe);
         assert_int_equal(sg_user_why(signet, by, kd_slice(NULL, 0)), DIME_FINE);
+        kd_buf_free(&user);
     }
     kd_buf_free(&extra);
-    kd_buf_free(&user);
     kd_buf_free(&org);
 }
 

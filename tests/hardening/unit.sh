@@ -72,7 +72,7 @@ then
     root=$(mktemp -d)
     trap 'rm -rf "$root"' EXIT
     mkdir "$root/etc"
-    echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
+    echo 'root:x:0:0:root:/:/bin/sh' >"$root/etc/passwd"
     echo 'root:x:0:' >"$root/etc/group"
     systemd-sysusers --root="$root" "$sysusers" 2>/dev/null || fail "systemd-sysusers"
     [ "$(cut -d: -f3 "$root/etc/passwd" | sort -u | wc -l)" = 4 ] ||

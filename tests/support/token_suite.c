@@ -104,9 +104,9 @@ make_matrix(void)
 static struct kd_token *
 make_one(enum kd_key_role role, uint8_t permissions, struct kd_key_info *key)
 {
-    struct kd_key_spec spec = {role,
-                               role == KD_KEY_ROLE_ENC ? KD_ALG_SECP256K1 : KD_ALG_ED25519,
-                               permissions, DOMAIN};
+    struct kd_key_spec spec = {
+        role, role == KD_KEY_ROLE_ENC ? KD_ALG_SECP256K1 : KD_ALG_ED25519, permissions,
+        DOMAIN};
     struct kd_token *t = backend->make(&spec, 1);
 
     assert_non_null(t);
@@ -542,7 +542,8 @@ contradictory_specs_are_refused(void **state)
     memset(longest, 'a', sizeof longest);
     for (size_t i = 63; i < sizeof longest; i += 64)
         longest[i] = '.';
-    struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, kd_slice(longest, 254)};
+    struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1,
+                               kd_slice(longest, 254)};
     assert_int_equal(kd_key_spec_check(&spec), KD_OK);
     spec.domain.n = 255;
     assert_int_equal(kd_key_spec_check(&spec), KD_INVALID);
@@ -691,7 +692,8 @@ names_are_those_of_the_tables(void **state)
 {
     (void)state;
     assert_string_equal(kd_key_role_name(KD_KEY_ROLE_SOK), "sok");
-    assert_string_equal(kd_key_role_text(KD_KEY_ROLE_ENC), "organizational encryption key");
+    assert_string_equal(kd_key_role_text(KD_KEY_ROLE_ENC),
+                        "organizational encryption key");
     assert_string_equal(kd_state_name(KD_KEY_PRE_ACTIVE), "pre-active");
     assert_string_equal(kd_alg_name(KD_ALG_SECP256K1), "secp256k1");
     assert_string_equal(kd_purpose_name(KD_SIGN_AUDIT), "audit");

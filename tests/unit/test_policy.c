@@ -80,8 +80,8 @@ static const struct {
     {"RetireKey", "a", "cdk"},
     {"ImportKey", "a", "cdk"},
     {"IssueOrgSignet", "a", "cdk"},
-    {"AuditRead", "a", ""},
-    {"AuditHead", "a", ""},
+    {"AuditRead", "a", "l"},
+    {"AuditHead", "a", "l"},
 };
 enum { MATRIX_SIZE = sizeof matrix / sizeof matrix[0] };
 

@@ -86,9 +86,9 @@ static void
 add_key(struct kd_token *t, enum kd_key_role role, uint8_t permissions,
         enum kd_key_state state)
 {
-    struct kd_key_spec spec = {role,
-                               role == KD_KEY_ROLE_ENC ? KD_ALG_SECP256K1 : KD_ALG_ED25519,
-                               permissions, DOMAIN};
+    struct kd_key_spec spec = {
+        role, role == KD_KEY_ROLE_ENC ? KD_ALG_SECP256K1 : KD_ALG_ED25519, permissions,
+        DOMAIN};
     struct kd_key_info key;
 
     assert_int_equal(kd_token_generate(t, &spec, &key), KD_OK);

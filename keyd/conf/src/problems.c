@@ -3,12 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static void add(struct kd_conf_problems *p, uint32_t line, bool is_warning,
-                const char *fmt, va_list ap) KD_PRINTF(4, 0);
-
 static void
-add(struct kd_conf_problems *p, uint32_t line, bool is_warning, const char *fmt,
-    va_list ap)
+add(struct kd_conf_problems *p, uint32_t line, bool is_warning, const char *text)
 {
     if (!is_warning)
         p->n_errors++;
@@ -19,27 +15,31 @@ add(struct kd_conf_problems *p, uint32_t line, bool is_warning, const char *fmt,
     struct kd_conf_problem *one = &p->list[p->n++];
     one->line = line;
     one->is_warning = is_warning;
-    kd_ignore(vsnprintf(one->text, sizeof one->text, fmt, ap)); /* cut if too long */
+    memcpy(one->text, text, sizeof one->text);
 }
 
 void
 kd_conf_error(struct kd_conf_problems *p, uint32_t line, const char *fmt, ...)
 {
+    char text[KD_CONF_PROBLEM_TEXT] = "";
     va_list ap;
 
     va_start(ap, fmt);
-    add(p, line, false, fmt, ap);
+    kd_ignore(vsnprintf(text, sizeof text, fmt, ap)); /* cut if too long */
     va_end(ap);
+    add(p, line, false, text);
 }
 
 void
 kd_conf_warn(struct kd_conf_problems *p, uint32_t line, const char *fmt, ...)
 {
+    char text[KD_CONF_PROBLEM_TEXT] = "";
     va_list ap;
 
     va_start(ap, fmt);
-    add(p, line, true, fmt, ap);
+    kd_ignore(vsnprintf(text, sizeof text, fmt, ap)); /* cut if too long */
     va_end(ap);
+    add(p, line, true, text);
 }
 
 void

@@ -2,7 +2,7 @@
 #include <dime/utf8.h>
 
 #define DIME_FIELD(type, name, label, shape, count, rule)                              \
-    [type] = {type, label, DIME_SHAPE_##shape, DIME_##count, DIME_RULE_##rule},
+    [type] = {label, DIME_SHAPE_##shape, DIME_##count, DIME_RULE_##rule, type},
 
 static const struct dime_field_def org_fields[256] = {
 #include <dime/fields_org.def>

@@ -84,11 +84,11 @@ enum {
 };
 
 struct dime_field_def {
-    uint8_t type;
     const char *label;
     enum dime_shape shape;
     enum dime_count count;
     enum dime_rule rule;
+    uint8_t type;
 };
 
 /* The table's line, static storage; NULL if the type means nothing in this kind. A

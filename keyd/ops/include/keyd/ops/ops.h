@@ -43,19 +43,50 @@ enum {
     KD_OPF_LOOKUP = 1 << 4    /* read from the ledger, never audited */
 };
 
+struct kd_op_info {
+    const char *name;
+    unsigned classes;
+    unsigned flags;
+};
+
+/* NULL for a number that is no operation. */
+static inline const struct kd_op_info *
+kd_op_info(unsigned op)
+{
+    static const struct kd_op_info infos[KD_OP_MAX + 1] = {
+#define KD_OP(number, name, classes, flags) [number] = {#name, classes, flags},
+#include <keyd/ops/ops.def>
+#undef KD_OP
+    };
+
+    return op <= KD_OP_MAX && infos[op].name != NULL ? &infos[op] : NULL;
+}
+
 /* As written in ops.def; NULL for a number that is no operation. */
 static inline const char *
 kd_op_name(unsigned op)
 {
-    switch (op) {
-#define KD_OP(number, name, classes, flags)                                            \
-    case (number):                                                                     \
-        return #name;
-#include <keyd/ops/ops.def>
-#undef KD_OP
-    default:
-        return NULL;
-    }
+    const struct kd_op_info *info = kd_op_info(op);
+
+    return info == NULL ? NULL : info->name;
+}
+
+/* KD_ON_* set; 0 for a number that is no operation. */
+static inline unsigned
+kd_op_classes(unsigned op)
+{
+    const struct kd_op_info *info = kd_op_info(op);
+
+    return info == NULL ? 0 : info->classes;
+}
+
+/* KD_OPF_* set; 0 for a number that is no operation. */
+static inline unsigned
+kd_op_flags(unsigned op)
+{
+    const struct kd_op_info *info = kd_op_info(op);
+
+    return info == NULL ? 0 : info->flags;
 }
 
 /* The operation of that name (case counts); KD_OP_NONE if there is none. */
@@ -68,36 +99,6 @@ kd_op_find(struct kd_slice name)
 #include <keyd/ops/ops.def>
 #undef KD_OP
     return KD_OP_NONE;
-}
-
-/* KD_ON_* set; 0 for a number that is no operation. */
-static inline unsigned
-kd_op_classes(unsigned op)
-{
-    switch (op) {
-#define KD_OP(number, name, classes, flags)                                            \
-    case (number):                                                                     \
-        return (classes);
-#include <keyd/ops/ops.def>
-#undef KD_OP
-    default:
-        return 0;
-    }
-}
-
-/* KD_OPF_* set; 0 for a number that is no operation. */
-static inline unsigned
-kd_op_flags(unsigned op)
-{
-    switch (op) {
-#define KD_OP(number, name, classes, flags)                                            \
-    case (number):                                                                     \
-        return (flags);
-#include <keyd/ops/ops.def>
-#undef KD_OP
-    default:
-        return 0;
-    }
 }
 
 static inline bool

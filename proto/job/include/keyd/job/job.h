@@ -47,11 +47,11 @@ enum kd_message_type {
 
 /* What a descriptor that the supervisor hands out is. */
 enum kd_link {
-    KD_LINK_LISTENER,      /* gate: a listening socket */
-    KD_LINK_VAULT,         /* gate, ledger: a channel to the vault */
-    KD_LINK_LEDGER,        /* vault: a channel to the ledger; gate: its read-only one */
-    KD_LINK_GATE,          /* vault, ledger: a channel to the gate of a class */
-    KD_LINK_CREDENTIAL,    /* vault: the credential file, opened for reading */
+    KD_LINK_LISTENER,   /* gate: a listening socket */
+    KD_LINK_VAULT,      /* gate, ledger: a channel to the vault */
+    KD_LINK_LEDGER,     /* vault: a channel to the ledger; gate: its read-only one */
+    KD_LINK_GATE,       /* vault, ledger: a channel to the gate of a class */
+    KD_LINK_CREDENTIAL, /* vault: the credential file, opened for reading */
     KD_LINK_STATE_DIRECTORY /* ledger */
 };
 

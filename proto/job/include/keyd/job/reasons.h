@@ -1,5 +1,5 @@
-/* Why an operation was refused: between vault and gate a number, on the wire a name, for
- * people a sentence. */
+/* Why an operation was refused: between vault and gate a number, on the wire a name,
+ * for people a sentence. */
 #ifndef KEYD_JOB_REASONS_H
 #define KEYD_JOB_REASONS_H
 
