@@ -1,5 +1,6 @@
 /* keydctl audit head, tail, verify, export. */
 #include "keydctl.h"
+#include "keydctl_log.h"
 
 #include <dime/base64.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* An audit log checked record by record: sequence, hashes, epochs and time by the
  * chain, and what no chain can show, by the checkpoints that the vault signed. */
-#include "keydctl.h"
+#include "keydctl_log.h"
 
 #include <sodium.h>
 

@@ -1,5 +1,5 @@
-/* The file of audit export; its layout stands in keydctl.h and keydctl(1). */
-#include "keydctl.h"
+/* The file of audit export; its layout stands in keydctl_log.h and keydctl(1). */
+#include "keydctl_log.h"
 
 #include <keyd/base/be.h>
 
