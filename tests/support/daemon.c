@@ -1,0 +1,568 @@
+#include "daemon.h"
+
+#include <keyd/base/clock.h>
+#include <keyd/base/err.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { READY_MS = 20000, STOP_MS = 20000, NAP_MS = 2 };
+
+static bool fail(const char *fmt, ...) KD_PRINTF(1, 2);
+
+static bool
+fail(const char *fmt, ...)
+{
+    va_list ap;
+
+    fputs("daemon: ", stderr);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+    return false;
+}
+
+static void
+nap(void)
+{
+    kd_ignore(poll(NULL, 0, NAP_MS)); /* between two looks at another process */
+}
+
+void
+daemon_program(const char *directory, const char *name, char out[4096])
+{
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    self[n < 0 ? 0 : n] = '\0';
+    for (int up = 0; up < 2; up++) {
+        char *slash = strrchr(self, '/');
+        if (slash != NULL)
+            *slash = '\0';
+    }
+    if (snprintf(out, 4096, "%s/%s/%s", self, directory, name) >= 4096)
+        out[0] = '\0';
+}
+
+unsigned
+daemon_scale(void)
+{
+    const char *text = getenv("KEYD_TEST_SCALE");
+    unsigned long n = text == NULL ? 1 : strtoul(text, NULL, 10);
+
+    return n < 1 ? 1 : n > 1000 ? 1000 : (unsigned)n;
+}
+
+/* --- directory and configuration ----------------------------------------------------
+ */
+
+static bool
+write_file(const char *path, const void *octets, size_t n, mode_t mode)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    bool ok = fd >= 0 && write(fd, octets, n) == (ssize_t)n && fchmod(fd, mode) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return ok || fail("%s: %s", path, strerror(errno));
+}
+
+#define LOOKUPS "\"LookupSignet\", \"LookupHistory\", \"VerifyCurrent\""
+#define BOTH "domains = { \"example.com\", \"example.net\" }\n"
+
+/* The caller, who may do all that its class is served. */
+static void
+put_caller(FILE *f)
+{
+    static const struct {
+        const char *class, *operations;
+    } all[] = {
+        {"admin", "\"TokenInit\", \"AddUnsealSlot\", \"Unseal\", \"Seal\", "
+                  "\"GenerateKey\", \"RetireKey\", \"ImportKey\", \"IssueOrgSignet\", "
+                  "\"AuditRead\", \"AuditHead\", " LOOKUPS},
+        {"submission", "\"IssueUserSignet\", " LOOKUPS},
+        {"mta", LOOKUPS},
+    };
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        fprintf(f,
+                "principal \"caller-%s\" {\n uid = %u\n class = \"%s\"\n "
+                "operations = { %s }\n " BOTH "}\n",
+                all[i].class, (unsigned)geteuid(), all[i].class, all[i].operations);
+}
+
+static void
+put_others(FILE *f)
+{
+    fprintf(f,
+            "principal \"submitd\" {\n uid = %d\n class = \"submission\"\n "
+            "operations = { \"IssueUserSignet\", " LOOKUPS " }\n "
+            "domains = { \"example.com\" }\n}\n",
+            DAEMON_SUBMITD);
+    fprintf(f,
+            "principal \"dmtpd\" {\n uid = %d\n class = \"mta\"\n "
+            "operations = { " LOOKUPS " }\n " BOTH "}\n",
+            DAEMON_DMTPD);
+    fprintf(f,
+            "principal \"milter\" {\n uid = %d\n class = \"milter\"\n operations = { "
+            "}\n}\n",
+            DAEMON_MILTER);
+    fprintf(f,
+            "principal \"foreign\" {\n uid = %d\n class = \"submission\"\n "
+            "operations = { \"IssueUserSignet\" }\n domains = { \"example.net\" }\n}\n",
+            DAEMON_FOREIGN);
+    fprintf(f,
+            "principal \"auditor\" {\n uid = %d\n class = \"admin\"\n "
+            "operations = { \"AuditRead\", \"AuditHead\" }\n}\n",
+            DAEMON_AUDITOR);
+}
+
+static bool
+write_conf(const struct daemon *d)
+{
+    const struct daemon_options *o = &d->options;
+    FILE *f = fopen(d->conf, "we");
+
+    if (f == NULL)
+        return fail("%s: %s", d->conf, strerror(errno));
+    fprintf(f, "state-directory = \"%s\"\nrun-directory = \"%s\"\nhardening = strict\n",
+            d->state, d->run);
+    if (!o->sealed)
+        fprintf(f, "credential = \"%s\"\n", d->credential_path);
+    if (!o->quorum)
+        fputs("single-operator = yes\n", f);
+    if (geteuid() == 0)
+        fprintf(f,
+                "user-gate = \"%d\"\nuser-vault = \"%d\"\nuser-ledger = \"%d\"\n"
+                "group = \"%d\"\n",
+                DAEMON_GATE, DAEMON_VAULT, DAEMON_LEDGER, DAEMON_GROUP);
+    if (o->top != NULL)
+        fprintf(f, "%s\n", o->top);
+    fprintf(f, "domain \"example.com\" {\n%s\n}\ndomain \"example.net\" {\n}\n",
+            o->in_domain == NULL
+                ? " issue-profile-fields = { 16, 18, 19, 94, 251, 252 }"
+                : o->in_domain);
+    put_caller(f);
+    put_others(f);
+    return fclose(f) == 0 ? chmod(d->conf, 0644) == 0 : fail("%s", strerror(errno));
+}
+
+bool
+daemon_prepare(struct daemon *d, const struct daemon_options *options)
+{
+    const char *base = getenv("TMPDIR");
+
+    *d = (struct daemon){0};
+    if (options != NULL)
+        d->options = *options;
+    if (base == NULL || strlen(base) > 30)
+        base = "/tmp";
+    snprintf(d->dir, sizeof d->dir, "%s/keyd-test-XXXXXX", base);
+    if (mkdtemp(d->dir) == NULL || chmod(d->dir, 0755) != 0)
+        return fail("%s: %s", d->dir, strerror(errno));
+    snprintf(d->conf, sizeof d->conf, "%s/keyd.conf", d->dir);
+    snprintf(d->run, sizeof d->run, "%s/run", d->dir);
+    snprintf(d->log, sizeof d->log, "%s/log", d->dir);
+    snprintf(d->credential_path, sizeof d->credential_path, "%s/credential", d->dir);
+    if (d->options.state != NULL)
+        snprintf(d->state, sizeof d->state, "%s", d->options.state);
+    else
+        snprintf(d->state, sizeof d->state, "%s/state", d->dir);
+    if (getrandom(d->credential, sizeof d->credential, 0) != sizeof d->credential)
+        return fail("getrandom");
+    return write_file(d->credential_path, d->credential, sizeof d->credential, 0400) &&
+           write_conf(d);
+}
+
+/* --- life ---------------------------------------------------------------------------
+ */
+
+static _Noreturn void
+become_daemon(const struct daemon *d, const char *program, pid_t parent)
+{
+    int log = open(d->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    int null = open("/dev/null", O_RDWR);
+    char *const argv[] = {(char *)(uintptr_t)program, (char *)(uintptr_t) "-c",
+                          (char *)(uintptr_t)d->conf, NULL};
+    /* The supervisor is not dumpable, so a leak checker cannot stop its threads. */
+    char *const environment[] = {(char *)(uintptr_t) "ASAN_OPTIONS=detect_leaks=0",
+                                 NULL};
+
+    if (log < 0 || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
+        dup2(log, 2) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 ||
+        getppid() != parent)
+        _exit(126);
+    for (int fd = 3; fd < 256; fd++)
+        close(fd);
+    execve(program, argv, environment);
+    _exit(127);
+}
+
+bool
+daemon_launch(struct daemon *d)
+{
+    char program[4096];
+    pid_t parent = getpid();
+
+    daemon_program("bin", "dime-keyd", program);
+    fflush(NULL);
+    d->pid = fork();
+    if (d->pid == 0)
+        become_daemon(d, program, parent);
+    if (d->pid < 0) {
+        d->pid = 0;
+        return fail("fork: %s", strerror(errno));
+    }
+    return true;
+}
+
+/* True once Status comes from a vault that has got where it can get by itself. */
+static bool
+is_up(const struct daemon *d)
+{
+    char path[108];
+    struct keyd_answer *a = NULL;
+    keyd_client *c = keyd_client_new();
+    bool up = false;
+
+    daemon_socket(d, "admin", path);
+    if (c != NULL && keyd_client_connect(c, path, 1000) == KEYD_OK &&
+        keyd_client_status(c, &a) == KEYD_OK) {
+        enum keyd_service_state s = a->out.status.state;
+        up = s == KEYD_STATE_OPERATIONAL || s == KEYD_STATE_UNPROVISIONED ||
+             (s == KEYD_STATE_SEALED && d->options.sealed);
+        for (size_t i = 0; i < a->out.status.n_processes; i++)
+            up = up && a->out.status.processes[i].sandbox;
+    }
+    keyd_client_answer_free(a);
+    keyd_client_free(c);
+    return up;
+}
+
+bool
+daemon_wait(struct daemon *d, int timeout_ms)
+{
+    int64_t until = kd_clock_ms() + timeout_ms;
+
+    while (!is_up(d)) {
+        int status;
+        if (waitpid(d->pid, &status, WNOHANG) == d->pid) {
+            d->pid = 0;
+            return fail("ended while starting, see %s", d->log);
+        }
+        if (kd_clock_ms() > until)
+            return fail("not ready within %d ms, see %s", timeout_ms, d->log);
+        nap();
+    }
+    return true;
+}
+
+bool
+daemon_start(struct daemon *d, const struct daemon_options *options)
+{
+    return daemon_prepare(d, options) && daemon_launch(d) && daemon_wait(d, READY_MS);
+}
+
+int
+daemon_wait_end(struct daemon *d, int timeout_ms)
+{
+    int64_t until = kd_clock_ms() + timeout_ms;
+    int status;
+
+    if (d->pid == 0)
+        return 0;
+    while (waitpid(d->pid, &status, WNOHANG) != d->pid) {
+        if (kd_clock_ms() > until)
+            return 256;
+        nap();
+    }
+    d->pid = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+int
+daemon_stop(struct daemon *d)
+{
+    if (d->pid == 0)
+        return 0;
+    kill(d->pid, SIGTERM);
+    int status = daemon_wait_end(d, STOP_MS);
+    if (status == 256)
+        daemon_kill(d);
+    return status;
+}
+
+void
+daemon_kill(struct daemon *d)
+{
+    struct daemon_child children[DAEMON_CHILDREN_MAX];
+    int status;
+
+    if (d->pid == 0)
+        return;
+    size_t n = daemon_children(d, children, DAEMON_CHILDREN_MAX);
+    kill(d->pid, SIGKILL);
+    waitpid(d->pid, &status, 0);
+    d->pid = 0;
+    /* They get SIGKILL from the kernel and are reaped by init. */
+    for (size_t i = 0; i < n; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/%d/exe", (int)children[i].pid);
+        for (int k = 0; k < 2500 && readlink(path, (char[8]){0}, 8) > 0; k++)
+            nap();
+    }
+}
+
+static void
+remove_tree(const char *path)
+{
+    DIR *dir = opendir(path);
+    struct dirent *e;
+    char inner[PATH_MAX];
+
+    while (dir != NULL && (e = readdir(dir)) != NULL) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        snprintf(inner, sizeof inner, "%s/%s", path, e->d_name);
+        if (unlink(inner) != 0 && (errno == EISDIR || errno == EPERM))
+            remove_tree(inner); /* as deep as what we made ourselves */
+    }
+    if (dir != NULL)
+        closedir(dir);
+    rmdir(path);
+}
+
+void
+daemon_clear(struct daemon *d)
+{
+    if (d->pid != 0)
+        daemon_stop(d);
+    if (d->dir[0] != '\0')
+        remove_tree(d->dir);
+    d->dir[0] = '\0';
+}
+
+/* --- processes ----------------------------------------------------------------------
+ */
+
+/* Name and parent of a process from its stat line: pid (comm) state ppid ... */
+static bool
+read_stat(const char *pid, char name[16], pid_t *parent)
+{
+    char path[64], line[512];
+
+    snprintf(path, sizeof path, "/proc/%s/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return false;
+    line[n] = '\0';
+    char *open_at = strchr(line, '('), *close_at = strrchr(line, ')');
+    if (open_at == NULL || close_at == NULL || close_at[1] == '\0')
+        return false;
+    *close_at = '\0';
+    snprintf(name, 16, "%.15s", open_at + 1);
+    if (close_at[2] == 'Z')
+        return false;
+    *parent = (pid_t)strtol(close_at + 3, NULL, 10);
+    return true;
+}
+
+size_t
+daemon_children(const struct daemon *d, struct daemon_child *out, size_t max)
+{
+    DIR *dir = opendir("/proc");
+    struct dirent *e;
+    size_t n = 0;
+
+    while (dir != NULL && n < max && (e = readdir(dir)) != NULL) {
+        pid_t parent;
+        if (e->d_name[0] < '1' || e->d_name[0] > '9' ||
+            !read_stat(e->d_name, out[n].name, &parent) || parent != d->pid)
+            continue;
+        out[n++].pid = (pid_t)strtol(e->d_name, NULL, 10);
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return n;
+}
+
+pid_t
+daemon_role(const struct daemon *d, enum keyd_process_role role, const char *class)
+{
+    struct keyd_answer *a = NULL;
+    keyd_client *c = daemon_connect(d, "admin");
+    pid_t pid = 0;
+
+    if (c != NULL && keyd_client_status(c, &a) == KEYD_OK)
+        for (size_t i = 0; i < a->out.status.n_processes; i++) {
+            const struct keyd_process *p = &a->out.status.processes[i];
+            if (p->role == role && (role != KEYD_PROCESS_GATE ||
+                                    (p->name.n == strlen(class) &&
+                                     memcmp(p->name.p, class, p->name.n) == 0)))
+                pid = (pid_t)p->pid;
+        }
+    keyd_client_answer_free(a);
+    keyd_client_free(c);
+    return pid;
+}
+
+/* --- sockets ------------------------------------------------------------------------
+ */
+
+void
+daemon_socket(const struct daemon *d, const char *class, char out[108])
+{
+    bool admin = strcmp(class, "admin") == 0;
+
+    snprintf(out, 108, "%.80s/%s%s.sock", d->run, admin ? "admin/" : "", class);
+}
+
+keyd_client *
+daemon_connect(const struct daemon *d, const char *class)
+{
+    char path[108];
+    keyd_client *c = keyd_client_new();
+
+    daemon_socket(d, class, path);
+    if (c == NULL)
+        return NULL;
+    enum keyd_status s = keyd_client_connect(c, path, 10000);
+    if (s == KEYD_OK)
+        return c;
+    fail("%s: %s %s", path, keyd_client_status_text(s), keyd_client_detail(c));
+    keyd_client_free(c);
+    return NULL;
+}
+
+/* --- keys ---------------------------------------------------------------------------
+ */
+
+static bool
+report(const char *what, enum keyd_status s, const struct keyd_answer *a)
+{
+    return s == KEYD_OK || fail("%s: %s (%s)", what, keyd_client_status_text(s),
+                                a == NULL ? "" : a->detail);
+}
+
+bool
+daemon_init_token(struct daemon *d)
+{
+    uint8_t secret[DAEMON_CREDENTIAL_SIZE];
+    struct keyd_answer *a = NULL;
+    keyd_client *c = daemon_connect(d, "admin");
+
+    if (c == NULL)
+        return false;
+    memcpy(secret, d->credential, sizeof secret);
+    enum keyd_status s = keyd_client_token_init(
+        c, KEYD_SLOT_CREDENTIAL, (struct keyd_secret){secret, sizeof secret}, &a);
+    bool ok = report("TokenInit", s, a);
+    keyd_client_answer_free(a);
+    keyd_client_free(c);
+    return ok;
+}
+
+static bool
+generate(keyd_client *c, enum keyd_key_role role, enum keyd_key_algorithm algorithm,
+         const char *domain, uint32_t permissions, uint8_t id[16])
+{
+    struct keyd_answer *a = NULL;
+    enum keyd_status s =
+        keyd_client_generate_key(c, role, algorithm, KEYD_STR(domain), permissions, &a);
+    bool ok = report("GenerateKey", s, a);
+
+    if (ok)
+        memcpy(id, a->out.keys.keys[0].id.p, 16);
+    keyd_client_answer_free(a);
+    return ok;
+}
+
+static bool
+issue_org(keyd_client *c, const char *domain, struct daemon_org *org)
+{
+    const struct keyd_octets soks[] = {{org->sok, sizeof org->sok}};
+    const struct keyd_request q = {
+        .op = KEYD_OP_ISSUE_ORG_SIGNET,
+        .in.issue_org_signet = {.domain = KEYD_STR(domain),
+                                .pok_id = {org->pok, sizeof org->pok},
+                                .sok_ids = soks,
+                                .n_sok_ids = 1,
+                                .encryption_id = {org->enc, sizeof org->enc}}};
+    struct keyd_answer *a = NULL;
+    bool ok = report("IssueOrgSignet", keyd_client_call(c, &q, &a), a);
+
+    if (ok && a->out.signet.signet.n <= sizeof org->signet) {
+        org->size = a->out.signet.signet.n;
+        memcpy(org->signet, a->out.signet.signet.p, org->size);
+    }
+    keyd_client_answer_free(a);
+    return ok;
+}
+
+bool
+daemon_provision_domain(struct daemon *d, const char *domain, struct daemon_org *out)
+{
+    struct daemon_org own, *org = out == NULL ? &own : out;
+    keyd_client *c = daemon_connect(d, "admin");
+    bool ok = c != NULL &&
+              generate(c, KEYD_ROLE_POK, KEYD_ED25519, domain, 0, org->pok) &&
+              generate(c, KEYD_ROLE_SOK, KEYD_ED25519, domain,
+                       KEYD_PERM_SIGNET | KEYD_PERM_MESSAGE, org->sok) &&
+              generate(c, KEYD_ROLE_ENC, KEYD_SECP256K1, domain, 0, org->enc) &&
+              issue_org(c, domain, org);
+
+    keyd_client_free(c);
+    return ok;
+}
+
+bool
+daemon_provision(struct daemon *d, struct daemon_org *out)
+{
+    return daemon_init_token(d) && daemon_provision_domain(d, "example.com", out);
+}
+
+/* --- log ----------------------------------------------------------------------------
+ */
+
+bool
+daemon_log_has(const struct daemon *d, const char *text)
+{
+    char line[4096];
+    FILE *f = fopen(d->log, "re");
+    bool found = false;
+
+    while (f != NULL && !found && fgets(line, sizeof line, f) != NULL)
+        found = strstr(line, text) != NULL;
+    if (f != NULL)
+        fclose(f);
+    return found;
+}
+
+bool
+daemon_log_wait(const struct daemon *d, const char *text, int timeout_ms)
+{
+    int64_t until = kd_clock_ms() + timeout_ms;
+
+    while (!daemon_log_has(d, text)) {
+        if (kd_clock_ms() > until)
+            return false;
+        nap();
+    }
+    return true;
+}

@@ -1,0 +1,281 @@
+/* keyd-load: load for a running daemon, from one process.
+ *
+ * Prints one line, or one JSON object, and exits 0 if every request ended well, 1 if
+ * some did not, 2 if it could not begin, 64 for wrong usage. SIGTERM and SIGINT end the
+ * run as the end of its time does: what is in flight is waited for. */
+#include "load.h"
+
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+static volatile sig_atomic_t stop;
+
+static void
+on_signal(int number)
+{
+    (void)number;
+    stop = 1;
+}
+
+static const char *const mixes[] = {"issue", "rotate", "lookup", "verify"};
+
+static int
+usage(FILE *to, int status)
+{
+    fputs(
+        "usage: keyd-load --socket PATH [options]\n"
+        "  --mix issue|rotate|lookup|verify   what to ask (issue)\n"
+        "  --connections N   (1)              --in-flight M  on each connection (32)\n"
+        "  --seconds S       run so long      --count K      or so many requests\n"
+        "  --domain NAME     (example.com)    --seed TEXT    users are TEXT-number "
+        "(load)\n"
+        "  --steps N         of a chain, for rotate (10)\n"
+        "  --population N    addresses, for lookup and verify (1000)\n"
+        "  --prepare N       requests made before the clock starts\n"
+        "  --lazy            make more when they are used up, instead of ending\n"
+        "  --rate N          at most so many a second\n"
+        "  --give-up S       how long a request is tried again (30)\n"
+        "  --acks FILE       append \"address sha256\" for every signet that came\n"
+        "  --json            print a JSON object\n",
+        to);
+    return status;
+}
+
+static bool
+number(const char *text, uint64_t max, uint64_t *out)
+{
+    char *end;
+    unsigned long long v = strtoull(text, &end, 10);
+
+    if (*text == '\0' || *text == '-' || *end != '\0' || v > max)
+        return false;
+    *out = v;
+    return true;
+}
+
+static bool
+small_number(const char *text, unsigned *out)
+{
+    uint64_t v;
+
+    if (!number(text, 1000000, &v))
+        return false;
+    *out = (unsigned)v;
+    return true;
+}
+
+static bool
+is_plain(const char *seed)
+{
+    return *seed != '\0' && strlen(seed) < 32 &&
+           strspn(seed, "abcdefghijklmnopqrstuvwxyz0123456789") == strlen(seed);
+}
+
+enum load_option {
+    OPT_SOCKET = 1,
+    OPT_MIX,
+    OPT_CONNECTIONS,
+    OPT_IN_FLIGHT,
+    OPT_SECONDS,
+    OPT_COUNT,
+    OPT_DOMAIN,
+    OPT_SEED,
+    OPT_STEPS,
+    OPT_POPULATION,
+    OPT_PREPARE,
+    OPT_LAZY,
+    OPT_RATE,
+    OPT_GIVE_UP,
+    OPT_ACKS,
+    OPT_JSON,
+    OPT_HELP
+};
+
+static const struct option options[] = {
+    {"socket", required_argument, NULL, OPT_SOCKET},
+    {"mix", required_argument, NULL, OPT_MIX},
+    {"connections", required_argument, NULL, OPT_CONNECTIONS},
+    {"in-flight", required_argument, NULL, OPT_IN_FLIGHT},
+    {"seconds", required_argument, NULL, OPT_SECONDS},
+    {"count", required_argument, NULL, OPT_COUNT},
+    {"domain", required_argument, NULL, OPT_DOMAIN},
+    {"seed", required_argument, NULL, OPT_SEED},
+    {"steps", required_argument, NULL, OPT_STEPS},
+    {"population", required_argument, NULL, OPT_POPULATION},
+    {"prepare", required_argument, NULL, OPT_PREPARE},
+    {"lazy", no_argument, NULL, OPT_LAZY},
+    {"rate", required_argument, NULL, OPT_RATE},
+    {"give-up", required_argument, NULL, OPT_GIVE_UP},
+    {"acks", required_argument, NULL, OPT_ACKS},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"help", no_argument, NULL, OPT_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+static bool
+set_mix(struct load_options *o, const char *text)
+{
+    for (size_t i = 0; i < sizeof mixes / sizeof *mixes; i++) {
+        if (strcmp(text, mixes[i]) == 0) {
+            o->mix = (enum load_mix)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+set_option(struct load_options *o, enum load_option opt, const char *arg)
+{
+    char *end;
+
+    switch (opt) {
+    case OPT_SOCKET:
+        o->socket = arg;
+        return true;
+    case OPT_MIX:
+        return set_mix(o, arg);
+    case OPT_CONNECTIONS:
+        return small_number(arg, &o->connections) && o->connections > 0;
+    case OPT_IN_FLIGHT:
+        return small_number(arg, &o->in_flight) && o->in_flight > 0;
+    case OPT_SECONDS:
+        o->seconds = strtod(arg, &end);
+        return *end == '\0' && o->seconds > 0 && o->seconds < 1e6;
+    case OPT_COUNT:
+        return number(arg, UINT64_MAX, &o->count) && o->count > 0;
+    case OPT_DOMAIN:
+        o->domain = arg;
+        return strlen(arg) < 200;
+    case OPT_SEED:
+        o->seed = arg;
+        return is_plain(arg);
+    case OPT_STEPS:
+        return small_number(arg, &o->steps) && o->steps > 0;
+    case OPT_POPULATION:
+        return small_number(arg, &o->population) && o->population > 0;
+    case OPT_PREPARE:
+        return number(arg, 100000000, &o->prepare);
+    case OPT_LAZY:
+        o->lazy = true;
+        return true;
+    case OPT_RATE:
+        return small_number(arg, &o->rate);
+    case OPT_GIVE_UP:
+        return small_number(arg, &o->give_up);
+    case OPT_ACKS:
+        o->acks = fopen(arg, "ae");
+        return o->acks != NULL;
+    case OPT_JSON:
+    case OPT_HELP:
+    default:
+        return false;
+    }
+}
+
+static uint64_t
+n_failed(const struct load_result *r)
+{
+    uint64_t n = r->n_gave_up + r->n_wrong;
+
+    for (unsigned i = 0; i < LOAD_STATUSES; i++)
+        n += r->failed[i];
+    return n;
+}
+
+static double
+rate(const struct load_result *r)
+{
+    return r->seconds > 0 ? (double)r->n_ok / r->seconds : 0;
+}
+
+static double
+cpu_us(const struct load_result *r)
+{
+    return r->n_ok == 0 ? 0 : r->cpu_seconds * 1e6 / (double)r->n_ok;
+}
+
+static void
+print_text(const struct load_options *o, const struct load_result *r)
+{
+    printf("%s: %llu in %.3f s, %.0f a second; p50 %u us, p99 %u us, max %u us; "
+           "client %.1f us of CPU each; retried %llu, replayed %llu, reconnected %llu; "
+           "wrong %llu, gave up %llu",
+           mixes[o->mix], (unsigned long long)r->n_ok, r->seconds, rate(r), r->p50_us,
+           r->p99_us, r->max_us, cpu_us(r), (unsigned long long)r->n_retried,
+           (unsigned long long)r->n_replayed, (unsigned long long)r->n_reconnected,
+           (unsigned long long)r->n_wrong, (unsigned long long)r->n_gave_up);
+    for (unsigned i = 0; i < LOAD_STATUSES; i++)
+        if (r->failed[i] != 0)
+            printf(", %s %llu", keyd_client_status_text((enum keyd_status)i),
+                   (unsigned long long)r->failed[i]);
+    printf("%s\n", r->ran_out ? "; ran out of prepared requests" : "");
+}
+
+static void
+print_json(const struct load_options *o, const struct load_result *r)
+{
+    printf("{\"mix\":\"%s\",\"connections\":%u,\"in_flight\":%u,\"ok\":%llu,"
+           "\"seconds\":%.4f,\"rate\":%.1f,\"p50_us\":%u,\"p99_us\":%u,\"max_us\":%u,"
+           "\"client_cpu_us\":%.2f,\"retried\":%llu,\"replayed\":%llu,"
+           "\"reconnected\":%llu,\"wrong\":%llu,\"gave_up\":%llu,\"ran_out\":%s,"
+           "\"failed\":{",
+           mixes[o->mix], o->connections, o->in_flight, (unsigned long long)r->n_ok,
+           r->seconds, rate(r), r->p50_us, r->p99_us, r->max_us, cpu_us(r),
+           (unsigned long long)r->n_retried, (unsigned long long)r->n_replayed,
+           (unsigned long long)r->n_reconnected, (unsigned long long)r->n_wrong,
+           (unsigned long long)r->n_gave_up, r->ran_out ? "true" : "false");
+    const char *comma = "";
+    for (unsigned i = 0; i < LOAD_STATUSES; i++) {
+        if (r->failed[i] == 0)
+            continue;
+        printf("%s\"%s\":%llu", comma, keyd_client_status_text((enum keyd_status)i),
+               (unsigned long long)r->failed[i]);
+        comma = ",";
+    }
+    puts("}}");
+}
+
+int
+main(int argc, char **argv)
+{
+    struct load_options o = {.domain = "example.com",
+                             .seed = "load",
+                             .connections = 1,
+                             .in_flight = 32,
+                             .steps = 10,
+                             .population = 1000,
+                             .give_up = 30,
+                             .stop = &stop};
+    struct load_result r;
+    struct sigaction act = {.sa_handler = on_signal};
+    bool json = false;
+    int opt;
+
+    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (opt == OPT_HELP)
+            return usage(stdout, 0);
+        if (opt == OPT_JSON)
+            json = true;
+        else if (opt == '?' || !set_option(&o, (enum load_option)opt, optarg))
+            return usage(stderr, EX_USAGE);
+    }
+    if (optind != argc || o.socket == NULL || (o.seconds <= 0 && o.count == 0))
+        return usage(stderr, EX_USAGE);
+    if (sigaction(SIGTERM, &act, NULL) != 0 || sigaction(SIGINT, &act, NULL) != 0)
+        return 2;
+    signal(SIGPIPE, SIG_IGN);
+    if (load_run(&o, &r) != 0)
+        return 2;
+    if (json)
+        print_json(&o, &r);
+    else
+        print_text(&o, &r);
+    if (o.acks != NULL && fclose(o.acks) != 0)
+        return 2;
+    return n_failed(&r) == 0 && r.n_ok > 0 ? 0 : 1;
+}
