@@ -42,15 +42,15 @@ static int
 usage(FILE *f, int status)
 {
     for (size_t i = 0; i < N_VERBS; i++)
-        fprintf(f, "%s dime %s %s %s\n", i == 0 ? "usage:" : "      ", verbs[i].noun,
-                verbs[i].name, verbs[i].synopsis);
+        emit(f, "%s dime %s %s %s\n", i == 0 ? "usage:" : "      ", verbs[i].noun,
+             verbs[i].name, verbs[i].synopsis);
     return status;
 }
 
 static int
 verb_usage(const struct verb *v)
 {
-    fprintf(stderr, "usage: dime %s %s %s\n", v->noun, v->name, v->synopsis);
+    emit(stderr, "usage: dime %s %s %s\n", v->noun, v->name, v->synopsis);
     return TROUBLE;
 }
 
@@ -158,7 +158,7 @@ run(const struct verb *v, int argc, char **argv)
     }
     int status = v->run(&o);
     /* What did not reach standard output must not pass for done. */
-    if (fflush(stdout) != 0) {
+    if (ferror(stdout) || fflush(stdout) != 0) {
         complain("standard output", "cannot be written");
         return TROUBLE;
     }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <keyd/base/secret.h>
+#include <stdarg.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,9 +13,19 @@
 enum { FILE_MAX_SIZE = 24 << 20, READ_SIZE = 65536 };
 
 void
+emit(FILE *f, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    kd_ignore(vfprintf(f, fmt, args)); /* main asks once at the end */
+    va_end(args);
+}
+
+void
 complain(const char *what, const char *text)
 {
-    fprintf(stderr, "dime: %s: %s\n", what, text);
+    emit(stderr, "dime: %s: %s\n", what, text);
 }
 
 static int
@@ -41,7 +52,7 @@ static void
 close_read(int fd)
 {
     if (fd != STDIN_FILENO)
-        close(fd);
+        kd_ignore(close(fd)); /* only read from */
 }
 
 /* Up to n octets, fewer only at the end; -1 on failure. */

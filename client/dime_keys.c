@@ -80,11 +80,11 @@ keys_to_json(const struct dime_dkey *key, const struct public_part parts[2])
 static void
 keys_print(const struct dime_dkey *key, const struct public_part parts[2])
 {
-    printf("%s\n", keys_name(key));
+    emit(stdout, "%s\n", keys_name(key));
     for (size_t i = 0; i < 2; i++) {
-        printf("%s: ", parts[i].label);
+        emit(stdout, "%s: ", parts[i].label);
         print_base64(stdout, parts[i].key);
-        printf("\n");
+        emit(stdout, "\n");
     }
 }
 

@@ -263,7 +263,7 @@ print_base64(FILE *f, struct kd_slice octets)
     for (size_t done = 0; done < octets.n;) {
         size_t left = octets.n - done, n = left < OCTETS ? left : OCTETS;
         dime_base64_write(kd_slice(octets.p + done, n), text);
-        fputs(text, f);
+        emit(f, "%s", text);
         done += n;
     }
 }
@@ -278,11 +278,11 @@ print_text(FILE *f, struct kd_slice s)
     while (dime_utf8_next(&rest, &cp)) {
         size_t n = (size_t)(rest.p - s.p);
         if (cp == '\\')
-            fputs("\\\\", f);
+            emit(f, "\\\\");
         else if (dime_utf8_is_control(cp))
-            fprintf(f, "\\u{%x}", (unsigned)cp);
+            emit(f, "\\u{%x}", (unsigned)cp);
         else
-            fwrite(s.p, 1, n, f);
+            emit(f, "%.*s", (int)n, (const char *)s.p);
         s = rest;
     }
 }
@@ -295,21 +295,21 @@ print_details(FILE *f, const struct entry *e)
     struct dime_alt_key key;
 
     if (rule == DIME_RULE_SOK) {
-        fputs(" [", f);
+        emit(f, " [");
         for (size_t i = 0, n = 0; i < N_PERMISSIONS; i++) {
             if ((e->field.flags & permissions[i].bit) != 0)
-                fprintf(f, "%s%s", n++ == 0 ? "" : " ", permissions[i].name);
+                emit(f, "%s%s", n++ == 0 ? "" : " ", permissions[i].name);
         }
-        fputc(']', f);
+        emit(f, "]");
     }
     if (rule == DIME_RULE_IMAGE && dime_png(e->field.value, &png))
-        fprintf(f, " [PNG, %u x %u]", (unsigned)png.width, (unsigned)png.height);
+        emit(f, " [PNG, %u x %u]", (unsigned)png.width, (unsigned)png.height);
     if (rule == DIME_RULE_ALTERNATE_KEY && dime_alt_key(e->field.value, &key))
-        fprintf(f, " [claims %s]", dime_level_text(key.level));
+        emit(f, " [claims %s]", dime_level_text(key.level));
     if (rule == DIME_RULE_ENDORSEMENT)
-        fputs(" [not verified]", f);
+        emit(f, " [not verified]");
     if (e->shown.why != NULL)
-        fprintf(f, " [ignored: %s]", e->shown.why);
+        emit(f, " [ignored: %s]", e->shown.why);
 }
 
 static void
@@ -318,17 +318,17 @@ print_entry(FILE *f, const struct entry *e)
     enum { LONG = 1024 };
     const struct dime_shown *s = &e->shown;
 
-    fprintf(f, "%3u ", (unsigned)e->field.type);
+    emit(f, "%3u ", (unsigned)e->field.type);
     print_text(f, s->label);
     print_details(f, e);
-    fputs(": ", f);
+    emit(f, ": ");
     if (s->is_text)
         print_text(f, s->value);
     else if (s->value.n > LONG)
-        fprintf(f, "(%zu octets)", s->value.n);
+        emit(f, "(%zu octets)", s->value.n);
     else
         print_base64(f, s->value);
-    fputc('\n', f);
+    emit(f, "\n");
 }
 
 void
@@ -338,16 +338,16 @@ signet_print(FILE *f, const struct dime_signet *s)
     struct entries all;
     struct entry e;
 
-    fprintf(f, "%s, layout %s", kind_name(s->kind), dime_layout_name(s->layout));
+    emit(f, "%s, layout %s", kind_name(s->kind), dime_layout_name(s->layout));
     if (s->kind != DIME_SSR)
-        fprintf(f, ", %s", dime_part_name(s->part));
-    fputc('\n', f);
+        emit(f, ", %s", dime_part_name(s->part));
+    emit(f, "\n");
     for (size_t i = 0; i < N_FINGERPRINTS; i++) {
         char text[DIME_FINGERPRINT_CHARS + 1];
         if (dime_fingerprint(s, fingerprints[i].part, fp) != KD_OK)
             continue;
         dime_fingerprint_text(fp, text);
-        fprintf(f, "fingerprint %-4s %s\n", fingerprints[i].name, text);
+        emit(f, "fingerprint %-4s %s\n", fingerprints[i].name, text);
     }
     entries_init(&all, s);
     while (entries_next(&all, &e))

@@ -163,14 +163,14 @@ tell_verdict(const struct options *o, const struct check *c)
         return tell_failure(o, j, kind_name(s->kind), c->why);
     if (o->json)
         return json_finish(j, HOLDS);
-    printf("%s holds", kind_name(s->kind));
+    emit(stdout, "%s holds", kind_name(s->kind));
     if (s->kind != DIME_SSR && !c->verdict.bound)
-        printf(", not bound to an identifier");
+        emit(stdout, ", not bound to an identifier");
     if (s->kind == DIME_ORG && !c->verdict.anchored)
-        printf(", not anchored");
+        emit(stdout, ", not anchored");
     if (s->kind == DIME_USER && !c->org_verdict.anchored)
-        printf(", its organization not anchored");
-    printf("\n");
+        emit(stdout, ", its organization not anchored");
+    emit(stdout, "\n");
     return HOLDS;
 }
 
@@ -227,8 +227,7 @@ verb_signet_verify(const struct options *o)
     return status;
 }
 
-/* --- fingerprint, split, armor, dearmor ----------------------------------------------
- */
+/* --- fingerprint, split, armor, dearmor --- */
 
 static enum dime_part
 usual_part(const struct dime_signet *s)
@@ -250,7 +249,7 @@ verb_signet_fingerprint(const struct options *o)
         enum dime_part part = o->has_part ? o->part : usual_part(&obj.signet);
         if (dime_fingerprint(&obj.signet, part, fp) == KD_OK) {
             dime_fingerprint_text(fp, text);
-            puts(text);
+            emit(stdout, "%s\n", text);
         } else {
             status = tell_failure(o, NULL, "", "this kind has no such fingerprint");
         }

@@ -6,7 +6,7 @@
 #include <dime/ed25519.h>
 #include <keyd/base/secret.h>
 
-enum { REQUEST_MAX = 1024 };
+enum { REQUEST_MAX = 1024, TEXT_MAX = 2048 };
 
 /* A signature leaves here only verified: a fault while signing gives keys away. */
 static kd_err
@@ -49,7 +49,7 @@ write_request(const struct options *o, struct dime_dkey *key, struct dime_dkey *
     int status = TROUBLE;
 
     kd_buf_init(&request, REQUEST_MAX);
-    kd_buf_init(&text, 2 * REQUEST_MAX);
+    kd_buf_init(&text, TEXT_MAX);
     struct dime_ssr_plan plan = {.layout = DIME_LAYOUT_L,
                                  .sign_key = key->sign_pk,
                                  .enc_key = key->enc_pk,

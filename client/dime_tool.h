@@ -46,6 +46,9 @@ struct options {
 
 /* --- dime_io.c ----------------------------------------------------------------- */
 
+/* Prints; whether standard output took everything is asked at the end. */
+void emit(FILE *f, const char *fmt, ...) KD_PRINTF(2, 3);
+
 /* "dime: what: text" on stderr. */
 void complain(const char *what, const char *text);
 

@@ -60,8 +60,7 @@ static struct gate {
 
 static void close_conn(struct gate *g, struct conn *c);
 
-/* --- answers ------------------------------------------------------------------------
- */
+/* --- answers --- */
 
 static void
 mark_dirty(struct gate *g, struct conn *c)
@@ -128,8 +127,7 @@ refuse_rpc(struct gate *g, struct conn *c, uint64_t id, kd_err err,
     send_answer(g, c);
 }
 
-/* --- requests -----------------------------------------------------------------------
- */
+/* --- requests --- */
 
 static void
 on_hello(struct gate *g, struct conn *c, const Keyd__V1__Request *r)
@@ -314,8 +312,7 @@ on_frame(struct gate *g, struct conn *c, const struct kd_frame *frame)
     on_bad_frame(g, c, err, &fault);
 }
 
-/* --- connections --------------------------------------------------------------------
- */
+/* --- connections --- */
 
 /* Frames that were read; stops when the client should first take its answers. */
 static kd_err
@@ -603,8 +600,7 @@ fail_pending_of(struct gate *g, bool of_vault)
     }
 }
 
-/* --- the supervisor -----------------------------------------------------------------
- */
+/* --- the supervisor --- */
 
 static void
 on_link_event(evutil_socket_t fd, short what, void *arg)
@@ -645,7 +641,7 @@ keep_process(struct gate *g, const struct kd_ctl_process *m)
     for (size_t i = 0; i < ANSWER_PROCESSES_MAX; i++) {
         struct process_line *line = &g->processes[i];
         bool same =
-            line->present && line->is.role == m->role && line->is.class == m->class;
+            line->present && line->is.role == m->role && line->is.gate == m->gate;
         if (line->present && !same)
             continue;
         *line = (struct process_line){*m, true};
@@ -683,8 +679,7 @@ on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     return KD_OK;
 }
 
-/* --- time ---------------------------------------------------------------------------
- */
+/* --- time --- */
 
 static bool
 is_overdue(const struct gate *g, const struct conn *c, int64_t now)
@@ -733,8 +728,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
     set_accepting(g, g->n_conns < g->conf.limits.max_connections);
 }
 
-/* --- start and loop -----------------------------------------------------------------
- */
+/* --- start and loop --- */
 
 static void
 setup(struct gate *g)

@@ -38,13 +38,12 @@ enum { RELINKS_A_MINUTE = 30, STOP_MS = 5000 };
 
 static struct supervisor sup;
 
-/* --- links between the roles ---------------------------------------------------------
- */
+/* --- links between the roles --- */
 
 static void
-send_link(struct child *c, enum kd_link link, unsigned class, uint32_t serial, int fd)
+send_link(struct child *c, enum kd_link link, unsigned gate, uint32_t serial, int fd)
 {
-    struct kd_ctl_link m = {(uint8_t)link, (uint8_t) class, serial};
+    struct kd_ctl_link m = {(uint8_t)link, (uint8_t)gate, serial};
     struct kd_buf b;
 
     kd_buf_init(&b, 64);
@@ -57,7 +56,7 @@ send_link(struct child *c, enum kd_link link, unsigned class, uint32_t serial, i
 /* One end as a_link to a, the other as b_link to b. */
 static void
 join(struct child *a, enum kd_link a_link, struct child *b, enum kd_link b_link,
-     unsigned class)
+     unsigned gate)
 {
     int fds[2];
     uint32_t serial = ++sup.serial;
@@ -68,19 +67,19 @@ join(struct child *a, enum kd_link a_link, struct child *b, enum kd_link b_link,
         kd_log(KD_WARN, "no channel between two roles: %s", strerror(errno));
         return;
     }
-    send_link(a, a_link, class, serial, fds[0]);
-    send_link(b, b_link, class, serial, fds[1]);
+    send_link(a, a_link, gate, serial, fds[0]);
+    send_link(b, b_link, gate, serial, fds[1]);
 }
 
 static void
-join_gate(unsigned class, bool to_vault, bool to_ledger)
+join_gate(unsigned gate, bool to_vault, bool to_ledger)
 {
-    struct child *g = child_of(&sup, KD_ROLE_GATE, class);
+    struct child *g = child_of(&sup, KD_ROLE_GATE, gate);
 
     if (to_vault)
-        join(g, KD_LINK_VAULT, child_of(&sup, KD_ROLE_VAULT, 0), KD_LINK_GATE, class);
+        join(g, KD_LINK_VAULT, child_of(&sup, KD_ROLE_VAULT, 0), KD_LINK_GATE, gate);
     if (to_ledger)
-        join(g, KD_LINK_LEDGER, child_of(&sup, KD_ROLE_LEDGER, 0), KD_LINK_GATE, class);
+        join(g, KD_LINK_LEDGER, child_of(&sup, KD_ROLE_LEDGER, 0), KD_LINK_GATE, gate);
 }
 
 static void
@@ -95,15 +94,15 @@ static void
 join_neighbours(struct child *c)
 {
     if (c->role == KD_ROLE_GATE) {
-        join_gate(c->class, true, true);
-        int fd = fcntl(sup.listeners[c->class], F_DUPFD_CLOEXEC, 0);
+        join_gate(c->gate, true, true);
+        int fd = fcntl(sup.listeners[kd_gate_class(c->gate)], F_DUPFD_CLOEXEC, 0);
         if (fd >= 0)
-            send_link(c, KD_LINK_LISTENER, c->class, ++sup.serial, fd);
+            send_link(c, KD_LINK_LISTENER, c->gate, ++sup.serial, fd);
         return;
     }
     join_core();
-    for (unsigned class = 0; class < KD_CLASS_COUNT; class ++)
-        join_gate(class, c->role == KD_ROLE_VAULT, c->role == KD_ROLE_LEDGER);
+    for (unsigned gate = 0; gate < KD_GATES_MAX; gate++)
+        join_gate(gate, c->role == KD_ROLE_VAULT, c->role == KD_ROLE_LEDGER);
 }
 
 /* The vault reads the credential itself; it gets a descriptor opened anew each time, so
@@ -131,7 +130,7 @@ tell_process(const struct child *about)
                                                    [KD_ROLE_GATE] = 2,
                                                    [KD_ROLE_VAULT] = 3,
                                                    [KD_ROLE_LEDGER] = 4};
-    struct kd_ctl_process m = {numbers[about->role], (uint8_t)about->class,
+    struct kd_ctl_process m = {numbers[about->role], (uint8_t)about->gate,
                                (uint32_t)about->pid, about->uid,
                                about->is_ready,      about->starts};
     struct kd_buf b;
@@ -159,8 +158,7 @@ tell_all_processes(void)
         tell_process(&sup.children[i]);
 }
 
-/* --- children ------------------------------------------------------------------------
- */
+/* --- children --- */
 
 static void
 start_child(struct child *c)
@@ -206,7 +204,7 @@ on_lost(struct child *from, struct kd_slice body)
     struct kd_ctl_lost m;
     int64_t now = kd_clock_ms();
 
-    if (kd_ctl_lost_get(body, &m) != KD_OK || m.class >= KD_CLASS_COUNT)
+    if (kd_ctl_lost_get(body, &m) != KD_OK || m.gate >= KD_GATES_MAX)
         return;
     if (now - from->lost_since > 60000) {
         from->lost_since = now;
@@ -223,9 +221,9 @@ on_lost(struct child *from, struct kd_slice body)
     if (!gates)
         join_core();
     else if (from->role == KD_ROLE_GATE)
-        join_gate(from->class, m.link == KD_LINK_VAULT, m.link == KD_LINK_LEDGER);
+        join_gate(from->gate, m.link == KD_LINK_VAULT, m.link == KD_LINK_LEDGER);
     else
-        join_gate(m.class, from->role == KD_ROLE_VAULT, from->role == KD_ROLE_LEDGER);
+        join_gate(m.gate, from->role == KD_ROLE_VAULT, from->role == KD_ROLE_LEDGER);
 }
 
 static void
@@ -279,12 +277,14 @@ serve_child(struct child *c)
 static void
 on_exit_of(struct child *c, int status)
 {
+    enum kd_log_level level = sup.is_stopping ? KD_INFO : KD_WARN;
+
     if (WIFSIGNALED(status))
-        kd_log(KD_WARN, "%s (pid %d) ended by signal %d%s", c->name, (int)c->pid,
+        kd_log(level, "%s (pid %d) ended by signal %d%s", c->name, (int)c->pid,
                WTERMSIG(status),
                WTERMSIG(status) == SIGSYS ? ": a system call outside its sandbox" : "");
     else
-        kd_log(KD_WARN, "%s (pid %d) ended with status %d", c->name, (int)c->pid,
+        kd_log(level, "%s (pid %d) ended with status %d", c->name, (int)c->pid,
                WEXITSTATUS(status));
     child_ended(c);
     tell_all_processes();

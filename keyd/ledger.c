@@ -40,7 +40,7 @@ struct gate {
 static struct ledger {
     struct kd_chan ctl;
     struct kd_role_link vault;
-    struct gate gates[KD_CLASS_COUNT];
+    struct gate gates[KD_GATES_MAX];
     struct kd_conf_for_ledger conf;
     struct kd_store *store;
     unsigned n_open;       /* items in the open batch */
@@ -85,8 +85,7 @@ inline_or_fd(struct kd_slice signet, struct kd_slice *inl, int *fd)
     return kd_memfd_seal(signet, fd);
 }
 
-/* --- batches ------------------------------------------------------------------------
- */
+/* --- batches --- */
 
 static void
 commit_batch(struct ledger *l)
@@ -293,8 +292,7 @@ on_commit(struct ledger *l, struct kd_slice body, int fd)
     return err;
 }
 
-/* --- the vault's questions ----------------------------------------------------------
- */
+/* --- the vault's questions --- */
 
 static void
 tell_issue(struct ledger *l, struct kd_told_issue *m, const struct kd_signet_row *row)
@@ -414,8 +412,7 @@ on_vault_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     return err;
 }
 
-/* --- what a new vault is told -------------------------------------------------------
- */
+/* --- what a new vault is told --- */
 
 static bool
 tell_org(void *arg, const struct kd_org_row *row)
@@ -471,8 +468,7 @@ greet_vault(struct ledger *l)
     tell_keystore(l);
 }
 
-/* --- look-ups -----------------------------------------------------------------------
- */
+/* --- look-ups --- */
 
 static bool
 is_address(struct kd_slice name)
@@ -755,7 +751,7 @@ on_look_head(struct ledger *l, struct kd_chan *ch, struct kd_slice body)
 
 struct from_gate {
     struct ledger *l;
-    enum kd_class class;
+    unsigned gate;
 };
 
 static kd_err
@@ -773,24 +769,23 @@ on_gate_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         {KD_MSG_look_head, KD_OP_AuditHead, on_look_head},
     };
     struct from_gate *from = ctx;
-    struct gate *g = &from->l->gates[from->class];
+    struct gate *g = &from->l->gates[from->gate];
+    enum kd_class klass = kd_gate_class(from->gate);
     kd_err err = KD_MALFORMED;
 
     for (size_t i = 0; fd < 0 && i < sizeof looks / sizeof *looks; i++)
         /* A gate reads what its class may, whatever it says. */
-        if (looks[i].type == type && kd_op_is_served(looks[i].op, from->class))
+        if (looks[i].type == type && kd_op_is_served(looks[i].op, klass))
             err = looks[i].on(from->l, &g->link.chan, body);
     if (fd >= 0)
         close(fd);
     if (err != KD_OK)
-        kd_log(KD_WARN, "message %u of gate %s refused", type,
-               kd_class_name(from->class));
+        kd_log(KD_WARN, "message %u of gate %s refused", type, kd_class_name(klass));
     g->n_looked++;
     return err;
 }
 
-/* --- start and loop -----------------------------------------------------------------
- */
+/* --- start and loop --- */
 
 static kd_err
 on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
@@ -799,14 +794,14 @@ on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     struct kd_ctl_link m;
 
     if (type != KD_MSG_ctl_link || fd < 0 || kd_ctl_link_get(body, &m) != KD_OK ||
-        m.class >= KD_CLASS_COUNT)
+        m.gate >= KD_GATES_MAX)
         kd_role_die("bad message from the supervisor", KD_MALFORMED);
     if (m.link == KD_LINK_VAULT) {
         commit_batch(l); /* what the old vault sent counts; nobody hears of it */
         kd_role_relink(&l->vault, &m, fd);
         greet_vault(l);
     } else if (m.link == KD_LINK_GATE) {
-        kd_role_relink(&l->gates[m.class].link, &m, fd);
+        kd_role_relink(&l->gates[m.gate].link, &m, fd);
     } else {
         close(fd);
     }
@@ -843,7 +838,7 @@ setup(struct ledger *l)
     kd_buf_free(&octets);
     kd_log_setup("keyd-ledger", l->conf.log_level);
     kd_role_unlinked(&l->vault);
-    for (unsigned i = 0; i < KD_CLASS_COUNT; i++)
+    for (unsigned i = 0; i < KD_GATES_MAX; i++)
         kd_role_unlinked(&l->gates[i].link);
     kd_buf_init(&l->acks, (size_t)1 << 20);
     kd_buf_init(&l->scratch, KD_CHAN_BODY_MAX);
@@ -869,13 +864,13 @@ watch(const struct kd_chan *ch)
 static void
 wait_for_work(struct ledger *l)
 {
-    struct pollfd p[KD_CLASS_COUNT + 2];
+    struct pollfd p[KD_GATES_MAX + 2];
 
     p[0] = watch(&l->ctl);
     p[1] = watch(&l->vault.chan);
-    for (unsigned i = 0; i < KD_CLASS_COUNT; i++)
+    for (unsigned i = 0; i < KD_GATES_MAX; i++)
         p[2 + i] = watch(&l->gates[i].link.chan);
-    kd_ignore(poll(p, KD_CLASS_COUNT + 2, TICK_MS)); /* failures show when receiving */
+    kd_ignore(poll(p, KD_GATES_MAX + 2, TICK_MS)); /* failures show when receiving */
 }
 
 static void
@@ -884,14 +879,14 @@ turn(struct ledger *l)
     wait_for_work(l);
     kd_role_serve_ctl(&l->ctl, on_ctl_message, l);
     kd_role_serve(&l->ctl, &l->vault, PACKETS_A_TURN, on_vault_message, l);
-    for (unsigned i = 0; i < KD_CLASS_COUNT; i++) {
-        struct from_gate from = {l, (enum kd_class)i};
+    for (unsigned i = 0; i < KD_GATES_MAX; i++) {
+        struct from_gate from = {l, i};
         kd_role_serve(&l->ctl, &l->gates[i].link, PACKETS_A_TURN, on_gate_message,
                       &from);
     }
     commit_batch(l);
     kd_role_flush(&l->ctl, &l->vault);
-    for (unsigned i = 0; i < KD_CLASS_COUNT; i++)
+    for (unsigned i = 0; i < KD_GATES_MAX; i++)
         kd_role_flush(&l->ctl, &l->gates[i].link);
     kd_role_flush_ctl(&l->ctl);
     kd_err err = kd_store_tend(l->store);

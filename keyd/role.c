@@ -121,7 +121,7 @@ kd_role_relink(struct kd_role_link *link, const struct kd_ctl_link *as, int fd)
 static void
 lost(struct kd_chan *ctl, struct kd_role_link *link)
 {
-    struct kd_ctl_lost m = {link->as.link, link->as.class, link->as.serial};
+    struct kd_ctl_lost m = {link->as.link, link->as.gate, link->as.serial};
     struct kd_buf b;
 
     kd_chan_close(&link->chan);

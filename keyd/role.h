@@ -21,6 +21,16 @@ enum {
     KD_ROLE_EXIT_REFUSED = 3
 };
 
+/* Every listener has one to KD_GATE_WORKERS_MAX gates, which share its socket. Gates
+ * are numbered by class, then worker; a gate's class is all that the others go by. */
+enum { KD_GATE_WORKERS_MAX = 4, KD_GATES_MAX = KD_CLASS_COUNT * KD_GATE_WORKERS_MAX };
+
+static inline enum kd_class
+kd_gate_class(unsigned number)
+{
+    return (enum kd_class)(number / KD_GATE_WORKERS_MAX);
+}
+
 /* Not dumpable, no SIGPIPE, logging as name; waits for the configuration and appends
  * its octets to conf (initialised by the caller). Ends the process if none comes. */
 void kd_role_start(struct kd_chan *ctl, const char *name, struct kd_buf *conf);

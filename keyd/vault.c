@@ -49,8 +49,7 @@ vault_event(struct vault *v, enum vault_event event, uint64_t a, uint64_t b)
     kd_buf_free(&body);
 }
 
-/* --- gates --------------------------------------------------------------------------
- */
+/* --- gates --- */
 
 struct from_gate {
     struct vault *v;
@@ -81,12 +80,12 @@ on_gate_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
 
     /* A gate asks for its own class's operations only; a captured one that asks for
      * others is dropped, and everybody else goes on. */
-    if (err == KD_OK && !kd_op_is_served(job.op, g->class))
+    if (err == KD_OK && !kd_op_is_served(job.op, g->klass))
         err = KD_MALFORMED;
     if (err != KD_OK) {
         if (fd >= 0)
             close(fd);
-        vault_event(v, EVENT_PEER_MALFORMED, g->class, err);
+        vault_event(v, EVENT_PEER_MALFORMED, g->klass, err);
         return err;
     }
     struct task *t = task_new(v, from->gate, &job, fd);
@@ -99,8 +98,7 @@ on_gate_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     return KD_OK;
 }
 
-/* --- the ledger ---------------------------------------------------------------------
- */
+/* --- the ledger --- */
 
 static kd_err
 take_store(struct vault *v, struct kd_slice body, int fd)
@@ -262,8 +260,7 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     return err;
 }
 
-/* --- checkpoints --------------------------------------------------------------------
- */
+/* --- checkpoints --- */
 
 /* The signature is made here, on the main thread: once in a while, and its record must
  * follow the head it covers. */
@@ -321,8 +318,7 @@ checkpoint_if_due(struct vault *v)
     make_checkpoint(v);
 }
 
-/* --- the supervisor -----------------------------------------------------------------
- */
+/* --- the supervisor --- */
 
 static kd_err
 on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
@@ -332,10 +328,10 @@ on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     kd_err err =
         type == KD_MSG_ctl_link && fd >= 0 ? kd_ctl_link_get(body, &m) : KD_MALFORMED;
 
-    if (err != KD_OK || (m.link == KD_LINK_GATE && m.class >= VAULT_GATES_MAX))
+    if (err != KD_OK || (m.link == KD_LINK_GATE && m.gate >= KD_GATES_MAX))
         kd_role_die("bad message from the supervisor", KD_MALFORMED);
     if (m.link == KD_LINK_GATE) {
-        struct vault_gate *g = &v->gates[m.class];
+        struct vault_gate *g = &v->gates[m.gate];
         kd_role_relink(&g->link, &m, fd);
         g->generation++;
     } else if (m.link == KD_LINK_LEDGER) {
@@ -356,8 +352,7 @@ serve_gate(struct vault *v, unsigned i)
     kd_role_serve(&v->ctl, &v->gates[i].link, PACKETS_A_TURN, on_gate_message, &from);
 }
 
-/* --- start and loop -----------------------------------------------------------------
- */
+/* --- start and loop --- */
 
 static void
 setup(struct vault *v)
@@ -381,8 +376,8 @@ setup(struct vault *v)
         kd_role_die("domains", KD_NOMEM);
     v->credential = -1;
     kd_role_unlinked(&v->ledger);
-    for (unsigned i = 0; i < VAULT_GATES_MAX; i++) {
-        v->gates[i].class = (enum kd_class)i;
+    for (unsigned i = 0; i < KD_GATES_MAX; i++) {
+        v->gates[i].klass = kd_gate_class(i);
         kd_role_unlinked(&v->gates[i].link);
     }
     kd_role_confine(KD_ROLE_VAULT, NULL, v->conf.hardening);
@@ -404,14 +399,14 @@ watch(const struct kd_chan *ch)
 static void
 wait_for_work(struct vault *v)
 {
-    struct pollfd p[VAULT_GATES_MAX + 3];
+    struct pollfd p[KD_GATES_MAX + 3];
 
     p[0] = watch(&v->ctl);
     p[1] = watch(&v->ledger.chan);
     p[2] = (struct pollfd){.fd = v->pool.event, .events = POLLIN};
-    for (unsigned i = 0; i < VAULT_GATES_MAX; i++)
+    for (unsigned i = 0; i < KD_GATES_MAX; i++)
         p[3 + i] = watch(&v->gates[i].link.chan);
-    kd_ignore(poll(p, VAULT_GATES_MAX + 3, TICK_MS)); /* failures show when receiving */
+    kd_ignore(poll(p, KD_GATES_MAX + 3, TICK_MS)); /* failures show when receiving */
 }
 
 static void
@@ -421,11 +416,11 @@ turn(struct vault *v)
     kd_role_serve_ctl(&v->ctl, on_ctl_message, v);
     task_take_done(v);
     kd_role_serve(&v->ctl, &v->ledger, PACKETS_A_TURN, on_ledger_message, v);
-    for (unsigned i = 0; i < VAULT_GATES_MAX; i++)
+    for (unsigned i = 0; i < KD_GATES_MAX; i++)
         serve_gate(v, i);
     checkpoint_if_due(v);
     kd_role_flush(&v->ctl, &v->ledger);
-    for (unsigned i = 0; i < VAULT_GATES_MAX; i++)
+    for (unsigned i = 0; i < KD_GATES_MAX; i++)
         kd_role_flush(&v->ctl, &v->gates[i].link);
     kd_role_flush_ctl(&v->ctl);
 }

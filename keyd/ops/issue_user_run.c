@@ -63,8 +63,7 @@ issue_free(void *data)
     free(x);
 }
 
-/* --- check --------------------------------------------------------------------------
- */
+/* --- check --- */
 
 /* D-059, D-081: the highest level bit counts; what a mode may claim at most. "Extremely
  * compartmented" (16) would need an attestation by an operator; none can be recorded.
@@ -114,8 +113,7 @@ check(struct task *t)
                          t->vault->conf.profile_fields[x->domain], &x->info);
 }
 
-/* --- ask ----------------------------------------------------------------------------
- */
+/* --- ask --- */
 
 static void told(struct vault *v, struct task *t);
 
@@ -206,8 +204,7 @@ told(struct vault *v, struct task *t)
     task_work(v, t, sign, signed_);
 }
 
-/* --- replay: the signet of this very request ----------------------------------------
- */
+/* --- replay: the signet of this very request --- */
 
 /* Fields 16 to 252 of a full signet: between the end of its core and field 253. */
 static struct kd_slice
@@ -272,8 +269,7 @@ replay(struct task *t)
     x->told = swap;
 }
 
-/* --- sign ---------------------------------------------------------------------------
- */
+/* --- sign --- */
 
 /* Counts and hashes what goes under the key, for the record. */
 struct signing {
@@ -359,8 +355,7 @@ sign(struct task *t)
         t->err = fingerprints(x, &made);
 }
 
-/* --- commit and answer --------------------------------------------------------------
- */
+/* --- commit and answer --- */
 
 static void
 answer(struct vault *v, struct task *t, bool was_stored)

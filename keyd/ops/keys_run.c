@@ -52,8 +52,7 @@ refuse_spec(struct task *t, kd_err err)
     return err;
 }
 
-/* --- generate -----------------------------------------------------------------------
- */
+/* --- generate --- */
 
 static kd_err
 generate_change(struct task *t, struct store_change *c)
@@ -101,8 +100,7 @@ run_generate_key(struct vault *v, struct task *t)
         store_change_start(v, t);
 }
 
-/* --- retire -------------------------------------------------------------------------
- */
+/* --- retire --- */
 
 static kd_err
 retire_change(struct task *t, struct store_change *c)
@@ -145,8 +143,7 @@ run_retire_key(struct vault *v, struct task *t)
         store_change_start(v, t);
 }
 
-/* --- import -------------------------------------------------------------------------
- */
+/* --- import --- */
 
 static kd_err
 read_key_file(struct task *t, struct dime_dkey **out)
@@ -227,8 +224,7 @@ run_import_key(struct vault *v, struct task *t)
         store_change_start(v, t);
 }
 
-/* --- list ---------------------------------------------------------------------------
- */
+/* --- list --- */
 
 /* The position behind the key named, or the start. */
 static size_t

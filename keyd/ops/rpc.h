@@ -94,8 +94,7 @@ extern const struct op_rpc op_rpc_token_init, op_rpc_add_unseal_slot, op_rpc_uns
     op_rpc_seal;
 extern const struct op_rpc op_rpc_audit_read, op_rpc_audit_head;
 
-/* --- shared by the halves -----------------------------------------------------------
- */
+/* --- shared by the halves --- */
 
 /* A profile as a signet field stream (16 to 252 in the order given). KD_INVALID for a
  * field that cannot be laid out. */

@@ -47,7 +47,7 @@ bool
 run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
 {
     if (task_is_internal(t) ||
-        kd_policy_check(v->conf.policy, t->class, t->uid, t->op, domain) == KD_OK)
+        kd_policy_check(v->conf.policy, t->klass, t->uid, t->op, domain) == KD_OK)
         return true;
     task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
     return false;
@@ -71,12 +71,12 @@ run_record(struct kd_audit_record *record, struct run_names *names,
 
     *record = (struct kd_audit_record){
         .op = op,
-        .class = own ? KD_AUDIT_CLASS_SELF : classes[t->class],
+        .class = own ? KD_AUDIT_CLASS_SELF : classes[t->klass],
         .outcome = KD_OUTCOME_DONE,
         .principal = kd_slice(names->principal, (size_t)n),
         .domain = domain,
     };
-    if (v->conf.single_operator && t->class == KD_CLASS_ADMIN && !own)
+    if (v->conf.single_operator && t->klass == KD_CLASS_ADMIN && !own)
         record->notes |= KD_NOTE_SINGLE_OPERATOR;
 }
 

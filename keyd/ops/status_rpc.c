@@ -1,6 +1,8 @@
 /* Status: the vault's state and probe, with the supervisor's process table. */
 #include "rpc.h"
 
+#include "../role.h"
+
 #include <stdio.h>
 
 /* As enum vault_state of the vault counts. */
@@ -35,7 +37,7 @@ add_process(struct answer *a, const struct kd_ctl_process *p)
     size_t i = a->u.status.n_processes++;
     Keyd__V1__ProcessInfo *out = &a->process[i];
     const char *name = p->role == KEYD__V1__PROCESS_ROLE__PROCESS_ROLE_GATE
-                           ? kd_class_name(p->class)
+                           ? kd_class_name(kd_gate_class(p->gate))
                            : "";
 
     keyd__v1__process_info__init(out);

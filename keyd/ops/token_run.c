@@ -29,8 +29,7 @@ reply_slot(struct vault *v, struct task *t, struct store_change *c)
     kd_slot_done_put(&t->reply, &m);
 }
 
-/* --- init ---------------------------------------------------------------------------
- */
+/* --- init --- */
 
 /* The key for checkpoints belongs to the store from its first day. */
 static kd_err
@@ -82,8 +81,7 @@ run_token_init(struct vault *v, struct task *t)
     store_change_start(v, t);
 }
 
-/* --- another slot -------------------------------------------------------------------
- */
+/* --- another slot --- */
 
 static kd_err
 slot_change(struct task *t, struct store_change *c)
@@ -119,8 +117,7 @@ run_add_unseal_slot(struct vault *v, struct task *t)
     store_change_start(v, t);
 }
 
-/* --- unseal -------------------------------------------------------------------------
- */
+/* --- unseal --- */
 
 struct unsealing {
     struct kd_slot_job job;
@@ -243,8 +240,7 @@ run_unseal(struct vault *v, struct task *t)
         task_work_alone(v, t, unseal_work, unsealed);
 }
 
-/* --- seal ---------------------------------------------------------------------------
- */
+/* --- seal --- */
 
 static void
 seal_work(struct task *t)

@@ -28,8 +28,7 @@ enum {
     MEMLOCK = 64 * 1024 * 1024,
 };
 
-/* --- the table ----------------------------------------------------------------------
- */
+/* --- the table --- */
 
 /* The directory of our own program, where the roles' programs lie unless configured. */
 static kd_err
@@ -51,19 +50,20 @@ program_directory(const struct kd_conf *conf, char out[PATH_MAX])
 }
 
 static kd_err
-plan_one(struct supervisor *s, enum kd_role role, unsigned class, const char *directory,
+plan_one(struct supervisor *s, enum kd_role role, unsigned gate, const char *directory,
          const struct kd_conf_id *user)
 {
     struct child *c = &s->children[s->n_children];
     bool root = geteuid() == 0;
 
     *c = (struct child){.role = role,
-                        .class = class,
+                        .gate = gate,
                         .uid = root ? user->id : geteuid(),
                         .gid = root ? s->conf->group.id : getegid(),
                         .ctl.fd = -1};
     if (role == KD_ROLE_GATE)
-        snprintf(c->name, sizeof c->name, "keyd-gate %s", kd_class_name(class));
+        snprintf(c->name, sizeof c->name, "keyd-gate %s %u",
+                 kd_class_name(kd_gate_class(gate)), gate % KD_GATE_WORKERS_MAX + 1);
     else
         snprintf(c->name, sizeof c->name, "keyd-%s", kd_role_name(role));
     int n =
@@ -111,19 +111,22 @@ children_plan(struct supervisor *s)
             KD_OK ||
         (err = plan_one(s, KD_ROLE_VAULT, 0, directory, &s->conf->user_vault)) != KD_OK)
         return err;
-    for (unsigned class = 0; class < KD_CLASS_COUNT; class ++)
-        if (s->listeners[class] >= 0 &&
-            (err = plan_one(s, KD_ROLE_GATE, class, directory, &s->conf->user_gate)) !=
+    for (unsigned gate = 0; gate < KD_GATES_MAX; gate++) {
+        enum kd_class klass = kd_gate_class(gate);
+        if (s->listeners[klass] >= 0 &&
+            gate % KD_GATE_WORKERS_MAX < s->conf->listeners[klass].workers &&
+            (err = plan_one(s, KD_ROLE_GATE, gate, directory, &s->conf->user_gate)) !=
                 KD_OK)
             return err;
+    }
     return KD_OK;
 }
 
 struct child *
-child_of(struct supervisor *s, enum kd_role role, unsigned class)
+child_of(struct supervisor *s, enum kd_role role, unsigned gate)
 {
     for (unsigned i = 0; i < s->n_children; i++)
-        if (s->children[i].role == role && s->children[i].class == class)
+        if (s->children[i].role == role && s->children[i].gate == gate)
             return &s->children[i];
     return NULL;
 }
@@ -137,8 +140,7 @@ children_alive(const struct supervisor *s, enum kd_role role)
     return false;
 }
 
-/* --- starting -----------------------------------------------------------------------
- */
+/* --- starting --- */
 
 static kd_err
 put_conf(const struct supervisor *s, const struct child *c, struct kd_buf *b)
@@ -149,7 +151,7 @@ put_conf(const struct supervisor *s, const struct child *c, struct kd_buf *b)
     kd_err err = KD_OK;
 
     if (c->role == KD_ROLE_GATE) {
-        err = kd_conf_for_gate_make(s->conf, (enum kd_class)c->class, &gate);
+        err = kd_conf_for_gate_make(s->conf, kd_gate_class(c->gate), &gate);
         if (err == KD_OK) {
             kd_conf_for_gate_encode(&gate, b);
             kd_conf_for_gate_clear(&gate);

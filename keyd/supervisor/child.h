@@ -2,17 +2,19 @@
 #ifndef KEYD_SUPERVISOR_CHILD_H
 #define KEYD_SUPERVISOR_CHILD_H
 
+#include "../role.h"
+
 #include <keyd/base/chan.h>
 #include <keyd/base/sandbox.h>
 #include <keyd/conf/conf.h>
 
 #include <sys/types.h>
 
-enum { CHILDREN_MAX = KD_CLASS_COUNT + 2, SERIALS_KEPT = 64 };
+enum { CHILDREN_MAX = KD_GATES_MAX + 2, SERIALS_KEPT = 64 };
 
 struct child {
     enum kd_role role;
-    unsigned class; /* of a gate */
+    unsigned gate; /* number of a gate, else 0 */
     char name[48];
     char path[512]; /* its program */
     uid_t uid;
@@ -42,8 +44,8 @@ struct supervisor {
     int exit_status;
 };
 
-/* Fills the table: ledger, vault, a gate for each open listener. Finds programs, users,
- * directories, and refuses what cannot work (logged). */
+/* Fills the table: ledger, vault, the gates of each open listener. Finds programs,
+ * users, directories, and refuses what cannot work (logged). */
 kd_err children_plan(struct supervisor *s) KD_MUST_USE;
 
 /* Runs the child's program with its control channel and sends its configuration. */
@@ -57,7 +59,7 @@ void child_ended(struct child *c);
 int64_t child_backoff(struct child *c, bool crashed);
 
 /* NULL if there is no such child. */
-struct child *child_of(struct supervisor *s, enum kd_role role, unsigned class);
+struct child *child_of(struct supervisor *s, enum kd_role role, unsigned gate);
 bool children_alive(const struct supervisor *s, enum kd_role role);
 
 /* True once for each serial: both ends of a link report its loss. */

@@ -76,10 +76,10 @@ fail:
 }
 
 static kd_err
-listen_one(const struct kd_conf_listener *l, unsigned class, int *out)
+listen_one(const struct kd_conf_listener *l, unsigned klass, int *out)
 {
     struct sockaddr_un sun = {.sun_family = AF_UNIX};
-    mode_t directory = class == KD_CLASS_ADMIN ? 0700 : 0755;
+    mode_t directory = klass == KD_CLASS_ADMIN ? 0700 : 0755;
     kd_err err;
 
     if (strlen(l->socket) >= sizeof sun.sun_path) {
@@ -103,18 +103,18 @@ listen_all(struct supervisor *s)
 {
     kd_err err;
 
-    for (unsigned class = 0; class < KD_CLASS_COUNT; class ++)
-        s->listeners[class] = -1;
+    for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++)
+        s->listeners[klass] = -1;
     if (mkdir(s->conf->run_directory, 0755) == 0) {
         if (chmod(s->conf->run_directory, 0755) != 0)
             return failed("directory", s->conf->run_directory);
     } else if (errno != EEXIST) {
         return failed("directory", s->conf->run_directory);
     }
-    for (unsigned class = 0; class < KD_CLASS_COUNT; class ++)
-        if (s->conf->listeners[class].is_open &&
-            (err = listen_one(&s->conf->listeners[class], class,
-                              &s->listeners[class])) != KD_OK)
+    for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++)
+        if (s->conf->listeners[klass].is_open &&
+            (err = listen_one(&s->conf->listeners[klass], klass,
+                              &s->listeners[klass])) != KD_OK)
             return err;
     return KD_OK;
 }
@@ -123,7 +123,7 @@ void
 listen_remove(struct supervisor *s)
 {
     /* The sandbox may forbid it; the next start removes them as well. */
-    for (unsigned class = 0; class < KD_CLASS_COUNT; class ++)
-        if (s->listeners[class] >= 0)
-            kd_ignore(unlink(s->conf->listeners[class].socket));
+    for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++)
+        if (s->listeners[klass] >= 0)
+            kd_ignore(unlink(s->conf->listeners[klass].socket));
 }

@@ -74,7 +74,7 @@ task_new(struct vault *v, unsigned gate, const struct kd_job *job, int fd)
     };
     if (gate != TASK_INTERNAL) {
         t->gate_generation = v->gates[gate].generation;
-        t->class = v->gates[gate].class;
+        t->klass = v->gates[gate].klass;
     }
     memcpy(t->key, job->key, sizeof t->key);
     if (job->body.n != 0)
@@ -167,8 +167,7 @@ task_step_on(struct vault *v, struct task *t, kd_err err)
     next(v, t);
 }
 
-/* --- crypto threads ----------------------------------------------------------------
- */
+/* --- crypto threads --- */
 
 static void
 item_work(struct pool_item *item)
@@ -266,8 +265,7 @@ task_take_done(struct vault *v)
     start_alone_if_quiet(v);
 }
 
-/* --- the ledger --------------------------------------------------------------------
- */
+/* --- the ledger --- */
 
 static void
 send_ask(struct vault *v, struct task *t)

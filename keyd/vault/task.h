@@ -40,7 +40,7 @@ struct task {
     uint32_t gate_generation;
     uint64_t gate_job;
     enum kd_op op;
-    enum kd_class class;
+    enum kd_class klass;
     uint32_t uid;
     int64_t deadline; /* CLOCK_MONOTONIC, ms */
     bool has_key;

@@ -15,14 +15,12 @@
 #include <keyd/token/soft_store.h>
 #include <keyd/token/token.h>
 
-enum { VAULT_GATES_MAX = KD_CLASS_COUNT };
-
-/* The channel to the gate of one class, by number. generation changes with every new
+/* The channel to a gate, by its number (role.h). generation changes with every new
  * channel, so that an answer never goes to a gate that did not ask. */
 struct vault_gate {
     struct kd_role_link link;
     uint32_t generation;
-    enum kd_class class;
+    enum kd_class klass;
 };
 
 enum vault_state {
@@ -36,7 +34,7 @@ enum vault_state {
 struct vault {
     struct kd_chan ctl;
     struct kd_role_link ledger;
-    struct vault_gate gates[VAULT_GATES_MAX];
+    struct vault_gate gates[KD_GATES_MAX];
     struct kd_conf_for_vault conf;
     uint8_t conf_hash[32]; /* SHA-256 of the configuration's octets */
     bool landlock;

@@ -81,8 +81,7 @@ landlock_version(void)
     return at == NULL ? 0 : (int)strtol(at + strlen("landlock="), NULL, 10);
 }
 
-/* --- paths -------------------------------------------------------------------------
- */
+/* --- paths --- */
 
 /* A tree of our own: what is tried on it can do no harm if it should succeed. */
 static const char *const tree_dirs[] = {"db", "db/sub", "db.old", "outside"};
@@ -353,8 +352,7 @@ the_vault_has_no_files_even_without_its_filter(void **state)
     assert_holds(look_for_any_file, *state);
 }
 
-/* --- what the kernel says ----------------------------------------------------------
- */
+/* --- what the kernel says --- */
 
 static void
 status_field(const char *text, const char *field, char *out, size_t size)
@@ -463,8 +461,7 @@ privileges_do_not_come_back(void **state)
     assert_holds(drop_for_good, NULL);
 }
 
-/* --- threads and order ---------------------------------------------------------------
- */
+/* --- threads and order --- */
 
 static void *
 wait_then_call(void *arg)
@@ -583,8 +580,7 @@ wrong_order_is_refused(void **state)
     assert_holds(do_it_twice, NULL);
 }
 
-/* --- kernels that lack something -----------------------------------------------------
- */
+/* --- kernels that lack something --- */
 
 /* Makes the call fail as on a kernel without it. */
 static void

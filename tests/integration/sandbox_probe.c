@@ -102,8 +102,7 @@ enter_bare(enum kd_role role)
         close(fd);
 }
 
-/* --- every number ------------------------------------------------------------------
- */
+/* --- every number --- */
 
 enum pattern { ZEROS, ONES, N_PATTERNS };
 enum { BOTH = 1 << ZEROS | 1 << ONES };
@@ -242,8 +241,7 @@ every_call_number_is_as_the_golden_list_says(void **state)
     assert_int_equal(wrong, 0);
 }
 
-/* --- arguments ---------------------------------------------------------------------
- */
+/* --- arguments --- */
 
 #define SELF_PID 0x5e1f5e1fL /* stands for the caller's process id */
 #define S (1U << KD_ROLE_SUPERVISOR)

@@ -82,8 +82,7 @@ fsync(int fd)
     return sync_or_fail(SYS_fsync, fd);
 }
 
-/* --- common to the roles -----------------------------------------------------------
- */
+/* --- common to the roles --- */
 
 struct peer {
     struct kd_chan ctl, up, down;
@@ -139,8 +138,7 @@ put(struct kd_chan *ch, uint16_t type, const void *p, size_t n)
         kd_chan_put(ch, type, kd_slice(p, n), -1)); /* gone: the peer asks again */
 }
 
-/* --- gate: passes on; a request in a vault that died is answered "busy" ------------
- */
+/* --- gate: passes on; a request in a vault that died is answered "busy" --- */
 
 static kd_err
 gate_from_client(void *ctx, uint16_t type, struct kd_slice body, int fd)
@@ -183,8 +181,7 @@ run_gate(struct peer *me)
     }
 }
 
-/* --- vault: numbers, chains, holds back --------------------------------------------
- */
+/* --- vault: numbers, chains, holds back --- */
 
 struct pending {
     uint64_t seq;
@@ -302,8 +299,7 @@ run_vault(struct vault *v)
     }
 }
 
-/* --- ledger: one transaction for what has queued ------------------------------------
- */
+/* --- ledger: one transaction for what has queued --- */
 
 struct ledger {
     struct peer peer;
@@ -443,8 +439,7 @@ run_ledger(struct ledger *l)
     }
 }
 
-/* --- supervisor and clients, in the test itself --------------------------------------
- */
+/* --- supervisor and clients, in the test itself --- */
 
 struct client {
     uint8_t key[KEY];

@@ -552,7 +552,7 @@ numbers_land_in_their_members(void **state)
         "max-principal-uploads = 14 upload-pool = 1048577 upload-timeout = 15\n"
         "hello-timeout = 16 first-octet-timeout = 10 frame-timeout = 17\n"
         "write-timeout = 18 idle-timeout = 19\n"
-        "listener \"admin\" { workers = 9 }\n" TAIL,
+        "listener \"admin\" { workers = 4 }\n" TAIL,
         &as_user);
 
     (void)state;
@@ -573,7 +573,7 @@ numbers_land_in_their_members(void **state)
     assert_int_equal(c->limits.frame_timeout, 17);
     assert_int_equal(c->limits.write_timeout, 18);
     assert_int_equal(c->limits.idle_timeout, 19);
-    assert_int_equal(c->listeners[KD_CLASS_ADMIN].workers, 9);
+    assert_int_equal(c->listeners[KD_CLASS_ADMIN].workers, 4);
     kd_conf_free(c);
 }
 
@@ -707,8 +707,7 @@ profile_fields_are_those_that_may_be_added(void **state)
             "is not the number of a field");
 }
 
-/* --- what keys say of each other ---------------------------------------------------
- */
+/* --- what keys say of each other --- */
 
 static void
 domains_served_are_valid_and_there(void **state)
@@ -1017,8 +1016,7 @@ a_service_without_an_operator_is_warned_of(void **state)
     assert_true(has_problem(0, true, "no principal is of class admin"));
 }
 
-/* --- the file ----------------------------------------------------------------------
- */
+/* --- the file --- */
 
 struct place {
     char folder[32];
@@ -1203,8 +1201,7 @@ the_example_is_accepted(void **state)
     kd_conf_free(conf);
 }
 
-/* --- the manual page -----------------------------------------------------------------
- */
+/* --- the manual page --- */
 
 struct manual_key {
     enum section section;

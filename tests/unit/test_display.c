@@ -431,8 +431,7 @@ no_octet_of_an_image_changes_unnoticed_and_no_cut_is_taken(void **state)
     vector_free(file);
 }
 
-/* --- Fields as they are shown -------------------------------------------------------
- */
+/* --- Fields as they are shown --- */
 
 static struct dime_shown
 show(enum dime_kind kind, uint8_t type, struct kd_slice value)

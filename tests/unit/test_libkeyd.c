@@ -791,13 +791,15 @@ wrong_requests_are_refused_here_and_secrets_wiped_anyway(void **state)
         {.op = KEYD_OP_LOOKUP_SIGNET, .in.lookup_signet = {{big, 255}, KEYD_NONE}},
         {.op = KEYD_OP_LOOKUP_SIGNET, .in.lookup_signet = {{NULL, 5}, KEYD_NONE}},
         {.op = KEYD_OP_ISSUE_USER_SIGNET,
-         .in.issue_user_signet = {{big, 5}, {big, 5}, KEYD_ACCOUNT_CAUTIOUS, NULL, 1}},
+         .in.issue_user_signet =
+             {{big, 5}, {big, 5}, KEYD_ACCOUNT_CAUTIOUS, NULL, 1, KEYD_NONE}},
         {.op = KEYD_OP_ISSUE_USER_SIGNET,
          .in.issue_user_signet = {{big, 5},
                                   {big, 5},
                                   KEYD_ACCOUNT_CAUTIOUS,
                                   (const struct keyd_profile_field *)(void *)big,
-                                  SIZE_MAX}},
+                                  SIZE_MAX,
+                                  KEYD_NONE}},
         {.op = KEYD_OP_UNSEAL, .in.slot = {KEYD_SLOT_PASSPHRASE, {NULL, 0}}},
         {.op = KEYD_OP_UNSEAL, .in.slot = {(enum keyd_slot_kind)9, {secret, 6}}},
     };

@@ -108,8 +108,7 @@ kd_audit_op_has_link(enum kd_audit_op op)
     return (unsigned)op < KD_AUDIT_OP_COUNT && (ops[op].shape & LINK) != 0;
 }
 
-/* --- what a record may hold, written or read ---------------------------------------
- */
+/* --- what a record may hold, written or read --- */
 
 static bool
 is_lower_or_digit(uint8_t c)
@@ -189,8 +188,7 @@ record_is_good(const struct kd_audit_record *r)
            shape_is_good(r);
 }
 
-/* --- writing -----------------------------------------------------------------------
- */
+/* --- writing --- */
 
 /* Which keys stand in the map of a good record. */
 static bool
@@ -319,8 +317,7 @@ kd_audit_encode(const struct kd_audit_record *r, struct kd_buf *out)
     return err;
 }
 
-/* --- reading ------------------------------------------------------------------------
- */
+/* --- reading --- */
 
 static enum kd_audit_op
 read_op(struct kd_cur *c)

@@ -23,8 +23,7 @@ kd_store_why(char why[KD_STORE_WHY_MAX], kd_err err, const char *fmt, ...)
     return err;
 }
 
-/* --- walking the log ----------------------------------------------------------------
- */
+/* --- walking the log --- */
 
 struct walk {
     struct kd_chain chain;

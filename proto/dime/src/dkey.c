@@ -7,7 +7,13 @@
 #include <secp256k1.h>
 #include <sodium.h>
 
-enum { HEADER = 5, FIELD_SEED = 1, FIELD_USER_SCALAR = 2, FIELD_ORG_SCALAR = 3 };
+enum {
+    HEADER = 5,
+    SEED_SIZE = 32,
+    FIELD_SEED = 1,
+    FIELD_USER_SCALAR = 2,
+    FIELD_ORG_SCALAR = 3
+};
 
 static kd_err
 refuse(const char **why, kd_err err, const char *text)
@@ -43,13 +49,14 @@ derive_enc_pk(struct dime_dkey *key, const char **why)
     if (ctx == NULL)
         return refuse(why, KD_NOMEM, "out of memory");
     randombytes_buf(blind, sizeof blind);
-    if (secp256k1_context_randomize(ctx, blind) != 1)
-        err = refuse(why, KD_FAILED, "the secp256k1 library failed");
+    bool works = secp256k1_context_randomize(ctx, blind) == 1;
     /* secp256k1_ec_pubkey_create refuses 0 and what is not below the group order. */
-    else if (secp256k1_ec_pubkey_create(ctx, &pk, key->scalar) != 1)
+    if (works && secp256k1_ec_pubkey_create(ctx, &pk, key->scalar) != 1)
         err = refuse(why, KD_INVALID, "the encryption key's scalar is out of range");
-    else if (secp256k1_ec_pubkey_serialize(ctx, key->enc_pk, &n, &pk,
-                                           SECP256K1_EC_COMPRESSED) != 1)
+    if (err == KD_OK)
+        works = works && secp256k1_ec_pubkey_serialize(ctx, key->enc_pk, &n, &pk,
+                                                       SECP256K1_EC_COMPRESSED) == 1;
+    if (!works)
         err = refuse(why, KD_FAILED, "the secp256k1 library failed");
     secp256k1_context_destroy(ctx);
     kd_secret_wipe(blind, sizeof blind);
@@ -232,10 +239,10 @@ read_fields(struct kd_slice object, enum dime_dkey_kind *kind, struct key_fields
     size_t length = kd_cur_u24(&c);
     if (c.err != KD_OK || length != kd_cur_left(&c))
         return refuse(why, KD_MALFORMED, "the header's length is not the file's");
-    if (kd_cur_u8(&c) != FIELD_SEED ||
-        kd_cur_u8(&c) != sizeof((struct dime_dkey){0}).seed)
+    uint8_t seed_type = kd_cur_u8(&c), seed_size = kd_cur_u8(&c);
+    if (seed_type != FIELD_SEED || seed_size != SEED_SIZE)
         return refuse(why, KD_MALFORMED, "the signing key is not a seed of 32 octets");
-    out->seed = kd_cur_take(&c, 32);
+    out->seed = kd_cur_take(&c, SEED_SIZE);
     uint8_t type = kd_cur_u8(&c);
     if (c.err != KD_OK ||
         type != (*kind == DIME_DKEY_ORG ? FIELD_ORG_SCALAR : FIELD_USER_SCALAR))

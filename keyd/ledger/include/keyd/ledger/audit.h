@@ -120,8 +120,7 @@ kd_err kd_audit_decode(struct kd_slice octets, struct kd_audit_record *out) KD_M
 /* RFC 6962 leaf hash: SHA-256 over 0x00 and the record. */
 void kd_audit_hash(struct kd_slice octets, uint8_t hash[KD_SHA256_SIZE]);
 
-/* --- the chain ---------------------------------------------------------------------
- */
+/* --- the chain --- */
 
 /* A place in the chain: the record that was last, all zero but instance at the start.
  */
@@ -148,8 +147,7 @@ struct kd_chain kd_chain_after(const struct kd_audit_tail *tail);
 kd_err kd_chain_feed(struct kd_chain *chain, struct kd_slice octets,
                      struct kd_audit_record *record) KD_MUST_USE;
 
-/* --- checkpoints -------------------------------------------------------------------
- */
+/* --- checkpoints --- */
 
 enum {
     KD_CHECKPOINT_MAX = 128, /* octets to be signed */

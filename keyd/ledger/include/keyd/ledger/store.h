@@ -30,8 +30,7 @@ enum {
 struct kd_store;
 struct kd_store_ops; /* a back end: backend.h */
 
-/* --- open and close ----------------------------------------------------------------
- */
+/* --- open and close --- */
 
 enum kd_store_check {
     KD_CHECK_QUICK, /* structure, as much of it as 1 s or so allows (see sqlite.c) */
@@ -73,8 +72,7 @@ void kd_store_close(struct kd_store *s);
 /* The head of the chain: committed, or within a batch including what was added. */
 void kd_store_tail(const struct kd_store *s, struct kd_audit_tail *out);
 
-/* --- reading signets ---------------------------------------------------------------
- */
+/* --- reading signets --- */
 
 /* One signed form of one step of a custody chain. */
 struct kd_signet_row {
@@ -164,8 +162,7 @@ kd_err kd_store_org_history(struct kd_store *s, struct kd_slice domain,
 kd_err kd_store_org_heads(struct kd_store *s, kd_org_visitor visitor,
                           void *arg) KD_MUST_USE;
 
-/* --- what the vault asks before issuing ---------------------------------------------
- */
+/* --- what the vault asks before issuing --- */
 
 struct kd_issue_query {
     struct kd_slice address;
@@ -201,8 +198,7 @@ kd_err kd_store_idem_find(struct kd_store *s, const uint8_t key[KD_IDEM_SIZE],
                           uint8_t request[KD_SHA256_SIZE],
                           uint64_t *audit_seq) KD_MUST_USE;
 
-/* --- reading the log ----------------------------------------------------------------
- */
+/* --- reading the log --- */
 
 /* stored: KD_OK, or KD_CONFLICT if the rows that came with the record were not taken.
  */
@@ -236,8 +232,7 @@ struct kd_store_stats {
 };
 kd_err kd_store_stats(struct kd_store *s, struct kd_store_stats *out) KD_MUST_USE;
 
-/* --- a batch: one transaction -------------------------------------------------------
- */
+/* --- a batch: one transaction --- */
 
 /* A new step of the chain named in the record (address, generation, link seq). */
 struct kd_link_put {
@@ -336,8 +331,7 @@ void kd_store_abort(struct kd_store *s);
  * above (all that was acknowledged is safe). */
 kd_err kd_store_tend(struct kd_store *s) KD_MUST_USE;
 
-/* --- the key store file --------------------------------------------------------------
- */
+/* --- the key store file --- */
 
 /* Writes octets beside the key store, durably, and reads them back. The record that
  * names their SHA-256 and the next generation is then added and committed, and
@@ -352,8 +346,7 @@ kd_err kd_store_keystore_activate(struct kd_store *s) KD_MUST_USE;
 kd_err kd_store_keystore_read(struct kd_store *s, struct kd_slice *octets,
                               uint64_t *generation) KD_MUST_USE;
 
-/* --- back ends -----------------------------------------------------------------------
- */
+/* --- back ends --- */
 
 extern const struct kd_store_ops kd_store_sqlite;
 
