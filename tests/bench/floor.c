@@ -311,9 +311,9 @@ bind_to_cpu(int cpu)
     cpu_set_t set;
 
     CPU_ZERO(&set);
-    CPU_SET(cpu, &set);
-    kd_ignore(sched_setaffinity(0, sizeof set,
-                                &set)); /* one CPU only: then the floor of that */
+    CPU_SET((size_t)cpu, &set);
+    /* Where there is one CPU only, the floor is that of one. */
+    kd_ignore(sched_setaffinity(0, sizeof set, &set));
 }
 
 static void
