@@ -245,7 +245,6 @@ sq_add(struct kd_backend *b, const struct kd_store_item *item,
     sqlite3_stmt *st = sq_use(b, ST_PUT_AUDIT);
     kd_err err;
 
-    sq_release(b); /* what was read since the last item */
     *outcome = KD_OK;
     if (has_rows(item, r) && (err = try_rows(b, item, r, outcome)) != KD_OK)
         return err;

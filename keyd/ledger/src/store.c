@@ -24,10 +24,13 @@ settle(struct kd_store *s, kd_err err)
     return err;
 }
 
+/* Reads happen between batches: a reader must not see what may yet be undone. */
 static kd_err
 may_read(const struct kd_store *s)
 {
-    return s->broken ? KD_UNAVAILABLE : KD_OK;
+    if (s->broken)
+        return KD_UNAVAILABLE;
+    return s->in_batch ? KD_INVALID : KD_OK;
 }
 
 static bool
@@ -169,10 +172,8 @@ kd_store_org_history(struct kd_store *s, struct kd_slice domain, kd_org_visitor 
 kd_err
 kd_store_org_heads(struct kd_store *s, kd_org_visitor visitor, void *arg)
 {
-    kd_err err = may_read(s);
-
-    if (err != KD_OK)
-        return err;
+    if (s->broken)
+        return KD_UNAVAILABLE;
     return settle(s, s->ops->org_heads(s->backend, visitor, arg));
 }
 
@@ -396,8 +397,6 @@ kd_store_begin(struct kd_store *s)
 {
     kd_err err = may_read(s);
 
-    if (err == KD_OK && s->in_batch)
-        err = KD_INVALID;
     if (err != KD_OK)
         return err;
     if ((err = s->ops->begin(s->backend)) != KD_OK)

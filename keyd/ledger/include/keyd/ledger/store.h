@@ -3,10 +3,9 @@
  * common to all and call through it.
  *
  * A store has one user, one thread and one connection. Nothing but a batch changes
- * it. A read within a batch sees what was added to it: who answers with that keeps the
- * answer back until the commit, and ends if there is none. What a function hands out as
- * a slice is borrowed until the next call on the store; a visitor's arguments until it
- * returns, and a visitor must not call the store.
+ * it, and reads are made between batches (KD_INVALID within one). What a function hands
+ * out as a slice is borrowed until the next call on the store; a visitor's arguments
+ * until it returns, and a visitor must not call the store.
  *
  * Errors of all functions, beside those named: KD_UNAVAILABLE when the store is
  * broken. It is broken from the first error of the disk, of memory or of COMMIT on,
