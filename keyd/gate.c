@@ -11,6 +11,7 @@
  * unread. One thread, one event loop, bounded work a turn. */
 #include "gate/conn.h"
 #include "gate/pending.h"
+#include "gate/principal.h"
 #include "ops/rpc.h"
 #include "role.h"
 
@@ -51,6 +52,7 @@ static struct gate {
     struct conn *dirty; /* those with answers to send this turn */
     unsigned n_conns;
     struct pending_table pending;
+    struct principal_table principals;
     struct process_line processes[ANSWER_PROCESSES_MAX];
     struct kd_arena arena;
     struct kd_frame_scratch scratch;
@@ -164,22 +166,55 @@ on_hello(struct gate *g, struct conn *c, const Keyd__V1__Request *r)
 /* A large object: sealed and within the limit, or the request is refused before
  * anybody else sees it. The vault looks again. */
 static bool
-descriptor_is_good(struct gate *g, struct conn *c, uint64_t id, int fd)
+descriptor_is_good(struct gate *g, struct conn *c, uint64_t id, int fd, size_t *size)
 {
-    size_t size;
-
-    if (fd < 0 || kd_memfd_check(fd, g->conf.limits.max_upload, &size) == KD_OK)
+    *size = 0;
+    if (fd < 0 || kd_memfd_check(fd, g->conf.limits.max_upload, size) == KD_OK)
         return true;
     refuse(g, c, id, KD_INVALID, KD_REASON_BAD_DESCRIPTOR);
     return false;
 }
 
+/* An object is kept no longer than its own time, however long the client would wait. */
 static int64_t
-deadline_of(const Keyd__V1__Request *r)
+deadline_of(const struct gate *g, const Keyd__V1__Request *r, size_t upload)
 {
-    uint32_t ms = r->deadline_ms == 0 ? DEADLINE_DEFAULT_MS : r->deadline_ms;
+    int64_t most =
+        upload == 0 ? DEADLINE_MOST_MS : (int64_t)g->conf.limits.upload_timeout * 1000;
+    int64_t ms = r->deadline_ms == 0 ? DEADLINE_DEFAULT_MS : r->deadline_ms;
 
-    return kd_clock_ms() + (ms < DEADLINE_MOST_MS ? ms : DEADLINE_MOST_MS);
+    return kd_clock_ms() + (ms < most ? ms : most);
+}
+
+/* The request has ended: its slot and the room it took are free. */
+static void
+end_request(struct gate *g, struct pending *p)
+{
+    principal_give(&g->principals, p->principal, p->frame, p->upload);
+    principal_leave(p->principal);
+    pending_free(&g->pending, p);
+}
+
+/* A slot for the request and the room it takes; NULL if there is not enough. The
+ * principal's entry stays as long as the request, which may outlive the client. */
+static struct pending *
+begin_request(struct gate *g, struct conn *c, const struct op_rpc *rpc,
+              const Keyd__V1__Request *r, size_t frame, size_t upload)
+{
+    if (principal_take(&g->principals, c->principal, &g->conf.limits, frame, upload) !=
+        KD_OK)
+        return NULL;
+    struct pending *p =
+        pending_new(&g->pending, c, r->id, rpc, deadline_of(g, r, upload));
+    if (p == NULL) {
+        principal_give(&g->principals, c->principal, frame, upload);
+        return NULL;
+    }
+    p->principal = c->principal;
+    p->principal->n_conns++;
+    p->frame = frame;
+    p->upload = upload;
+    return p;
 }
 
 /* Sends the packed body to whoever answers the operation. Takes fd. */
@@ -223,7 +258,7 @@ direct_is_allowed(struct gate *g, const struct conn *c, const struct op_rpc *rpc
 /* Takes fd. */
 static void
 start_request(struct gate *g, struct conn *c, const struct op_rpc *rpc,
-              const Keyd__V1__Request *r, int fd)
+              const Keyd__V1__Request *r, size_t frame, int fd, size_t upload)
 {
     struct ask ask = {0};
     struct kd_role_link *to = rpc->message == KD_MSG_NONE ? &g->vault : &g->ledger;
@@ -234,7 +269,7 @@ start_request(struct gate *g, struct conn *c, const struct op_rpc *rpc,
         refuse(g, c, r->id, to->chan.fd < 0 ? KD_UNAVAILABLE : KD_BUSY, 0);
         return;
     }
-    struct pending *p = pending_new(&g->pending, c, r->id, rpc, deadline_of(r));
+    struct pending *p = begin_request(g, c, rpc, r, frame, upload);
     kd_buf_reset(&g->body);
     kd_err err = p == NULL ? KD_BUSY : rpc->pack(r, p->tag, &g->body, &ask);
     if (err == KD_OK && !direct_is_allowed(g, c, rpc, &ask))
@@ -249,14 +284,16 @@ start_request(struct gate *g, struct conn *c, const struct op_rpc *rpc,
     if (err == KD_OK)
         return;
     if (p != NULL)
-        pending_free(&g->pending, p);
+        end_request(g, p);
     refuse(g, c, r->id, err, err == KD_DENIED ? KD_REASON_NOT_PERMITTED : 0);
 }
 
 /* Takes fd. */
 static void
-on_request(struct gate *g, struct conn *c, const Keyd__V1__Request *r, int fd)
+on_request(struct gate *g, struct conn *c, const Keyd__V1__Request *r, size_t frame,
+           int fd)
 {
+    size_t upload;
     const struct kd_rpc_op *op = kd_rpc_op(r->op_case);
     const struct op_rpc *rpc = op == NULL ? NULL : op_rpc_find((enum kd_op)op->number);
 
@@ -274,8 +311,8 @@ on_request(struct gate *g, struct conn *c, const Keyd__V1__Request *r, int fd)
         refuse(g, c, r->id, KD_BUSY, 0);
     } else if (pending_find(c, r->id) != NULL) {
         refuse_rpc(g, c, r->id, KD_INVALID, KD_RPC_ID_IN_USE);
-    } else if (descriptor_is_good(g, c, r->id, fd)) {
-        start_request(g, c, rpc, r, fd);
+    } else if (descriptor_is_good(g, c, r->id, fd, &upload)) {
+        start_request(g, c, rpc, r, frame, fd, upload);
         return;
     }
     if (fd >= 0)
@@ -304,7 +341,7 @@ on_frame(struct gate *g, struct conn *c, const struct kd_frame *frame)
         kd_rpc_decode_request(&g->arena, frame->body, frame->fd >= 0, &r, &fault);
 
     if (err == KD_OK) {
-        on_request(g, c, r, frame->fd);
+        on_request(g, c, r, frame->body.n, frame->fd);
         return;
     }
     if (frame->fd >= 0)
@@ -345,6 +382,7 @@ read_conn(struct gate *g, struct conn *c)
     }
     if (err == KD_OK && !c->is_held && !c->is_leaving) {
         err = kd_frame_recv(&c->in, c->fd, &g->scratch);
+        c->has_spoken |= err == KD_OK;
         if (err == KD_OK)
             err = take_frames(g, c);
         else if (err == KD_UNAVAILABLE)
@@ -454,6 +492,7 @@ close_conn(struct gate *g, struct conn *c)
     }
     while (c->pending != NULL)
         pending_orphan(&g->pending, c->pending); /* what it started goes on */
+    principal_leave(c->principal);
     conn_free(&g->conns, c);
     g->n_conns--;
     set_accepting(g, true);
@@ -487,6 +526,7 @@ open_conn(struct gate *g, int fd)
     struct kd_slice name;
     g->n_conns++;
     c->is_known = kd_policy_name(g->conf.policy, g->conf.klass, uid, &name) == KD_OK;
+    c->principal = principal_join(&g->principals, uid, c->is_known);
     c->event = event_new(g->base, fd, EV_READ | EV_PERSIST, on_conn_event, c);
     if (c->event == NULL || event_add(c->event, NULL) != 0) {
         close_conn(g, c);
@@ -530,7 +570,7 @@ answer_request(struct gate *g, struct pending *p, kd_err err, uint16_t reason,
     const struct op_rpc *rpc = p->rpc;
     uint64_t id = p->id, from = p->from;
 
-    pending_free(&g->pending, p);
+    end_request(g, p);
     if (c == NULL) { /* the client is gone */
         if (fd >= 0)
             close(fd);
@@ -692,6 +732,8 @@ is_overdue(const struct gate *g, const struct conn *c, int64_t now)
         return true;
     if (c->partial_since != 0 &&
         now - c->partial_since > (int64_t)l->frame_timeout * 1000)
+        return true;
+    if (!c->has_spoken && now - c->opened_at > (int64_t)l->first_octet_timeout * 1000)
         return true;
     if (!c->is_greeted)
         return now - c->opened_at > (int64_t)l->hello_timeout * 1000;

@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -452,6 +453,26 @@ usage(FILE *to, int status)
     return status;
 }
 
+/* What the children need and cannot raise later: the supervisor gives up the right to.
+ * Not fatal: an unprivileged one takes what it is given, and who misses something says
+ * so. */
+static void
+raise_limits(void)
+{
+    enum { MEMLOCK = 64 * 1024 * 1024, BESIDE_CONNECTIONS = 1024 };
+    const struct rlimit lock = {MEMLOCK, MEMLOCK};
+    rlim_t n = sup.conf->limits.max_connections + BESIDE_CONNECTIONS;
+    const struct rlimit files = {n, n};
+    struct rlimit now;
+
+    if (setrlimit(RLIMIT_MEMLOCK, &lock) != 0)
+        kd_log(KD_DEBUG, "RLIMIT_MEMLOCK: %s", strerror(errno));
+    if (getrlimit(RLIMIT_NOFILE, &now) == 0 && now.rlim_cur < n &&
+        setrlimit(RLIMIT_NOFILE, &files) != 0)
+        kd_log(KD_WARN, "RLIMIT_NOFILE is %llu: fewer connections than configured",
+               (unsigned long long)now.rlim_cur);
+}
+
 static void
 confine(void)
 {
@@ -506,6 +527,7 @@ main(int argc, char **argv)
     catch_signals();
     if ((err = listen_all(&sup)) != KD_OK || (err = children_plan(&sup)) != KD_OK)
         return EX_OSERR;
+    raise_limits();
     confine();
     kd_log(KD_INFO, "starting, configuration %s", path);
     run();

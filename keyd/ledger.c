@@ -6,10 +6,10 @@
  *           input and never ends this process.
  * May call  sandbox_ledger.def, and of the file system only its own directory.
  *
- * One transaction for what has queued (group commit). Nothing leaves a channel before
- * the transaction that was open when it was written has been committed: answers are
- * queued, and flushed at the end of the turn. An error of the disk means that the
- * outcome is unknown: the process ends, the next one opens and resolves. */
+ * A turn answers every question from what is committed, sets the records that came
+ * aside, and then stores those in one transaction (group commit); only then are answers
+ * and acknowledgements flushed. An error of the disk means that the outcome is unknown:
+ * the process ends, the next one opens and resolves. */
 #include "role.h"
 
 #include <keyd/base/be.h>
@@ -37,13 +37,22 @@ struct gate {
     uint64_t n_looked; /* counted, never audited */
 };
 
+/* A commit message that waits for the end of the turn. */
+struct record {
+    struct record *next;
+    int fd; /* owned, -1 if none */
+    size_t n;
+    uint8_t octets[];
+};
+
 static struct ledger {
     struct kd_chan ctl;
     struct kd_role_link vault;
     struct gate gates[KD_GATES_MAX];
     struct kd_conf_for_ledger conf;
     struct kd_store *store;
-    unsigned n_open;       /* items in the open batch */
+    struct record *first, *last; /* that came this turn */
+    unsigned n_open;             /* items in the open batch */
     struct kd_buf acks;    /* ack messages of the open batch, each behind a length */
     bool keystore_staged;  /* to be activated after the commit */
     struct kd_buf scratch; /* the message being made */
@@ -262,8 +271,9 @@ queue_ack(struct ledger *l, const struct kd_store_ack *ack)
         disk_failed("acknowledgement", l->acks.err);
 }
 
+/* Adds one to the batch. KD_INVALID, KD_MALFORMED: the vault is at fault. */
 static kd_err
-on_commit(struct ledger *l, struct kd_slice body, int fd)
+store_record(struct ledger *l, struct kd_slice body, int fd)
 {
     struct rows *r = calloc(1, sizeof *r);
     struct kd_store_ack ack;
@@ -290,6 +300,49 @@ on_commit(struct ledger *l, struct kd_slice body, int fd)
     kd_buf_free(&r->large);
     free(r);
     return err;
+}
+
+/* Takes fd. */
+static void
+set_aside(struct ledger *l, struct kd_slice body, int fd)
+{
+    struct record *r = malloc(sizeof *r + body.n);
+
+    if (r == NULL)
+        disk_failed("memory", KD_NOMEM);
+    r->next = NULL;
+    r->fd = fd;
+    r->n = body.n;
+    if (body.n != 0)
+        memcpy(r->octets, body.p, body.n);
+    if (l->last == NULL)
+        l->first = r;
+    else
+        l->last->next = r;
+    l->last = r;
+}
+
+/* Stores what came this turn. A vault that sends a record which cannot be is not to be
+ * believed about the next ones: its channel is closed. */
+static void
+store_records(struct ledger *l)
+{
+    kd_err err = KD_OK;
+
+    while (l->first != NULL) {
+        struct record *r = l->first;
+        l->first = r->next;
+        if (err == KD_OK &&
+            (err = store_record(l, kd_slice(r->octets, r->n), r->fd)) != KD_OK)
+            kd_log(KD_WARN, "record of the vault refused: %s", kd_err_text(err));
+        if (r->fd >= 0)
+            close(r->fd);
+        free(r);
+    }
+    l->last = NULL;
+    commit_batch(l);
+    if (err != KD_OK)
+        kd_chan_close(&l->vault.chan);
 }
 
 /* --- the vault's questions --- */
@@ -397,9 +450,11 @@ on_vault_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     struct ledger *l = ctx;
     kd_err err;
 
-    if (type == KD_MSG_commit)
-        err = on_commit(l, body, fd);
-    else if (type == KD_MSG_ask_issue && fd < 0)
+    if (type == KD_MSG_commit) {
+        set_aside(l, body, fd);
+        return KD_OK;
+    }
+    if (type == KD_MSG_ask_issue && fd < 0)
         err = on_ask_issue(l, body);
     else if (type == KD_MSG_ask_key && fd < 0)
         err = on_ask_key(l, body);
@@ -797,7 +852,7 @@ on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         m.gate >= KD_GATES_MAX)
         kd_role_die("bad message from the supervisor", KD_MALFORMED);
     if (m.link == KD_LINK_VAULT) {
-        commit_batch(l); /* what the old vault sent counts; nobody hears of it */
+        store_records(l); /* what the old vault sent counts; nobody hears of it */
         kd_role_relink(&l->vault, &m, fd);
         greet_vault(l);
     } else if (m.link == KD_LINK_GATE) {
@@ -884,7 +939,7 @@ turn(struct ledger *l)
         kd_role_serve(&l->ctl, &l->gates[i].link, PACKETS_A_TURN, on_gate_message,
                       &from);
     }
-    commit_batch(l);
+    store_records(l);
     kd_role_flush(&l->ctl, &l->vault);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         kd_role_flush(&l->ctl, &l->gates[i].link);

@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { BACKLOG_MAX = 64 * 1024 * 1024 }; /* octets waiting for a peer */
+
 void
 kd_role_die(const char *why, kd_err err)
 {
@@ -146,8 +148,9 @@ kd_role_serve(struct kd_chan *ctl, struct kd_role_link *link, unsigned packets,
 void
 kd_role_flush(struct kd_chan *ctl, struct kd_role_link *link)
 {
-    if (link->chan.fd >= 0 && kd_chan_flush(&link->chan) != KD_OK)
-        kd_chan_close(&link->chan);
+    if (link->chan.fd >= 0 &&
+        (kd_chan_flush(&link->chan) != KD_OK || link->chan.backlog > BACKLOG_MAX))
+        kd_chan_close(&link->chan); /* gone, or it does not read what it asks for */
     if (link->chan.fd < 0 && !link->reported)
         lost(ctl, link);
 }

@@ -239,6 +239,11 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     struct vault *v = ctx;
     kd_err err;
 
+    if (v->state == VAULT_FAILED) { /* nothing it says counts any more */
+        if (fd >= 0)
+            close(fd);
+        return KD_OK;
+    }
     if (type == KD_MSG_told_issue || type == KD_MSG_told_key)
         return on_told(v, body, fd);
     if (type == KD_MSG_ack)

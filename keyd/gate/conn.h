@@ -6,6 +6,7 @@
 
 struct event;
 struct pending;
+struct principal;
 
 struct conn {
     struct conn *prev, *next; /* all connections */
@@ -15,9 +16,11 @@ struct conn {
     unsigned n_pending;
     int fd;
     uint32_t uid;
+    struct principal *principal;
     short armed;         /* what the event waits for */
     bool is_known : 1;   /* policy has a principal of this uid */
     bool is_greeted : 1; /* Hello was answered */
+    bool has_spoken : 1; /* an octet has come */
     bool is_dirty : 1;
     bool is_held : 1;        /* frames were read that must wait */
     bool is_half_closed : 1; /* nothing more comes, answers may go */

@@ -8,6 +8,7 @@
 #include <keyd/ops/ops.h>
 
 struct op_rpc;
+struct principal;
 
 enum { PENDING_MAX = 8192 };
 
@@ -20,6 +21,10 @@ struct pending {
     enum kd_op op;
     int64_t deadline; /* CLOCK_MONOTONIC, ms */
     uint64_t from;
+    /* Room taken (principal.h), given back when this ends; it may outlive the client.
+     */
+    struct principal *principal;
+    size_t frame, upload;
 };
 
 struct pending_table {

@@ -223,7 +223,7 @@ believe(const struct task *t, struct issue *x, struct dime_signet *out)
 {
     enum dime_reason why;
 
-    if (dime_signet_parse_as(DIME_USER, kd_buf_slice(&x->told), out, &why) != KD_OK ||
+    if (dime_signet_parse_own(DIME_USER, kd_buf_slice(&x->told), out, &why) != KD_OK ||
         out->part != DIME_PART_IDENTIFIED ||
         !kd_slice_eq(out->identifier, x->job.address) ||
         !vault_signed(t->vault, x->domain, out))
@@ -350,7 +350,7 @@ sign(struct task *t)
             t->err = run_refuse_dime(t, why);
         return;
     }
-    t->err = dime_signet_parse_as(DIME_USER, kd_buf_slice(&x->signet), &made, &why);
+    t->err = dime_signet_parse_own(DIME_USER, kd_buf_slice(&x->signet), &made, &why);
     if (t->err == KD_OK)
         t->err = fingerprints(x, &made);
 }

@@ -25,7 +25,6 @@ enum {
     CRASH_WINDOW_MS = 60 * 1000,
     REST_MS = 60 * 1000,
     AGAIN_MS = 200,
-    MEMLOCK = 64 * 1024 * 1024,
 };
 
 /* --- the table --- */
@@ -194,7 +193,7 @@ send_conf(const struct supervisor *s, struct child *c)
 static _Noreturn void
 become(const struct supervisor *s, const struct child *c, int ctl, pid_t parent)
 {
-    const struct rlimit lock = {MEMLOCK, MEMLOCK}, none = {0, 0};
+    const struct rlimit none = {0, 0};
     char *const argv[] = {(char *)(uintptr_t)c->path, NULL};
     char *const environment[] = {NULL};
     sigset_t nothing;
@@ -203,9 +202,6 @@ become(const struct supervisor *s, const struct child *c, int ctl, pid_t parent)
     if (sigprocmask(SIG_SETMASK, &nothing, NULL) != 0 ||
         setrlimit(RLIMIT_CORE, &none) != 0)
         _exit(126);
-    /* Not fatal: an unprivileged supervisor may not raise it, and the vault says so if
-     * what there is does not suffice. */
-    kd_ignore(setrlimit(RLIMIT_MEMLOCK, &lock));
     if (geteuid() == 0 &&
         (setgroups(0, NULL) != 0 || setresgid(c->gid, c->gid, c->gid) ||
          setresuid(c->uid, c->uid, c->uid)))

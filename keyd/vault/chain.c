@@ -146,7 +146,7 @@ chain_on_state(struct vault *v, struct kd_slice body)
                !knows(c, state.seq, state.hash)) {
         vault_event(v, EVENT_LEDGER_WENT_BACK, state.seq, c->first - 1);
         v->state = VAULT_FAILED;
-        return KD_INVALID;
+        return KD_OK;
     }
     /* What the ledger already has it acknowledges again, with the outcome. */
     for (uint64_t seq = c->first; seq < c->next; seq++)

@@ -46,7 +46,9 @@ free_slot(struct task_table *table)
 struct task *
 task_new(struct vault *v, unsigned gate, const struct kd_job *job, int fd)
 {
-    struct task *t = v->tasks.n < TASKS_MAX ? calloc(1, sizeof *t) : NULL;
+    bool room = v->tasks.n < TASKS_MAX &&
+                (gate == TASK_INTERNAL || v->gates[gate].n_tasks < TASKS_OF_GATE_MAX);
+    struct task *t = room ? calloc(1, sizeof *t) : NULL;
     uint8_t *octets = t == NULL ? NULL : malloc(job->body.n + 1);
 
     if (octets == NULL) {
@@ -75,6 +77,7 @@ task_new(struct vault *v, unsigned gate, const struct kd_job *job, int fd)
     if (gate != TASK_INTERNAL) {
         t->gate_generation = v->gates[gate].generation;
         t->klass = v->gates[gate].klass;
+        v->gates[gate].n_tasks++;
     }
     memcpy(t->key, job->key, sizeof t->key);
     if (job->body.n != 0)
@@ -93,6 +96,8 @@ task_free(struct vault *v, struct task *t)
     assert(v->tasks.slot[slot] == t);
     v->tasks.slot[slot] = NULL;
     v->tasks.n--;
+    if (!task_is_internal(t))
+        v->gates[t->gate].n_tasks--;
     if (t->data_free != NULL)
         t->data_free(t->data);
     close_fd(&t->fd);

@@ -19,7 +19,8 @@ struct kd_audit_record;
 typedef void (*task_step)(struct vault *v, struct task *t);
 typedef void (*task_working)(struct task *t);
 
-enum { TASKS_MAX = 4096 };
+/* All, and of one gate: none can keep the others out. */
+enum { TASKS_MAX = 4096, TASKS_OF_GATE_MAX = 3072 };
 
 enum task_stage {
     TASK_STEPPING, /* on the main thread */

@@ -21,6 +21,7 @@ struct vault_gate {
     struct kd_role_link link;
     uint32_t generation;
     enum kd_class klass;
+    unsigned n_tasks; /* of its in the table */
 };
 
 enum vault_state {

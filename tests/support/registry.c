@@ -93,8 +93,7 @@ reg_item_free(struct reg_item *i)
     kd_buf_free(&i->octets);
 }
 
-/* --- records
- * ---------------------------------------------------------------------------- */
+/* --- records --- */
 
 static void
 start(struct reg *r, struct reg_item *i, enum kd_audit_op op)
@@ -145,8 +144,7 @@ reg_idem(struct reg_item *i, uint64_t n)
     i->item.idem = &i->idem;
 }
 
-/* --- signets
- * ------------------------------------------------------------------------------ */
+/* --- signets --- */
 
 struct hand {
     const struct reg_pair *pair;
@@ -305,8 +303,7 @@ reg_reissue(struct reg *r, struct reg_item *i, struct reg_user *u)
     reg_seal(r, i);
 }
 
-/* --- the rest
- * ------------------------------------------------------------------------------ */
+/* --- the rest --- */
 
 void
 reg_checkpoint(struct reg *r, struct reg_item *i)

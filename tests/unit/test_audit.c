@@ -370,8 +370,7 @@ huge_lengths_are_refused(void **state)
     refuse_edit(3, 1, "\x02\x5b\xff\xff\xff\xff\xff\xff\xff\xff", 10);
 }
 
-/* --- the chain
- * ---------------------------------------------------------------------------- */
+/* --- the chain --- */
 
 struct fixture {
     struct reg reg;
@@ -468,8 +467,7 @@ clock_may_go_back_five_seconds_in_all(void **state)
     fixture_end(&f);
 }
 
-/* --- checkpoints
- * ---------------------------------------------------------------------------- */
+/* --- checkpoints --- */
 
 static void
 checkpoint_verifies_under_its_key_only(void **state)

@@ -1,5 +1,6 @@
 /* base: cursor, buffer, secret memory, sealed memfds, log text. */
 #include <keyd/base/buf.h>
+#include <keyd/base/cbor.h>
 #include <keyd/base/cur.h>
 #include <keyd/base/log.h>
 #include <keyd/base/memfd.h>
@@ -183,6 +184,119 @@ log_text_escapes_what_a_peer_sent(void **state)
                         "0123456789abc");
 }
 
+/* The examples of RFC 8949, appendix A, that this subset has. */
+static void
+cbor_numbers_are_those_of_the_rfc(void **state)
+{
+    static const struct {
+        uint64_t v;
+        size_t n;
+        uint8_t octets[9];
+    } rows[] = {
+        {0, 1, {0x00}},
+        {23, 1, {0x17}},
+        {24, 2, {0x18, 0x18}},
+        {100, 2, {0x18, 0x64}},
+        {255, 2, {0x18, 0xff}},
+        {256, 3, {0x19, 0x01, 0x00}},
+        {1000, 3, {0x19, 0x03, 0xe8}},
+        {65535, 3, {0x19, 0xff, 0xff}},
+        {65536, 5, {0x1a, 0x00, 0x01, 0x00, 0x00}},
+        {1000000, 5, {0x1a, 0x00, 0x0f, 0x42, 0x40}},
+        {4294967296, 9, {0x1b, 0, 0, 0, 1, 0, 0, 0, 0}},
+        {1000000000000, 9, {0x1b, 0, 0, 0, 0xe8, 0xd4, 0xa5, 0x10, 0}},
+        {INT64_MAX, 9, {0x1b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}},
+    };
+    struct kd_buf b;
+
+    (void)state;
+    kd_buf_init(&b, 64);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        kd_buf_reset(&b);
+        kd_cbor_put_uint(&b, rows[i].v);
+        assert_int_equal(b.n, rows[i].n);
+        assert_memory_equal(b.p, rows[i].octets, b.n);
+        struct kd_cur c = kd_cur(kd_buf_slice(&b));
+        assert_int_equal(kd_cbor_uint(&c), rows[i].v);
+        assert_int_equal(kd_cur_end(&c), KD_OK);
+    }
+    kd_buf_reset(&b);
+    kd_cbor_put_uint(&b, (uint64_t)INT64_MAX + 1);
+    assert_int_equal(b.err, KD_TOO_LARGE);
+    kd_buf_free(&b);
+}
+
+static void
+cbor_items_read_back(void **state)
+{
+    struct kd_buf b;
+    uint8_t four[4];
+
+    (void)state;
+    kd_buf_init(&b, 1024);
+    kd_cbor_put_map(&b, 2);
+    kd_cbor_put_text(&b, kd_slice_str("IETF"));
+    kd_cbor_put_array(&b, 24);
+    kd_cbor_put_bytes(&b, kd_slice("\1\2\3\4", 4));
+    kd_cbor_put_bytes(&b, kd_slice(NULL, 0));
+    static const uint8_t want[] = {0xa2, 0x64, 'I', 'E', 'T', 'F', 0x98,
+                                   0x18, 0x44, 1,   2,   3,   4,   0x40};
+    assert_int_equal(b.n, sizeof want);
+    assert_memory_equal(b.p, want, sizeof want);
+    struct kd_cur c = kd_cur(kd_buf_slice(&b));
+    assert_int_equal(kd_cbor_map(&c, 2), 2);
+    assert_true(kd_slice_eq(kd_cbor_text(&c, 4), kd_slice_str("IETF")));
+    assert_int_equal(kd_cbor_array(&c, 24), 24);
+    kd_cbor_copy(&c, four, sizeof four);
+    assert_memory_equal(four, "\1\2\3\4", 4);
+    assert_int_equal(kd_cbor_bytes(&c, 0).n, 0);
+    assert_int_equal(kd_cur_end(&c), KD_OK);
+    kd_buf_free(&b);
+}
+
+static void
+cbor_that_is_not_canonical_is_refused(void **state)
+{
+    static const struct {
+        size_t n;
+        uint8_t octets[9];
+    } rows[] = {
+        {2, {0x18, 0x17}},             /* 23 in two octets */
+        {3, {0x19, 0x00, 0xff}},       /* 255 in three */
+        {5, {0x1a, 0, 0, 0xff, 0xff}}, /* 65,535 in five */
+        {9, {0x1b, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}},
+        {9, {0x1b, 0x80, 0, 0, 0, 0, 0, 0, 0}}, /* 2^63 */
+        {1, {0x1c}},                            /* reserved */
+        {1, {0x1f}},                            /* indefinite */
+        {1, {0x20}},                            /* negative */
+        {1, {0x40}},                            /* another type */
+        {1, {0x18}},                            /* cut */
+        {0, {0}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct kd_cur c = kd_cur(kd_slice(rows[i].octets, rows[i].n));
+        assert_int_equal(kd_cbor_uint(&c), 0);
+        assert_int_equal(kd_cur_end(&c), KD_MALFORMED);
+    }
+    /* over a limit, short of the octets, not plain text, not exactly so many */
+    struct kd_cur c = kd_cur(kd_slice("\x42\1\2", 3));
+    assert_int_equal(kd_cbor_bytes(&c, 1).n, 0);
+    assert_int_equal(c.err, KD_MALFORMED);
+    c = kd_cur(kd_slice("\x43\1\2", 3));
+    assert_int_equal(kd_cbor_bytes(&c, 9).n, 0);
+    assert_int_equal(c.err, KD_MALFORMED);
+    c = kd_cur(kd_slice("\x62\x41\x0a", 3));
+    assert_int_equal(kd_cbor_text(&c, 9).n, 0);
+    assert_int_equal(c.err, KD_MALFORMED);
+    uint8_t out[3] = {9, 9, 9};
+    c = kd_cur(kd_slice("\x42\1\2", 3));
+    kd_cbor_copy(&c, out, sizeof out);
+    assert_int_equal(c.err, KD_MALFORMED);
+    assert_int_equal(out[0] | out[1] | out[2], 0);
+}
+
 int
 main(void)
 {
@@ -191,6 +305,9 @@ main(void)
         cmocka_unit_test(cursor_error_is_sticky_and_reads_nothing_more),
         cmocka_unit_test(huge_length_is_refused),
         cmocka_unit_test(buffer_stops_at_its_limit),
+        cmocka_unit_test(cbor_numbers_are_those_of_the_rfc),
+        cmocka_unit_test(cbor_items_read_back),
+        cmocka_unit_test(cbor_that_is_not_canonical_is_refused),
         cmocka_unit_test(secret_blocks_are_zeroed_and_reused),
         cmocka_unit_test(secret_region_knows_what_lies_in_it),
         cmocka_unit_test(secret_region_is_not_inherited_by_a_child),

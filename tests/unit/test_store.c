@@ -161,8 +161,7 @@ sql(struct world *w, const char *text)
     return rc == SQLITE_OK ? SQLITE_OK : code;
 }
 
-/* --- putting and finding
- * ----------------------------------------------------------------- */
+/* --- putting and finding --- */
 
 static void
 reopening_keeps_everything(void **state)
@@ -303,8 +302,7 @@ verify_tells_current_from_update(void **state)
     assert_false(current);
 }
 
-/* --- history
- * ----------------------------------------------------------------------------- */
+/* --- history --- */
 
 enum { ROTATIONS = 50 };
 
@@ -411,8 +409,7 @@ history_has_the_newest_signature_of_each_step_and_this_generation_only(void **st
         KD_NOT_FOUND);
 }
 
-/* --- org signets, walking, counters
- * --------------------------------------------------------- */
+/* --- org signets, walking, counters --- */
 
 static bool
 count_orgs(void *arg, const struct kd_org_row *row)
@@ -506,8 +503,7 @@ counters_add_up(void **state)
     assert_int_equal(sum, 21);
 }
 
-/* --- before issuing
- * -------------------------------------------------------------------------- */
+/* --- before issuing --- */
 
 static struct kd_issue_query
 query_of(const struct world *w, const char *address)
@@ -612,8 +608,7 @@ idempotency_keys_are_bound_and_forgotten_in_time(void **state)
     assert_int_equal(seq, w->reg.tail.seq);
 }
 
-/* --- conflicts: the record stays, the rows do not
- * ---------------------------------------------- */
+/* --- conflicts: the record stays, the rows do not --- */
 
 static bool
 take_stored(void *arg, uint64_t seq, struct kd_slice record, kd_err stored)
@@ -827,8 +822,7 @@ conflict_spares_its_neighbours_in_the_batch(void **state)
     reg_user_free(&carol);
 }
 
-/* --- every UNIQUE by itself, with the triggers away
- * --------------------------------------------- */
+/* --- every UNIQUE by itself, with the triggers away --- */
 
 #define Z10 "0000000000"
 #define Z60 Z10 Z10 Z10 Z10 Z10 Z10
@@ -943,8 +937,7 @@ rows_cannot_be_changed_or_deleted(void **state)
     must_open(w);
 }
 
-/* --- the protocol
- * ------------------------------------------------------------------------------- */
+/* --- the protocol --- */
 
 static void
 record_sent_again_has_its_earlier_outcome(void **state)
@@ -1141,8 +1134,7 @@ log_is_moved_when_it_has_grown(void **state)
     reopen(w);
 }
 
-/* --- the key store
- * -------------------------------------------------------------------------------- */
+/* --- the key store --- */
 
 static void
 stage(struct world *w, const char *text)
@@ -1193,7 +1185,6 @@ keystore_changes_by_staging_committing_activating(void **state)
     assert_int_equal(kd_store_keystore_stage(w->store, kd_slice(NULL, 0)),
                      KD_TOO_LARGE);
     stage(w, "one");
-    assert_int_equal(kd_store_keystore_activate(w->store), KD_INVALID); /* not named */
     reg_keystore(&w->reg, &w->item, 1, kd_slice_str("one"));
     put_as(w, KD_OK);
     assert_int_equal(kd_store_keystore_activate(w->store), KD_OK);
@@ -1204,11 +1195,51 @@ keystore_changes_by_staging_committing_activating(void **state)
     stage(w, "two");
     reg_keystore(&w->reg, &w->item, 3, kd_slice_str("two")); /* 2 is next */
     put_as(w, KD_CONFLICT);
-    assert_int_equal(kd_store_keystore_activate(w->store), KD_INVALID);
+    assert_int_equal(kd_store_keystore_activate(w->store), KD_OK);
+    assert_false(exists(w, "keystore.new")); /* the record does not name it */
+    expect_keystore(w, "one", 1);
+    stage(w, "two");
     reg_keystore(&w->reg, &w->item, 2, kd_slice_str("two"));
     put_as(w, KD_OK);
     assert_int_equal(kd_store_keystore_activate(w->store), KD_OK);
     expect_keystore(w, "two", 2);
+}
+
+/* A vault that was not answered sends the change again, and the file with it. */
+static void
+keystore_change_sent_again_changes_nothing(void **state)
+{
+    struct world *w = *state;
+    struct reg_item first;
+    struct kd_store_ack ack;
+
+    reg_item_init(&first);
+    stage(w, "one");
+    reg_keystore(&w->reg, &first, 1, kd_slice_str("one"));
+    assert_int_equal(kd_store_begin(w->store), KD_OK);
+    assert_int_equal(kd_store_add(w->store, &first.item, &ack), KD_OK);
+    assert_int_equal(kd_store_commit(w->store), KD_OK);
+    assert_int_equal(kd_store_keystore_activate(w->store), KD_OK);
+    for (int i = 0; i < 2; i++) {
+        stage(w, "one");
+        assert_int_equal(kd_store_begin(w->store), KD_OK);
+        assert_int_equal(kd_store_add(w->store, &first.item, &ack), KD_OK);
+        assert_int_equal(ack.outcome, KD_OK);
+        assert_int_equal(kd_store_commit(w->store), KD_OK);
+        assert_int_equal(kd_store_keystore_activate(w->store), KD_OK);
+        assert_false(exists(w, "keystore.new"));
+        /* the second time round the file has moved on already */
+        expect_keystore(w, i == 0 ? "one" : "two", i == 0 ? 1 : 2);
+        if (i == 1)
+            break;
+        stage(w, "two");
+        reg_keystore(&w->reg, &w->item, 2, kd_slice_str("two"));
+        put_as(w, KD_OK);
+        assert_int_equal(kd_store_keystore_activate(w->store), KD_OK);
+    }
+    reopen(w);
+    expect_keystore(w, "two", 2);
+    reg_item_free(&first);
 }
 
 static void
@@ -1230,8 +1261,8 @@ keystore_is_resolved_at_open(void **state)
     reg_keystore(&w->reg, &w->item, 2, kd_slice_str("two"));
     assert_int_equal(kd_store_begin(w->store), KD_OK);
     assert_int_equal(kd_store_add(w->store, &w->item.item, &w->ack), KD_OK);
-    kd_store_abort(w->store); /* rolled back: not named either */
     assert_int_equal(kd_store_keystore_activate(w->store), KD_INVALID);
+    kd_store_abort(w->store); /* rolled back: not named either */
     reopen(w);
     expect_keystore(w, "one", 1);
     must_close(w);
@@ -1265,8 +1296,7 @@ keystore_that_is_not_the_recorded_one_is_refused(void **state)
     must_open(w);
 }
 
-/* --- what is refused at open
- * ----------------------------------------------------------------------- */
+/* --- what is refused at open --- */
 
 static void
 second_opener_is_busy_within_two_seconds(void **state)
@@ -1383,8 +1413,8 @@ altered_schema_is_refused(void **state)
         "DROP INDEX link_predecessor",
         "CREATE TABLE extra(a)",
         "CREATE TRIGGER t AFTER INSERT ON audit BEGIN DELETE FROM idem; END",
-        "DROP TRIGGER link_step; CREATE TRIGGER link_step BEFORE INSERT ON link BEGIN "
-        "SELECT 1; END",
+        ("DROP TRIGGER link_step; CREATE TRIGGER link_step BEFORE INSERT ON link "
+         "BEGIN SELECT 1; END"),
     };
 
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
@@ -1515,8 +1545,7 @@ registry_older_than_the_outside_checkpoint_is_refused(void **state)
     must_open(w); /* without it nobody can know */
 }
 
-/* --- a disk that does not take it
- * -------------------------------------------------------------------- */
+/* --- a disk that does not take it --- */
 
 /* Runs the function as a user without privileges, in a child. */
 static void
@@ -1723,6 +1752,7 @@ main(void)
         TEST(aborted_batch_leaves_nothing),
         TEST(log_is_moved_when_it_has_grown),
         TEST(keystore_changes_by_staging_committing_activating),
+        TEST(keystore_change_sent_again_changes_nothing),
         TEST(keystore_is_resolved_at_open),
         TEST(keystore_that_is_not_the_recorded_one_is_refused),
         TEST(second_opener_is_busy_within_two_seconds),

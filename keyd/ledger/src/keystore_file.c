@@ -170,12 +170,20 @@ kd_store_keystore_stage(struct kd_store *s, struct kd_slice octets)
 kd_err
 kd_store_keystore_activate(struct kd_store *s)
 {
+    kd_err err = KD_OK;
+
     if (s->broken)
         return KD_UNAVAILABLE;
-    if (s->in_batch || !s->staged ||
-        memcmp(s->staged_sha256, s->keystore_sha256, sizeof s->staged_sha256) != 0)
+    if (s->in_batch)
         return KD_INVALID;
-    if (put_in_place(s) != KD_OK) {
+    if (!s->staged)
+        return KD_OK;
+    if (memcmp(s->staged_sha256, s->keystore_sha256, sizeof s->staged_sha256) == 0)
+        err = put_in_place(s);
+    else if (unlinkat(s->dir, staged, 0) != 0 && errno != ENOENT)
+        err = KD_IO;
+    s->staged = false;
+    if (err != KD_OK) {
         s->broken = true; /* the next open finishes it */
         return KD_UNAVAILABLE;
     }

@@ -100,8 +100,7 @@ ask(sqlite3 *db, const char *sql, char *out, size_t size, char why[KD_STORE_WHY_
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? KD_OK : refuse(db, rc, why);
 }
 
-/* --- creating
- * ------------------------------------------------------------------------- */
+/* --- creating --- */
 
 static kd_err
 put_meta(sqlite3 *db, char why[KD_STORE_WHY_MAX])
@@ -209,8 +208,7 @@ sq_setup(void)
     sqlite3_randomness(sizeof seed, &seed);
 }
 
-/* --- opening
- * ------------------------------------------------------------------------------ */
+/* --- opening --- */
 
 static kd_err
 configure(sqlite3 *db, const struct kd_store_conf *conf, char why[KD_STORE_WHY_MAX])

@@ -50,8 +50,7 @@ sq_stats(struct kd_backend *b, struct kd_store_stats *out)
     return KD_OK;
 }
 
-/* --- user signets
- * --------------------------------------------------------------------- */
+/* --- user signets --- */
 
 static kd_err
 read_signet(sqlite3_stmt *st, struct kd_signet_row *out)
@@ -218,8 +217,7 @@ sq_user_cores(struct kd_backend *b, struct kd_slice address,
     return err == KD_NOT_FOUND ? KD_OK : err;
 }
 
-/* --- org signets
- * ------------------------------------------------------------------------- */
+/* --- org signets --- */
 
 static kd_err
 read_org(sqlite3_stmt *st, struct kd_org_row *out)
@@ -302,8 +300,7 @@ sq_org_heads(struct kd_backend *b, kd_org_visitor visitor, void *arg)
     return visit_orgs(b, ST_ORG_HEADS, visitor, arg);
 }
 
-/* --- before issuing
- * ------------------------------------------------------------------------ */
+/* --- before issuing --- */
 
 static kd_err
 find_idem(struct kd_backend *b, const uint8_t *key, uint8_t *request,
@@ -391,8 +388,7 @@ sq_issue_query(struct kd_backend *b, const struct kd_issue_query *q,
     return KD_OK;
 }
 
-/* --- the log
- * ---------------------------------------------------------------------------------- */
+/* --- the log --- */
 
 kd_err
 sq_records(struct kd_backend *b, uint64_t from, uint64_t to, kd_backend_visitor visitor,

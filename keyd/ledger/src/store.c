@@ -10,8 +10,7 @@ enum {
     CORE_MAX = 64 * 1024,
 };
 
-/* --- state
- * ---------------------------------------------------------------------------- */
+/* --- state --- */
 
 /* What the disk or memory did to us ends the store. */
 static kd_err
@@ -56,8 +55,7 @@ kd_store_tail(const struct kd_store *s, struct kd_audit_tail *out)
     *out = s->chain.tail;
 }
 
-/* --- reading
- * ---------------------------------------------------------------------------- */
+/* --- reading --- */
 
 kd_err
 kd_store_user_current(struct kd_store *s, struct kd_slice address,
@@ -268,8 +266,7 @@ kd_store_stats(struct kd_store *s, struct kd_store_stats *out)
     return settle(s, s->ops->stats(s->backend, out));
 }
 
-/* --- the rules of an item
- * ----------------------------------------------------------------- */
+/* --- the rules of an item --- */
 
 /* A signet whose header counts its fields; with core_size, one whose core hashes to
  * core_fp, so that what HIST will cut out is what was fingerprinted. */
@@ -389,8 +386,7 @@ check_item(struct kd_store *s, const struct kd_store_item *item,
     return check_checkpoint(s, item->checkpoint);
 }
 
-/* --- a batch
- * -------------------------------------------------------------------------------- */
+/* --- a batch --- */
 
 kd_err
 kd_store_begin(struct kd_store *s)

@@ -6,6 +6,9 @@
 #include <dime/signet.h>
 #include <keyd/base/be.h>
 
+/* Whether the two points were checked when the object was made. */
+enum trust { NO_TRUST, TRUST_KEYS };
+
 /* What one layout made of the octets. */
 struct attempt {
     enum dime_reason why;
@@ -138,7 +141,7 @@ check_required(const struct dime_signet *s)
 
 /* Copies the two keys. A key of no octets is a missing field (D-043). */
 static enum dime_reason
-take_keys(struct dime_signet *s)
+take_keys(struct dime_signet *s, enum trust trust)
 {
     struct dime_field sign, enc;
 
@@ -146,12 +149,12 @@ take_keys(struct dime_signet *s)
         dime_signet_find(s, enc_key_type(s->kind), &enc) != KD_OK)
         return DIME_MISSING_FIELD;
     memcpy(s->sign_key, sign.value.p, sizeof s->sign_key);
-    if (!dime_ed25519_key_valid(s->sign_key))
+    if (trust == NO_TRUST && !dime_ed25519_key_valid(s->sign_key))
         return DIME_BAD_POINT;
     if (enc.value.n == DIME_SECP_X_SIZE)
         return dime_secp_lift_x(enc.value.p, s->enc_key) == KD_OK ? DIME_FINE
                                                                   : DIME_BAD_ENC_POINT;
-    if (!dime_secp_point_valid(enc.value))
+    if (trust == NO_TRUST && !dime_secp_point_valid(enc.value))
         return DIME_BAD_ENC_POINT;
     memcpy(s->enc_key, enc.value.p, sizeof s->enc_key);
     return DIME_FINE;
@@ -200,11 +203,11 @@ read_structure(struct dime_signet *s, enum dime_kind kind, enum dime_layout layo
 
 static struct attempt
 read_layout(struct dime_signet *s, enum dime_kind kind, enum dime_layout layout,
-            struct kd_slice octets)
+            struct kd_slice octets, enum trust trust)
 {
     struct attempt a = read_structure(s, kind, layout, octets);
 
-    if (a.why == DIME_FINE && (a.why = take_keys(s)) == DIME_FINE)
+    if (a.why == DIME_FINE && (a.why = take_keys(s, trust)) == DIME_FINE)
         judge_soks(s);
     return a;
 }
@@ -227,7 +230,8 @@ looks_like(struct kd_slice octets, enum dime_layout layout)
 }
 
 static enum dime_reason
-read_all_layouts(struct kd_slice octets, enum dime_kind kind, struct dime_signet *out)
+read_all_layouts(struct kd_slice octets, enum dime_kind kind, enum trust trust,
+                 struct dime_signet *out)
 {
     struct dime_signet one;
     struct attempt best = {.why = DIME_MISSING_FIELD};
@@ -235,7 +239,8 @@ read_all_layouts(struct kd_slice octets, enum dime_kind kind, struct dime_signet
     bool have_best = false;
 
     for (int layout = 0; layout < DIME_LAYOUT_COUNT; layout++) {
-        struct attempt a = read_layout(&one, kind, (enum dime_layout)layout, octets);
+        struct attempt a =
+            read_layout(&one, kind, (enum dime_layout)layout, octets, trust);
         if (a.why == DIME_FINE) {
             n_match++;
             *out = one;
@@ -282,13 +287,13 @@ dime_signet_parse(struct kd_slice octets, struct dime_signet *out,
     enum dime_kind kind = DIME_ORG;
 
     if ((*why = read_header(octets, &kind)) == DIME_FINE)
-        *why = read_all_layouts(octets, kind, out);
+        *why = read_all_layouts(octets, kind, NO_TRUST, out);
     return dime_reason_err(*why);
 }
 
-kd_err
-dime_signet_parse_as(enum dime_kind kind, struct kd_slice octets,
-                     struct dime_signet *out, enum dime_reason *why)
+static kd_err
+parse_as(enum dime_kind kind, struct kd_slice octets, enum trust trust,
+         struct dime_signet *out, enum dime_reason *why)
 {
     enum dime_kind found = kind;
 
@@ -297,8 +302,22 @@ dime_signet_parse_as(enum dime_kind kind, struct kd_slice octets,
     if (found != kind)
         *why = DIME_WRONG_KIND;
     else
-        *why = read_all_layouts(octets, kind, out);
+        *why = read_all_layouts(octets, kind, trust, out);
     return dime_reason_err(*why);
+}
+
+kd_err
+dime_signet_parse_as(enum dime_kind kind, struct kd_slice octets,
+                     struct dime_signet *out, enum dime_reason *why)
+{
+    return parse_as(kind, octets, NO_TRUST, out, why);
+}
+
+kd_err
+dime_signet_parse_own(enum dime_kind kind, struct kd_slice octets,
+                      struct dime_signet *out, enum dime_reason *why)
+{
+    return parse_as(kind, octets, TRUST_KEYS, out, why);
 }
 
 enum dime_reason

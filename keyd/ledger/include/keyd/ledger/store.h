@@ -338,7 +338,9 @@ kd_err kd_store_tend(struct kd_store *s) KD_MUST_USE;
  * activate puts the file in place. Staging again replaces what was staged. */
 kd_err kd_store_keystore_stage(struct kd_store *s, struct kd_slice octets) KD_MUST_USE;
 
-/* Puts the staged file in place if the committed record names it, else KD_INVALID. */
+/* After a commit: puts the staged file in place if it is the one recorded, else removes
+ * it (its change lost a race, or was made before and has been followed by another, as
+ * when a vault sends its record again). Nothing to do if nothing is staged. */
 kd_err kd_store_keystore_activate(struct kd_store *s) KD_MUST_USE;
 
 /* The key store as recorded; *generation 0 if no change was ever recorded (the file

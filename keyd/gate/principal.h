@@ -1,0 +1,34 @@
+/* What each uid has in flight at a gate, and the limits on it (security.md 4.3): one
+ * principal cannot take what the others of its class need. */
+#ifndef KEYD_GATE_PRINCIPAL_H
+#define KEYD_GATE_PRINCIPAL_H
+
+#include <keyd/conf/role_conf.h>
+
+struct principal {
+    uint32_t uid;
+    uint32_t n_conns; /* 0: the entry is free */
+    uint64_t frames;  /* octets of its requests in flight */
+    uint32_t n_uploads;
+};
+
+struct principal_table {
+    struct principal list[KD_POLICY_ROWS_MAX + 1]; /* the last: everybody unknown */
+    uint64_t uploads;                              /* octets in flight, of all */
+};
+
+/* The entry of a uid, counting one more connection. Callers that policy does not know
+ * share one entry. Never NULL. */
+struct principal *principal_join(struct principal_table *t, uint32_t uid,
+                                 bool is_known);
+void principal_leave(struct principal *p);
+
+/* Takes room for a request: octets of its frame, and of its descriptor's object (0:
+ * none). KD_BUSY if a limit is reached; nothing is taken then. */
+kd_err principal_take(struct principal_table *t, struct principal *p,
+                      const struct kd_limits *limits, size_t frame,
+                      size_t upload) KD_MUST_USE;
+void principal_give(struct principal_table *t, struct principal *p, size_t frame,
+                    size_t upload);
+
+#endif
