@@ -161,15 +161,17 @@ option_index(int c)
     return N_OPTIONS;
 }
 
-/* argv[0] is the last word of noun and verb. */
+/* argv[0] is the last word of noun and verb, and becomes what getopt calls us. */
 static bool
 read_options(const struct verb *v, int argc, char **argv, struct options *o)
 {
     struct option longs[N_OPTIONS + 1] = {0};
     char shorts[2 * N_OPTIONS + 1];
+    static char self[] = "keydctl";
     size_t n = 0;
     int c;
 
+    argv[0] = self;
     for (size_t i = 0; i < N_OPTIONS; i++) {
         const struct option_line *line = &option_lines[i];
         int has_value = line->kind == FLAG ? no_argument : required_argument;

@@ -133,11 +133,14 @@ print_head(const struct keyd_answer *a)
     emit(stdout, "epoch       %ju\nrecords     %ju\nlast        %s\nhash        %s\n",
          (uintmax_t)a->out.audit_head.epoch, (uintmax_t)a->out.audit_head.seq,
          time_text(a->out.audit_head.time_ms, time), text);
-    if (kd_checkpoint_decode(slice_of(a->out.audit_head.checkpoint), &c) == KD_OK)
-        emit(stdout, "checkpoint  of record %ju, %s\n", (uintmax_t)c.seq,
-             time_text(c.time_ms, time));
-    else
+    if (kd_checkpoint_decode(slice_of(a->out.audit_head.checkpoint), &c) != KD_OK) {
         emit(stdout, "checkpoint  none\n");
+        return;
+    }
+    emit(stdout, "checkpoint  of record %ju, %s\nsigned      ", (uintmax_t)c.seq,
+         time_text(c.time_ms, time));
+    print_base64(stdout, slice_of(a->out.audit_head.checkpoint));
+    emit(stdout, "\n");
 }
 
 int
@@ -374,6 +377,25 @@ keys_from_keyd(struct session *s, struct audit_check *c)
     return status;
 }
 
+/* A checkpoint as audit head shows it. */
+static int
+take_kept(const struct options *o, struct audit_check *c)
+{
+    uint8_t octets[KD_CHECKPOINT_SIGNED_MAX];
+    size_t chars = o->checkpoint == NULL ? 0 : strlen(o->checkpoint);
+    size_t n = chars / 4 * 3 + (chars % 4 != 0 ? chars % 4 - 1 : 0);
+
+    if (o->checkpoint == NULL)
+        return EX_OK;
+    if (n > sizeof octets ||
+        dime_base64_read(kd_slice(o->checkpoint, chars), octets, n) != KD_OK)
+        return usage_error("--checkpoint", "base64 as audit head shows it");
+    if (audit_check_keep(c, kd_slice(octets, n)) == KD_OK)
+        return EX_OK;
+    complain("--checkpoint", "not signed by the audit key");
+    return EX_DATAERR;
+}
+
 /* For logs that take a while. */
 static void
 tell_progress(struct verifying *v)
@@ -515,6 +537,8 @@ verify_online(const struct options *o, uint64_t from, struct verifying *v)
     if (status == EX_OK && o->audit_key.n == 0)
         status = keys_from_keyd(&s, &v->check);
     if (status == EX_OK)
+        status = take_kept(o, &v->check);
+    if (status == EX_OK)
         status = walk_to_head(&s, from, v);
     session_close(&s);
     return status;
@@ -548,13 +572,16 @@ verify_file(const struct options *o, struct verifying *v)
     if (o->audit_key.n == 0)
         return usage_error("--file",
                            "needs --audit-key: a file cannot vouch for itself");
+    int status = take_kept(o, &v->check);
+    if (status != EX_OK)
+        return status;
     int fd = open_read(o->file);
     FILE *f = fd < 0 ? NULL : fdopen(fd, "rb");
     if (f == NULL) {
         complain(o->file, strerror(errno));
         return EX_NOINPUT;
     }
-    int status = EX_NEGATIVE;
+    status = EX_NEGATIVE;
     kd_err err = export_open(&reader, f);
     if (err == KD_OK)
         status = verify_items(&reader, v);
@@ -582,6 +609,8 @@ verb_audit_verify(const struct options *o)
     if ((status = keys_from_options(o, &v.check)) != EX_OK)
         return status;
     status = o->file != NULL ? verify_file(o, &v) : verify_online(o, from, &v);
+    if (status == EX_OK && audit_check_end(&v.check) != KD_OK)
+        status = EX_NEGATIVE;
     if (status == EX_OK || status == EX_NEGATIVE)
         status = tell_verdict(o, &v.check);
     keyd_client_answer_free(v.head);

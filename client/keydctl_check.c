@@ -12,6 +12,25 @@ broken(struct audit_check *c, uint64_t at, const char *why)
     return KD_INVALID;
 }
 
+static kd_err
+verify_by_any(const struct audit_check *c, struct kd_slice octets,
+              struct kd_checkpoint *out)
+{
+    for (size_t i = 0; i < c->n_keys; i++)
+        if (kd_checkpoint_verify(octets, c->keys[i], out) == KD_OK)
+            return KD_OK;
+    return KD_INVALID;
+}
+
+kd_err
+audit_check_keep(struct audit_check *c, struct kd_slice octets)
+{
+    if (verify_by_any(c, octets, &c->kept) != KD_OK)
+        return KD_INVALID;
+    c->has_kept = true;
+    return KD_OK;
+}
+
 /* The chain starts where the first record says; that it is the first of all, or comes
  * after records that were checked before, is for the caller to know. */
 static kd_err
@@ -62,17 +81,28 @@ audit_check_record(struct audit_check *c, struct kd_slice octets)
     if (record.epoch != epoch)
         c->n_epochs++;
     c->n_records++;
+    if (c->has_kept && seq == c->kept.seq &&
+        memcmp(c->kept.hash, c->chain.tail.hash, sizeof c->kept.hash) != 0)
+        return broken(c, seq, "not the record that the kept checkpoint was signed for");
     return KD_OK;
 }
 
-static kd_err
-verify_by_any(const struct audit_check *c, struct kd_slice octets,
-              struct kd_checkpoint *out)
+kd_err
+audit_check_end(struct audit_check *c)
 {
-    for (size_t i = 0; i < c->n_keys; i++)
-        if (kd_checkpoint_verify(octets, c->keys[i], out) == KD_OK)
-            return KD_OK;
-    return KD_INVALID;
+    const struct kd_audit_tail *tail = &c->chain.tail;
+
+    if (!c->has_kept)
+        return KD_OK;
+    if (!c->begun || c->kept.seq > tail->seq)
+        return broken(c, c->begun ? tail->seq + 1 : 1,
+                      "the log ends before the record of the kept checkpoint");
+    if (memcmp(c->kept.instance, tail->instance, sizeof tail->instance) != 0)
+        return broken(c, c->first, "the kept checkpoint is of another registry");
+    if (c->kept.seq < c->first)
+        return broken(c, c->first,
+                      "it begins behind the record of the kept checkpoint");
+    return KD_OK;
 }
 
 kd_err

@@ -15,6 +15,9 @@ struct audit_check {
     uint8_t keys[AUDIT_KEYS_MAX][32]; /* one of them signed each checkpoint */
     size_t n_keys;
 
+    bool has_kept; /* a checkpoint that somebody kept elsewhere */
+    struct kd_checkpoint kept;
+
     bool begun;
     struct kd_chain chain;
     uint64_t first, n_records, n_checkpoints, n_epochs;
@@ -24,6 +27,10 @@ struct audit_check {
     const char *why;
 };
 
+/* Takes a kept checkpoint, which the log must then agree with. KD_INVALID if it is no
+ * checkpoint or by none of the keys. */
+kd_err audit_check_keep(struct audit_check *c, struct kd_slice octets) KD_MUST_USE;
+
 /* The next record; KD_INVALID and broken_at, why if it does not fit. A record that says
  * that a checkpoint was signed needs that checkpoint before it. */
 kd_err audit_check_record(struct audit_check *c, struct kd_slice octets) KD_MUST_USE;
@@ -31,6 +38,10 @@ kd_err audit_check_record(struct audit_check *c, struct kd_slice octets) KD_MUST
 /* A signed checkpoint of the record just checked. */
 kd_err audit_check_checkpoint(struct audit_check *c,
                               struct kd_slice octets) KD_MUST_USE;
+
+/* After the last record: KD_INVALID if the log ends, or begins, without the record of
+ * the kept checkpoint. */
+kd_err audit_check_end(struct audit_check *c) KD_MUST_USE;
 
 /* --- keydctl_export.c: the file of audit export --- */
 
