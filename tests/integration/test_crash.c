@@ -242,8 +242,13 @@ assert_log_contains(const struct run *r, const struct head *h)
     assert_non_null(c);
     assert_int_equal(keyd_client_audit_read(c, h->seq, 1, &a), KEYD_OK);
     assert_int_equal(a->out.audit.n_records, 1);
-    crypto_hash_sha256(hash, a->out.audit.records[0].octets.p,
-                       a->out.audit.records[0].octets.n);
+    /* The leaf hash of RFC 6962. */
+    crypto_hash_sha256_state st;
+    crypto_hash_sha256_init(&st);
+    crypto_hash_sha256_update(&st, (const uint8_t *)"", 1);
+    crypto_hash_sha256_update(&st, a->out.audit.records[0].octets.p,
+                              a->out.audit.records[0].octets.n);
+    crypto_hash_sha256_final(&st, hash);
     assert_memory_equal(hash, h->hash, sizeof hash);
     keyd_client_answer_free(a);
     keyd_client_free(c);

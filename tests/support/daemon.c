@@ -327,6 +327,31 @@ daemon_stop(struct daemon *d)
     return status;
 }
 
+/* Name and parent of a process from its stat line: pid (comm) state ppid ... */
+static bool
+read_stat(const char *pid, char name[16], pid_t *parent)
+{
+    char path[64], line[512];
+
+    snprintf(path, sizeof path, "/proc/%s/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return false;
+    line[n] = '\0';
+    char *open_at = strchr(line, '('), *close_at = strrchr(line, ')');
+    if (open_at == NULL || close_at == NULL || close_at[1] == '\0')
+        return false;
+    *close_at = '\0';
+    snprintf(name, 16, "%.15s", open_at + 1);
+    if (close_at[2] == 'Z')
+        return false;
+    *parent = (pid_t)strtol(close_at + 3, NULL, 10);
+    return true;
+}
+
 void
 daemon_kill(struct daemon *d)
 {
@@ -339,11 +364,13 @@ daemon_kill(struct daemon *d)
     kill(d->pid, SIGKILL);
     waitpid(d->pid, &status, 0);
     d->pid = 0;
-    /* They get SIGKILL from the kernel and are reaped by init. */
+    /* They get SIGKILL from the kernel; gone, or zombies of somebody else's, they have
+     * closed all they had. */
     for (size_t i = 0; i < n; i++) {
-        char path[64];
-        snprintf(path, sizeof path, "/proc/%d/exe", (int)children[i].pid);
-        for (int k = 0; k < 2500 && readlink(path, (char[8]){0}, 8) > 0; k++)
+        char pid[16], name[16];
+        pid_t parent;
+        snprintf(pid, sizeof pid, "%d", (int)children[i].pid);
+        for (int k = 0; k < STOP_MS / NAP_MS && read_stat(pid, name, &parent); k++)
             nap();
     }
 }
@@ -379,31 +406,6 @@ daemon_clear(struct daemon *d)
 
 /* --- processes ----------------------------------------------------------------------
  */
-
-/* Name and parent of a process from its stat line: pid (comm) state ppid ... */
-static bool
-read_stat(const char *pid, char name[16], pid_t *parent)
-{
-    char path[64], line[512];
-
-    snprintf(path, sizeof path, "/proc/%s/stat", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
-    if (fd >= 0)
-        close(fd);
-    if (n <= 0)
-        return false;
-    line[n] = '\0';
-    char *open_at = strchr(line, '('), *close_at = strrchr(line, ')');
-    if (open_at == NULL || close_at == NULL || close_at[1] == '\0')
-        return false;
-    *close_at = '\0';
-    snprintf(name, 16, "%.15s", open_at + 1);
-    if (close_at[2] == 'Z')
-        return false;
-    *parent = (pid_t)strtol(close_at + 3, NULL, 10);
-    return true;
-}
 
 size_t
 daemon_children(const struct daemon *d, struct daemon_child *out, size_t max)
