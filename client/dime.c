@@ -7,6 +7,8 @@
 #include <keyd/base/secret.h>
 #include <stdlib.h>
 
+const char tool_name[] = "dime";
+
 enum { SECRET_MEMORY = 65536 };
 
 static const struct verb {

@@ -170,9 +170,10 @@ start_child(struct child *c)
         kd_log(KD_WARN, "cannot start %s: %s", c->name, kd_err_text(err));
         return;
     }
-    join_neighbours(c);
+    /* Before the links: the vault unseals as soon as the ledger has spoken. */
     if (c->role == KD_ROLE_VAULT)
         hand_credential(c);
+    join_neighbours(c);
     tell_all_processes();
 }
 

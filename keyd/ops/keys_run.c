@@ -255,7 +255,9 @@ run_public_keys(struct vault *v, struct task *t)
     if (!run_allowed(v, t, job.domain))
         return;
     if (v->token == NULL) {
-        task_finish(v, t, KD_SEALED, KD_REASON_SEALED);
+        bool none = v->state == VAULT_UNPROVISIONED;
+        task_finish(v, t, KD_SEALED,
+                    none ? KD_REASON_NOT_INITIALISED : KD_REASON_SEALED);
         return;
     }
     kd_buf_init(&lines, KD_CHAN_INLINE_MAX);

@@ -29,9 +29,12 @@ void
 run_start(struct vault *v, struct task *t)
 {
     if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
-        bool none = v->state == VAULT_UNPROVISIONED;
-        task_finish(v, t, KD_SEALED,
-                    none ? KD_REASON_NOT_INITIALISED : KD_REASON_SEALED);
+        if (v->state == VAULT_STARTING || v->opens_itself)
+            task_finish(v, t, KD_UNAVAILABLE, KD_REASON_STARTING);
+        else if (v->state == VAULT_UNPROVISIONED)
+            task_finish(v, t, KD_SEALED, KD_REASON_NOT_INITIALISED);
+        else
+            task_finish(v, t, KD_SEALED, KD_REASON_SEALED);
         return;
     }
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {

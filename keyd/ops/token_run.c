@@ -198,6 +198,8 @@ unsealed(struct vault *v, struct task *t)
     struct kd_audit_record record;
     struct run_names names;
 
+    if (task_is_internal(t))
+        v->opens_itself = false;
     if (t->err == KD_DENIED)
         vault_event(v, EVENT_WRONG_SECRET, u->job.kind, 0);
     else if (t->err != KD_OK && t->reason == 0)

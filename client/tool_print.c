@@ -1,5 +1,5 @@
 /* Objects as text and as JSON. */
-#include "dime_tool.h"
+#include "tool.h"
 
 #include <dime/base64.h>
 #include <dime/display.h>
@@ -232,26 +232,6 @@ json_finish(json_t *j, int status)
     return status;
 }
 
-int
-tell_failure(const struct options *o, json_t *j, const char *type, const char *why)
-{
-    complain(o->file, why);
-    if (!o->json) {
-        json_decref(j);
-        return FAILS;
-    }
-    if (j == NULL) {
-        j = json_object();
-        kd_ignore(json_put(j, "type", json_string(type))); /* json_finish sees NULL */
-    }
-    if (!json_put(j, "valid", json_false()) ||
-        !json_put(j, "reason", json_string(why))) {
-        json_decref(j);
-        j = NULL;
-    }
-    return json_finish(j, FAILS);
-}
-
 /* --- Text ------------------------------------------------------------------------- */
 
 void
@@ -268,8 +248,7 @@ print_base64(FILE *f, struct kd_slice octets)
     }
 }
 
-/* Valid UTF-8 onto one line of a terminal that hostile text must not control. */
-static void
+void
 print_text(FILE *f, struct kd_slice s)
 {
     uint32_t cp;

@@ -1,0 +1,249 @@
+/* One operation at a time, and what is said when it was not done. */
+#include "keydctl.h"
+
+#include <keyd/job/reasons.h>
+#include <stdlib.h>
+
+enum { PAGES_MAX = 65536 };
+
+/* For each status: the exit status, what became of the request, and a sentence for when
+ * keyd gave no reason. */
+static const struct {
+    enum keyd_status status;
+    int exit;
+    const char *outcome;
+    const char *sentence;
+} endings[] = {
+    {KEYD_INVALID, EX_DATAERR, "refused", "the request is wrong"},
+    {KEYD_DENIED, EX_NOPERM, "refused", "policy does not permit this"},
+    {KEYD_NOT_FOUND, EX_NOUSER, "refused", "there is none of that name"},
+    {KEYD_CONFLICT, EX_DATAERR, "refused", "another object holds this place"},
+    {KEYD_UNAVAILABLE, EX_UNAVAILABLE, "not done", "a part of keyd is not there now"},
+    {KEYD_SEALED, EX_UNAVAILABLE, "not done", "the keys are sealed"},
+    {KEYD_BUSY, EX_TEMPFAIL, "not done", "a limit is reached; try again later"},
+    {KEYD_UNKNOWN_OUTCOME, EX_TEMPFAIL, "unknown", "it may have been done"},
+    {KEYD_FAILED, EX_SOFTWARE, "failed", "a fault in keyd; its log says more"},
+    {KEYD_UNSUPPORTED, EX_PROTOCOL, "refused", "not an operation of this socket"},
+    {KEYD_DEADLINE, EX_TEMPFAIL, "not done", "the time was not enough"},
+    {KEYD_NOMEM, EX_OSERR, "not done", "out of memory or descriptors"},
+    {KEYD_PROTOCOL, EX_PROTOCOL, "failed", "what answers does not speak the protocol"},
+    {KEYD_USAGE, EX_DATAERR, "not asked", "a value is beyond what the protocol takes"},
+};
+enum { N_ENDINGS = sizeof endings / sizeof endings[0] };
+
+/* --- connection ---------------------------------------------------------------------
+ */
+
+static int
+not_connected(const struct options *o, enum keyd_status status)
+{
+    const char *why = keyd_client_status_text(status);
+
+    switch ((int)status) {
+    case KEYD_UNAVAILABLE:
+        why = "no keyd answers there";
+        break;
+    case KEYD_DENIED:
+        why = "not for this user";
+        break;
+    case KEYD_DEADLINE:
+        why = "no answer in time";
+        break;
+    case KEYD_USAGE:
+        why = "not the path of a socket";
+        break;
+    }
+    complain(o->socket, why);
+    if (o->json) {
+        json_t *j = json_pack("{s:s, s:s}", "status", keyd_client_status_text(status),
+                              "reason", why);
+        kd_ignore(json_done(j, EX_OK)); /* the exit status says it too */
+    }
+    for (size_t i = 0; i < N_ENDINGS; i++)
+        if (endings[i].status == status)
+            return endings[i].exit;
+    return EX_SOFTWARE;
+}
+
+int
+session_open(struct session *s, const struct options *o)
+{
+    enum keyd_status status = KEYD_NOMEM;
+
+    *s = (struct session){.client = keyd_client_new(), .o = o};
+    if (s->client != NULL)
+        status = keyd_client_set_name(s->client, "keydctl " KEYD_VERSION);
+    if (status == KEYD_OK)
+        status = keyd_client_set_deadline(s->client, o->timeout_ms);
+    if (status == KEYD_OK)
+        status = keyd_client_connect(s->client, o->socket, (int)o->timeout_ms);
+    return status == KEYD_OK ? EX_OK : not_connected(o, status);
+}
+
+void
+session_close(struct session *s)
+{
+    keyd_client_free(s->client);
+    s->client = NULL;
+}
+
+/* --- operations ---------------------------------------------------------------------
+ */
+
+static bool
+is_changing(enum keyd_op op)
+{
+    switch (op) {
+    case KEYD_OP_ISSUE_USER_SIGNET:
+    case KEYD_OP_TOKEN_INIT:
+    case KEYD_OP_ADD_UNSEAL_SLOT:
+    case KEYD_OP_GENERATE_KEY:
+    case KEYD_OP_RETIRE_KEY:
+    case KEYD_OP_IMPORT_KEY:
+    case KEYD_OP_ISSUE_ORG_SIGNET:
+        return true;
+    case KEYD_OP_STATUS:
+    case KEYD_OP_PUBLIC_KEYS:
+    case KEYD_OP_LOOKUP_SIGNET:
+    case KEYD_OP_LOOKUP_HISTORY:
+    case KEYD_OP_VERIFY_CURRENT:
+    case KEYD_OP_UNSEAL:
+    case KEYD_OP_SEAL:
+    case KEYD_OP_AUDIT_READ:
+    case KEYD_OP_AUDIT_HEAD:
+        break;
+    }
+    return false;
+}
+
+enum keyd_status
+session_ask(struct session *s, struct keyd_request *request,
+            struct keyd_answer **answer)
+{
+    request->idempotency_key =
+        s->o->has_key && is_changing(request->op) ? s->o->key : NULL;
+    return keyd_client_call(s->client, request, answer);
+}
+
+bool
+nothing_was_done(enum keyd_status status)
+{
+    return status != KEYD_OK && status != KEYD_UNKNOWN_OUTCOME &&
+           status != KEYD_FAILED && status != KEYD_PROTOCOL;
+}
+
+/* A status with which the same request is to be made again. */
+static bool
+is_to_repeat(enum keyd_status status)
+{
+    return status == KEYD_UNKNOWN_OUTCOME || status == KEYD_BUSY ||
+           status == KEYD_DEADLINE || status == KEYD_UNAVAILABLE;
+}
+
+static void
+refusal_to_json(enum keyd_status status, const char *detail, const char *sentence,
+                const char *key)
+{
+    json_t *j = json_pack("{s:s, s:s, s:s}", "status", keyd_client_status_text(status),
+                          "detail", detail, "reason", sentence);
+
+    if (*key != '\0' && j != NULL)
+        kd_ignore(json_put(j, "idempotency_key", json_string(key)));
+    kd_ignore(json_done(j, EX_OK)); /* the exit status says it too */
+}
+
+int
+session_refused(const struct session *s, const struct keyd_request *request,
+                enum keyd_status status, const struct keyd_answer *answer)
+{
+    const char *detail = answer != NULL ? answer->detail : "";
+    const char *sentence = kd_reason_text(kd_slice_str(detail));
+    char key[2 * KEYD_KEY_SIZE + 1] = "";
+    size_t at = 0;
+
+    while (at < N_ENDINGS - 1 && endings[at].status != status)
+        at++;
+    if (sentence == NULL)
+        sentence = endings[at].sentence;
+    emit(stderr, "%s: %s (%s): %s", tool_name, endings[at].outcome,
+         keyd_client_status_text(status), sentence);
+    if (*detail != '\0')
+        emit(stderr, " [%s]", detail);
+    emit(stderr, "\n");
+    if (answer != NULL && is_changing(request->op) && is_to_repeat(status)) {
+        hex_write(kd_slice(answer->idempotency_key, KEYD_KEY_SIZE), key);
+        emit(stderr, "%s: repeat it with --idempotency-key %s\n", tool_name, key);
+    }
+    if (s->o->json)
+        refusal_to_json(status, detail, sentence, key);
+    return endings[at].exit;
+}
+
+int
+session_call(struct session *s, struct keyd_request *request,
+             struct keyd_answer **answer)
+{
+    enum keyd_status status = session_ask(s, request, answer);
+
+    if (status == KEYD_OK)
+        return EX_OK;
+    int ending = session_refused(s, request, status, *answer);
+    keyd_client_answer_free(*answer);
+    *answer = NULL;
+    return ending;
+}
+
+/* --- all keys -----------------------------------------------------------------------
+ */
+
+static bool
+key_list_add(struct key_list *list, struct keyd_answer *page)
+{
+    size_t n = page->out.keys.n_keys;
+    void *p = reallocarray(list->pages, list->n_pages + 1, sizeof(void *));
+
+    if (p == NULL)
+        return false;
+    list->pages = p;
+    p = reallocarray(list->keys, list->n + n + 1, sizeof(void *));
+    if (p == NULL)
+        return false;
+    list->keys = p;
+    for (size_t i = 0; i < n; i++)
+        list->keys[list->n++] = &page->out.keys.keys[i];
+    list->pages[list->n_pages++] = page;
+    return true;
+}
+
+int
+key_list_fetch(struct session *s, const char *domain, struct key_list *list)
+{
+    struct keyd_request q = {.op = KEYD_OP_PUBLIC_KEYS};
+
+    *list = (struct key_list){0};
+    if (domain != NULL)
+        q.in.public_keys.domain = KEYD_STR(domain);
+    do {
+        struct keyd_answer *page;
+        int status = session_call(s, &q, &page);
+        if (status != EX_OK)
+            return status;
+        q.in.public_keys.after_id = page->out.keys.next;
+        if (list->n_pages == PAGES_MAX || !key_list_add(list, page)) {
+            keyd_client_answer_free(page);
+            complain("keys", kd_err_text(KD_NOMEM));
+            return EX_OSERR;
+        }
+    } while (q.in.public_keys.after_id.n != 0);
+    return EX_OK;
+}
+
+void
+key_list_free(struct key_list *list)
+{
+    for (size_t i = 0; i < list->n_pages; i++)
+        keyd_client_answer_free(list->pages[i]);
+    free(list->pages);
+    free(list->keys);
+    *list = (struct key_list){0};
+}

@@ -1,0 +1,375 @@
+/* keydctl key list, show, generate, retire, import. */
+#include "keydctl.h"
+
+#include <dime/dkey.h>
+
+static const char *const roles[] = {
+    [KEYD_ROLE_NONE] = "none", [KEYD_ROLE_POK] = "pok",   [KEYD_ROLE_SOK] = "sok",
+    [KEYD_ROLE_ENC] = "enc",   [KEYD_ROLE_DKIM] = "dkim", [KEYD_ROLE_AUDIT] = "audit",
+};
+
+static const char *const algorithms[] = {
+    [KEYD_ED25519] = "ed25519",
+    [KEYD_SECP256K1] = "secp256k1",
+    [KEYD_RSA] = "rsa",
+};
+
+static const char *const states[] = {
+    [KEYD_KEY_PRE_ACTIVE] = "pre-active", [KEYD_KEY_ACTIVE] = "active",
+    [KEYD_KEY_RETAINED] = "retained",     [KEYD_KEY_REVOKED] = "revoked",
+    [KEYD_KEY_DESTROYED] = "destroyed",
+};
+
+static const struct {
+    uint32_t bit;
+    const char *name;
+} permissions[] = {{KEYD_PERM_SIGNET, "users"},
+                   {KEYD_PERM_MESSAGE, "messages"},
+                   {KEYD_PERM_CERTIFICATE, "certificates"},
+                   {KEYD_PERM_SOFTWARE, "software"}};
+enum { N_PERMISSIONS = sizeof permissions / sizeof permissions[0] };
+
+static const char *
+text_of(const char *const *table, size_t n, size_t i)
+{
+    return i < n && table[i] != NULL ? table[i] : "unknown";
+}
+#define TEXT_OF(table, i) text_of(table, sizeof table / sizeof *table, (size_t)(i))
+
+const char *
+key_role_text(enum keyd_key_role role)
+{
+    return TEXT_OF(roles, role);
+}
+
+const char *
+key_state_text(enum keyd_key_state state)
+{
+    return TEXT_OF(states, state);
+}
+
+/* --- showing ------------------------------------------------------------------------
+ */
+
+static void
+permissions_text(uint32_t set, char out[64])
+{
+    size_t at = 0;
+
+    snprintf(out, 64, "-");
+    for (size_t i = 0; i < N_PERMISSIONS; i++)
+        if ((set & permissions[i].bit) != 0)
+            at += (size_t)snprintf(out + at, 64 - at, "%s%s", at == 0 ? "" : ",",
+                                   permissions[i].name);
+}
+
+static json_t *
+permissions_to_json(uint32_t set)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < N_PERMISSIONS; i++) {
+        if ((set & permissions[i].bit) != 0 &&
+            json_array_append_new(list, json_string(permissions[i].name)) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static json_t *
+key_to_json(const struct keyd_key *k)
+{
+    json_t *j = json_object();
+    bool good =
+        json_put(j, "id", json_hex(slice_of(k->id))) &&
+        json_put(j, "role", json_string(key_role_text(k->role))) &&
+        json_put(j, "algorithm", json_string(TEXT_OF(algorithms, k->algorithm))) &&
+        json_put(j, "state", json_string(key_state_text(k->state))) &&
+        json_put(j, "permissions", permissions_to_json(k->permissions)) &&
+        json_put(j, "domain", json_octets(slice_of(k->domain))) &&
+        json_put(j, "created", json_time(k->created_ms)) &&
+        json_put(j, "public_key", json_base64(slice_of(k->public_key)));
+
+    if (good)
+        return j;
+    json_decref(j);
+    return NULL;
+}
+
+static json_t *
+keys_to_json(const struct keyd_key *const *keys, size_t n)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < n; i++) {
+        if (json_array_append_new(list, key_to_json(keys[i])) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static void
+id_text(const struct keyd_key *k, char out[33])
+{
+    hex_write(kd_slice(k->id.p, k->id.n <= 16 ? k->id.n : 0), out);
+}
+
+static void
+print_key(const struct keyd_key *k)
+{
+    char id[33], allowed[64], created[TIME_TEXT];
+
+    id_text(k, id);
+    permissions_text(k->permissions, allowed);
+    emit(stdout,
+         "id           %s\nrole         %s\nalgorithm    %s\nstate        %s\n"
+         "permissions  %s\ndomain       ",
+         id, key_role_text(k->role), TEXT_OF(algorithms, k->algorithm),
+         key_state_text(k->state), allowed);
+    print_text(stdout, slice_of(k->domain));
+    emit(stdout, "\ncreated      %s\npublic key   ", time_text(k->created_ms, created));
+    print_base64(stdout, slice_of(k->public_key));
+    emit(stdout, "\n");
+}
+
+static void
+print_key_line(const struct keyd_key *k)
+{
+    char id[33], allowed[64];
+
+    id_text(k, id);
+    permissions_text(k->permissions, allowed);
+    emit(stdout, "%-32s  %-5s  %-9s  %-10s  %-36s  ", id, key_role_text(k->role),
+         TEXT_OF(algorithms, k->algorithm), key_state_text(k->state), allowed);
+    print_text(stdout, slice_of(k->domain));
+    emit(stdout, "\n");
+}
+
+/* Keys as an operation answered them. */
+static int
+tell_keys(const struct options *o, const struct keyd_answer *a)
+{
+    if (o->json && a->out.keys.n_keys == 1)
+        return json_done(key_to_json(&a->out.keys.keys[0]), EX_OK);
+    if (o->json) {
+        json_t *list = json_array();
+        for (size_t i = 0; i < a->out.keys.n_keys; i++)
+            kd_ignore(json_array_append_new(list, key_to_json(&a->out.keys.keys[i])));
+        return json_done(json_pack("{s:o}", "keys", list), EX_OK);
+    }
+    for (size_t i = 0; i < a->out.keys.n_keys; i++) {
+        if (i != 0)
+            emit(stdout, "\n");
+        print_key(&a->out.keys.keys[i]);
+    }
+    return EX_OK;
+}
+
+/* --- list, show ---------------------------------------------------------------------
+ */
+
+int
+verb_key_list(const struct options *o)
+{
+    struct name domain = {"", 0};
+    struct key_list list = {0};
+    struct session s = {0};
+    int status = o->domain == NULL
+                     ? EX_OK
+                     : name_read("--domain", o->domain, NAME_DOMAIN, &domain);
+
+    if (status == EX_OK && (status = session_open(&s, o)) == EX_OK)
+        status = key_list_fetch(&s, domain.n == 0 ? NULL : domain.text, &list);
+    if (status == EX_OK && o->json)
+        status = json_done(json_pack("{s:o}", "keys", keys_to_json(list.keys, list.n)),
+                           EX_OK);
+    else if (status == EX_OK) {
+        emit(stdout, "%-32s  %-5s  %-9s  %-10s  %-36s  %s\n", "id", "role", "algorithm",
+             "state", "permissions", "domain");
+        for (size_t i = 0; i < list.n; i++)
+            print_key_line(list.keys[i]);
+    }
+    key_list_free(&list);
+    session_close(&s);
+    return status;
+}
+
+int
+verb_key_show(const struct options *o)
+{
+    const struct keyd_key *found = NULL;
+    struct key_list list = {0};
+    struct session s = {0};
+    uint8_t id[16];
+    int status = EX_OK;
+
+    if (!hex_read(o->args[0], id, sizeof id))
+        return usage_error(o->args[0], "an id of a key has 32 hexadecimal digits");
+    if ((status = session_open(&s, o)) == EX_OK)
+        status = key_list_fetch(&s, NULL, &list);
+    for (size_t i = 0; status == EX_OK && i < list.n; i++)
+        if (kd_slice_eq(slice_of(list.keys[i]->id), kd_slice(id, sizeof id)))
+            found = list.keys[i];
+    if (status == EX_OK && found == NULL) {
+        complain(o->args[0], "no such key");
+        status = EX_NOUSER;
+    } else if (status == EX_OK && o->json) {
+        status = json_done(key_to_json(found), EX_OK);
+    } else if (status == EX_OK) {
+        print_key(found);
+    }
+    key_list_free(&list);
+    session_close(&s);
+    return status;
+}
+
+/* --- generate, retire, import -------------------------------------------------------
+ */
+
+/* "users,messages"; none at all is written "none". */
+static bool
+permissions_read(const char *text, uint32_t *out)
+{
+    uint32_t set = 0;
+
+    if (strcmp(text, "none") == 0) {
+        *out = 0;
+        return true;
+    }
+    for (const char *p = text;;) {
+        size_t n = strcspn(p, ","), i = 0;
+        while (i < N_PERMISSIONS && (strlen(permissions[i].name) != n ||
+                                     memcmp(permissions[i].name, p, n) != 0))
+            i++;
+        if (i == N_PERMISSIONS)
+            return false;
+        set |= permissions[i].bit;
+        if (p[n] == '\0')
+            break;
+        p += n + 1;
+    }
+    *out = set;
+    return true;
+}
+
+/* What --permissions says, or what a key of the role has when nothing is said: a
+ * secondary key signs for users and messages, others need no permission. */
+static int
+permissions_of(const struct options *o, enum keyd_key_role role, uint32_t *out)
+{
+    *out = role == KEYD_ROLE_SOK ? KEYD_PERM_SIGNET | KEYD_PERM_MESSAGE : 0;
+    if (o->permissions == NULL || permissions_read(o->permissions, out))
+        return EX_OK;
+    return usage_error("--permissions",
+                       "a list of users, messages, certificates, software; or none");
+}
+
+static bool
+role_read(const char *text, enum keyd_key_role first, enum keyd_key_role last,
+          enum keyd_key_role *out)
+{
+    for (size_t i = (size_t)first; i <= (size_t)last; i++) {
+        if (strcmp(roles[i], text) == 0) {
+            *out = (enum keyd_key_role)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int
+domain_needed(const struct options *o, struct name *out)
+{
+    if (o->domain == NULL)
+        return usage_error("--domain", "is needed");
+    return name_read("--domain", o->domain, NAME_DOMAIN, out);
+}
+
+/* Makes the request and shows the keys it answers with. */
+static int
+change_keys(struct session *s, struct keyd_request *q)
+{
+    struct keyd_answer *a = NULL;
+    int status = session_call(s, q, &a);
+
+    if (status == EX_OK)
+        status = tell_keys(s->o, a);
+    keyd_client_answer_free(a);
+    return status;
+}
+
+int
+verb_key_generate(const struct options *o)
+{
+    struct keyd_request q = {.op = KEYD_OP_GENERATE_KEY};
+    struct session s = {0};
+    struct name domain;
+    int status;
+
+    if (o->role == NULL ||
+        !role_read(o->role, KEYD_ROLE_POK, KEYD_ROLE_DKIM, &q.in.generate_key.role))
+        return usage_error("--role", "pok, sok, enc or dkim is needed");
+    if ((status = domain_needed(o, &domain)) != EX_OK ||
+        (status = permissions_of(o, q.in.generate_key.role,
+                                 &q.in.generate_key.permissions)) != EX_OK)
+        return status;
+    q.in.generate_key.domain = KEYD_STR(domain.text);
+    q.in.generate_key.algorithm =
+        q.in.generate_key.role == KEYD_ROLE_ENC ? KEYD_SECP256K1 : KEYD_ED25519;
+    if ((status = session_open(&s, o)) == EX_OK)
+        status = change_keys(&s, &q);
+    session_close(&s);
+    return status;
+}
+
+int
+verb_key_retire(const struct options *o)
+{
+    struct keyd_request q = {.op = KEYD_OP_RETIRE_KEY};
+    struct session s = {0};
+    uint8_t id[16];
+
+    if (!hex_read(o->args[0], id, sizeof id))
+        return usage_error(o->args[0], "an id of a key has 32 hexadecimal digits");
+    q.in.retire_key.id = (struct keyd_octets){id, sizeof id};
+    int status = session_open(&s, o);
+    if (status == EX_OK)
+        status = change_keys(&s, &q);
+    session_close(&s);
+    return status;
+}
+
+/* The file is read into secret memory and sent as it is: keyd parses it. */
+int
+verb_key_import(const struct options *o)
+{
+    struct keyd_request q = {.op = KEYD_OP_IMPORT_KEY};
+    enum keyd_key_role role = KEYD_ROLE_POK;
+    struct session s = {0};
+    struct secret file = {0};
+    struct name domain;
+    int status;
+
+    if (o->as != NULL && !role_read(o->as, KEYD_ROLE_NONE, KEYD_ROLE_SOK, &role))
+        return usage_error("--as", "pok, sok or none");
+    if (role == KEYD_ROLE_NONE && !o->with_encryption)
+        return usage_error("--as none", "needs --with-encryption, or nothing is taken");
+    if ((status = domain_needed(o, &domain)) != EX_OK ||
+        (status = permissions_of(o, role, &q.in.import_key.permissions)) != EX_OK)
+        return status;
+    q.in.import_key.signing_role = role;
+    q.in.import_key.encryption_key = o->with_encryption;
+    q.in.import_key.domain = KEYD_STR(domain.text);
+    if ((status = session_open(&s, o)) == EX_OK)
+        status = secret_from_file(o->args[0], DIME_DKEY_FILE_MAX, false, &file);
+    q.in.import_key.key_file = (struct keyd_secret){file.p, file.n};
+    if (status == EX_OK)
+        status = change_keys(&s, &q);
+    secret_free(&file);
+    session_close(&s);
+    return status;
+}

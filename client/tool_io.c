@@ -1,0 +1,199 @@
+/* Files of the tools. */
+#include "tool.h"
+
+#include <dime/armor.h>
+#include <dime/dkey.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <keyd/base/secret.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+/* The largest signet in armour, with room for its line ends and text around it. */
+enum { FILE_MAX_SIZE = 24 << 20, READ_SIZE = 65536 };
+
+void
+emit(FILE *f, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    kd_ignore(vfprintf(f, fmt, args)); /* main asks once at the end */
+    va_end(args);
+}
+
+void
+complain(const char *what, const char *text)
+{
+    emit(stderr, "%s: %s: %s\n", tool_name, what, text);
+}
+
+int
+trouble(const char *path)
+{
+    complain(path, strerror(errno));
+    return TROUBLE;
+}
+
+static bool
+is_standard(const char *path)
+{
+    return path == NULL || strcmp(path, "-") == 0;
+}
+
+int
+open_read(const char *path)
+{
+    return is_standard(path) ? STDIN_FILENO
+                             : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+}
+
+void
+close_read(int fd)
+{
+    if (fd != STDIN_FILENO)
+        kd_ignore(close(fd)); /* only read from */
+}
+
+ssize_t
+read_up_to(int fd, uint8_t *out, size_t n)
+{
+    size_t done = 0;
+
+    while (done < n) {
+        ssize_t got = read(fd, out + done, n - done);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -1;
+        if (got == 0)
+            break;
+        done += (size_t)got;
+    }
+    return (ssize_t)done;
+}
+
+int
+file_read(int fd, const char *path, struct kd_buf *b, const char **why)
+{
+    for (;;) {
+        uint8_t part[READ_SIZE];
+        ssize_t n = read_up_to(fd, part, sizeof part);
+        if (n < 0)
+            return trouble(path);
+        if (n == 0)
+            return HOLDS;
+        kd_buf_put(b, kd_slice(part, (size_t)n));
+        if (b->err == KD_TOO_LARGE) {
+            *why = "larger than a signet can be";
+            return FAILS;
+        }
+        if (b->err != KD_OK) {
+            complain(path, kd_err_text(b->err));
+            return TROUBLE;
+        }
+    }
+}
+
+/* A private key file given in place of a signet is no reason to show what it holds. */
+static const char *
+why_not_signet(const struct object *obj, enum dime_reason reason)
+{
+    return dime_dkey_is(obj->octets) ? "a private key file, not a signet"
+                                     : dime_reason_text(reason);
+}
+
+int
+object_load(struct object *obj, const char *path, const char **why)
+{
+    enum dime_armor_label label = DIME_ARMOR_NONE;
+    enum dime_reason reason;
+    int fd;
+
+    *obj = (struct object){.armoured = false};
+    kd_buf_init(&obj->file, FILE_MAX_SIZE);
+    kd_buf_init(&obj->decoded, FILE_MAX_SIZE);
+    if ((fd = open_read(path)) < 0)
+        return trouble(path);
+    int status = file_read(fd, path, &obj->file, why);
+    close_read(fd);
+    if (status != HOLDS)
+        return status;
+    kd_err err = dime_object_load(kd_buf_slice(&obj->file), &obj->decoded, &obj->octets,
+                                  &label, why);
+    if (err == KD_NOMEM) {
+        complain(path, kd_err_text(err));
+        return TROUBLE;
+    }
+    if (err != KD_OK)
+        return FAILS;
+    obj->armoured = label != DIME_ARMOR_NONE;
+    if (dime_signet_parse(obj->octets, &obj->signet, &reason) != KD_OK) {
+        *why = why_not_signet(obj, reason);
+        return FAILS;
+    }
+    return HOLDS;
+}
+
+static void
+wipe_and_free(struct kd_buf *b)
+{
+    if (b->p != NULL)
+        kd_secret_wipe(b->p, b->cap);
+    kd_buf_free(b);
+}
+
+/* Wiped, as somebody may have named a key file. */
+void
+object_free(struct object *obj)
+{
+    wipe_and_free(&obj->file);
+    wipe_and_free(&obj->decoded);
+}
+
+static bool
+write_all(int fd, struct kd_slice s)
+{
+    for (size_t done = 0; done < s.n;) {
+        ssize_t n = write(fd, s.p + done, s.n - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return false;
+        done += (size_t)n;
+    }
+    return true;
+}
+
+int
+file_write(const char *path, struct kd_slice octets)
+{
+    if (is_standard(path))
+        return write_all(STDOUT_FILENO, octets) ? HOLDS : trouble("standard output");
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+    if (fd < 0)
+        return trouble(path);
+    if (!write_all(fd, octets)) {
+        int status = trouble(path);
+        close(fd);
+        return status;
+    }
+    return close(fd) == 0 ? HOLDS : trouble(path);
+}
+
+int
+file_write_secret(const char *path, struct kd_slice octets)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return trouble(path);
+    bool done = write_all(fd, octets) && fsync(fd) == 0;
+    int status = done ? HOLDS : trouble(path);
+    if (close(fd) != 0 && done)
+        status = trouble(path);
+    /* Half a key file is worse than none: it is ours, it was not there before. */
+    if (status != HOLDS)
+        kd_ignore(unlink(path));
+    return status;
+}
