@@ -5,6 +5,7 @@ static const char *const states[] = {
     [KEYD_STATE_UNPROVISIONED] = "unprovisioned", [KEYD_STATE_SEALED] = "sealed",
     [KEYD_STATE_OPERATIONAL] = "operational",     [KEYD_STATE_DEGRADED] = "degraded",
     [KEYD_STATE_DRAINING] = "draining",           [KEYD_STATE_FAILED] = "failed",
+    [KEYD_STATE_STARTING] = "starting",
 };
 
 static const char *const roles[] = {

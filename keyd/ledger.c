@@ -13,6 +13,7 @@
 #include "role.h"
 
 #include <keyd/base/be.h>
+#include <keyd/base/clock.h>
 #include <keyd/base/log.h>
 #include <keyd/base/memfd.h>
 #include <keyd/job/job.h>
@@ -20,6 +21,7 @@
 #include <keyd/ops/ops.h>
 
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -29,12 +31,14 @@ enum {
     SIGNET_MAX = 16777220,
     HISTORY_MOST = 48,
     AUDIT_MOST = 64,
+    COUNT_MS = 10 * 1000,
+    PURGE_MS = 3600 * 1000,
+    PURGE_MOST = 10000,
     IDEM_KEEP_MS = 14 * 24 * 3600 * 1000LL,
 };
 
 struct gate {
     struct kd_role_link link;
-    uint64_t n_looked; /* counted, never audited */
 };
 
 /* A commit message that waits for the end of the turn. */
@@ -51,8 +55,11 @@ static struct ledger {
     struct gate gates[KD_GATES_MAX];
     struct kd_conf_for_ledger conf;
     struct kd_store *store;
-    struct record *first, *last; /* that came this turn */
-    unsigned n_open;             /* items in the open batch */
+    uint64_t looked[KD_CLASS_COUNT]; /* look-ups by class: counted, never recorded */
+    uint64_t refused[KD_OP_MAX + 1]; /* refusals of the vault by operation */
+    int64_t count_at, purge_at;      /* CLOCK_MONOTONIC, ms: when to do so next */
+    struct record *first, *last;     /* that came this turn */
+    unsigned n_open;                 /* items in the open batch */
     struct kd_buf acks;    /* ack messages of the open batch, each behind a length */
     bool keystore_staged;  /* to be activated after the commit */
     struct kd_buf scratch; /* the message being made */
@@ -445,6 +452,18 @@ on_ask_key(struct ledger *l, struct kd_slice body)
 }
 
 static kd_err
+on_refused(struct ledger *l, struct kd_slice body)
+{
+    struct kd_refused m;
+    kd_err err = kd_refused_get(body, &m);
+
+    if (err != KD_OK || kd_op_name(m.op) == NULL)
+        return KD_MALFORMED;
+    l->refused[m.op] += m.n;
+    return KD_OK;
+}
+
+static kd_err
 on_vault_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
 {
     struct ledger *l = ctx;
@@ -454,7 +473,9 @@ on_vault_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         set_aside(l, body, fd);
         return KD_OK;
     }
-    if (type == KD_MSG_ask_issue && fd < 0)
+    if (type == KD_MSG_refused && fd < 0)
+        err = on_refused(l, body);
+    else if (type == KD_MSG_ask_issue && fd < 0)
         err = on_ask_issue(l, body);
     else if (type == KD_MSG_ask_key && fd < 0)
         err = on_ask_key(l, body);
@@ -465,6 +486,62 @@ on_vault_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     if (err != KD_OK)
         kd_log(KD_WARN, "message %u of the vault refused: %s", type, kd_err_text(err));
     return err;
+}
+
+/* --- counters --- */
+
+static void
+add_counter(struct ledger *l, const char *kind, const char *of, uint64_t *n)
+{
+    char name[KD_STORE_COUNTER_MAX];
+
+    if (*n == 0)
+        return;
+    int size = snprintf(name, sizeof name, "%s.%s", kind, of);
+    for (int i = 0; i < size; i++) /* operations are in camel case */
+        name[i] =
+            (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] - 'A' + 'a' : name[i]);
+    open_batch(l);
+    l->n_open++;
+    kd_err err = kd_store_count(l->store, kd_slice(name, (size_t)size), *n);
+    if (err != KD_OK)
+        disk_failed("counter", err);
+    *n = 0;
+}
+
+static void
+store_counters_if_due(struct ledger *l)
+{
+    int64_t now = kd_clock_ms();
+
+    if (now < l->count_at)
+        return;
+    l->count_at = now + COUNT_MS;
+    for (unsigned i = 0; i < KD_CLASS_COUNT; i++)
+        add_counter(l, "looked-up", kd_class_name(i), &l->looked[i]);
+    for (unsigned op = 1; op <= KD_OP_MAX; op++)
+        if (kd_op_name(op) != NULL)
+            add_counter(l, "refused", kd_op_name(op), &l->refused[op]);
+    commit_batch(l);
+}
+
+/* Idempotency keys serve retries; after two weeks nobody retries (issuance is bound to
+ * its request for ever). */
+static void
+purge_keys_if_due(struct ledger *l)
+{
+    int64_t now = kd_clock_ms(), before = kd_clock_wall_ms() - IDEM_KEEP_MS;
+    unsigned n;
+
+    if (now < l->purge_at || before < 0)
+        return;
+    l->purge_at = now + PURGE_MS;
+    open_batch(l);
+    l->n_open++;
+    kd_err err = kd_store_purge_idem(l->store, (uint64_t)before, PURGE_MOST, &n);
+    if (err != KD_OK)
+        disk_failed("idempotency keys", err);
+    commit_batch(l);
 }
 
 /* --- what a new vault is told --- */
@@ -836,7 +913,8 @@ on_gate_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         close(fd);
     if (err != KD_OK)
         kd_log(KD_WARN, "message %u of gate %s refused", type, kd_class_name(klass));
-    g->n_looked++;
+    if (err == KD_OK)
+        from->l->looked[klass]++;
     return err;
 }
 
@@ -930,6 +1008,8 @@ turn(struct ledger *l)
                       &from);
     }
     store_records(l);
+    store_counters_if_due(l);
+    purge_keys_if_due(l);
     kd_role_flush(&l->ctl, &l->vault);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         kd_role_flush(&l->ctl, &l->gates[i].link);

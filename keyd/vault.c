@@ -31,6 +31,7 @@ enum {
     SECRET_MEMORY = 512 * 1024,
     PACKETS_A_TURN = 64,
     TICK_MS = 1000,
+    TELL_REFUSED_MS = 5000,
     START_DEADLINE_MS = 60 * 1000
 };
 
@@ -312,6 +313,28 @@ checkpoint_if_due(struct vault *v)
     make_checkpoint(v);
 }
 
+static void
+tell_refused_if_due(struct vault *v)
+{
+    int64_t now = kd_clock_ms();
+    struct kd_buf b;
+
+    if (now < v->tell_refused_at || v->ledger.chan.fd < 0)
+        return;
+    v->tell_refused_at = now + TELL_REFUSED_MS;
+    kd_buf_init(&b, 64);
+    for (unsigned op = 0; op <= KD_OP_MAX; op++) {
+        struct kd_refused m = {(uint8_t)op, v->refused[op]};
+        if (m.n == 0)
+            continue;
+        kd_buf_reset(&b);
+        kd_refused_put(&b, &m);
+        if (kd_chan_put(&v->ledger.chan, KD_MSG_refused, kd_buf_slice(&b), -1) == KD_OK)
+            v->refused[op] = 0;
+    }
+    kd_buf_free(&b);
+}
+
 /* --- the supervisor --- */
 
 static kd_err
@@ -403,6 +426,7 @@ turn(struct vault *v)
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         serve_gate(v, i);
     checkpoint_if_due(v);
+    tell_refused_if_due(v);
     kd_role_flush(&v->ctl, &v->ledger);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         kd_role_flush(&v->ctl, &v->gates[i].link);

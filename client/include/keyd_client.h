@@ -98,6 +98,7 @@ enum keyd_service_state {
     KEYD_STATE_DEGRADED = 4,
     KEYD_STATE_DRAINING = 5,
     KEYD_STATE_FAILED = 6,
+    KEYD_STATE_STARTING = 7,
 };
 
 enum keyd_process_role {

@@ -10,7 +10,7 @@ static Keyd__V1__ServiceState
 state_of(uint8_t state, bool degraded)
 {
     static const Keyd__V1__ServiceState states[] = {
-        KEYD__V1__SERVICE_STATE__SERVICE_STATE_FAILED, /* starting: not yet anything */
+        KEYD__V1__SERVICE_STATE__SERVICE_STATE_STARTING,
         KEYD__V1__SERVICE_STATE__SERVICE_STATE_UNPROVISIONED,
         KEYD__V1__SERVICE_STATE__SERVICE_STATE_SEALED,
         KEYD__V1__SERVICE_STATE__SERVICE_STATE_OPERATIONAL,

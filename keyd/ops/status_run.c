@@ -14,7 +14,7 @@ reply(struct vault *v, struct task *t)
         v->state == VAULT_OPERATIONAL &&
         (!v->probe.ok || kd_token_faults(v->token) != 0 || v->ledger.chan.fd < 0);
     struct kd_status_done m = {
-        .state = (uint8_t)v->state,
+        .state = (uint8_t)(v->opens_itself ? VAULT_STARTING : v->state),
         .degraded = degraded,
         .probe = v->token != NULL && v->probe.ok,
         .probe_us = v->probe.us,

@@ -140,8 +140,10 @@ task_finish(struct vault *v, struct task *t, kd_err err, uint16_t reason)
 {
     bool was_alone = t == v->tasks.alone;
 
-    if (err != KD_OK)
+    if (err != KD_OK) {
         v->n_refused++;
+        v->refused[t->op]++;
+    }
     answer(v, t, err, reason);
     task_free(v, t);
     if (was_alone) {

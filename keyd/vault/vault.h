@@ -64,6 +64,8 @@ struct vault {
     bool opens_itself; /* by the credential, now: no operator is needed */
 
     uint64_t n_issued, n_refused;
+    uint64_t refused[KD_OP_MAX + 1]; /* by operation, not told to the ledger yet */
+    int64_t tell_refused_at;         /* CLOCK_MONOTONIC, ms */
     struct {
         int64_t at; /* CLOCK_MONOTONIC, ms; 0: never */
         bool ok;
