@@ -380,26 +380,16 @@ setup(struct vault *v)
     kd_role_enter(&v->ctl, KD_ROLE_VAULT, NULL, v->conf.hardening);
 }
 
-static struct pollfd
-watch(const struct kd_chan *ch)
-{
-    struct pollfd p = {.fd = ch->fd, .events = POLLIN};
-
-    if (kd_chan_pending(ch))
-        p.events |= POLLOUT;
-    return p;
-}
-
 static void
 wait_for_work(struct vault *v)
 {
     struct pollfd p[KD_GATES_MAX + 3];
 
-    p[0] = watch(&v->ctl);
-    p[1] = watch(&v->ledger.chan);
+    p[0] = kd_role_watch(&v->ctl);
+    p[1] = kd_role_watch(&v->ledger.chan);
     p[2] = (struct pollfd){.fd = v->pool.event, .events = POLLIN};
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
-        p[3 + i] = watch(&v->gates[i].link.chan);
+        p[3 + i] = kd_role_watch(&v->gates[i].link.chan);
     kd_ignore(poll(p, KD_GATES_MAX + 3, TICK_MS)); /* failures show when receiving */
 }
 
