@@ -70,7 +70,7 @@ if [ -z "$build_dir" ]; then
         . provisioning/packages.sh
         keyd_packages_install build
     fi
-    echo 'building (release; one to three minutes the first time)'
+    echo 'building (release; half a minute or so the first time)'
     build
     build_dir=$(pwd)/build/release
 fi
