@@ -660,6 +660,18 @@ watch_link(struct gate *g, struct event **ev, int fd)
         kd_role_die("event", KD_NOMEM);
 }
 
+/* Before the loop runs again, in which the next client may get the number of a
+ * descriptor that was closed: libevent would take it for the one it knows and never
+ * look at it. */
+static void
+unwatch_closed(struct event **ev, const struct kd_role_link *link)
+{
+    if (link->chan.fd >= 0 || *ev == NULL)
+        return;
+    event_free(*ev);
+    *ev = NULL;
+}
+
 static void
 listen_on(struct gate *g, int fd)
 {
@@ -818,6 +830,8 @@ turn(struct gate *g)
     settle_dirty(g);
     kd_role_flush(&g->ctl, &g->vault);
     kd_role_flush(&g->ctl, &g->ledger);
+    unwatch_closed(&g->on_vault, &g->vault);
+    unwatch_closed(&g->on_ledger, &g->ledger);
     kd_role_flush_ctl(&g->ctl);
 }
 

@@ -170,9 +170,10 @@ start_child(struct child *c)
         kd_log(KD_WARN, "cannot start %s: %s", c->name, kd_err_text(err));
         return;
     }
-    join_neighbours(c);
+    /* Before the links: the vault unseals as soon as the ledger has spoken. */
     if (c->role == KD_ROLE_VAULT)
         hand_credential(c);
+    join_neighbours(c);
     tell_all_processes();
 }
 
@@ -359,10 +360,7 @@ wait_for_events(int timeout)
 
     p[0] = (struct pollfd){.fd = sup.signals, .events = POLLIN};
     for (unsigned i = 0; i < sup.n_children; i++) {
-        struct kd_chan *ch = &sup.children[i].ctl;
-        p[i + 1] = (struct pollfd){.fd = ch->fd, .events = POLLIN};
-        if (kd_chan_pending(ch))
-            p[i + 1].events |= POLLOUT;
+        p[i + 1] = kd_role_watch(&sup.children[i].ctl);
     }
     kd_ignore(poll(p, sup.n_children + 1, timeout)); /* failures show when receiving */
 }

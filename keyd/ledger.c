@@ -906,25 +906,15 @@ setup(struct ledger *l)
     open_store(l);
 }
 
-static struct pollfd
-watch(const struct kd_chan *ch)
-{
-    struct pollfd p = {.fd = ch->fd, .events = POLLIN};
-
-    if (kd_chan_pending(ch))
-        p.events |= POLLOUT;
-    return p;
-}
-
 static void
 wait_for_work(struct ledger *l)
 {
     struct pollfd p[KD_GATES_MAX + 2];
 
-    p[0] = watch(&l->ctl);
-    p[1] = watch(&l->vault.chan);
+    p[0] = kd_role_watch(&l->ctl);
+    p[1] = kd_role_watch(&l->vault.chan);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
-        p[2 + i] = watch(&l->gates[i].link.chan);
+        p[2 + i] = kd_role_watch(&l->gates[i].link.chan);
     kd_ignore(poll(p, KD_GATES_MAX + 2, TICK_MS)); /* failures show when receiving */
 }
 

@@ -170,3 +170,13 @@ kd_role_flush_ctl(struct kd_chan *ctl)
     if (kd_chan_flush(ctl) != KD_OK)
         _exit(0);
 }
+
+struct pollfd
+kd_role_watch(const struct kd_chan *ch)
+{
+    struct pollfd p = {.fd = ch->fd, .events = POLLIN};
+
+    if (kd_chan_pending(ch))
+        p.events |= POLLOUT;
+    return p;
+}

@@ -14,6 +14,8 @@
 #include <keyd/conf/role_conf.h>
 #include <keyd/job/job.h>
 
+#include <poll.h>
+
 enum {
     KD_ROLE_CTL_FD = 3,
     /* Exit status of a role that will not run before an operator has looked: restarting
@@ -65,6 +67,9 @@ void kd_role_relink(struct kd_role_link *link, const struct kd_ctl_link *as, int
 void kd_role_serve(struct kd_chan *ctl, struct kd_role_link *link, unsigned packets,
                    kd_chan_handler handler, void *ctx);
 void kd_role_flush(struct kd_chan *ctl, struct kd_role_link *link);
+
+/* For poll: readable, and writable while something waits to be sent. */
+struct pollfd kd_role_watch(const struct kd_chan *ch);
 
 /* The same for the control channel itself, whose end is the role's end. */
 void kd_role_serve_ctl(struct kd_chan *ctl, kd_chan_handler handler, void *ctx);

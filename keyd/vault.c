@@ -36,19 +36,6 @@ enum {
 
 static struct vault vault;
 
-void
-vault_event(struct vault *v, enum vault_event event, uint64_t a, uint64_t b)
-{
-    struct kd_ctl_event m = {.event = (uint16_t)event, .a = a, .b = b};
-    struct kd_buf body;
-
-    kd_buf_init(&body, 64);
-    kd_ctl_event_put(&body, &m);
-    /* Without a supervisor the process is about to end. */
-    kd_ignore(kd_chan_put(&v->ctl, KD_MSG_ctl_event, kd_buf_slice(&body), -1));
-    kd_buf_free(&body);
-}
-
 /* --- gates --- */
 
 struct from_gate {
@@ -133,8 +120,10 @@ unseal_with_credential(struct vault *v)
 
     job.deadline = (uint64_t)(kd_clock_ms() + START_DEADLINE_MS);
     struct task *t = fd < 0 ? NULL : task_new(v, TASK_INTERNAL, &job, fd);
-    if (t != NULL)
-        run_start(v, t);
+    if (t == NULL)
+        return;
+    v->opens_itself = true;
+    run_start(v, t);
 }
 
 static void
@@ -391,26 +380,16 @@ setup(struct vault *v)
     kd_role_enter(&v->ctl, KD_ROLE_VAULT, NULL, v->conf.hardening);
 }
 
-static struct pollfd
-watch(const struct kd_chan *ch)
-{
-    struct pollfd p = {.fd = ch->fd, .events = POLLIN};
-
-    if (kd_chan_pending(ch))
-        p.events |= POLLOUT;
-    return p;
-}
-
 static void
 wait_for_work(struct vault *v)
 {
     struct pollfd p[KD_GATES_MAX + 3];
 
-    p[0] = watch(&v->ctl);
-    p[1] = watch(&v->ledger.chan);
+    p[0] = kd_role_watch(&v->ctl);
+    p[1] = kd_role_watch(&v->ledger.chan);
     p[2] = (struct pollfd){.fd = v->pool.event, .events = POLLIN};
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
-        p[3 + i] = watch(&v->gates[i].link.chan);
+        p[3 + i] = kd_role_watch(&v->gates[i].link.chan);
     kd_ignore(poll(p, KD_GATES_MAX + 3, TICK_MS)); /* failures show when receiving */
 }
 

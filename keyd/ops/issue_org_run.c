@@ -1,7 +1,7 @@
 /* IssueOrgSignet, the vault's half: a new version of a domain's organizational signet,
  * for the small site that keeps its POK in the online token (others make it in a
  * ceremony). Runs alone, since it changes what every issuance depends on. */
-#include "run.h"
+#include "made.h"
 
 #include <dime/build.h>
 #include <dime/fingerprint.h>
@@ -12,16 +12,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { INFO_MAX = DIME_FIELDS_MAX - 4096, SIGNATURES = 3 };
+enum { INFO_MAX = DIME_FIELDS_MAX - 4096 };
 
 struct org_issue {
     struct kd_issue_org_job job; /* borrows from the task's body */
     size_t domain;               /* index in the policy */
-    struct kd_key_id pok;
-    struct kd_buf info, signet;
-    unsigned n_digests;
-    uint8_t digests[SIGNATURES][32];
-    uint8_t core[64], full[64], id[64];
+    struct kd_buf info;
+    struct made made;
 };
 
 static void
@@ -30,7 +27,7 @@ org_issue_free(void *data)
     struct org_issue *x = data;
 
     kd_buf_free(&x->info);
-    kd_buf_free(&x->signet);
+    made_free(&x->made);
     free(x);
 }
 
@@ -49,24 +46,6 @@ find_key(struct task *t, const struct org_issue *x, const uint8_t id[16],
         return run_refuse(t, KD_INVALID, KD_REASON_KEY_SPEC);
     if (out->state != KD_KEY_ACTIVE)
         return run_refuse(t, KD_CONFLICT, KD_REASON_KEY_STATE);
-    return KD_OK;
-}
-
-static kd_err
-sign_one(void *ctx, struct kd_slice message, uint8_t sig[DIME_SIG_SIZE])
-{
-    struct task *t = ctx;
-    struct org_issue *x = t->data;
-    struct kd_token_sig out;
-    kd_err err;
-
-    if (x->n_digests == SIGNATURES)
-        return KD_FAILED;
-    err = kd_token_sign(t->vault->token, &x->pok, KD_SIGN_ORG_SIGNET, message, &out);
-    if (err != KD_OK)
-        return err;
-    crypto_hash_sha256(x->digests[x->n_digests++], message.p, message.n);
-    memcpy(sig, out.octets, DIME_SIG_SIZE);
     return KD_OK;
 }
 
@@ -91,21 +70,6 @@ collect_soks(struct task *t, const struct org_issue *x, struct dime_sok *soks,
     return KD_OK;
 }
 
-static kd_err
-fingerprints(struct org_issue *x)
-{
-    struct dime_signet made;
-    enum dime_reason why;
-    kd_err err;
-
-    if ((err = dime_signet_parse_as(DIME_ORG, kd_buf_slice(&x->signet), &made, &why)) !=
-            KD_OK ||
-        (err = dime_fingerprint(&made, DIME_PART_CORE, x->core)) != KD_OK ||
-        (err = dime_fingerprint(&made, DIME_PART_FULL, x->full)) != KD_OK)
-        return err;
-    return dime_fingerprint(&made, DIME_PART_IDENTIFIED, x->id);
-}
-
 static void
 build(struct task *t)
 {
@@ -125,14 +89,14 @@ build(struct task *t)
         (t->err = run_profile(t, DIME_ORG, x->job.profile, x->job.with_image != 0, NULL,
                               &x->info)) != KD_OK)
         return;
-    x->pok = pok.id;
+    x->made.key = pok.id;
     plan.pok = pok.public_key;
     plan.enc_key = enc.public_key;
     plan.info = kd_buf_slice(&x->info);
     plan.identifier = x->job.domain;
-    t->err = dime_org_build(&plan, (struct dime_signer){sign_one, t}, &x->signet, &why);
+    t->err = dime_org_build(&plan, made_signer(&x->made), &x->made.signet, &why);
     if (t->err == KD_OK)
-        t->err = fingerprints(x);
+        t->err = made_measure_own(&x->made, DIME_ORG);
     else if (why != DIME_FINE && why != DIME_NOT_MADE)
         t->err = run_refuse_dime(t, why);
 }
@@ -141,24 +105,17 @@ static void
 committed(struct vault *v, struct task *t)
 {
     struct org_issue *x = t->data;
-    struct vault_org *org = &v->orgs[x->domain];
-    struct kd_issue_done m = {.generation = 1, .seq = org->version + 1};
-    struct kd_slice signet = kd_buf_slice(&x->signet);
+    uint32_t version = v->orgs[x->domain].version + 1;
 
     if (t->err == KD_OK)
-        t->err = vault_org_set(v, x->job.domain, org->version + 1, signet);
-    if (t->err == KD_OK)
-        t->err = run_inline_or_fd(signet, KD_CHAN_INLINE_MAX, &m.signet, &t->reply_fd);
+        t->err =
+            vault_org_set(v, x->job.domain, version, kd_buf_slice(&x->made.signet));
     if (t->err != KD_OK) {
         task_finish(v, t, t->err, t->err == KD_CONFLICT ? KD_REASON_LOST_RACE : 0);
         return;
     }
     vault_keys_refresh(v);
-    memcpy(m.core, x->core, sizeof m.core);
-    memcpy(m.full, x->full, sizeof m.full);
-    memcpy(m.id, x->id, sizeof m.id);
-    kd_issue_done_put(&t->reply, &m);
-    task_finish(v, t, KD_OK, 0);
+    made_answer(v, &x->made, false, 1, version);
 }
 
 static void
@@ -176,15 +133,12 @@ built(struct vault *v, struct task *t)
         return;
     }
     run_record(&record, &names, v, t, KD_AUDIT_ISSUE_ORG, x->job.domain);
-    record.has_key = true;
-    memcpy(record.key_id, x->pok.octets, sizeof record.key_id);
-    record.n_digests = x->n_digests;
-    memcpy(record.digests, x->digests, sizeof x->digests);
-    memcpy(row.core, x->core, sizeof row.core);
-    memcpy(row.full, x->full, sizeof row.full);
-    memcpy(row.id, x->id, sizeof row.id);
+    made_record(&x->made, &record);
+    memcpy(row.core, x->made.core, sizeof row.core);
+    memcpy(row.full, x->made.full, sizeof row.full);
+    memcpy(row.id, x->made.id, sizeof row.id);
     kd_buf_init(&body, KD_CHAN_INLINE_MAX);
-    kd_err err = run_inline_or_fd(kd_buf_slice(&x->signet), RUN_ROW_SIGNET_MAX,
+    kd_err err = run_inline_or_fd(kd_buf_slice(&x->made.signet), RUN_ROW_SIGNET_MAX,
                                   &row.signet, &fd);
     kd_row_org_put(&body, &row);
     if (err == KD_OK)
@@ -210,10 +164,9 @@ answer_again(struct vault *v, struct task *t, struct kd_slice octets)
     struct dime_signet current;
     enum dime_reason why;
     uint8_t last[32];
-    struct kd_issue_done m = {.replayed = 1, .generation = 1, .seq = org->version};
 
-    if (kd_audit_decode(octets, &record) != KD_OK || record.n_digests != SIGNATURES ||
-        org->octets == NULL ||
+    if (kd_audit_decode(octets, &record) != KD_OK ||
+        record.n_digests != MADE_SIGNATURES || org->octets == NULL ||
         dime_signet_parse_as(DIME_ORG, kd_slice(org->octets, org->size), &current,
                              &why) != KD_OK) {
         task_finish(v, t, KD_UNAVAILABLE, KD_REASON_STORED_DIFFERS);
@@ -222,44 +175,28 @@ answer_again(struct vault *v, struct task *t, struct kd_slice octets)
     struct kd_slice covered =
         dime_signet_covered(&current, DIME_FIELD_IDENTIFIED_SIGNATURE);
     crypto_hash_sha256(last, covered.p, covered.n);
-    if (memcmp(last, record.digests[SIGNATURES - 1], sizeof last) != 0) {
+    if (memcmp(last, record.digests[MADE_SIGNATURES - 1], sizeof last) != 0) {
         task_finish(v, t, KD_CONFLICT, KD_REASON_LOST_RACE);
         return;
     }
-    kd_buf_put(&x->signet, kd_slice(org->octets, org->size));
-    kd_err err = fingerprints(x);
+    kd_buf_put(&x->made.signet, kd_slice(org->octets, org->size));
+    kd_err err = made_measure(&x->made, &current);
     if (err == KD_OK)
-        err = run_inline_or_fd(kd_buf_slice(&x->signet), KD_CHAN_INLINE_MAX, &m.signet,
-                               &t->reply_fd);
-    memcpy(m.core, x->core, sizeof m.core);
-    memcpy(m.full, x->full, sizeof m.full);
-    memcpy(m.id, x->id, sizeof m.id);
-    kd_issue_done_put(&t->reply, &m);
-    task_finish(v, t, err, 0);
+        made_answer(v, &x->made, true, 1, org->version);
+    else
+        task_finish(v, t, err, 0);
 }
 
 static void
-told_key(struct vault *v, struct task *t)
+start(struct vault *v, struct task *t)
 {
-    struct kd_told_key m;
-
-    if (kd_told_key_get(t->told, &m) != KD_OK)
-        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
-    else if (m.err == KD_NOT_FOUND)
-        task_work_alone(v, t, build, built);
-    else if (m.err != KD_OK)
-        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
-    else if (memcmp(m.request, t->request, sizeof t->request) != 0)
-        task_finish(v, t, KD_INVALID, KD_REASON_IDEMPOTENCY_KEY_USED);
-    else
-        answer_again(v, t, m.record);
+    task_work_alone(v, t, build, built);
 }
 
 void
 run_issue_org_signet(struct vault *v, struct task *t)
 {
     struct org_issue *x = calloc(1, sizeof *x);
-    struct kd_ask_key m = {.tag = t->tag};
 
     if (x == NULL) {
         task_finish(v, t, KD_NOMEM, 0);
@@ -268,7 +205,7 @@ run_issue_org_signet(struct vault *v, struct task *t)
     t->data = x;
     t->data_free = org_issue_free;
     kd_buf_init(&x->info, INFO_MAX);
-    kd_buf_init(&x->signet, DIME_SIGNET_MAX);
+    made_init(&x->made, t, KD_SIGN_ORG_SIGNET);
     if (kd_issue_org_job_get(t->body, &x->job) != KD_OK) {
         task_finish(v, t, KD_MALFORMED, 0);
         return;
@@ -283,11 +220,5 @@ run_issue_org_signet(struct vault *v, struct task *t)
         task_finish(v, t, KD_DENIED, KD_REASON_NEEDS_QUORUM);
         return;
     }
-    if (!t->has_key) {
-        task_work_alone(v, t, build, built);
-        return;
-    }
-    memcpy(m.key, t->key, sizeof m.key);
-    kd_ask_key_put(&t->ask, &m);
-    task_ask(v, t, KD_MSG_ask_key, told_key);
+    run_once(v, t, start, answer_again);
 }

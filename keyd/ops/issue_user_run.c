@@ -11,7 +11,7 @@
  *
  * A lost race (the row is refused, the record stays) starts again from the question;
  * the signature that was made is wiped with the task's buffers. */
-#include "run.h"
+#include "made.h"
 
 #include <dime/build.h>
 #include <dime/display.h>
@@ -26,7 +26,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { ATTEMPTS = 3, INFO_MAX = DIME_FIELDS_MAX - 1024, SIGNATURES = 3 };
+enum { ATTEMPTS = 3, INFO_MAX = DIME_FIELDS_MAX - 1024 };
 
 enum account_mode { TRUSTFUL, CAUTIOUS, PARANOID, ACCOUNT_MODES };
 
@@ -43,13 +43,8 @@ struct issue {
     bool is_first;
     uint8_t predecessor[64];
 
-    struct kd_buf signet;
-    struct kd_key_id key;
-    unsigned n_digests;
-    uint8_t digests[SIGNATURES][32];
-    uint32_t version;
-    uint32_t core_size;
-    uint8_t ssr_fp[64], core[64], full[64], id[64];
+    struct made made;
+    uint8_t ssr_fp[64];
 };
 
 static void
@@ -59,7 +54,7 @@ issue_free(void *data)
 
     kd_buf_free(&x->info);
     kd_buf_free(&x->told);
-    kd_buf_free(&x->signet);
+    made_free(&x->made);
     free(x);
 }
 
@@ -231,21 +226,6 @@ believe(const struct task *t, struct issue *x, struct dime_signet *out)
     return KD_OK;
 }
 
-static kd_err
-fingerprints(struct issue *x, const struct dime_signet *s)
-{
-    struct kd_slice core;
-    kd_err err;
-
-    if ((err = dime_fingerprint(s, DIME_PART_CORE, x->core)) != KD_OK ||
-        (err = dime_fingerprint(s, DIME_PART_FULL, x->full)) != KD_OK ||
-        (err = dime_fingerprint(s, DIME_PART_IDENTIFIED, x->id)) != KD_OK ||
-        (err = dime_signet_part(s, DIME_PART_CORE, &core)) != KD_OK)
-        return err;
-    x->core_size = (uint32_t)core.n;
-    return KD_OK;
-}
-
 static void
 replay(struct task *t)
 {
@@ -262,39 +242,14 @@ replay(struct task *t)
         t->err = run_refuse(t, KD_CONFLICT, KD_REASON_ROTATION_REQUIRED);
         return;
     }
-    if ((t->err = fingerprints(x, &stored)) != KD_OK)
+    if ((t->err = made_measure(&x->made, &stored)) != KD_OK)
         return;
-    struct kd_buf swap = x->signet;
-    x->signet = x->told;
+    struct kd_buf swap = x->made.signet;
+    x->made.signet = x->told;
     x->told = swap;
 }
 
 /* --- sign --- */
-
-/* Counts and hashes what goes under the key, for the record. */
-struct signing {
-    struct task *task;
-    struct issue *issue;
-};
-
-static kd_err
-sign_one(void *ctx, struct kd_slice message, uint8_t sig[DIME_SIG_SIZE])
-{
-    struct signing *s = ctx;
-    struct issue *x = s->issue;
-    struct kd_token_sig out;
-    kd_err err;
-
-    if (x->n_digests == SIGNATURES)
-        return KD_FAILED;
-    err = kd_token_sign(s->task->vault->token, &x->key, KD_SIGN_USER_SIGNET, message,
-                        &out);
-    if (err != KD_OK)
-        return err;
-    crypto_hash_sha256(x->digests[x->n_digests++], message.p, message.n);
-    memcpy(sig, out.octets, DIME_SIG_SIZE);
-    return KD_OK;
-}
 
 static kd_err
 check_custody(struct task *t, struct issue *x)
@@ -317,9 +272,7 @@ static void
 sign(struct task *t)
 {
     struct issue *x = t->data;
-    struct signing signing = {t, x};
     struct dime_user_plan plan = {&x->ssr, kd_buf_slice(&x->info), x->job.address};
-    struct dime_signet made;
     enum dime_reason why = DIME_FINE;
 
     if (task_is_late(t)) {
@@ -337,49 +290,31 @@ sign(struct task *t)
     } else if ((t->err = check_custody(t, x)) != KD_OK) {
         return;
     }
-    if ((t->err = vault_signer(t->vault, x->domain, &x->key)) != KD_OK) {
+    if ((t->err = vault_signer(t->vault, x->domain, &x->made.key)) != KD_OK) {
         kd_ignore(run_refuse(t, t->err, KD_REASON_NO_SIGNING_KEY));
         return;
     }
-    x->n_digests = 0;
-    kd_buf_reset(&x->signet);
-    t->err = dime_user_build(&plan, (struct dime_signer){sign_one, &signing},
-                             &x->signet, &why);
+    kd_buf_reset(&x->made.signet);
+    t->err = dime_user_build(&plan, made_signer(&x->made), &x->made.signet, &why);
     if (t->err != KD_OK) {
         if (why != DIME_FINE && why != DIME_NOT_MADE)
             t->err = run_refuse_dime(t, why);
         return;
     }
-    t->err = dime_signet_parse_own(DIME_USER, kd_buf_slice(&x->signet), &made, &why);
-    if (t->err == KD_OK)
-        t->err = fingerprints(x, &made);
+    t->err = made_measure_own(&x->made, DIME_USER);
 }
 
 /* --- commit and answer --- */
 
 static void
-answer(struct vault *v, struct task *t, bool was_stored)
-{
-    struct issue *x = t->data;
-    struct kd_issue_done m = {
-        .replayed = was_stored, .generation = x->generation, .seq = x->seq};
-    kd_err err = run_inline_or_fd(kd_buf_slice(&x->signet), KD_CHAN_INLINE_MAX,
-                                  &m.signet, &t->reply_fd);
-
-    memcpy(m.core, x->core, sizeof m.core);
-    memcpy(m.full, x->full, sizeof m.full);
-    memcpy(m.id, x->id, sizeof m.id);
-    kd_issue_done_put(&t->reply, &m);
-    task_finish(v, t, err, 0);
-}
-
-static void
 replayed(struct vault *v, struct task *t)
 {
+    struct issue *x = t->data;
+
     if (t->err != KD_OK)
         task_finish(v, t, t->err, t->reason);
     else
-        answer(v, t, true);
+        made_answer(v, &x->made, true, x->generation, x->seq);
 }
 
 static void
@@ -389,7 +324,7 @@ committed(struct vault *v, struct task *t)
 
     if (t->err == KD_OK) {
         v->n_issued++;
-        answer(v, t, false);
+        made_answer(v, &x->made, false, x->generation, x->seq);
     } else if (t->err == KD_CONFLICT && ++x->attempts < ATTEMPTS) {
         ask(v, t);
     } else {
@@ -414,23 +349,20 @@ signed_(struct vault *v, struct task *t)
     record.address = x->job.address;
     record.generation = x->generation;
     record.link_seq = x->seq;
-    record.has_key = true;
-    memcpy(record.key_id, x->key.octets, sizeof record.key_id);
-    record.n_digests = x->n_digests;
-    memcpy(record.digests, x->digests, sizeof x->digests);
+    made_record(&x->made, &record);
 
-    struct kd_row_issue row = {.version = 1, .core_size = x->core_size};
+    struct kd_row_issue row = {.version = 1, .core_size = x->made.core_size};
     memcpy(row.predecessor, x->predecessor, sizeof row.predecessor);
     memcpy(row.ssr, x->ssr_fp, sizeof row.ssr);
     memcpy(row.signing_key, x->ssr.sign_key, sizeof row.signing_key);
     memcpy(row.encryption_key, x->ssr.enc_key + 1, sizeof row.encryption_key);
-    memcpy(row.core, x->core, sizeof row.core);
-    memcpy(row.full, x->full, sizeof row.full);
-    memcpy(row.id, x->id, sizeof row.id);
+    memcpy(row.core, x->made.core, sizeof row.core);
+    memcpy(row.full, x->made.full, sizeof row.full);
+    memcpy(row.id, x->made.id, sizeof row.id);
     memcpy(row.org, v->orgs[x->domain].full, sizeof row.org);
     struct kd_buf body;
     kd_buf_init(&body, KD_CHAN_INLINE_MAX);
-    kd_err err = run_inline_or_fd(kd_buf_slice(&x->signet), RUN_ROW_SIGNET_MAX,
+    kd_err err = run_inline_or_fd(kd_buf_slice(&x->made.signet), RUN_ROW_SIGNET_MAX,
                                   &row.signet, &fd);
     kd_row_issue_put(&body, &row);
     if (err == KD_OK)
@@ -458,7 +390,7 @@ run_issue_user_signet(struct vault *v, struct task *t)
     t->data_free = issue_free;
     kd_buf_init(&x->info, INFO_MAX);
     kd_buf_init(&x->told, DIME_SIGNET_MAX);
-    kd_buf_init(&x->signet, DIME_SIGNET_MAX);
+    made_init(&x->made, t, KD_SIGN_USER_SIGNET);
     kd_err err = kd_issue_job_get(t->body, &x->job);
     if (err != KD_OK || x->job.mode >= ACCOUNT_MODES) {
         task_finish(v, t, KD_MALFORMED, 0);

@@ -29,9 +29,12 @@ void
 run_start(struct vault *v, struct task *t)
 {
     if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
-        bool none = v->state == VAULT_UNPROVISIONED;
-        task_finish(v, t, KD_SEALED,
-                    none ? KD_REASON_NOT_INITIALISED : KD_REASON_SEALED);
+        if (v->state == VAULT_STARTING || v->opens_itself)
+            task_finish(v, t, KD_UNAVAILABLE, KD_REASON_STARTING);
+        else if (v->state == VAULT_UNPROVISIONED)
+            task_finish(v, t, KD_SEALED, KD_REASON_NOT_INITIALISED);
+        else
+            task_finish(v, t, KD_SEALED, KD_REASON_SEALED);
         return;
     }
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
@@ -165,4 +168,37 @@ out:
     kd_buf_free(&wanted);
     kd_buf_free(&clean);
     return err;
+}
+
+static void
+told_key(struct vault *v, struct task *t)
+{
+    struct kd_told_key m;
+
+    if (kd_told_key_get(t->told, &m) != KD_OK ||
+        (m.err != KD_OK && m.err != KD_NOT_FOUND))
+        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
+    else if (m.err == KD_NOT_FOUND)
+        t->once_fresh(v, t);
+    else if (memcmp(m.request, t->request, sizeof t->request) != 0)
+        task_finish(v, t, KD_INVALID, KD_REASON_IDEMPOTENCY_KEY_USED);
+    else
+        t->once_again(v, t, m.record);
+}
+
+void
+run_once(struct vault *v, struct task *t, task_step fresh,
+         void (*again)(struct vault *v, struct task *t, struct kd_slice record))
+{
+    struct kd_ask_key m = {.tag = t->tag};
+
+    if (!t->has_key) {
+        fresh(v, t);
+        return;
+    }
+    t->once_fresh = fresh;
+    t->once_again = again;
+    memcpy(m.key, t->key, sizeof m.key);
+    kd_ask_key_put(&t->ask, &m);
+    task_ask(v, t, KD_MSG_ask_key, told_key);
 }

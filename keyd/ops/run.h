@@ -27,6 +27,12 @@ void run_record(struct kd_audit_record *record, struct run_names *names,
                 const struct vault *v, const struct task *t, enum kd_audit_op op,
                 struct kd_slice domain);
 
+/* For changing operations: fresh starts the work, unless the task's idempotency key was
+ * used before; then again answers from the record that was made for it, or the task is
+ * refused if the key belongs to another request. */
+void run_once(struct vault *v, struct task *t, task_step fresh,
+              void (*again)(struct vault *v, struct task *t, struct kd_slice record));
+
 /* Ends the task with a reason on a crypto thread's behalf: sets t->reason. */
 kd_err run_refuse(struct task *t, kd_err err, enum kd_reason reason);
 kd_err run_refuse_dime(struct task *t, unsigned why);

@@ -156,40 +156,18 @@ answer_again(struct vault *v, struct task *t, struct kd_slice octets)
 }
 
 static void
-told_key(struct vault *v, struct task *t)
+start(struct vault *v, struct task *t)
 {
-    struct kd_told_key m;
-
-    if (kd_told_key_get(t->told, &m) != KD_OK) {
-        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
-        return;
-    }
-    if (m.err == KD_NOT_FOUND)
-        task_work_alone(v, t, work, commit);
-    else if (m.err != KD_OK)
-        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
-    else if (memcmp(m.request, t->request, sizeof t->request) != 0)
-        task_finish(v, t, KD_INVALID, KD_REASON_IDEMPOTENCY_KEY_USED);
-    else
-        answer_again(v, t, m.record);
+    task_work_alone(v, t, work, commit);
 }
 
 void
 store_change_start(struct vault *v, struct task *t)
 {
-    struct kd_ask_key m = {.tag = t->tag};
-
-    if (v->state == VAULT_STARTING || v->state == VAULT_FAILED) {
+    if (v->state == VAULT_STARTING || v->state == VAULT_FAILED)
         task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
-        return;
-    }
-    if (!t->has_key) {
-        task_work_alone(v, t, work, commit);
-        return;
-    }
-    memcpy(m.key, t->key, sizeof m.key);
-    kd_ask_key_put(&t->ask, &m);
-    task_ask(v, t, KD_MSG_ask_key, told_key);
+    else
+        run_once(v, t, start, answer_again);
 }
 
 kd_err

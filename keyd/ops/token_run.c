@@ -63,24 +63,6 @@ init_change(struct task *t, struct store_change *c)
     return err;
 }
 
-void
-run_token_init(struct vault *v, struct task *t)
-{
-    if (!run_allowed(v, t, kd_slice(NULL, 0)))
-        return;
-    struct store_change *c = store_change_new(v, t);
-    if (c == NULL)
-        return;
-    if (kd_slot_job_get(t->body, &c->job.slot) != KD_OK) {
-        task_finish(v, t, KD_MALFORMED, 0);
-        return;
-    }
-    c->audit = KD_AUDIT_KEYSTORE_CHANGE;
-    c->change = init_change;
-    c->reply = reply_slot;
-    store_change_start(v, t);
-}
-
 /* --- another slot --- */
 
 static kd_err
@@ -99,8 +81,9 @@ slot_change(struct task *t, struct store_change *c)
     return err;
 }
 
-void
-run_add_unseal_slot(struct vault *v, struct task *t)
+static void
+start_slot(struct vault *v, struct task *t,
+           kd_err (*change)(struct task *t, struct store_change *c))
 {
     if (!run_allowed(v, t, kd_slice(NULL, 0)))
         return;
@@ -112,9 +95,21 @@ run_add_unseal_slot(struct vault *v, struct task *t)
         return;
     }
     c->audit = KD_AUDIT_KEYSTORE_CHANGE;
-    c->change = slot_change;
+    c->change = change;
     c->reply = reply_slot;
     store_change_start(v, t);
+}
+
+void
+run_token_init(struct vault *v, struct task *t)
+{
+    start_slot(v, t, init_change);
+}
+
+void
+run_add_unseal_slot(struct vault *v, struct task *t)
+{
+    start_slot(v, t, slot_change);
 }
 
 /* --- unseal --- */
@@ -198,6 +193,8 @@ unsealed(struct vault *v, struct task *t)
     struct kd_audit_record record;
     struct run_names names;
 
+    if (task_is_internal(t))
+        v->opens_itself = false;
     if (t->err == KD_DENIED)
         vault_event(v, EVENT_WRONG_SECRET, u->job.kind, 0);
     else if (t->err != KD_OK && t->reason == 0)

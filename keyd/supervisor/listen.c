@@ -53,7 +53,8 @@ is_alive(const struct sockaddr_un *sun)
 /* Bound under a mode that lets nobody in, then given group and mode: there is no moment
  * at which it is more open than configured. */
 static kd_err
-bind_socket(const struct kd_conf_listener *l, const struct sockaddr_un *sun, int *out)
+bind_socket(const struct kd_conf_listener *l, const struct kd_conf_id *group,
+            const struct sockaddr_un *sun, int *out)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     mode_t before = umask(0777);
@@ -62,7 +63,7 @@ bind_socket(const struct kd_conf_listener *l, const struct sockaddr_un *sun, int
     umask(before);
     if (!bound)
         goto fail;
-    if (l->group.is_known && chown(l->socket, (uid_t)-1, l->group.id) != 0)
+    if (group->is_known && chown(l->socket, (uid_t)-1, group->id) != 0)
         goto fail;
     if (chmod(l->socket, l->mode) != 0 || listen(fd, BACKLOG) != 0)
         goto fail;
@@ -76,8 +77,11 @@ fail:
 }
 
 static kd_err
-listen_one(const struct kd_conf_listener *l, unsigned klass, int *out)
+listen_one(const struct kd_conf *conf, unsigned klass, int *out)
 {
+    const struct kd_conf_listener *l = &conf->listeners[klass];
+    /* Without one of its own, the roles' group; unknown unless started as root. */
+    const struct kd_conf_id *group = l->group.is_known ? &l->group : &conf->group;
     struct sockaddr_un sun = {.sun_family = AF_UNIX};
     mode_t directory = klass == KD_CLASS_ADMIN ? 0700 : 0755;
     kd_err err;
@@ -95,7 +99,7 @@ listen_one(const struct kd_conf_listener *l, unsigned klass, int *out)
     }
     if (unlink(l->socket) != 0 && errno != ENOENT)
         return failed("old socket", l->socket);
-    return bind_socket(l, &sun, out);
+    return bind_socket(l, group, &sun, out);
 }
 
 kd_err
@@ -113,8 +117,7 @@ listen_all(struct supervisor *s)
     }
     for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++)
         if (s->conf->listeners[klass].is_open &&
-            (err = listen_one(&s->conf->listeners[klass], klass,
-                              &s->listeners[klass])) != KD_OK)
+            (err = listen_one(s->conf, klass, &s->listeners[klass])) != KD_OK)
             return err;
     return KD_OK;
 }

@@ -5,6 +5,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+enum { TOGETHER = 4 };
+
 static void
 queue_add(struct pool_queue *q, struct pool_item *item)
 {
@@ -67,10 +69,14 @@ thread_main(void *arg)
         unlock(p);
         item->work(item);
         lock(p);
-        bool first = p->done.first == NULL;
         queue_add(&p->done, item);
-        if (first)
+        /* A wake-up of the main thread takes a core from a crypto thread, and each of
+         * its turns costs the ledger one too: while there is more to do, a few results
+         * go together. The last of a burst is announced at once. */
+        if (++p->n_quiet >= TOGETHER || p->todo.first == NULL) {
+            p->n_quiet = 0;
             announce(p);
+        }
     }
     return NULL;
 }
@@ -111,6 +117,7 @@ pool_take_done(struct pool *p)
     lock(p);
     struct pool_item *first = p->done.first;
     p->done = (struct pool_queue){NULL, NULL};
+    p->n_quiet = 0;
     unlock(p);
     return first;
 }

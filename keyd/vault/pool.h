@@ -25,7 +25,8 @@ struct pool {
     pthread_cond_t wake;
     struct pool_queue todo, done;
     unsigned n_idle;
-    int event; /* readable when something is done */
+    unsigned n_quiet; /* done and not announced yet */
+    int event;        /* readable when something is done */
 };
 
 /* Starts n threads (1 to POOL_THREADS_MAX). The pool lives as long as the process. */

@@ -59,6 +59,10 @@ struct task {
     struct kd_slice told; /* the ledger's answer, borrowed during the step */
     int told_fd;          /* closed after the step unless taken */
 
+    /* run_once() of the operations: which way to go on. */
+    task_step once_fresh;
+    void (*once_again)(struct vault *v, struct task *t, struct kd_slice record);
+
     /* What comes out. */
     kd_err err;
     uint16_t reason;

@@ -60,7 +60,8 @@ struct vault {
     uint8_t audit_key[32];
     uint8_t checkpoint[256]; /* the last one, as the ledger told it */
     size_t checkpoint_size;
-    int credential; /* descriptor of the credential file, -1 if none */
+    int credential;    /* descriptor of the credential file, -1 if none */
+    bool opens_itself; /* by the credential, now: no operator is needed */
 
     uint64_t n_issued, n_refused;
     struct {

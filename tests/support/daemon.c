@@ -57,15 +57,6 @@ daemon_program(const char *directory, const char *name, char out[4096])
         out[0] = '\0';
 }
 
-unsigned
-daemon_scale(void)
-{
-    const char *text = getenv("KEYD_TEST_SCALE");
-    unsigned long n = text == NULL ? 1 : strtoul(text, NULL, 10);
-
-    return n < 1 ? 1 : n > 1000 ? 1000 : (unsigned)n;
-}
-
 /* --- directory and configuration ----------------------------------------------------
  */
 
@@ -277,20 +268,51 @@ daemon_start(struct daemon *d, const struct daemon_options *options)
 }
 
 int
-daemon_wait_end(struct daemon *d, int timeout_ms)
+daemon_reap(pid_t pid, int timeout_ms)
 {
     int64_t until = kd_clock_ms() + timeout_ms;
     int status;
 
-    if (d->pid == 0)
-        return 0;
-    while (waitpid(d->pid, &status, WNOHANG) != d->pid) {
+    while (waitpid(pid, &status, WNOHANG) != pid) {
         if (kd_clock_ms() > until)
             return 256;
         nap();
     }
-    d->pid = 0;
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+int
+daemon_wait_end(struct daemon *d, int timeout_ms)
+{
+    int status = d->pid == 0 ? 0 : daemon_reap(d->pid, timeout_ms);
+
+    if (status != 256)
+        d->pid = 0;
+    return status;
+}
+
+pid_t
+daemon_spawn(const struct daemon *d, const char *program, const char *output,
+             const char *const *arguments)
+{
+    char path[4096], out[128];
+    char *argv[32] = {path};
+    pid_t parent = getpid();
+
+    daemon_program("tests", program, path);
+    snprintf(out, sizeof out, "%s/%s", d->dir, output);
+    for (size_t i = 0; arguments[i] != NULL && i < 30; i++)
+        argv[i + 1] = (char *)(uintptr_t)arguments[i];
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid < 0 ? 0 : pid;
+    int fd = open(out, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0 ||
+        prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+        _exit(126);
+    execv(path, argv);
+    _exit(127);
 }
 
 int
@@ -305,6 +327,31 @@ daemon_stop(struct daemon *d)
     return status;
 }
 
+/* Name and parent of a process from its stat line: pid (comm) state ppid ... */
+static bool
+read_stat(const char *pid, char name[16], pid_t *parent)
+{
+    char path[64], line[512];
+
+    snprintf(path, sizeof path, "/proc/%s/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return false;
+    line[n] = '\0';
+    char *open_at = strchr(line, '('), *close_at = strrchr(line, ')');
+    if (open_at == NULL || close_at == NULL || close_at[1] == '\0')
+        return false;
+    *close_at = '\0';
+    snprintf(name, 16, "%.15s", open_at + 1);
+    if (close_at[2] == 'Z')
+        return false;
+    *parent = (pid_t)strtol(close_at + 3, NULL, 10);
+    return true;
+}
+
 void
 daemon_kill(struct daemon *d)
 {
@@ -317,11 +364,13 @@ daemon_kill(struct daemon *d)
     kill(d->pid, SIGKILL);
     waitpid(d->pid, &status, 0);
     d->pid = 0;
-    /* They get SIGKILL from the kernel and are reaped by init. */
+    /* They get SIGKILL from the kernel; gone, or zombies of somebody else's, they have
+     * closed all they had. */
     for (size_t i = 0; i < n; i++) {
-        char path[64];
-        snprintf(path, sizeof path, "/proc/%d/exe", (int)children[i].pid);
-        for (int k = 0; k < 2500 && readlink(path, (char[8]){0}, 8) > 0; k++)
+        char pid[16], name[16];
+        pid_t parent;
+        snprintf(pid, sizeof pid, "%d", (int)children[i].pid);
+        for (int k = 0; k < STOP_MS / NAP_MS && read_stat(pid, name, &parent); k++)
             nap();
     }
 }
@@ -357,31 +406,6 @@ daemon_clear(struct daemon *d)
 
 /* --- processes ----------------------------------------------------------------------
  */
-
-/* Name and parent of a process from its stat line: pid (comm) state ppid ... */
-static bool
-read_stat(const char *pid, char name[16], pid_t *parent)
-{
-    char path[64], line[512];
-
-    snprintf(path, sizeof path, "/proc/%s/stat", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
-    if (fd >= 0)
-        close(fd);
-    if (n <= 0)
-        return false;
-    line[n] = '\0';
-    char *open_at = strchr(line, '('), *close_at = strrchr(line, ')');
-    if (open_at == NULL || close_at == NULL || close_at[1] == '\0')
-        return false;
-    *close_at = '\0';
-    snprintf(name, 16, "%.15s", open_at + 1);
-    if (close_at[2] == 'Z')
-        return false;
-    *parent = (pid_t)strtol(close_at + 3, NULL, 10);
-    return true;
-}
 
 size_t
 daemon_children(const struct daemon *d, struct daemon_child *out, size_t max)

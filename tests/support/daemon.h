@@ -3,8 +3,8 @@
  *
  * Started as root, the roles have users of their own; otherwise all are the caller's.
  * The caller's uid is a principal of every class with all its operations, and there
- * are others (enum daemon_uid) for tests that change their uid (and gid to DAEMON_GROUP,
- * which may open the sockets).
+ * are others (enum daemon_uid) for tests that change their uid (and gid to
+ * DAEMON_GROUP, which may open the sockets).
  *
  * Functions that answer bool report on stderr why not. A test that dies takes its
  * daemon along. */
@@ -121,7 +121,12 @@ bool daemon_log_wait(const struct daemon *d, const char *text, int timeout_ms);
 /* The build's directories: <build>/bin/name or <build>/tests/name. */
 void daemon_program(const char *directory, const char *name, char out[4096]);
 
-/* Scale of a run: KEYD_TEST_SCALE, at least 1. */
-unsigned daemon_scale(void);
+/* Starts a program of the build with these arguments (NULL at the end, the name not
+ * among them) and its output to a file of the daemon's directory; its pid, or 0. */
+pid_t daemon_spawn(const struct daemon *d, const char *program, const char *output,
+                   const char *const *arguments);
+
+/* Waits for it to end; as daemon_stop. */
+int daemon_reap(pid_t pid, int timeout_ms);
 
 #endif

@@ -35,11 +35,13 @@ usage(FILE *to, int status)
         "(load)\n"
         "  --steps N         of a chain, for rotate (10)\n"
         "  --population N    addresses, for lookup and verify (1000)\n"
+        "  --known           which have signets already\n"
         "  --prepare N       requests made before the clock starts\n"
         "  --lazy            make more when they are used up, instead of ending\n"
         "  --rate N          at most so many a second\n"
         "  --give-up S       how long a request is tried again (30)\n"
         "  --acks FILE       append \"address sha256\" for every signet that came\n"
+        "  --begin           \"begin\" on stderr when the clock starts\n"
         "  --json            print a JSON object\n",
         to);
     return status;
@@ -86,11 +88,13 @@ enum load_option {
     OPT_SEED,
     OPT_STEPS,
     OPT_POPULATION,
+    OPT_KNOWN,
     OPT_PREPARE,
     OPT_LAZY,
     OPT_RATE,
     OPT_GIVE_UP,
     OPT_ACKS,
+    OPT_BEGIN,
     OPT_JSON,
     OPT_HELP
 };
@@ -106,11 +110,13 @@ static const struct option options[] = {
     {"seed", required_argument, NULL, OPT_SEED},
     {"steps", required_argument, NULL, OPT_STEPS},
     {"population", required_argument, NULL, OPT_POPULATION},
+    {"known", no_argument, NULL, OPT_KNOWN},
     {"prepare", required_argument, NULL, OPT_PREPARE},
     {"lazy", no_argument, NULL, OPT_LAZY},
     {"rate", required_argument, NULL, OPT_RATE},
     {"give-up", required_argument, NULL, OPT_GIVE_UP},
     {"acks", required_argument, NULL, OPT_ACKS},
+    {"begin", no_argument, NULL, OPT_BEGIN},
     {"json", no_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
@@ -158,6 +164,12 @@ set_option(struct load_options *o, enum load_option opt, const char *arg)
         return small_number(arg, &o->steps) && o->steps > 0;
     case OPT_POPULATION:
         return small_number(arg, &o->population) && o->population > 0;
+    case OPT_KNOWN:
+        o->known = true;
+        return true;
+    case OPT_BEGIN:
+        o->say_begin = true;
+        return true;
     case OPT_PREPARE:
         return number(arg, 100000000, &o->prepare);
     case OPT_LAZY:
@@ -209,11 +221,32 @@ print_text(const struct load_options *o, const struct load_result *r)
            r->p99_us, r->max_us, cpu_us(r), (unsigned long long)r->n_retried,
            (unsigned long long)r->n_replayed, (unsigned long long)r->n_reconnected,
            (unsigned long long)r->n_wrong, (unsigned long long)r->n_gave_up);
-    for (unsigned i = 0; i < LOAD_STATUSES; i++)
+    for (unsigned i = 0; i < LOAD_STATUSES; i++) {
         if (r->failed[i] != 0)
             printf(", %s %llu", keyd_client_status_text((enum keyd_status)i),
                    (unsigned long long)r->failed[i]);
+        if (r->retried[i] != 0)
+            printf(", retried for %s %llu",
+                   keyd_client_status_text((enum keyd_status)i),
+                   (unsigned long long)r->retried[i]);
+    }
     printf("%s\n", r->ran_out ? "; ran out of prepared requests" : "");
+}
+
+static void
+print_counts(const char *name, const uint64_t counts[LOAD_STATUSES])
+{
+    const char *comma = "";
+
+    printf(",\"%s\":{", name);
+    for (unsigned i = 0; i < LOAD_STATUSES; i++) {
+        if (counts[i] == 0)
+            continue;
+        printf("%s\"%s\":%llu", comma, keyd_client_status_text((enum keyd_status)i),
+               (unsigned long long)counts[i]);
+        comma = ",";
+    }
+    putchar('}');
 }
 
 static void
@@ -222,22 +255,15 @@ print_json(const struct load_options *o, const struct load_result *r)
     printf("{\"mix\":\"%s\",\"connections\":%u,\"in_flight\":%u,\"ok\":%llu,"
            "\"seconds\":%.4f,\"rate\":%.1f,\"p50_us\":%u,\"p99_us\":%u,\"max_us\":%u,"
            "\"client_cpu_us\":%.2f,\"retried\":%llu,\"replayed\":%llu,"
-           "\"reconnected\":%llu,\"wrong\":%llu,\"gave_up\":%llu,\"ran_out\":%s,"
-           "\"failed\":{",
+           "\"reconnected\":%llu,\"wrong\":%llu,\"gave_up\":%llu,\"ran_out\":%s",
            mixes[o->mix], o->connections, o->in_flight, (unsigned long long)r->n_ok,
            r->seconds, rate(r), r->p50_us, r->p99_us, r->max_us, cpu_us(r),
            (unsigned long long)r->n_retried, (unsigned long long)r->n_replayed,
            (unsigned long long)r->n_reconnected, (unsigned long long)r->n_wrong,
            (unsigned long long)r->n_gave_up, r->ran_out ? "true" : "false");
-    const char *comma = "";
-    for (unsigned i = 0; i < LOAD_STATUSES; i++) {
-        if (r->failed[i] == 0)
-            continue;
-        printf("%s\"%s\":%llu", comma, keyd_client_status_text((enum keyd_status)i),
-               (unsigned long long)r->failed[i]);
-        comma = ",";
-    }
-    puts("}}");
+    print_counts("failed", r->failed);
+    print_counts("retried_for", r->retried);
+    puts("}");
 }
 
 int

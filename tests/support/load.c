@@ -185,11 +185,17 @@ take_known(struct load *l)
     return l->known[randombytes_uniform((uint32_t)l->n_known)];
 }
 
+static bool
+is_stopped(const struct load *l)
+{
+    return l->o->stop != NULL && *l->o->stop != 0;
+}
+
 /* No new request begins any more. */
 static bool
 is_finished(const struct load *l, int64_t now_ns)
 {
-    return (l->o->stop != NULL && *l->o->stop != 0) || now_ns >= l->end_ns ||
+    return is_stopped(l) || now_ns >= l->end_ns ||
            (l->count != 0 && l->n_started >= l->count);
 }
 
@@ -275,7 +281,7 @@ on_issued(struct load *l, struct chain *c, const struct keyd_answer *a)
     c->has_signet = true;
     if (a->out.signet.replayed)
         l->result->n_replayed++;
-    if (a->out.signet.seq != c->at + 1)
+    if (l->mix != LOAD_LEARN && a->out.signet.seq != c->at + 1)
         l->result->n_wrong++;
     if (l->o->acks == NULL)
         return;
@@ -309,6 +315,46 @@ chain_done(struct load *l, struct chain *c, bool ok)
         free(c);
 }
 
+static void
+flight_done(struct load *l, struct flight *f, bool ok)
+{
+    chain_done(l, f->chain, ok);
+    l->n_ended++;
+    f->next = l->idle;
+    l->idle = f;
+}
+
+/* Whether the request has had its time; less of it once the run was stopped. */
+static bool
+is_too_old(const struct load *l, const struct flight *f, int64_t now_ns)
+{
+    unsigned seconds = is_stopped(l) && l->o->give_up > 5 ? 5 : l->o->give_up;
+
+    return now_ns - f->first_ns >= (int64_t)seconds * 1000000000;
+}
+
+/* What waits to be tried again while nobody answers. */
+static void
+give_up_old(struct load *l, int64_t now_ns)
+{
+    struct flight *keep = NULL, *last = NULL;
+
+    for (struct flight *f = l->again, *next; f != NULL; f = next) {
+        next = f->next;
+        f->next = NULL;
+        if (is_too_old(l, f, now_ns)) {
+            l->result->n_gave_up++;
+            flight_done(l, f, false);
+        } else if (keep == NULL) {
+            keep = last = f;
+        } else {
+            last = last->next = f;
+        }
+    }
+    l->again = keep;
+    l->again_last = last;
+}
+
 static bool
 is_worth_retrying(enum keyd_status s)
 {
@@ -325,8 +371,8 @@ on_answer(void *cookie, struct keyd_answer *a)
     bool ok = a->status == KEYD_OK;
 
     f->conn->in_flight--;
-    if (!ok && is_worth_retrying(a->status) &&
-        now - f->first_ns < (int64_t)l->o->give_up * 1000000000) {
+    if (!ok && is_worth_retrying(a->status) && !is_too_old(l, f, now)) {
+        l->result->retried[a->status]++;
         try_again(l, f);
         keyd_client_answer_free(a);
         return;
@@ -349,11 +395,8 @@ on_answer(void *cookie, struct keyd_answer *a)
             fprintf(stderr, "keyd-load: %s (%s)\n", keyd_client_status_text(a->status),
                     a->detail);
     }
-    chain_done(l, f->chain, ok);
+    flight_done(l, f, ok);
     keyd_client_answer_free(a);
-    l->n_ended++;
-    f->next = l->idle;
-    l->idle = f;
 }
 
 /* --- connections --------------------------------------------------------------------
@@ -368,7 +411,7 @@ submit(struct load *l, struct conn *conn, struct flight *f)
     struct keyd_octets name = {(const uint8_t *)address,
                                (size_t)address_of(l, c, address)};
 
-    if (l->mix == LOAD_LOOKUP) {
+    if (l->mix == LOAD_LOOKUP || l->mix == LOAD_LEARN) {
         q.op = KEYD_OP_LOOKUP_SIGNET;
         q.in.lookup_signet.name = name;
     } else if (l->mix == LOAD_VERIFY) {
@@ -444,6 +487,7 @@ turn(struct load *l)
             kd_ignore(keyd_client_process(conn->client, 0)); /* its calls end there */
         conn->dirty = false;
     }
+    give_up_old(l, now_ns);
     wait_for_answers(l);
     for (unsigned i = 0; i < l->o->connections; i++) {
         keyd_client *c = l->conns[i].client;
@@ -586,23 +630,25 @@ load_run(const struct load_options *o, struct load_result *result)
 {
     struct load l = {.o = o, .mix = o->mix, .result = result};
     bool looks_up = is_lookup(&l);
+    uint32_t steps = o->mix == LOAD_ROTATE ? o->steps : looks_up && o->known ? 0 : 1;
     int rc = -1;
 
     *result = (struct load_result){0};
-    if (sodium_init() < 0 ||
-        prepare(&l, chosen_preparation(o), o->mix == LOAD_ROTATE ? o->steps : 1) != 0 ||
+    if (sodium_init() < 0 || prepare(&l, chosen_preparation(o), steps) != 0 ||
         connect_all(&l) != 0)
         goto out;
     if (looks_up) {
         if ((l.known = calloc(o->population, sizeof(struct chain *))) == NULL)
             goto out;
-        run_phase(&l, LOAD_ISSUE, o->population, 0);
+        run_phase(&l, o->known ? LOAD_LEARN : LOAD_ISSUE, o->population, 0);
         if (l.n_known == 0) {
             fputs("keyd-load: no population\n", stderr);
             goto out;
         }
         *result = (struct load_result){0};
     }
+    if (o->say_begin)
+        fputs("begin\n", stderr);
     double cpu = cpu_seconds();
     run_phase(&l, o->mix, o->count, o->seconds);
     result->cpu_seconds = cpu_seconds() - cpu;

@@ -12,7 +12,8 @@ enum load_mix {
     LOAD_ISSUE,  /* a first signet for one new address after another */
     LOAD_ROTATE, /* the same, then steps of its custody chain */
     LOAD_LOOKUP, /* current signet of random addresses of a population */
-    LOAD_VERIFY  /* VerifyCurrent of the same */
+    LOAD_VERIFY, /* VerifyCurrent of the same */
+    LOAD_LEARN   /* for load_run: the population is there, what is it? */
 };
 
 struct load_options {
@@ -23,6 +24,8 @@ struct load_options {
     unsigned connections, in_flight;
     unsigned steps;      /* of a chain, root included (rotate) */
     unsigned population; /* addresses to look up */
+    bool known;          /* they have signets already, whoever made them */
+    bool say_begin;      /* "begin" on stderr when the clock starts */
     double seconds;      /* 0: until count is done */
     uint64_t count;      /* requests; 0: until seconds are over */
     uint64_t prepare;    /* requests made beforehand; 0: chosen */
@@ -37,7 +40,8 @@ enum { LOAD_STATUSES = 128 };
 
 struct load_result {
     uint64_t n_ok, n_replayed, n_retried, n_reconnected, n_wrong;
-    uint64_t failed[LOAD_STATUSES]; /* final answers by status */
+    uint64_t failed[LOAD_STATUSES];  /* final answers by status */
+    uint64_t retried[LOAD_STATUSES]; /* answers that were asked again */
     uint64_t n_gave_up;
     double seconds;
     double cpu_seconds; /* of this process, user and system */

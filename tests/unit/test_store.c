@@ -503,6 +503,41 @@ counters_add_up(void **state)
     assert_int_equal(sum, 21);
 }
 
+/* Nothing sorts, and nothing reads a table that grows with the users from end to end:
+ * a look-up must cost the same at a million signets. */
+static void
+no_statement_scans_or_sorts_what_grows(void **state)
+{
+    static const char *const texts[] = {
+#define STATEMENT(code, sql) (sql),
+#include "sqlite_statements.def"
+#undef STATEMENT
+    };
+    struct world *w = *state;
+    sqlite3 *db;
+    sqlite3_stmt *st;
+    char text[2048];
+
+    must_close(w);
+    assert_int_equal(sqlite3_open(w->path, &db), SQLITE_OK);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        snprintf(text, sizeof text, "EXPLAIN QUERY PLAN %s", texts[i]);
+        if (sqlite3_prepare_v2(db, text, -1, &st, NULL) != SQLITE_OK)
+            fail_msg("%s: %s", texts[i], sqlite3_errmsg(db));
+        while (sqlite3_step(st) == SQLITE_ROW) {
+            const char *plan = (const char *)sqlite3_column_text(st, 3);
+            bool last_only = strstr(texts[i], "DESC LIMIT 1") != NULL;
+            if (strstr(plan, "TEMP B-TREE") != NULL || strcmp(plan, "SCAN l") == 0 ||
+                strcmp(plan, "SCAN g") == 0 || strcmp(plan, "SCAN link") == 0 ||
+                strcmp(plan, "SCAN audit") == 0 ||
+                (strcmp(plan, "SCAN signing") == 0 && !last_only))
+                fail_msg("%s: %s", texts[i], plan);
+        }
+        assert_int_equal(sqlite3_finalize(st), SQLITE_OK);
+    }
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
 /* --- before issuing --- */
 
 static struct kd_issue_query
@@ -1733,6 +1768,7 @@ main(void)
         TEST(org_signets_are_kept_by_version),
         TEST(walk_visits_heads_once),
         TEST(counters_add_up),
+        TEST(no_statement_scans_or_sorts_what_grows),
         TEST(issue_query_answers_the_same_request_with_its_signet),
         TEST(T_OP_21_issue_query_knows_every_key_ever_used),
         TEST(idempotency_keys_are_bound_and_forgotten_in_time),
