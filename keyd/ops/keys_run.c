@@ -114,6 +114,16 @@ retire_change(struct task *t, struct store_change *c)
     return err;
 }
 
+/* The operation is about a domain, and a key that is not there has none: all that is
+ * missing for a yes is then the domain. */
+static bool
+may_retire_some(struct vault *v, struct task *t)
+{
+    return task_is_internal(t) ||
+           kd_policy_explain(v->conf.policy, t->klass, t->uid, t->op,
+                             kd_slice(NULL, 0)) == KD_POLICY_NO_DOMAIN;
+}
+
 void
 run_retire_key(struct vault *v, struct task *t)
 {
@@ -134,8 +144,10 @@ run_retire_key(struct vault *v, struct task *t)
     /* Whose key it is decides whether the caller may; that there is none says nothing
      * to one who may not. */
     if (kd_token_get(v->token, &c->keys[0], &info) != KD_OK) {
-        if (run_allowed(v, t, kd_slice(NULL, 0)))
+        if (may_retire_some(v, t))
             task_finish(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
+        else
+            task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
         return;
     }
     if (run_allowed(v, t, kd_slice(info.domain, info.domain_size)) &&

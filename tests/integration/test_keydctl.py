@@ -1,0 +1,820 @@
+#!/usr/bin/env python3
+"""keydctl against a daemon of its own: every verb, exit statuses, JSON, refusals.
+
+usage: test_keydctl.py BIN_DIR VECTORS
+
+Needs root, as each role of the daemon becomes a user of its own; exit status 77 without."""
+
+import base64
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+
+BIN, VECTORS = sys.argv[1:3]
+KEYDCTL = os.path.join(BIN, "keydctl")
+DIME = os.path.join(BIN, "dime")
+SIGNETS = os.path.join(VECTORS, "libdime/signets")
+DOMAIN = "orga.example"
+ALICE = "alice@orga.example"
+STRANGER = 61004  # no principal
+
+OK, NO, UNREADABLE, USAGE, DATA, NOINPUT, NOUSER = 0, 1, 2, 64, 65, 66, 67
+UNAVAILABLE, CANTCREAT, TEMPFAIL, NOPERM = 69, 73, 75, 77
+
+CONF = """
+state-directory = "{t}/state"
+run-directory = "{t}/run"
+hardening = strict
+single-operator = yes
+user-gate = "61001"
+user-vault = "61002"
+user-ledger = "61003"
+group = "61000"
+audit-checkpoint-interval = 10
+domain "orga.example" {{
+    issue-profile-fields = {{ 16, 21, 251, 252 }}
+}}
+domain "other.example" {{
+}}
+principal "operator" {{
+    uid = 0
+    class = "admin"
+    operations = {{
+        "TokenInit", "AddUnsealSlot", "Unseal", "Seal", "GenerateKey", "RetireKey",
+        "ImportKey", "IssueOrgSignet", "LookupSignet", "LookupHistory", "VerifyCurrent",
+        "AuditRead", "AuditHead",
+    }}
+    domains = {{ "orga.example" }}
+}}
+principal "submitd" {{
+    uid = 0
+    class = "submission"
+    operations = {{ "IssueUserSignet" }}
+    domains = {{ "orga.example" }}
+}}
+"""
+
+failed = 0
+checks = 0
+T = None
+
+
+def check(what, holds):
+    global failed, checks
+    checks += 1
+    if not holds:
+        failed += 1
+        print("FAILED: %s" % what)
+    return holds
+
+
+class Result:
+    def __init__(self, args, code, out, err):
+        self.args, self.code, self.out, self.err = args, code, out, err
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+    def says(self, text):
+        check("%s says %r: %r" % (" ".join(self.args), text, self.err), text in self.err)
+        return self
+
+
+def socket_of(args):
+    name = "run/submission.sock" if args[:2] in (["signet", "issue"], ["ssr", "sign"]) \
+        else "run/admin/admin.sock"
+    return ["--socket", os.path.join(T, name)]
+
+
+def run(code, *args, stdin=b"", socket=True, user=None):
+    """Runs keydctl and expects an exit status. Output with --json must be JSON."""
+    args = list(args)
+    more = socket_of(args) if socket else []
+    p = subprocess.run([KEYDCTL, *args, *more], input=stdin, capture_output=True, timeout=60,
+                       user=user, env={"PATH": "/usr/bin:/bin"})
+    r = Result(args, p.returncode, p.stdout.decode(), p.stderr.decode())
+    if not check("keydctl %s: %d, not %d" % (" ".join(args), r.code, code), r.code == code):
+        print(r.err)
+    if "--json" in args and r.out and args[:2] != ["audit", "tail"]:
+        try:
+            json.loads(r.out)
+        except ValueError as e:
+            check("JSON of %s: %s" % (" ".join(args), e), False)
+    return r
+
+
+def dime(*args):
+    return subprocess.run([DIME, *args], capture_output=True, text=True)
+
+
+def path(name):
+    return os.path.join(T, name)
+
+
+def write(name, octets, mode=0o600):
+    with open(path(name), "wb") as f:
+        f.write(octets)
+    os.chmod(path(name), mode)
+    return path(name)
+
+
+def read(name):
+    with open(path(name), "rb") as f:
+        return f.read()
+
+
+# --- the daemon ---------------------------------------------------------------------------
+
+class Daemon:
+    def __enter__(self):
+        self.start()
+        return self
+
+    def start(self):
+        with open(path("log"), "ab") as log:
+            self.process = subprocess.Popen(
+                [os.path.join(BIN, "dime-keyd"), "-c", path("keyd.conf")],
+                stdout=log, stderr=log)
+        for _ in range(400):
+            p = subprocess.run([KEYDCTL, "status", "--json", *socket_of([])],
+                               capture_output=True)
+            # The vault tells its state only after it has heard from the ledger.
+            if p.returncode == 0 and json.loads(p.stdout)["state"] != "failed":
+                return
+            time.sleep(0.05)
+        sys.exit("the daemon does not start:\n" + read("log").decode())
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=30)
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.stop()
+
+
+# --- a terminal ---------------------------------------------------------------------------
+
+def on_terminal(args, answers, interrupt=False):
+    """Runs keydctl on a terminal, answers its prompts; (exit status, what was shown)."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execv(KEYDCTL, [KEYDCTL, *args, *socket_of(args)])
+    shown = b""
+    waiting = [a if isinstance(a, tuple) else (b": ", a) for a in answers]
+    at = 0
+    while True:
+        if not select.select([fd], [], [], 30)[0]:
+            os.kill(pid, signal.SIGKILL)
+            break
+        try:
+            part = os.read(fd, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+        if waiting and waiting[0][0] in shown[at:]:
+            at = len(shown)
+            # Echo is off before the prompt is shown.
+            if interrupt:
+                os.kill(pid, signal.SIGINT)
+            else:
+                os.write(fd, waiting[0][1])
+            waiting.pop(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.close(fd)
+    return status, shown
+
+
+# --- the story ----------------------------------------------------------------------------
+
+def usage():
+    run(USAGE, socket=False)
+    run(USAGE, "token", socket=False)
+    run(USAGE, "token", "burn", socket=False)
+    run(USAGE, "status", "extra")
+    run(USAGE, "status", "--no-such")
+    run(USAGE, "status", "--domain", DOMAIN)
+    run(USAGE, "status", "--timeout", "0")
+    run(USAGE, "status", "--timeout", "601")
+    run(USAGE, "status", "--timeout", "1s")
+    run(USAGE, "status", "--timeout", "5", "--timeout", "5")
+    run(USAGE, "status", "--idempotency-key", "00" * 16)
+    run(USAGE, "key", "retire", "00" * 16, "--idempotency-key", "00" * 15)
+    run(USAGE, "key", "retire", "zz" * 16)
+    run(USAGE, "key", "show", "00")
+    run(USAGE, "key", "generate", "--domain", DOMAIN)
+    run(USAGE, "key", "generate", "--role", "audit", "--domain", DOMAIN)
+    run(USAGE, "key", "generate", "--role", "pok")
+    run(USAGE, "key", "generate", "--role", "pok", "--domain", ALICE)
+    run(USAGE, "key", "generate", "--role", "sok", "--domain", DOMAIN,
+        "--permissions", "users,everything")
+    run(USAGE, "key", "import", "x", "--domain", DOMAIN, "--as", "dkim")
+    run(USAGE, "key", "import", "x", "--domain", DOMAIN, "--as", "none")
+    run(USAGE, "token", "init", "--new")
+    run(USAGE, "token", "init", "--passphrase-file", "a", "--credential-file", "b")
+    run(USAGE, "signet", "issue-org")
+    run(USAGE, "signet", "issue", ALICE)
+    run(USAGE, "signet", "issue", DOMAIN, "x")
+    run(USAGE, "signet", "issue", ALICE, "x", "--mode", "lazy")
+    run(USAGE, "signet", "show", "no name")
+    run(USAGE, "signet", "show", ALICE, "--fingerprint", "short")
+    run(USAGE, "signet", "history", DOMAIN)
+    run(USAGE, "signet", "verify", ALICE, "A" * 85)
+    run(USAGE, "publish", "show")
+    run(USAGE, "publish", "show", "--domain", DOMAIN, "--policy", "loose")
+    run(USAGE, "audit", "tail", "-n", "x")
+    run(USAGE, "audit", "verify", "--from", "0")
+    run(USAGE, "audit", "verify", "--from", "18446744073709551616")
+    run(USAGE, "audit", "verify", "--from", "1", "--file", "x")
+    run(USAGE, "audit", "verify", "--file", "x")
+    run(USAGE, "audit", "verify", "--file", "x", "--audit-key", "A" * 42)
+    run(USAGE, "audit", "export")
+    r = run(OK, "--help", socket=False)
+    for later in ("freeze", "reissue", "approve", "backup", "drain", "reload", "bench", "unwrap"):
+        check("%s is not listed" % later, later not in r.out)
+    check("version", run(OK, "--version", socket=False).out.startswith("keydctl "))
+
+
+def no_daemon():
+    """Every verb that needs one says so, and takes no secret and makes no file first."""
+    for args in (["status"], ["seal"], ["key", "list"], ["audit", "head"],
+                 ["audit", "verify"], ["audit", "tail"], ["key", "show", "00" * 16],
+                 ["publish", "show", "--domain", DOMAIN],
+                 ["signet", "show", ALICE], ["signet", "history", ALICE],
+                 ["unseal"], ["key", "retire", "00" * 16],
+                 ["signet", "issue", ALICE, SIGNETS + "/alice.ssr"],
+                 ["token", "init", "--credential-file", path("never"), "--new"],
+                 ["audit", "export", "-o", path("never")]):
+        run(UNAVAILABLE, *args, stdin=b"a passphrase").says("no keyd answers there")
+    check("nothing was made", not os.path.exists(path("never")))
+    check("in JSON too", run(UNAVAILABLE, "status", "--json").json["status"] == "unavailable")
+    run(NO, "health")
+    run(NO, "health", "--json")
+
+
+def unprovisioned():
+    r = run(OK, "status", "--json").json
+    check("state", r["state"] == "unprovisioned" and not r["probe_ok"])
+    check("processes", {p["role"] for p in r["processes"]} ==
+          {"supervisor", "gate", "vault", "ledger"})
+    check("who holds keys", {p["role"] for p in r["processes"] if p["holds_keys"]} == {"vault"})
+    check("single operator", r["single_operator"] is True)
+    check("text", "unprovisioned" in run(OK, "status").out)
+    run(NO, "health")
+    run(UNAVAILABLE, "key", "list").says("[not-initialised]")
+    run(UNAVAILABLE, "key", "generate", "--role", "pok", "--domain", DOMAIN) \
+        .says("not done (sealed): there is no key store yet [not-initialised]")
+    run(UNAVAILABLE, "unseal", stdin=b"some passphrase").says("[not-initialised]")
+    # Nobody but the daemon's own users gets as far as the admin socket.
+    run(NOPERM, "status", user=STRANGER).says("not for this user")
+
+
+def init():
+    write("short", b"1234567\n")
+    write("empty", b"\n")
+    write("huge", b"x" * 5000)
+    run(DATA, "token", "init", "--passphrase-file", path("short")).says("[secret-size]")
+    run(DATA, "token", "init", "--passphrase-file", path("empty")).says("empty")
+    run(DATA, "token", "init", "--passphrase-file", path("huge")).says("too large")
+    run(DATA, "token", "init", "--credential-file", path("huge")).says("too large")
+    run(NOINPUT, "token", "init", "--passphrase-file", path("none"))
+    run(NOINPUT, "token", "init", "--passphrase-file", T)
+    run(CANTCREAT, "token", "init", "--credential-file", path("short"), "--new")
+    os.symlink(path("elsewhere"), path("link"))
+    run(CANTCREAT, "token", "init", "--credential-file", path("link"), "--new")
+    check("no link is followed", not os.path.exists(path("elsewhere")))
+    key = "00112233445566778899aabbccddeeff"
+    r = run(OK, "token", "init", "--credential-file", path("credential"), "--new", "--json",
+            "--idempotency-key", key).json
+    check("slot", r["slot"] == 0)
+    st = os.stat(path("credential"))
+    check("credential file", st.st_mode & 0o777 == 0o400 and st.st_size == 32)
+    audit_key = r["audit_key"]
+    check("audit key", len(audit_key) == 43)
+    run(DATA, "token", "init", "--credential-file", path("second"), "--new") \
+        .says("refused (conflict): there is a key store already [already-initialised]")
+    check("a credential of no use is removed", not os.path.exists(path("second")))
+    check("the same request again is done already",
+          run(OK, "token", "init", "--credential-file", path("credential"),
+              "--idempotency-key", key, "--json").json["slot"] == 0)
+    run(OK, "health")
+    r = run(OK, "health", "--json").json
+    check("health", r["healthy"] and r["state"] == "operational" and r["probe_ok"])
+    return audit_key
+
+
+def keys():
+    made = {}
+    for role, algorithm in (("pok", "ed25519"), ("sok", "ed25519"), ("enc", "secp256k1"),
+                            ("dkim", "ed25519")):
+        j = run(OK, "key", "generate", "--role", role, "--domain", DOMAIN, "--json").json
+        check("key", j["role"] == role and j["algorithm"] == algorithm and
+              j["state"] == "active" and j["domain"] == DOMAIN and len(j["id"]) == 32)
+        made[role] = j
+    check("what a SOK signs", made["sok"]["permissions"] == ["users", "messages"])
+    check("what others sign", made["pok"]["permissions"] == [])
+    second = run(OK, "key", "generate", "--role", "sok", "--domain", "ORGA.example",
+                 "--permissions", "messages,certificates", "--json").json
+    check("permissions", second["permissions"] == ["messages", "certificates"])
+    made["sok2"] = second
+    run(DATA, "key", "generate", "--role", "enc", "--domain", DOMAIN, "--permissions",
+        "users").says("[key-spec]")
+    run(DATA, "key", "generate", "--role", "sok", "--domain", DOMAIN, "--permissions",
+        "none").says("[key-spec]")
+    run(NOPERM, "key", "generate", "--role", "pok", "--domain", "other.example") \
+        .says("refused (denied): policy does not permit this to the caller [not-permitted]")
+
+    repeat = ["key", "generate", "--role", "dkim", "--domain", DOMAIN, "--json",
+              "--idempotency-key", "ab" * 16]
+    first = run(OK, *repeat).json
+    check("the same key again", run(OK, *repeat).json == first)
+    repeat[3] = "sok"
+    r = run(DATA, *repeat).says("[idempotency-key-used]")
+    check("refusals are JSON too", r.json["status"] == "invalid" and
+          r.json["detail"] == "idempotency-key-used" and r.json["reason"] != "")
+
+    listed = run(OK, "key", "list", "--json").json["keys"]
+    check("list", {k["id"] for k in listed} >= {k["id"] for k in made.values()})
+    check("audit key is listed", [k["role"] for k in listed].count("audit") == 1)
+    check("list of a domain", all(k["domain"] == DOMAIN for k in
+          run(OK, "key", "list", "--domain", DOMAIN, "--json").json["keys"]))
+    text = run(OK, "key", "list").out
+    check("list as text", all(k["id"] in text for k in made.values()))
+    check("show", run(OK, "key", "show", made["enc"]["id"], "--json").json == made["enc"])
+    check("show as text", made["enc"]["public_key"] in
+          run(OK, "key", "show", made["enc"]["id"].upper()).out)
+    run(NOUSER, "key", "show", "00" * 16)
+    run(NOUSER, "key", "retire", "00" * 16).says("[no-such-key]")
+    return made
+
+
+def png(size):
+    """A valid PNG of about that many octets."""
+    def chunk(kind, data):
+        return (struct.pack(">I", len(data)) + kind + data +
+                struct.pack(">I", zlib.crc32(kind + data)))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)) +
+            chunk(b"tEXt", b"Comment\0" + b"x" * size) +
+            chunk(b"IDAT", zlib.compress(b"\0\0")) + chunk(b"IEND", b""))
+
+
+def org_signet(made):
+    r = run(UNAVAILABLE, "signet", "issue", ALICE, SIGNETS + "/alice.ssr", "--json")
+    r.says("[no-org-signet]").says("repeat it with --idempotency-key " +
+                                   r.json["idempotency_key"])
+    for bad in ("Name", "=x", "Nmae=x", "15=x", "253=x", "Name=", "Image=x", "251=x", "16:x=y",
+                "Website=nothing", "Name=" + "x" * 256, "Supported-Codecs=x", "251: =x"):
+        run(USAGE, "signet", "issue-org", "--domain", DOMAIN, "--field", bad)
+    run(DATA, "signet", "issue-org", "--domain", DOMAIN, "--image", SIGNETS + "/alice.ssr") \
+        .says("not a valid PNG")
+    run(DATA, "signet", "issue-org", "--domain", DOMAIN, "--field", "Name=a", "--field",
+        "16=b").says("[signet-")
+    run(USAGE, "signet", "issue-org", "--domain", DOMAIN, "--sok", "00")
+    run(NOUSER, "signet", "issue-org", "--domain", DOMAIN, "--sok", "00" * 16)
+    run(DATA, "signet", "issue-org", "--domain", DOMAIN, "--pok", made["sok"]["id"])
+    issue = ["signet", "issue-org", "--domain", DOMAIN, "--field", "251:Zweck=Post",
+             "--field", "Contact-Abuse=abuse@orga.example", "--field", "name=Orga",
+             "--field", "Phone=5551;Office", "--field", "Phone=5552;Home"]
+    j = run(OK, *issue, "-o", path("org1"), "--json", "--idempotency-key", "cd" * 16).json
+    check("org signet", j["identifier"] == DOMAIN and j["seq"] == 1 and not j["replayed"])
+    again = run(OK, *issue, "--json", "--idempotency-key", "cd" * 16).json
+    check("the same org signet", again["replayed"] and again["signet"] == j["signet"])
+    r = dime("signet", "verify", path("org1"), "--pok", made["pok"]["public_key"], "--json")
+    check("its key signed it", r.returncode == 0 and json.loads(r.stdout)["anchored"])
+    fields = [(f["type"], f["label"], f["value"]) for f in json.loads(r.stdout)["fields"]]
+    check("its secondary keys", {v for t, _, v in fields if t == 2} ==
+          {made["sok"]["public_key"], made["sok2"]["public_key"]})
+    check("its fields", [f[1:] for f in fields if 16 <= f[0] <= 251] ==
+          [("Name", "Orga"), ("Office", "5551"), ("Home", "5552"),
+           ("Contact-Abuse", "abuse@orga.example"), ("Zweck", "Post")])
+    check("fingerprint", dime("signet", "fingerprint", path("org1")).stdout.strip() ==
+          j["fingerprints"]["full"])
+
+    # Large enough to travel in a descriptor, both ways.
+    write("image", png(200000))
+    r = run(OK, "signet", "issue-org", "--domain", DOMAIN, "--image", path("image"), "--sok",
+            made["sok"]["id"], "--field", "Name=Orga", "-o", "-")
+    write("org2", r.out.encode())
+    check("armour alone on standard output", r.out.startswith("-----BEGIN ORGANIZATIONAL"))
+    j = run(OK, "signet", "show", DOMAIN, "--json", "-o", path("org2.again")).json
+    check("second version", j["current"] and j["seq"] == 2 and
+          [f["type"] for f in j["fields"]].count(2) == 1 and
+          [f["type"] for f in j["fields"]].count(252) == 1)
+    check("what is shown is what was issued", read("org2") == read("org2.again"))
+    run(OK, "signet", "issue-org", "--domain", DOMAIN, "--sok", "none", "--json")
+    check("no secondary keys", 2 not in [f["type"] for f in
+          run(OK, "signet", "show", DOMAIN, "--json").json["fields"]])
+    run(OK, "signet", "issue-org", "--domain", DOMAIN, "-o", path("org"))
+    run(CANTCREAT, "signet", "show", DOMAIN, "-o", path("none/x"))
+
+
+def publish(made):
+    j = run(OK, "publish", "show", "--domain", DOMAIN, "--json").json
+    check("owners", [r["owner"] for r in j["records"]] ==
+          ["_dime.orga.example.", "_dx.orga.example."])
+    want = "ver=1 pok=%s pol=mixed " % made["pok"]["public_key"]
+    check("record", all("".join(r["strings"]) == want for r in j["records"]))
+    text = run(OK, "publish", "show", "--domain", DOMAIN, "--policy", "strict").out
+    check("record as text", text.splitlines()[0] ==
+          '_dime.orga.example. IN TXT "ver=1 pok=%s pol=strict "' % made["pok"]["public_key"])
+    run(DATA, "publish", "show", "--domain", "other.example").says("no active primary key")
+
+
+def lint():
+    ssr = SIGNETS + "/alice.ssr"
+    check("good", "starts a chain" in run(OK, "ssr", "lint", ssr, socket=False).out)
+    j = run(OK, "ssr", "lint", "--json", SIGNETS + "/alice2.ssr", socket=False).json
+    check("custody", j["type"] == "ssr" and j["valid"] and j["custody"])
+    octets = bytearray(base64.b64decode("".join(
+        line for line in open(ssr).read().splitlines() if line[:1] not in "-=")))
+    octets[-1] ^= 1
+    r = run(NO, "ssr", "lint", write("bad.ssr", octets), "--json", socket=False)
+    check("reason", not r.json["valid"] and "signature" in r.json["reason"])
+    octets[7] ^= 0xff
+    run(NO, "ssr", "lint", write("point.ssr", octets), socket=False)
+    run(NO, "ssr", "lint", write("cut.ssr", octets[:-1]), socket=False)
+    check("type", run(NO, "ssr", "lint", SIGNETS + "/alice.signet", "--json",
+                      socket=False).json["type"] == "user-signet")
+    run(NO, "ssr", "lint", SIGNETS + "/alice.key", socket=False).says("private key file")
+    run(UNREADABLE, "ssr", "lint", path("none"), socket=False)
+    run(UNREADABLE, "ssr", "lint", socket=False)
+    run(UNREADABLE, "ssr", "lint", "a", "b", socket=False)
+
+
+def user_signets():
+    run(NOUSER, "signet", "show", ALICE)
+    run(NO, "signet", "verify", ALICE, "A" * 86)
+    run(NOUSER, "signet", "history", ALICE)
+    run(DATA, "signet", "issue", ALICE, SIGNETS + "/alice.signet").says("not a signing request")
+    run(DATA, "signet", "issue", ALICE, SIGNETS + "/alice.key").says("private key file")
+    run(NOINPUT, "signet", "issue", ALICE, path("none"))
+    run(DATA, "signet", "issue", ALICE, path("bad.ssr")).says("[signet-bad-user-signature]")
+    run(DATA, "signet", "issue", ALICE, SIGNETS + "/alice2.ssr").says("[no-predecessor]")
+    run(NOPERM, "signet", "issue", "alice@other.example", SIGNETS + "/alice.ssr")
+    issue = ["signet", "issue", "Alice@ORGA.example", SIGNETS + "/alice.ssr",
+             "--field", "Name=Alice", "--field", "251:Nickname=Al", "--field", "Country=NL"]
+    r = run(OK, *issue, "-o", path("alice"), "--json").says("field 19: warning: not in the signet")
+    first = r.json
+    check("first signet", first["identifier"] == ALICE and first["generation"] == 1 and
+          first["seq"] == 1 and not first["replayed"])
+    r = dime("signet", "verify", path("alice"), "--org", path("org"), "--json")
+    check("verifies", r.returncode == 0 and json.loads(r.stdout)["bound"])
+    check("its fields", [(f["label"], f["value"]) for f in json.loads(r.stdout)["fields"]
+                         if 16 <= f["type"] <= 251] == [("Name", "Alice"), ("Nickname", "Al")])
+    check("profile", "Country" not in r.stdout)
+    again = run(OK, "ssr", "sign", *issue[2:], "--json").json
+    check("the same request, the same signet", again["replayed"] and
+          again["signet"] == first["signet"])
+    run(DATA, *issue[:4], "--field", "Name=Mallory").says("[rotation-required]")
+    run(DATA, "signet", "issue", ALICE, SIGNETS + "/bob.ssr").says("[custody-missing]")
+    run(DATA, "signet", "issue", "eve@orga.example", SIGNETS + "/alice.ssr").says("[key-reused]")
+
+    second = run(OK, "signet", "issue", ALICE, SIGNETS + "/alice2.ssr", "--mode", "paranoid",
+                 "--json").json
+    check("rotation", second["seq"] == 2 and second["generation"] == 1)
+    j = run(OK, "signet", "show", ALICE, "--json").json
+    check("current", j["current"] and j["fingerprints"] == dict(second["fingerprints"],
+          ssr=j["fingerprints"]["ssr"]))
+    for part in ("core", "full"):
+        j = run(OK, "signet", "show", ALICE, "--fingerprint", first["fingerprints"][part],
+                "--json", "-o", path("alice.old")).json
+        check("superseded", not j["current"] and j["seq"] == 1)
+        check("the very one", read("alice.old") == read("alice"))
+    run(NOUSER, "signet", "show", ALICE, "--fingerprint", "A" * 86)
+    check("show as text", "superseded, generation 1, seq 1" in
+          run(OK, "signet", "show", ALICE, "--fingerprint", first["fingerprints"]["core"]).out)
+
+    core = [s["fingerprints"]["core"] for s in (first, second)]
+    j = run(OK, "signet", "history", ALICE, "--json").json
+    check("history", [(x["fingerprint"], x["custody"]) for x in j["links"]] ==
+          [(core[0], False), (core[1], True)])
+    check("history as text", [x.split()[1:] for x in run(OK, "signet", "history", ALICE)
+                              .out.splitlines()] == [[core[0], "root"], [core[1], "custody"]])
+    check("current verdict", run(OK, "signet", "verify", ALICE, core[1], "--json")
+          .json["verdict"] == "current")
+    j = run(NO, "signet", "verify", ALICE, core[0], "--json").json
+    check("update", j["verdict"] == "update" and j["current"] == core[1] and not j["valid"])
+    check("unknown", "unknown" in run(NO, "signet", "verify", ALICE, "A" * 86).out)
+    full = run(OK, "signet", "show", DOMAIN, "--json").json["fingerprints"]["full"]
+    run(OK, "signet", "verify", DOMAIN, full)
+
+    # A long chain: more than one page of history.
+    os.makedirs(path("chain"))
+    old = None
+    for i in range(60):
+        new = path("chain/%d.key" % i)
+        dime("keys", "new", "-o", new)
+        dime("ssr", "new", "--keys", new, *(["--prev", old] if old else []),
+             "-o", path("chain/ssr"))
+        run(OK, "signet", "issue", "carol@orga.example", path("chain/ssr"))
+        old = new
+    check("pages", len(run(OK, "signet", "history", "carol@orga.example", "--json")
+                       .json["links"]) == 60)
+    write("face", png(60000))
+    j = run(OK, "signet", "issue", "dave@orga.example", SIGNETS + "/bob.ssr", "--image",
+            path("face"), "--json").json
+    check("a user's image", len(j["signet"]) > 60000)
+
+
+def secrets():
+    write("passphrase", b"correct horse\n")
+    j = run(OK, "token", "add-slot", "--passphrase-file", path("passphrase"), "--json").json
+    check("second slot", j["slot"] == 1 and "audit_key" not in j)
+    check("third slot", run(OK, "token", "add-slot", "--credential-file", path("cred2"), "--new",
+                            "--json").json["slot"] == 2)
+    run(DATA, "unseal", "--passphrase-file", path("passphrase")).says("[already-unsealed]")
+    check("sealed", run(OK, "seal", "--json").json["state"] == "sealed")
+    run(UNAVAILABLE, "seal").says("[sealed]")
+    run(NO, "health")
+    check("status", run(OK, "status", "--json").json["state"] == "sealed")
+    run(UNAVAILABLE, "signet", "issue", ALICE, SIGNETS + "/alice2.ssr").says("[sealed]")
+    run(UNAVAILABLE, "key", "list").says("[sealed]")
+    run(OK, "signet", "show", ALICE)
+    run(NOPERM, "unseal", stdin=b"wrong horse").says("[wrong-secret]")
+    run(NOPERM, "unseal", "--credential-file", write("other", b"y" * 32)).says("[wrong-secret]")
+    # Only one newline is no part of it.
+    run(NOPERM, "unseal", stdin=b"correct horse\n\n").says("[wrong-secret]")
+    check("unsealed", run(OK, "unseal", stdin=b"correct horse\n").out == "operational\n")
+    run(OK, "seal")
+    run(OK, "unseal", "--passphrase-file", "-", stdin=b"correct horse")
+    run(OK, "seal")
+    r = run(OK, "unseal", "--credential-file",
+            write("loose", read("cred2"), 0o644)).says("that others can read")
+    run(OK, "seal")
+    run(OK, "unseal", "--credential-file", path("credential"))
+
+
+def terminal():
+    run(OK, "seal")
+    code, shown = on_terminal(["unseal"], [b"wrong horse\n"])
+    check("wrong passphrase on the terminal: %d %r" % (code, shown), code == NOPERM)
+    check("no echo", b"wrong horse" not in shown)
+    code, shown = on_terminal(["unseal"], [b"correct horse\n"])
+    check("passphrase from the terminal: %d %r" % (code, shown), code == OK)
+    check("no echo either", b"correct" not in shown and b"operational" in shown)
+    code, shown = on_terminal(["token", "add-slot"],
+                              [b"battery staple\n", (b"Again: ", b"battery stable\n")])
+    check("the two must agree: %r" % shown, code == DATA and b"differ" in shown)
+    code, shown = on_terminal(["token", "add-slot"],
+                              [b"battery staple\n", (b"Again: ", b"battery staple\n")])
+    check("a new passphrase from the terminal: %r" % shown, code == OK)
+    code, shown = on_terminal(["token", "add-slot"], [b""], interrupt=True)
+    check("an interrupt ends it: %d" % code, code == -signal.SIGINT)
+    # What the terminal was like is restored: stty of the same terminal says so.
+    script = "stty -a >%s; (%s token add-slot %s); stty -a >%s" % (
+        path("before"), KEYDCTL, " ".join(socket_of([])), path("after"))
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execv("/bin/sh", ["sh", "-c", "trap : INT; " + script])
+    shown = b""
+    while b"passphrase: " not in shown:
+        shown += os.read(fd, 4096)
+    os.write(fd, b"\x03")
+    try:
+        while os.read(fd, 4096):
+            pass
+    except OSError:
+        pass
+    os.waitpid(pid, 0)
+    os.close(fd)
+    check("the terminal is as it was", read("before") == read("after") and b" echo " in
+          read("after"))
+
+
+def imports(made):
+    key = SIGNETS + "/orga.key"
+    run(DATA, "key", "import", SIGNETS + "/alice.key", "--domain", DOMAIN).says("[bad-key-file]")
+    run(DATA, "key", "import", SIGNETS + "/alice.signet", "--domain", DOMAIN) \
+        .says("[bad-key-file]")
+    run(NOINPUT, "key", "import", path("none"), "--domain", DOMAIN)
+    run(NOPERM, "key", "import", key, "--domain", "other.example")
+    j = run(OK, "key", "import", key, "--domain", DOMAIN, "--with-encryption", "--json").json
+    check("both keys", sorted(k["role"] for k in j["keys"]) == ["enc", "pok"])
+    pok = [k for k in j["keys"] if k["role"] == "pok"][0]
+    check("the key in the file", base64.b64decode(pok["public_key"] + "=").hex() ==
+          "e73c8624309431aef4079675df2b2dc11bbfe3c1a51bda2840803ccdeffabc03")
+    run(DATA, "key", "import", key, "--domain", DOMAIN).says("[key-exists]")
+    run(DATA, "signet", "issue-org", "--domain", DOMAIN).says("several active keys")
+    # With both published, the new primary key can take over.
+    record = "".join(run(OK, "publish", "show", "--domain", DOMAIN, "--json")
+                     .json["records"][0]["strings"])
+    check("both are published", record.count("pok=") == 2)
+    j = run(OK, "key", "import", SIGNETS + "/orgb.key", "--domain", DOMAIN, "--as", "sok",
+            "--permissions", "messages", "--json").json
+    check("as a secondary key", j["role"] == "sok" and j["permissions"] == ["messages"])
+    j = run(OK, "key", "retire", made["pok"]["id"], "--json").json
+    check("retired", j["state"] == "retained")
+    run(DATA, "key", "retire", made["pok"]["id"]).says("[key-state]")
+    strings = [r["strings"] for r in
+               run(OK, "publish", "show", "--domain", DOMAIN, "--json").json["records"]]
+    check("a retired key is not published", made["pok"]["public_key"] not in str(strings))
+    strings = [r["strings"] for r in run(OK, "publish", "show", "--domain", DOMAIN, "--retained",
+                                         "--json").json["records"]]
+    check("unless asked for", made["pok"]["public_key"] in str(strings))
+    run(DATA, "signet", "issue-org", "--domain", DOMAIN, "--pok", made["pok"]["id"], "--enc",
+        made["enc"]["id"]).says("[key-state]")
+
+
+# --- the audit log ------------------------------------------------------------------------
+
+def items(octets):
+    """An export taken apart: a list of (type, octets)."""
+    tag = b"keyd audit export 1\n"
+    assert octets.startswith(tag)
+    at, found = len(tag), []
+    while at < len(octets):
+        kind, n = struct.unpack_from(">BI", octets, at)
+        found.append((kind, octets[at + 5:at + 5 + n]))
+        at += 5 + n
+    return found
+
+
+def joined(parts):
+    n = sum(1 for kind, _ in parts if kind == 1)
+    return b"keyd audit export 1\n" + b"".join(
+        struct.pack(">BI", kind, len(o)) + o for kind, o in parts if kind != 3) + \
+        struct.pack(">BIQ", 3, 8, n)
+
+
+def audit(audit_key):
+    head = run(OK, "audit", "head", "--json").json
+    check("head", head["seq"] > 80 and len(head["hash"]) == 64 and head["checkpoint"]["seq"] > 0)
+    check("head as text", head["hash"] in run(OK, "audit", "head").out)
+    r = run(OK, "audit", "tail", "-n", "3", "--json")
+    lines = [json.loads(line) for line in r.out.splitlines()]
+    check("three lines", len(lines) == 3 and lines[2]["seq"] >= head["seq"])
+    check("ten by default", len(run(OK, "audit", "tail").out.splitlines()) == 10)
+    check("none", run(OK, "audit", "tail", "-n", "0").out == "")
+    r = run(OK, "audit", "tail", "-n", "100000", "--json")
+    records = [json.loads(line) for line in r.out.splitlines()]
+    check("all of them", [x["seq"] for x in records] == list(range(1, len(records) + 1)))
+    issued = [x for x in records if x["op"] == "issue-user-signet" and x["address"] == ALICE]
+    check("what was issued", [(x["generation"], x["link_seq"]) for x in issued] ==
+          [(1, 1), (1, 2)])
+    check("by whom", all(x["principal"] == "uid:0" and x["class"] == "submission"
+                         for x in issued))
+
+    j = run(OK, "audit", "verify", "--json").json
+    check("whole", j["valid"] and j["records"] == j["last"] >= head["seq"] and
+          j["checkpoints"] > 0 and j["covered"] > 0)
+    check("whole, as text", run(OK, "audit", "verify").out.startswith("whole\n"))
+    j = run(OK, "audit", "verify", "--from", "40", "--json").json
+    check("from", j["first"] == 40)
+    run(DATA, "audit", "verify", "--from", "1000000000").says("beyond the last record")
+    wrong = base64.b64encode(b"\1" * 32).decode()[:43]
+    j = run(NO, "audit", "verify", "--audit-key", wrong, "--json").json
+    check("another key", not j["valid"] and j["at"] > 0 and "did not sign" in j["reason"])
+    run(OK, "audit", "verify", "--audit-key", wrong, "--audit-key", audit_key)
+    kept = head["checkpoint"]["signed"]
+    run(OK, "audit", "verify", "--checkpoint", kept)
+    run(DATA, "audit", "verify", "--checkpoint", "A" + kept[1:])
+    run(USAGE, "audit", "verify", "--checkpoint", "*")
+
+    run(OK, "seal")
+    run(UNAVAILABLE, "audit", "verify").says("give it with --audit-key")
+    run(OK, "audit", "verify", "--audit-key", audit_key)
+    run(OK, "unseal", "--credential-file", path("credential"))
+    return kept
+
+
+def follow():
+    """What happens while audit tail -f runs comes out of it."""
+    p = subprocess.Popen([KEYDCTL, "audit", "tail", "-f", "-n", "1", "--json", *socket_of([])],
+                         stdout=subprocess.PIPE, text=True)
+    first = json.loads(p.stdout.readline())
+    run(OK, "key", "generate", "--role", "dkim", "--domain", DOMAIN)
+    seen = []
+    while "generate-key" not in seen and len(seen) < 10:
+        seen.append(json.loads(p.stdout.readline())["op"])
+    p.terminate()
+    p.wait()
+    p.stdout.close()
+    check("followed from %d: %r" % (first["seq"], seen), "generate-key" in seen)
+
+
+def exports(audit_key, kept):
+    run(OK, "audit", "export", "-o", path("export"), "--json")
+    octets = read("export")
+    check("mode", os.stat(path("export")).st_mode & 0o777 == 0o600)
+    check("no part is left", not os.path.exists(path("export.part")))
+    parts = items(octets)
+    check("both kinds", {kind for kind, _ in parts} == {1, 2, 3})
+    check("put together again", joined(parts) == octets)
+    run(CANTCREAT, "audit", "export", "-o", path("none/export"))
+
+    def verify(code, octets, *more, n=[0]):
+        n[0] += 1
+        return run(code, "audit", "verify", "--file", write("copy", octets), "--audit-key",
+                   audit_key, *more, socket=False)
+
+    j = verify(OK, octets, "--json").json
+    check("whole", j["valid"] and j["records"] == sum(1 for kind, _ in parts if kind == 1))
+    verify(OK, octets, "--checkpoint", kept)
+    r = subprocess.run([KEYDCTL, "audit", "verify", "--file", "-", "--audit-key", audit_key],
+                       input=octets, capture_output=True)
+    check("from standard input", r.returncode == 0)
+    run(NOINPUT, "audit", "verify", "--file", path("none"), "--audit-key", audit_key)
+    run(NOINPUT, "audit", "verify", "--file", T, "--audit-key", audit_key)
+    verify(NO, b"").says("not an audit export")
+    verify(NO, b"keyd audit export 2\n" + octets[20:]).says("not an audit export")
+    verify(OK, joined([]))
+
+    point = [i for i, (kind, _) in enumerate(parts) if kind == 2]
+    verify(NO, joined(parts[:point[0]] + parts[point[0] + 1:])) \
+        .says("the checkpoint that this record is about is missing")
+    verify(NO, joined([p for p in parts if p[0] != 2])).says("missing")
+    verify(NO, joined(parts[1:] + parts[:1]))
+    verify(NO, joined(parts[:5] + parts[6:]))
+    verify(NO, joined(parts[:5] + [parts[6], parts[5]] + parts[7:]))
+    verify(NO, joined(parts[:5] + [parts[5]] + parts[5:]))
+    verify(NO, joined(parts[:point[0]] + [parts[point[1]]] + parts[point[0] + 1:]))
+    verify(NO, octets + b"\0").says("cut or not in the format")
+    verify(NO, octets[:-13]).says("cut or not in the format")
+    verify(NO, octets[:-8] + struct.pack(">Q", len(parts)))
+    early = joined(parts[:10])
+    check("a log cut at a record holds by itself", verify(OK, early, "--json").json["valid"])
+    verify(NO, early, "--checkpoint", kept).says("ends before the record of the kept checkpoint")
+
+    # Where an octet is changed, and that it is: sampled over the first records.
+    end = len(joined(parts[:14])) - 13
+    for at in range(0, end, 3):
+        changed = bytearray(octets)
+        changed[at] ^= 1 << at % 8
+        verify(NO, bytes(changed))
+    for at in range(21, end, 7):
+        verify(NO, octets[:at])
+
+    run(OK, "audit", "export", "--from", "20", "-o", path("later"))
+    j = verify(OK, read("later"), "--json").json
+    check("a part", j["first"] == 20 and j["records"] == j["last"] - 19)
+
+
+def restart(daemon):
+    daemon.stop()
+    run(UNAVAILABLE, "status")
+    daemon.start()
+    check("sealed after a start", run(OK, "status", "--json").json["state"] == "sealed")
+    run(OK, "unseal", "--credential-file", path("credential"))
+
+
+def after_restarts(audit_key, kept):
+    j = run(OK, "audit", "verify", "--audit-key", audit_key, "--checkpoint", kept,
+            "--json").json
+    check("an epoch for each start", j["valid"] and j["epochs"] == 3)
+    check("signets are there", run(OK, "signet", "show", ALICE, "--json").json["seq"] == 2)
+
+
+def main():
+    global T
+    if os.geteuid() != 0:
+        print("skipped: needs root")
+        return 77
+    T = tempfile.mkdtemp(prefix="keydctl-")
+    try:
+        os.chmod(T, 0o755)
+        os.mkdir(path("run"), 0o755)
+        os.mkdir(path("state"), 0o700)
+        os.chown(path("state"), 61003, -1)
+        write("keyd.conf", CONF.format(t=T).encode(), 0o644)
+        usage()
+        no_daemon()
+        with Daemon() as daemon:
+            unprovisioned()
+            audit_key = init()
+            made = keys()
+            org_signet(made)
+            publish(made)
+            lint()
+            user_signets()
+            secrets()
+            terminal()
+            restart(daemon)  # a checkpoint is made soon after each
+            imports(made)
+            kept = audit(audit_key)
+            follow()
+            exports(audit_key, kept)
+            restart(daemon)
+            after_restarts(audit_key, kept)
+        no_daemon()
+        if failed:
+            print(read("log").decode())
+    finally:
+        shutil.rmtree(T)
+    print("%d checks, %d failed" % (checks, failed))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
