@@ -234,10 +234,11 @@ configure(sqlite3 *db, const struct kd_store_conf *conf, char why[KD_STORE_WHY_M
                        cache / 1024));
     if ((err = run(db, sql, why)) != KD_OK)
         return err;
-    if ((err = ask(db, "PRAGMA journal_mode = WAL", mode, sizeof mode, why)) != KD_OK)
-        return err;
+    /* SQLite falls back to reading without a word, then fails to lock. */
     if (sqlite3_db_readonly(db, "main") != 0)
         return kd_store_why(why, KD_IO, "registry is read-only");
+    if ((err = ask(db, "PRAGMA journal_mode = WAL", mode, sizeof mode, why)) != KD_OK)
+        return err;
     if (strcmp(mode, "wal") != 0)
         return kd_store_why(why, KD_IO, "registry cannot use a write-ahead log");
     /* Takes the lock for good, and shows that writing is possible. */
