@@ -336,9 +336,9 @@ time_text(uint64_t ms, char out[TIME_TEXT])
     if (ms == 0 || ms / 1000 > INT64_MAX || gmtime_r(&seconds, &tm) == NULL ||
         tm.tm_year > LAST_YEAR - 1900 ||
         (n = strftime(out, TIME_TEXT, "%Y-%m-%dT%H:%M:%S", &tm)) == 0)
-        snprintf(out, TIME_TEXT, "-");
+        kd_ignore(snprintf(out, TIME_TEXT, "-"));
     else
-        snprintf(out + n, TIME_TEXT - n, ".%03uZ", (unsigned)(ms % 1000));
+        kd_ignore(snprintf(out + n, TIME_TEXT - n, ".%03uZ", (unsigned)(ms % 1000)));
     return out;
 }
 
