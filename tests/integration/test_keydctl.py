@@ -808,8 +808,11 @@ def main():
             restart(daemon)
             after_restarts(audit_key, kept)
         no_daemon()
+        log = read("log").decode()
+        check("no sanitizer complains", "Sanitizer" not in log and "runtime error" not in log)
+        check("no process was started again", "ended with signal" not in log)
         if failed:
-            print(read("log").decode())
+            print(log)
     finally:
         shutil.rmtree(T)
     print("%d checks, %d failed" % (checks, failed))
