@@ -806,11 +806,12 @@ setup(struct gate *g)
     g->base = event_base_new();
     if (g->base == NULL)
         kd_role_die("event loop", KD_NOMEM);
-    kd_role_enter(&g->ctl, KD_ROLE_GATE, NULL, g->conf.hardening);
+    kd_role_enter(KD_ROLE_GATE, NULL, g->conf.hardening);
     watch_link(g, &g->on_ctl, g->ctl.fd);
     g->on_tick = event_new(g->base, -1, EV_PERSIST, on_tick, g);
     if (g->on_tick == NULL || event_add(g->on_tick, &tick) != 0)
         kd_role_die("timer", KD_NOMEM);
+    kd_role_ready(&g->ctl);
 }
 
 /* What a full channel could not take goes when it is writable; with no event for that

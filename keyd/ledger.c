@@ -979,9 +979,10 @@ setup(struct ledger *l)
         kd_role_die("cannot open the state directory", KD_IO);
     kd_store_setup(&kd_store_sqlite);
     kd_role_confine(KD_ROLE_LEDGER, &paths, l->conf.hardening);
-    kd_role_enter(&l->ctl, KD_ROLE_LEDGER, &paths, l->conf.hardening);
+    kd_role_enter(KD_ROLE_LEDGER, &paths, l->conf.hardening);
     close(dir.fd);
     open_store(l);
+    kd_role_ready(&l->ctl);
 }
 
 static void

@@ -79,18 +79,24 @@ kd_role_confine(enum kd_role role, const struct kd_sandbox_paths *paths,
 }
 
 void
-kd_role_enter(struct kd_chan *ctl, enum kd_role role,
-              const struct kd_sandbox_paths *paths, enum kd_hardening hardening)
+kd_role_enter(enum kd_role role, const struct kd_sandbox_paths *paths,
+              enum kd_hardening hardening)
 {
-    struct kd_buf b;
     kd_err err = kd_sandbox_enter(role, paths, mode_of(hardening));
 
     if (err != KD_OK)
         kd_role_die("cannot enter the sandbox", err);
+}
+
+void
+kd_role_ready(struct kd_chan *ctl)
+{
     struct kd_ctl_ready m = {.hidden_memory = kd_secret_is_hidden()};
+    struct kd_buf b;
+
     kd_buf_init(&b, 64);
     kd_ctl_ready_put(&b, &m);
-    err = kd_chan_put(ctl, KD_MSG_ctl_ready, kd_buf_slice(&b), -1);
+    kd_err err = kd_chan_put(ctl, KD_MSG_ctl_ready, kd_buf_slice(&b), -1);
     kd_buf_free(&b);
     if (err == KD_OK)
         err = kd_chan_flush(ctl);

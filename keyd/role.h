@@ -37,13 +37,15 @@ kd_gate_class(unsigned number)
  * its octets to conf (initialised by the caller). Ends the process if none comes. */
 void kd_role_start(struct kd_chan *ctl, const char *name, struct kd_buf *conf);
 
-/* First half of the sandbox (before threads) and second half (the filter); the second
- * tells the supervisor. Relaxed hardening does without what the kernel lacks. End the
- * process if they fail. */
+/* First half of the sandbox (before threads) and second half (the filter). Relaxed
+ * hardening does without what the kernel lacks. End the process if they fail. */
 void kd_role_confine(enum kd_role role, const struct kd_sandbox_paths *paths,
                      enum kd_hardening hardening);
-void kd_role_enter(struct kd_chan *ctl, enum kd_role role,
-                   const struct kd_sandbox_paths *paths, enum kd_hardening hardening);
+void kd_role_enter(enum kd_role role, const struct kd_sandbox_paths *paths,
+                   enum kd_hardening hardening);
+
+/* Tells the supervisor that the role serves from now on. */
+void kd_role_ready(struct kd_chan *ctl);
 
 /* A descriptor of the working directory, where the supervisor starts the ledger; -1. */
 int kd_role_directory(void);

@@ -400,7 +400,8 @@ setup(struct vault *v)
     kd_role_confine(KD_ROLE_VAULT, NULL, v->conf.hardening);
     if ((err = pool_start(&v->pool, v->conf.crypto_threads)) != KD_OK)
         kd_role_die("crypto threads", err);
-    kd_role_enter(&v->ctl, KD_ROLE_VAULT, NULL, v->conf.hardening);
+    kd_role_enter(KD_ROLE_VAULT, NULL, v->conf.hardening);
+    kd_role_ready(&v->ctl);
 }
 
 static void
