@@ -179,7 +179,7 @@ class Bench:
         out, rest = process.communicate()
         after, busy = daemon.cpu(), busy_seconds() - busy
         if first != "begin\n" or process.returncode not in (0, 1) or not out:
-            os.system(f"tail -20 {daemon.directory}/log"); sys.exit(f"bench: {command}: status {process.returncode} {first}{rest}{out}")
+            sys.exit(f"bench: {command}: status {process.returncode} {first}{rest}{out}")
         result = json.loads(out)
         if process.returncode != 0:
             self.bad.append(f"{mix} {connections} x {in_flight}: {out.strip()} {rest}")
