@@ -35,7 +35,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-enum { RELINKS_A_MINUTE = 30, STOP_MS = 5000 };
+enum { RELINKS_A_MINUTE = 30, RELINK_MS = 20, STOP_MS = 5000 };
 
 static struct supervisor sup;
 
@@ -54,14 +54,15 @@ send_link(struct child *c, enum kd_link link, unsigned gate, uint32_t serial, in
     kd_buf_free(&b);
 }
 
-/* One end as a_link to a, the other as b_link to b. */
+/* Makes the link anew: one end as a_link to a, the other as b_link to b. */
 static void
 join(struct child *a, enum kd_link a_link, struct child *b, enum kd_link b_link,
-     unsigned gate)
+     unsigned gate, struct link *link)
 {
     int fds[2];
     uint32_t serial = ++sup.serial;
 
+    *link = (struct link){.serial = serial};
     if (a == NULL || b == NULL || a->pid <= 0 || b->pid <= 0)
         return;
     if (kd_chan_pair(fds) != KD_OK) {
@@ -78,16 +79,31 @@ join_gate(unsigned gate, bool to_vault, bool to_ledger)
     struct child *g = child_of(&sup, KD_ROLE_GATE, gate);
 
     if (to_vault)
-        join(g, KD_LINK_VAULT, child_of(&sup, KD_ROLE_VAULT, 0), KD_LINK_GATE, gate);
+        join(g, KD_LINK_VAULT, child_of(&sup, KD_ROLE_VAULT, 0), KD_LINK_GATE, gate,
+             &sup.links.to_vault[gate]);
     if (to_ledger)
-        join(g, KD_LINK_LEDGER, child_of(&sup, KD_ROLE_LEDGER, 0), KD_LINK_GATE, gate);
+        join(g, KD_LINK_LEDGER, child_of(&sup, KD_ROLE_LEDGER, 0), KD_LINK_GATE, gate,
+             &sup.links.to_ledger[gate]);
 }
 
 static void
 join_core(void)
 {
     join(child_of(&sup, KD_ROLE_VAULT, 0), KD_LINK_LEDGER,
-         child_of(&sup, KD_ROLE_LEDGER, 0), KD_LINK_VAULT, 0);
+         child_of(&sup, KD_ROLE_LEDGER, 0), KD_LINK_VAULT, 0, &sup.links.core);
+}
+
+/* A gate accepts from when the vault knows how it stands: until then connections wait
+ * in the kernel's queue, for the moment that a start takes. */
+static void
+hand_listener(struct child *gate)
+{
+    int fd = sup.is_settled
+                 ? fcntl(sup.listeners[kd_gate_class(gate->gate)], F_DUPFD_CLOEXEC, 0)
+                 : -1;
+
+    if (fd >= 0)
+        send_link(gate, KD_LINK_LISTENER, gate->gate, ++sup.serial, fd);
 }
 
 /* All links of a role that was started (again). */
@@ -96,9 +112,7 @@ join_neighbours(struct child *c)
 {
     if (c->role == KD_ROLE_GATE) {
         join_gate(c->gate, true, true);
-        int fd = fcntl(sup.listeners[kd_gate_class(c->gate)], F_DUPFD_CLOEXEC, 0);
-        if (fd >= 0)
-            send_link(c, KD_LINK_LISTENER, c->gate, ++sup.serial, fd);
+        hand_listener(c);
         return;
     }
     join_core();
@@ -114,6 +128,7 @@ hand_credential(struct child *vault)
     if (sup.conf->credential == NULL)
         return;
     int fd = open(sup.conf->credential, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    sup.opens_itself = fd >= 0;
     if (fd >= 0)
         send_link(vault, KD_LINK_CREDENTIAL, 0, ++sup.serial, fd);
     else
@@ -178,6 +193,47 @@ start_child(struct child *c)
 }
 
 static void
+announce_when_all_ready(void)
+{
+    if (sup.is_announced || !sup.is_settled)
+        return;
+    for (unsigned i = 0; i < sup.n_children; i++)
+        if (!sup.children[i].is_ready)
+            return;
+    sup.is_announced = true;
+    kd_log(KD_INFO, "ready: %u processes", sup.n_children + 1);
+    kd_ignore(sd_notify(0, "READY=1")); /* not started by systemd: nothing to tell */
+}
+
+enum vault_event {
+#define KD_EVENT(name, level, text) EVENT_##name,
+#include <keyd/events.def>
+#undef KD_EVENT
+};
+
+/* True for what ends the vault's start: it is open, or it has said why it is not. With
+ * a credential there is more to come after the registry was opened. */
+static bool
+settles(uint16_t event)
+{
+    return event == EVENT_OPEN
+               ? !sup.opens_itself
+               : event == EVENT_UNSEALED || event == EVENT_NO_KEYSTORE ||
+                     event == EVENT_WRONG_SECRET || event == EVENT_KEYSTORE_BAD ||
+                     event == EVENT_KEYSTORE_OLD || event == EVENT_CHECKPOINT_BAD;
+}
+
+static void
+on_settled(void)
+{
+    sup.is_settled = true;
+    for (unsigned i = 0; i < sup.n_children; i++)
+        if (sup.children[i].role == KD_ROLE_GATE && sup.children[i].pid > 0)
+            hand_listener(&sup.children[i]);
+    announce_when_all_ready();
+}
+
+static void
 on_vault_event(struct kd_slice body)
 {
     static const struct {
@@ -196,49 +252,76 @@ on_vault_event(struct kd_slice body)
         return;
     event_text(events[m.event].text, m.a, m.b, line, sizeof line);
     kd_log(events[m.event].level, "vault: %s", line);
+    if (!sup.is_settled && settles(m.event))
+        on_settled();
 }
 
-/* A link broke although both ends live: somebody said something malformed. Made anew,
- * but a gate that keeps at it is started again. */
+/* Counts a link that broke by this running child's fault; false if it was ended. */
+static bool
+may_have_another(struct child *c)
+{
+    int64_t now = kd_clock_ms();
+
+    if (now - c->lost_since > 60000) {
+        c->lost_since = now;
+        c->n_lost = 0;
+    }
+    if (++c->n_lost <= RELINKS_A_MINUTE)
+        return true;
+    kd_log(KD_WARN, "%s loses its links too often: starting it again", c->name);
+    c->is_ended_for_links = true;
+    kill(c->pid, SIGKILL);
+    return false;
+}
+
+/* A link broke. What to do about it shows in a moment: an end that died is on its way
+ * to being started again, with all its links. */
 static void
 on_lost(struct child *from, struct kd_slice body)
 {
     struct kd_ctl_lost m;
-    int64_t now = kd_clock_ms();
 
-    if (kd_ctl_lost_get(body, &m) != KD_OK || m.gate >= KD_GATES_MAX)
+    if (kd_ctl_lost_get(body, &m) != KD_OK)
         return;
-    if (now - from->lost_since > 60000) {
-        from->lost_since = now;
-        from->n_lost = 0;
-    }
-    if (!link_is_current(&sup, m.serial))
-        return; /* the other end said so first, or it was replaced meanwhile */
-    bool gates = m.link == KD_LINK_GATE || from->role == KD_ROLE_GATE;
-    if (++from->n_lost > RELINKS_A_MINUTE) {
-        kd_log(KD_WARN, "%s loses its links too often: starting it again", from->name);
-        kill(from->pid, SIGKILL);
-        return;
-    }
-    if (!gates)
-        join_core();
-    else if (from->role == KD_ROLE_GATE)
-        join_gate(from->gate, m.link == KD_LINK_VAULT, m.link == KD_LINK_LEDGER);
-    else
-        join_gate(m.gate, from->role == KD_ROLE_VAULT, from->role == KD_ROLE_LEDGER);
+    struct link *link = child_link(&sup, from, &m);
+    /* Else the other end said so first, or it was replaced meanwhile. */
+    if (link != NULL && link->serial == m.serial && link->lost_at == 0)
+        link->lost_at = kd_clock_ms();
 }
 
-static void
-announce_when_all_ready(void)
+/* Both ends live: somebody said something malformed, or does not read. The end that is
+ * trusted less answers for it, whoever reported: the gate, and between vault and ledger
+ * the ledger. Else a captured gate could have the vault ended, and the keys sealed. */
+static bool
+is_due(struct link *link, struct child *answers, const struct child *other)
 {
-    if (sup.is_announced)
-        return;
-    for (unsigned i = 0; i < sup.n_children; i++)
-        if (!sup.children[i].is_ready)
-            return;
-    sup.is_announced = true;
-    kd_log(KD_INFO, "ready: %u processes", sup.n_children + 1);
-    kd_ignore(sd_notify(0, "READY=1")); /* not started by systemd: nothing to tell */
+    if (link->lost_at == 0 || kd_clock_ms() - link->lost_at < RELINK_MS)
+        return false;
+    link->lost_at = 0;
+    /* Who does not run gets its links when it is started. */
+    return answers != NULL && answers->pid > 0 && other->pid > 0 &&
+           may_have_another(answers);
+}
+
+/* Makes broken links anew; returns how long the loop may sleep, at most timeout. */
+static int
+relink_due(int timeout)
+{
+    struct child *vault = child_of(&sup, KD_ROLE_VAULT, 0);
+    struct child *ledger = child_of(&sup, KD_ROLE_LEDGER, 0);
+    bool waits = false;
+
+    if (is_due(&sup.links.core, ledger, vault))
+        join_core();
+    waits |= sup.links.core.lost_at != 0;
+    for (unsigned gate = 0; gate < KD_GATES_MAX; gate++) {
+        struct child *g = child_of(&sup, KD_ROLE_GATE, gate);
+        struct link *to_vault = &sup.links.to_vault[gate];
+        struct link *to_ledger = &sup.links.to_ledger[gate];
+        join_gate(gate, is_due(to_vault, g, vault), is_due(to_ledger, g, ledger));
+        waits |= to_vault->lost_at != 0 || to_ledger->lost_at != 0;
+    }
+    return waits && timeout > RELINK_MS ? RELINK_MS : timeout;
 }
 
 static kd_err
@@ -298,8 +381,10 @@ on_exit_of(struct child *c, int status)
         sup.is_stopping = true;
         return;
     }
-    /* Being killed is an operator's or a test's doing and counts as no crash. */
-    bool crashed = !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    /* Being killed is an operator's or a test's doing and counts as no crash, unless it
+     * was ours. */
+    bool crashed =
+        !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) || c->is_ended_for_links;
     int64_t wait = child_backoff(c, crashed);
     if (wait > 0)
         kd_log(KD_WARN, "%s keeps ending: started again in %lld s", c->name,
@@ -394,7 +479,7 @@ static void
 run(void)
 {
     while (!sup.is_stopping) {
-        int timeout = start_due();
+        int timeout = relink_due(start_due());
         for (unsigned i = 0; i < sup.n_children; i++)
             if (kd_chan_pending(&sup.children[i].ctl) &&
                 kd_chan_flush(&sup.children[i].ctl) != KD_OK)

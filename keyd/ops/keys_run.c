@@ -24,17 +24,6 @@ reply_keys(struct vault *v, struct task *t, struct store_change *c)
     kd_buf_free(&lines);
 }
 
-/* A key that the registry refused is of no use to anyone. */
-static void
-undo_new_keys(struct store_change *c)
-{
-    for (size_t i = 0; i < c->n_keys; i++) {
-        /* From any state two steps lead here; a step not needed is refused. */
-        kd_ignore(kd_token_set_state(c->token, &c->keys[i], KD_KEY_REVOKED));
-        kd_ignore(kd_token_set_state(c->token, &c->keys[i], KD_KEY_DESTROYED));
-    }
-}
-
 static kd_err
 activate(struct store_change *c, const struct kd_key_info *info)
 {
@@ -95,7 +84,6 @@ run_generate_key(struct vault *v, struct task *t)
     c->domain = c->job.generate.domain;
     c->change = generate_change;
     c->reply = reply_keys;
-    c->undo = undo_new_keys;
     if (run_allowed(v, t, c->domain) && one_operator_may(v, t))
         store_change_start(v, t);
 }
@@ -231,7 +219,6 @@ run_import_key(struct vault *v, struct task *t)
     c->domain = c->job.import.domain;
     c->change = import_change;
     c->reply = reply_keys;
-    c->undo = undo_new_keys;
     if (run_allowed(v, t, c->domain) && one_operator_may(v, t))
         store_change_start(v, t);
 }

@@ -38,6 +38,16 @@ work(struct task *t)
     struct store_change *c = t->data;
 
     c->token = t->vault->token;
+    /* It was open when the request came; another may have been alone since. */
+    if (c->token == NULL && !c->makes_token) {
+        t->err = run_refuse(t, KD_SEALED, KD_REASON_SEALED);
+        return;
+    }
+    if (c->token != NULL) {
+        if ((t->err = kd_soft_mark(c->token, &c->mark)) != KD_OK)
+            return;
+        c->is_marked = true;
+    }
     if ((t->err = c->change(t, c)) == KD_OK)
         t->err = kd_soft_serialise(c->token, &c->store);
 }
@@ -49,8 +59,8 @@ give_up(struct vault *v, struct task *t, kd_err err, uint16_t reason)
 
     if (c->token != NULL && c->token != v->token)
         kd_token_free(c->token);
-    else if (c->undo != NULL && c->n_keys > 0)
-        c->undo(c);
+    else if (c->is_marked && kd_soft_return(c->token, &c->mark) != KD_OK)
+        vault_event(v, EVENT_KEYSTORE_BAD, err, kd_soft_generation(c->token));
     task_finish(v, t, err, reason);
 }
 
@@ -147,6 +157,10 @@ answer_again(struct vault *v, struct task *t, struct kd_slice octets)
         return;
     }
     c->token = v->token;
+    if (c->token == NULL && !c->makes_token) {
+        task_finish(v, t, KD_SEALED, KD_REASON_SEALED);
+        return;
+    }
     if (record.has_key) {
         c->n_keys = 1;
         memcpy(c->keys[0].octets, record.key_id, sizeof c->keys[0].octets);

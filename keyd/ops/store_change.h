@@ -19,15 +19,17 @@ enum { CHANGE_KEYS_MAX = 4 };
 struct store_change {
     enum kd_audit_op audit;
     struct kd_slice domain; /* borrows from the task's body */
-    /* Crypto thread: changes *token (NULL for a first token) and lists in keys[] what
-     * it made or touched. */
+    /* Crypto thread: changes *token, or makes it (makes_token), and lists in keys[]
+     * what it made or touched. When the change is not stored in the end, the token goes
+     * back to where it was: what is in memory is always what the registry has. */
+    bool makes_token;
     kd_err (*change)(struct task *t, struct store_change *c);
     /* Main thread: fills t->reply from keys[]. */
     void (*reply)(struct vault *v, struct task *t, struct store_change *c);
-    /* Undoes change in memory, when the registry did not take the row. */
-    void (*undo)(struct store_change *c);
 
     struct kd_token *token; /* the vault's, or a new one */
+    bool is_marked;
+    struct kd_soft_mark mark; /* of the vault's, before the change */
     size_t n_keys;
     struct kd_key_id keys[CHANGE_KEYS_MAX];
     uint8_t slot;

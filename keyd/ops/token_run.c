@@ -96,6 +96,7 @@ start_slot(struct vault *v, struct task *t,
     }
     c->audit = KD_AUDIT_KEYSTORE_CHANGE;
     c->change = change;
+    c->makes_token = change == init_change;
     c->reply = reply_slot;
     store_change_start(v, t);
 }

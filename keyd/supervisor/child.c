@@ -241,6 +241,8 @@ child_start(struct supervisor *s, struct child *c)
     kd_chan_init(&c->ctl, fds[0]);
     c->starts++;
     c->is_ready = false;
+    c->n_lost = 0;
+    c->is_ended_for_links = false;
     if ((err = send_conf(s, c)) != KD_OK)
         kill(c->pid, SIGKILL); /* without it, it would wait for ever */
     return err;
@@ -268,14 +270,20 @@ child_backoff(struct child *c, bool crashed)
     return ++c->n_crashes >= CRASHES ? REST_MS : 0;
 }
 
-bool
-link_is_current(struct supervisor *s, uint32_t serial)
+struct link *
+child_link(struct supervisor *s, const struct child *from, const struct kd_ctl_lost *m)
 {
-    for (unsigned i = 0; i < SERIALS_KEPT; i++)
-        if (s->relinked[i] == serial)
-            return false;
-    s->relinked[s->n_relinked++ % SERIALS_KEPT] = serial;
-    return serial != 0 && serial <= s->serial;
+    bool vault = from->role == KD_ROLE_VAULT, ledger = from->role == KD_ROLE_LEDGER;
+
+    if (from->role == KD_ROLE_GATE)
+        return m->link == KD_LINK_VAULT    ? &s->links.to_vault[from->gate]
+               : m->link == KD_LINK_LEDGER ? &s->links.to_ledger[from->gate]
+                                           : NULL;
+    if (m->link == KD_LINK_GATE && m->gate < KD_GATES_MAX)
+        return vault ? &s->links.to_vault[m->gate] : &s->links.to_ledger[m->gate];
+    if ((vault && m->link == KD_LINK_LEDGER) || (ledger && m->link == KD_LINK_VAULT))
+        return &s->links.core;
+    return NULL;
 }
 
 void

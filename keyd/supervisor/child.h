@@ -10,7 +10,7 @@
 
 #include <sys/types.h>
 
-enum { CHILDREN_MAX = KD_GATES_MAX + 2, SERIALS_KEPT = 64 };
+enum { CHILDREN_MAX = KD_GATES_MAX + 2 };
 
 struct child {
     enum kd_role role;
@@ -26,8 +26,20 @@ struct child {
     int64_t start_at; /* CLOCK_MONOTONIC, ms: not before */
     unsigned n_crashes;
     int64_t crashes_since;
-    unsigned n_lost;
+    unsigned n_lost; /* links that broke by its fault, as far as can be known */
     int64_t lost_since;
+    bool is_ended_for_links; /* by us: a crash, although it is a SIGKILL */
+};
+
+/* A link between two roles. */
+struct link {
+    uint32_t serial; /* of the newest, 0 if there never was one */
+    int64_t lost_at; /* CLOCK_MONOTONIC, ms: when an end said that it broke; 0: whole */
+};
+
+struct links {
+    struct link core; /* vault and ledger */
+    struct link to_vault[KD_GATES_MAX], to_ledger[KD_GATES_MAX];
 };
 
 struct supervisor {
@@ -35,12 +47,13 @@ struct supervisor {
     int listeners[KD_CLASS_COUNT]; /* -1: none */
     unsigned n_children;
     struct child children[CHILDREN_MAX];
-    uint32_t serial;                 /* of the newest link */
-    uint32_t relinked[SERIALS_KEPT]; /* links that were reported lost already */
-    unsigned n_relinked;
+    uint32_t serial; /* of the newest link or descriptor */
+    struct links links;
     int signals;
     int state_directory;
     bool is_confined, is_announced, is_stopping;
+    bool is_settled;   /* the vault has said how it stands: gates may accept */
+    bool opens_itself; /* it was given a credential */
     int exit_status;
 };
 
@@ -62,8 +75,9 @@ int64_t child_backoff(struct child *c, bool crashed);
 struct child *child_of(struct supervisor *s, enum kd_role role, unsigned gate);
 bool children_alive(const struct supervisor *s, enum kd_role role);
 
-/* True once for each serial: both ends of a link report its loss. */
-bool link_is_current(struct supervisor *s, uint32_t serial);
+/* The link that a child means by its own name for it, or NULL if it has none such. */
+struct link *child_link(struct supervisor *s, const struct child *from,
+                        const struct kd_ctl_lost *m);
 
 /* An event's text with the two numbers in place of its "%llu"s; cut at size. */
 void event_text(const char *text, uint64_t a, uint64_t b, char *out, size_t size);

@@ -824,6 +824,56 @@ secret_memory_used_up_is_an_error(void **state)
 }
 
 static void
+a_change_that_is_not_stored_is_undone_whole(void **state)
+{
+    struct kd_token *t = make_token();
+    struct kd_soft_mark mark;
+    struct kd_store_slot slots[KD_STORE_SLOTS_MAX];
+    struct kd_key_info key;
+    struct kd_buf before, changed, after;
+
+    (void)state;
+    store_of(t, &before);
+    struct kd_store *stored = malloc(sizeof *stored);
+    struct kd_store *again = malloc(sizeof *again);
+    assert_non_null(stored);
+    assert_non_null(again);
+    assert_int_equal(kd_store_parse(kd_buf_slice(&before), stored), KD_OK);
+    assert_int_equal(kd_soft_mark(t, &mark), KD_OK);
+    add_key(t, KD_KEY_ROLE_SOK, KD_PERM_SIGNET, KD_KEY_ACTIVE);
+    assert_int_equal(kd_soft_add_slot(t, &other_credential, NULL), KD_OK);
+    assert_int_equal(kd_token_at(t, 2, &key), KD_OK);
+    assert_int_equal(kd_token_set_state(t, &key.id, KD_KEY_RETAINED), KD_OK);
+    store_of(t, &changed);
+    assert_int_equal(kd_soft_return(t, &mark), KD_OK);
+    assert_int_equal(kd_soft_generation(t), 1);
+    assert_int_equal(kd_soft_slots(t, slots), 1);
+    assert_int_equal(kd_token_at(t, 2, &key), KD_OK);
+    assert_int_equal(key.state, KD_KEY_ACTIVE);
+
+    store_of(t, &after);
+    assert_int_equal(kd_store_parse(kd_buf_slice(&after), again), KD_OK);
+    assert_int_equal(again->generation, 2);
+    assert_int_equal(again->n_keys, stored->n_keys);
+    assert_int_equal(again->n_slots, 1);
+    /* Only generation differs in what is public. */
+    again->generation = stored->generation;
+    struct kd_buf header;
+    kd_buf_init(&header, KD_STORE_MAX);
+    kd_store_put_header(again, &header);
+    assert_true(kd_slice_eq(kd_buf_slice(&header), stored->header));
+    kd_token_seal(t);
+    assert_int_equal(kd_soft_return(t, &mark), KD_SEALED);
+    kd_buf_free(&header);
+    kd_buf_free(&before);
+    kd_buf_free(&changed);
+    kd_buf_free(&after);
+    free(stored);
+    free(again);
+    kd_token_free(t);
+}
+
+static void
 sealed_token_writes_nothing(void **state)
 {
     struct kd_token *t = make_token();
@@ -1100,6 +1150,7 @@ main(void)
         cmocka_unit_test(repeated_keys_and_salts_are_refused),
         cmocka_unit_test(largest_store_fits_and_no_key_more),
         cmocka_unit_test(secret_memory_used_up_is_an_error),
+        cmocka_unit_test(a_change_that_is_not_stored_is_undone_whole),
         cmocka_unit_test(sealed_token_writes_nothing),
         cmocka_unit_test(nothing_secret_stays_outside_secret_memory),
         cmocka_unit_test(key_from_a_passphrase_does_not_stay),

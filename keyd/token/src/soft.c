@@ -236,6 +236,15 @@ key_free(struct soft_key *k)
     free(k);
 }
 
+void
+kd_soft_forget(struct kd_soft *s, size_t from)
+{
+    while (s->n_keys > from) {
+        key_free(s->keys[--s->n_keys]);
+        s->keys[s->n_keys] = NULL;
+    }
+}
+
 /* Takes k, also on failure. */
 static kd_err
 append(struct kd_soft *s, struct soft_key *k)
@@ -358,8 +367,7 @@ soft_free(struct kd_token *t)
 {
     struct kd_soft *s = mine(t);
 
-    for (size_t i = 0; i < s->n_keys; i++)
-        key_free(s->keys[i]);
+    kd_soft_forget(s, 0);
     kd_buf_free(&s->policy);
     kd_token_clear(t);
     free(s);

@@ -52,6 +52,9 @@ struct kd_soft *kd_soft_of(struct kd_token *t);
 kd_err kd_soft_admit(struct kd_soft *s, const struct kd_store_key *key,
                      const uint8_t *secret) KD_MUST_USE;
 
+/* Frees the keys from position from on. */
+void kd_soft_forget(struct kd_soft *s, size_t from);
+
 /* soft_store.c */
 
 /* The 34 octets of a slot before its nonce. */

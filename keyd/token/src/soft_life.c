@@ -190,6 +190,55 @@ kd_soft_serialise(struct kd_token *t, struct kd_buf *out)
     return err;
 }
 
+kd_err
+kd_soft_mark(struct kd_token *t, struct kd_soft_mark *out)
+{
+    struct kd_soft *s = kd_soft_of(t);
+
+    if (s == NULL)
+        return KD_UNSUPPORTED;
+    kd_token_lock(t);
+    *out = (struct kd_soft_mark){
+        .generation = s->generation, .n_slots = s->n_slots, .n_keys = s->n_keys};
+    for (size_t i = 0; i < s->n_keys; i++)
+        out->states[i] = (uint8_t)s->keys[i]->info.state;
+    kd_token_unlock(t);
+    return KD_OK;
+}
+
+static kd_err
+go_back(struct kd_soft *s, const struct kd_soft_mark *mark)
+{
+    kd_err err = usable(s);
+
+    if (err != KD_OK)
+        return err;
+    if (s->n_slots < mark->n_slots || s->n_keys < mark->n_keys)
+        return KD_INVALID;
+    memset(&s->slots[mark->n_slots], 0,
+           (s->n_slots - mark->n_slots) * sizeof s->slots[0]);
+    s->n_slots = mark->n_slots;
+    kd_soft_forget(s, mark->n_keys);
+    for (size_t i = 0; i < s->n_keys; i++)
+        if (s->keys[i]->secret != NULL)
+            s->keys[i]->info.state = (enum kd_key_state)mark->states[i];
+    s->generation = mark->generation;
+    return KD_OK;
+}
+
+kd_err
+kd_soft_return(struct kd_token *t, const struct kd_soft_mark *mark)
+{
+    struct kd_soft *s = kd_soft_of(t);
+
+    if (s == NULL)
+        return KD_UNSUPPORTED;
+    kd_token_lock(t);
+    kd_err err = go_back(s, mark);
+    kd_token_unlock(t);
+    return err;
+}
+
 uint64_t
 kd_soft_generation(struct kd_token *t)
 {

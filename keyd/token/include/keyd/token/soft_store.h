@@ -196,9 +196,21 @@ kd_err kd_soft_open(struct kd_slice octets, const struct kd_slot_secret *secret,
 
 /* The token as octets, with the next generation and fresh nonces, appended to out
  * (whose max is at least KD_STORE_MAX). The octets have been opened again and compared
- * before they are given. A write that fails later leaves a gap in the generations,
- * which is harmless. */
+ * before they are given. If they are then not stored, kd_soft_return makes the
+ * generation free again; without that there is a gap in the generations. */
 kd_err kd_soft_serialise(struct kd_token *t, struct kd_buf *out) KD_MUST_USE;
+
+/* Where a token stands, to go back there when a change is not stored: keys and slots
+ * made since are forgotten, states and the generation are what they were. Not undone:
+ * slots removed, the policy area, and that a secret was destroyed. Nobody else may
+ * change the token in between. */
+struct kd_soft_mark {
+    uint64_t generation;
+    size_t n_slots, n_keys;
+    uint8_t states[KD_STORE_KEYS_MAX];
+};
+kd_err kd_soft_mark(struct kd_token *t, struct kd_soft_mark *out) KD_MUST_USE;
+kd_err kd_soft_return(struct kd_token *t, const struct kd_soft_mark *mark) KD_MUST_USE;
 
 uint64_t kd_soft_generation(struct kd_token *t);
 void kd_soft_instance(struct kd_token *t, uint8_t out[KD_STORE_INSTANCE_SIZE]);
