@@ -54,12 +54,12 @@ some_octets(size_t most)
 #define FIX(name, octets) randombytes_buf(m.name, octets);
 #define VAR(name, most) m.name = some_octets(most);
 #define KD_MESSAGE(name, fields)                                                       \
-    static void name##_sample(struct kd_buf *b)                                        \
+    static void sample_##name(struct kd_buf *b)                                        \
     {                                                                                  \
         struct kd_##name m;                                                            \
         fields kd_##name##_put(b, &m);                                                 \
     }                                                                                  \
-    static kd_err name##_rewrite(struct kd_slice octets, struct kd_buf *b)             \
+    static kd_err rewrite_##name(struct kd_slice octets, struct kd_buf *b)             \
     {                                                                                  \
         struct kd_##name m;                                                            \
         kd_err err = kd_##name##_get(octets, &m);                                      \
@@ -82,7 +82,7 @@ static const struct {
     void (*sample)(struct kd_buf *b);
     kd_err (*rewrite)(struct kd_slice octets, struct kd_buf *b);
 } messages[JOB_TYPES] = {
-#define KD_MESSAGE(name, fields) {KD_MSG_##name, #name, name##_sample, name##_rewrite},
+#define KD_MESSAGE(name, fields) {KD_MSG_##name, #name, sample_##name, rewrite_##name},
 #include <keyd/job/messages.def>
 #undef KD_MESSAGE
 };
