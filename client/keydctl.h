@@ -24,8 +24,8 @@ struct text_list {
 
 /* The command line behind noun and verb; strings are those of argv. */
 struct options {
+#define KEYDCTL_FLAG(id, member, name, letter)
 #define KEYDCTL_TEXT(id, member, name, letter) const char *member;
-#define KEYDCTL_FLAG(id, member, name, letter) bool member;
 #define KEYDCTL_LIST(id, member, name, letter) struct text_list member;
 #include "keydctl_options.def"
 #undef KEYDCTL_TEXT
@@ -33,8 +33,15 @@ struct options {
 #undef KEYDCTL_LIST
     const char *args[ARGS_MAX];
     uint32_t timeout_ms;
-    bool has_key;
     uint8_t key[KEYD_KEY_SIZE]; /* --idempotency-key */
+    bool has_key;
+#define KEYDCTL_FLAG(id, member, name, letter) bool member;
+#define KEYDCTL_TEXT(id, member, name, letter)
+#define KEYDCTL_LIST(id, member, name, letter)
+#include "keydctl_options.def"
+#undef KEYDCTL_TEXT
+#undef KEYDCTL_FLAG
+#undef KEYDCTL_LIST
 };
 
 #define KEYDCTL_VERB(noun, verb, function, socket, flags, args, takes, synopsis)       \

@@ -492,7 +492,8 @@ tell_verdict(const struct options *o, const struct audit_check *c)
     char place[64];
 
     if (c->why != NULL) {
-        snprintf(place, sizeof place, "broken at record %ju", (uintmax_t)c->broken_at);
+        kd_ignore(snprintf(place, sizeof place, "broken at record %ju",
+                           (uintmax_t)c->broken_at));
         complain(place, c->why);
     } else if (c->covered == 0 && c->n_records != 0) {
         complain("audit log",

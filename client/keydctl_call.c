@@ -185,7 +185,7 @@ session_call(struct session *s, struct keyd_request *request,
 {
     enum keyd_status status = session_ask(s, request, answer);
 
-    if (status == KEYD_OK)
+    if (status == KEYD_OK && *answer != NULL)
         return EX_OK;
     int ending = session_refused(s, request, status, *answer);
     keyd_client_answer_free(*answer);
@@ -224,9 +224,9 @@ key_list_fetch(struct session *s, const char *domain, struct key_list *list)
     if (domain != NULL)
         q.in.public_keys.domain = KEYD_STR(domain);
     do {
-        struct keyd_answer *page;
+        struct keyd_answer *page = NULL;
         int status = session_call(s, &q, &page);
-        if (status != EX_OK)
+        if (status != EX_OK || page == NULL)
             return status;
         q.in.public_keys.after_id = page->out.keys.next;
         if (list->n_pages == PAGES_MAX || !key_list_add(list, page)) {

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <keyd/base/be.h>
 #include <keyd/base/secret.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -171,41 +172,83 @@ on_signal(int number)
 static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 enum { N_ENDING = sizeof ending_signals / sizeof ending_signals[0] };
 
-/* One line without echo. Signals end it, after the terminal is as it was; stopping it
- * would leave a terminal without echo, so that is put off. */
+/* How things were before the terminal was made silent. */
+struct before {
+    struct termios terminal;
+    struct sigaction ending[N_ENDING], stop;
+    sigset_t mask;
+};
+
+/* Signals that end the program are held back but while waiting, so that none is missed
+ * and the terminal is as it was before one takes effect; stopping the program would
+ * leave a terminal without echo, so that is put off. */
+static bool
+silence(struct before *b)
+{
+    const struct sigaction act = {.sa_handler = on_signal},
+                           ignore = {.sa_handler = SIG_IGN};
+    struct termios silent;
+    sigset_t held;
+
+    if (tcgetattr(STDIN_FILENO, &b->terminal) != 0)
+        return false;
+    caught = 0;
+    kd_ignore(sigemptyset(&held)); /* valid numbers, here and below */
+    for (size_t i = 0; i < N_ENDING; i++)
+        kd_ignore(sigaddset(&held, ending_signals[i]));
+    kd_ignore(sigprocmask(SIG_BLOCK, &held, &b->mask));
+    for (size_t i = 0; i < N_ENDING; i++)
+        kd_ignore(sigaction(ending_signals[i], &act, &b->ending[i]));
+    kd_ignore(sigaction(SIGTSTP, &ignore, &b->stop));
+    silent = b->terminal;
+    silent.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
+    return tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent) == 0;
+}
+
+static void
+restore(const struct before *b)
+{
+    kd_ignore(
+        tcsetattr(STDIN_FILENO, TCSAFLUSH, &b->terminal)); /* if it is still there */
+    kd_ignore(sigaction(SIGTSTP, &b->stop, NULL));
+    for (size_t i = 0; i < N_ENDING; i++)
+        kd_ignore(sigaction(ending_signals[i], &b->ending[i], NULL));
+    kd_ignore(sigprocmask(SIG_SETMASK, &b->mask, NULL));
+}
+
+/* One line, or 0 when a signal or the end of input came first. */
+static size_t
+read_line(const struct before *b, struct secret *out)
+{
+    struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+
+    while (caught == 0) {
+        if (ppoll(&p, 1, NULL, &b->mask) <= 0)
+            continue;
+        ssize_t n = read(STDIN_FILENO, out->p, out->cap); /* a terminal gives a line */
+        if (n >= 0 || errno != EINTR)
+            return n > 0 ? (size_t)n : 0;
+    }
+    return 0;
+}
+
 static int
 ask_once(const char *prompt, struct secret *out)
 {
-    struct termios before, silent;
-    struct sigaction act = {.sa_handler = on_signal}, old[N_ENDING], stop;
-    const struct sigaction ignore = {.sa_handler = SIG_IGN};
-    ssize_t n;
+    struct before before;
 
-    if (tcgetattr(STDIN_FILENO, &before) != 0) {
+    if (!silence(&before)) {
         complain("terminal", strerror(errno));
         return EX_OSERR;
     }
-    caught = 0;
-    for (size_t i = 0; i < N_ENDING; i++)
-        kd_ignore(sigaction(ending_signals[i], &act, &old[i])); /* valid numbers */
-    kd_ignore(sigaction(SIGTSTP, &ignore, &stop));
-    silent = before;
-    silent.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
-    kd_ignore(tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent)); /* echo, but go on */
     emit(stderr, "%s", prompt);
-    do
-        n = read(STDIN_FILENO, out->p, out->cap); /* a terminal gives one line */
-    while (n < 0 && errno == EINTR && caught == 0);
+    out->n = read_line(&before, out);
     emit(stderr, "\n");
-    kd_ignore(tcsetattr(STDIN_FILENO, TCSAFLUSH, &before));
-    kd_ignore(sigaction(SIGTSTP, &stop, NULL));
-    for (size_t i = 0; i < N_ENDING; i++)
-        kd_ignore(sigaction(ending_signals[i], &old[i], NULL));
+    restore(&before);
     if (caught != 0) {
         kd_ignore(raise(caught));
         return EX_TEMPFAIL; /* if whoever started us ignores it */
     }
-    out->n = n > 0 ? (size_t)n : 0;
     strip_line_end(out);
     if (out->n == 0 || out->n > PASSPHRASE_MAX) {
         complain("passphrase", out->n == 0 ? "empty" : "too large");
@@ -336,9 +379,9 @@ time_text(uint64_t ms, char out[TIME_TEXT])
     if (ms == 0 || ms / 1000 > INT64_MAX || gmtime_r(&seconds, &tm) == NULL ||
         tm.tm_year > LAST_YEAR - 1900 ||
         (n = strftime(out, TIME_TEXT, "%Y-%m-%dT%H:%M:%S", &tm)) == 0)
-        snprintf(out, TIME_TEXT, "-");
+        kd_ignore(snprintf(out, TIME_TEXT, "-"));
     else
-        snprintf(out + n, TIME_TEXT - n, ".%03uZ", (unsigned)(ms % 1000));
+        kd_ignore(snprintf(out + n, TIME_TEXT - n, ".%03uZ", (unsigned)(ms % 1000)));
     return out;
 }
 

@@ -56,7 +56,7 @@ permissions_text(uint32_t set, char out[64])
 {
     size_t at = 0;
 
-    snprintf(out, 64, "-");
+    kd_ignore(snprintf(out, 64, "-"));
     for (size_t i = 0; i < N_PERMISSIONS; i++)
         if ((set & permissions[i].bit) != 0)
             at += (size_t)snprintf(out + at, 64 - at, "%s%s", at == 0 ? "" : ",",

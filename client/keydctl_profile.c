@@ -167,7 +167,7 @@ profile_compare(const struct profile *p, const struct dime_signet *signet)
         const struct keyd_profile_field *f = &p->fields[i];
         if (has_field(signet, f->type, slice_of(f->name), slice_of(f->value)))
             continue;
-        snprintf(what, sizeof what, "field %u", (unsigned)f->type);
+        kd_ignore(snprintf(what, sizeof what, "field %u", (unsigned)f->type));
         complain(what, "warning: not in the signet; keyd.conf lets it not be added, or "
                        "the signet is an older one");
     }

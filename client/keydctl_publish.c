@@ -39,7 +39,8 @@ record_add(struct record *r, const char *name, const char *value)
         r->strings[r->n++][0] = '\0';
         used = 0;
     }
-    snprintf(r->strings[r->n - 1] + used, STRING_MAX + 1 - used, "%s=%s ", name, value);
+    kd_ignore(snprintf(r->strings[r->n - 1] + used, STRING_MAX + 1 - used, "%s=%s ",
+                       name, value));
     r->size += n;
     return true;
 }

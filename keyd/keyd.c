@@ -93,15 +93,26 @@ join_core(void)
          child_of(&sup, KD_ROLE_LEDGER, 0), KD_LINK_VAULT, 0, &sup.links.core);
 }
 
+/* A gate accepts from when the vault knows how it stands: until then connections wait
+ * in the kernel's queue, for the moment that a start takes. */
+static void
+hand_listener(struct child *gate)
+{
+    int fd = sup.is_settled
+                 ? fcntl(sup.listeners[kd_gate_class(gate->gate)], F_DUPFD_CLOEXEC, 0)
+                 : -1;
+
+    if (fd >= 0)
+        send_link(gate, KD_LINK_LISTENER, gate->gate, ++sup.serial, fd);
+}
+
 /* All links of a role that was started (again). */
 static void
 join_neighbours(struct child *c)
 {
     if (c->role == KD_ROLE_GATE) {
         join_gate(c->gate, true, true);
-        int fd = fcntl(sup.listeners[kd_gate_class(c->gate)], F_DUPFD_CLOEXEC, 0);
-        if (fd >= 0)
-            send_link(c, KD_LINK_LISTENER, c->gate, ++sup.serial, fd);
+        hand_listener(c);
         return;
     }
     join_core();
@@ -117,6 +128,7 @@ hand_credential(struct child *vault)
     if (sup.conf->credential == NULL)
         return;
     int fd = open(sup.conf->credential, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    sup.opens_itself = fd >= 0;
     if (fd >= 0)
         send_link(vault, KD_LINK_CREDENTIAL, 0, ++sup.serial, fd);
     else
@@ -181,6 +193,47 @@ start_child(struct child *c)
 }
 
 static void
+announce_when_all_ready(void)
+{
+    if (sup.is_announced || !sup.is_settled)
+        return;
+    for (unsigned i = 0; i < sup.n_children; i++)
+        if (!sup.children[i].is_ready)
+            return;
+    sup.is_announced = true;
+    kd_log(KD_INFO, "ready: %u processes", sup.n_children + 1);
+    kd_ignore(sd_notify(0, "READY=1")); /* not started by systemd: nothing to tell */
+}
+
+enum vault_event {
+#define KD_EVENT(name, level, text) EVENT_##name,
+#include <keyd/events.def>
+#undef KD_EVENT
+};
+
+/* True for what ends the vault's start: it is open, or it has said why it is not. With
+ * a credential there is more to come after the registry was opened. */
+static bool
+settles(uint16_t event)
+{
+    return event == EVENT_OPEN
+               ? !sup.opens_itself
+               : event == EVENT_UNSEALED || event == EVENT_NO_KEYSTORE ||
+                     event == EVENT_WRONG_SECRET || event == EVENT_KEYSTORE_BAD ||
+                     event == EVENT_KEYSTORE_OLD || event == EVENT_CHECKPOINT_BAD;
+}
+
+static void
+on_settled(void)
+{
+    sup.is_settled = true;
+    for (unsigned i = 0; i < sup.n_children; i++)
+        if (sup.children[i].role == KD_ROLE_GATE && sup.children[i].pid > 0)
+            hand_listener(&sup.children[i]);
+    announce_when_all_ready();
+}
+
+static void
 on_vault_event(struct kd_slice body)
 {
     static const struct {
@@ -199,6 +252,8 @@ on_vault_event(struct kd_slice body)
         return;
     event_text(events[m.event].text, m.a, m.b, line, sizeof line);
     kd_log(events[m.event].level, "vault: %s", line);
+    if (!sup.is_settled && settles(m.event))
+        on_settled();
 }
 
 /* Counts a link that broke by this running child's fault; false if it was ended. */
@@ -267,19 +322,6 @@ relink_due(int timeout)
         waits |= to_vault->lost_at != 0 || to_ledger->lost_at != 0;
     }
     return waits && timeout > RELINK_MS ? RELINK_MS : timeout;
-}
-
-static void
-announce_when_all_ready(void)
-{
-    if (sup.is_announced)
-        return;
-    for (unsigned i = 0; i < sup.n_children; i++)
-        if (!sup.children[i].is_ready)
-            return;
-    sup.is_announced = true;
-    kd_log(KD_INFO, "ready: %u processes", sup.n_children + 1);
-    kd_ignore(sd_notify(0, "READY=1")); /* not started by systemd: nothing to tell */
 }
 
 static kd_err

@@ -414,6 +414,7 @@ setup(struct vault *v)
     if ((v->orgs = calloc(kd_policy_n_domains(v->conf.policy) + 1, sizeof *v->orgs)) ==
         NULL)
         kd_role_die("domains", KD_NOMEM);
+    v->started = (uint64_t)kd_clock_wall_ms();
     v->credential = -1;
     kd_role_unlinked(&v->ledger);
     for (unsigned i = 0; i < KD_GATES_MAX; i++) {

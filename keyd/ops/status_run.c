@@ -25,6 +25,7 @@ reply(struct vault *v, struct task *t)
         .n_keys = v->token == NULL ? 0 : (uint32_t)kd_token_count(v->token),
         .issued = v->n_issued,
         .refused = v->n_refused,
+        .started = v->started,
     };
 
     kd_status_done_put(&t->reply, &m);

@@ -52,6 +52,8 @@ struct supervisor {
     int signals;
     int state_directory;
     bool is_confined, is_announced, is_stopping;
+    bool is_settled;   /* the vault has said how it stands: gates may accept */
+    bool opens_itself; /* it was given a credential */
     int exit_status;
 };
 

@@ -72,6 +72,7 @@ struct vault {
     int credential;    /* descriptor of the credential file, -1 if none */
     bool opens_itself; /* by the credential, now: no operator is needed */
 
+    uint64_t started; /* wall clock, ms */
     uint64_t n_issued, n_refused;
     uint64_t refused[KD_OP_MAX + 1]; /* by operation, not told to the ledger yet */
     int64_t tell_refused_at;         /* CLOCK_MONOTONIC, ms */

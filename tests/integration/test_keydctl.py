@@ -148,8 +148,9 @@ class Daemon:
         for _ in range(400):
             p = subprocess.run([KEYDCTL, "status", "--json", *socket_of([])],
                                capture_output=True)
-            # The vault tells its state only after it has heard from the ledger.
-            if p.returncode == 0 and json.loads(p.stdout)["state"] != "failed":
+            # What the vault's state is it knows when it has heard from the ledger.
+            if p.returncode == 0 and json.loads(p.stdout)["state"] in ("unprovisioned",
+                                                                       "sealed"):
                 return
             time.sleep(0.05)
         sys.exit("the daemon does not start:\n" + read("log").decode())
@@ -808,8 +809,11 @@ def main():
             restart(daemon)
             after_restarts(audit_key, kept)
         no_daemon()
+        log = read("log").decode()
+        check("no sanitizer complains", "Sanitizer" not in log and "runtime error" not in log)
+        check("no process was started again", "ended by signal" not in log)
         if failed:
-            print(read("log").decode())
+            print(log)
     finally:
         shutil.rmtree(T)
     print("%d checks, %d failed" % (checks, failed))

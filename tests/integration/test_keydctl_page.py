@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""keydctl(8) against keydctl: test_keydctl_page.py KEYDCTL PAGE [MANDOC]
+"""keydctl(1) against keydctl: test_keydctl_page.py KEYDCTL PAGE [MANDOC]
 
 Every verb that --help lists has its entry, with every option of it in the page, and the
 page has no verb and no option that keydctl does not know. mandoc finds nothing wrong."""

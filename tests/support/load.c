@@ -457,12 +457,33 @@ keep_connected(struct load *l, struct conn *conn, int64_t now_ms)
         l->result->n_reconnected++;
 }
 
+/* True if there are requests to make, beside those to be tried again. */
+static bool
+has_more(const struct load *l)
+{
+    return is_lookup(l) || l->o->lazy || l->ready != NULL || l->next_made < l->n_made;
+}
+
+/* An answer that came while its own request was sent leaves room for the next. */
+static bool
+can_go_on(const struct load *l)
+{
+    if (!may_start(l, kd_clock_ns()) || !has_more(l))
+        return false;
+    for (unsigned i = 0; i < l->o->connections; i++)
+        if (l->conns[i].in_flight < l->o->in_flight)
+            return true;
+    return false;
+}
+
 static void
 wait_for_answers(struct load *l)
 {
     int timeout = 100;
 
-    if (l->again != NULL || l->o->rate != 0)
+    if (can_go_on(l))
+        timeout = 0;
+    else if (l->again != NULL || l->o->rate != 0)
         timeout = 1;
     for (unsigned i = 0; i < l->o->connections; i++) {
         keyd_client *c = l->conns[i].client;
@@ -503,7 +524,7 @@ is_over(struct load *l)
         return false;
     if (is_finished(l, kd_clock_ns()))
         return true;
-    if (is_lookup(l) || l->o->lazy || l->ready != NULL || l->next_made < l->n_made)
+    if (has_more(l))
         return false;
     l->result->ran_out = true;
     return true;

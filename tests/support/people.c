@@ -48,9 +48,10 @@ person_keys(const char *text, uint64_t person, uint32_t step, struct person_keys
     if (crypto_sign_seed_keypair(out->key, secret, out->seed) != 0 ||
         secp256k1_ec_pubkey_create(curve, &point, out->scalar) != 1)
         abort();
-    /* One key in 65,536 ends like the start of field 3: the request could be read in
-     * two layouts and is refused, so another key is made, as a user's program does. */
-    while (out->key[30] == 0x03 && out->key[31] == 0x24) {
+    /* One key in 32,768 ends like the start of a field 3 that reaches to field 4 or to
+     * field 5: the request could be read in two layouts and is refused, so another key
+     * is made, as a user's program does. */
+    while (out->key[30] == 0x03 && (out->key[31] == 0x24 || out->key[31] == 0x65)) {
         crypto_hash_sha256(out->seed, out->seed, sizeof out->seed);
         if (crypto_sign_seed_keypair(out->key, secret, out->seed) != 0)
             abort();

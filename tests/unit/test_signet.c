@@ -8,6 +8,7 @@
 #include <dime/identifier.h>
 #include <dime/info.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -570,6 +571,41 @@ failing_signer_leaves_nothing_behind(void **state)
     kd_buf_free(&out);
 }
 
+/* Readers tell layouts apart by the points, so what only looks like another layout is
+ * built. Of these keys some twenty make a signet whose fields fit in a second one. */
+static void
+keys_that_could_end_like_fields_of_another_layout_are_built_with(void **state)
+{
+    enum { SIGNETS = 4000 };
+    struct dime_sok soks[] = {{.perms = 3, .authorised = true}};
+    struct dime_org_plan plan = org_plan();
+    struct dime_signet own;
+    enum dime_reason why;
+    struct kd_buf out;
+
+    (void)state;
+    plan.soks = soks;
+    plan.n_soks = 1;
+    kd_buf_init(&out, 4096);
+    for (unsigned i = 0; i < SIGNETS; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "pok %u", i);
+        struct sg_pair pok = sg_pair_text(text);
+        snprintf(text, sizeof text, "sok %u", i);
+        struct sg_pair sok = sg_pair_text(text);
+        memcpy(soks[0].key, sok.key, sizeof soks[0].key);
+        plan.pok = pok.key;
+        kd_buf_reset(&out);
+        kd_err err =
+            dime_org_build(&plan, (struct dime_signer){sg_signer, &pok}, &out, &why);
+        assert_why(why, DIME_FINE);
+        assert_int_equal(err, KD_OK);
+        assert_int_equal(
+            dime_signet_parse_own(DIME_ORG, kd_buf_slice(&out), &own, &why), KD_OK);
+    }
+    kd_buf_free(&out);
+}
+
 static void
 builders_stop_at_the_limits(void **state)
 {
@@ -765,6 +801,8 @@ main(void)
         cmocka_unit_test(ephemeral_fingerprint_takes_the_author_first),
         cmocka_unit_test(unfit_org_signets_are_not_built),
         cmocka_unit_test(failing_signer_leaves_nothing_behind),
+        cmocka_unit_test(
+            keys_that_could_end_like_fields_of_another_layout_are_built_with),
         cmocka_unit_test(builders_stop_at_the_limits),
         cmocka_unit_test(built_signets_may_follow_one_another_in_a_buffer),
         cmocka_unit_test(user_signet_keeps_what_the_user_signed),

@@ -526,7 +526,8 @@ no_statement_scans_or_sorts_what_grows(void **state)
             fail_msg("%s: %s", texts[i], sqlite3_errmsg(db));
         while (sqlite3_step(st) == SQLITE_ROW) {
             const char *plan = (const char *)sqlite3_column_text(st, 3);
-            bool last_only = strstr(texts[i], "DESC LIMIT 1") != NULL;
+            /* The newest, or so many of them. */
+            bool last_only = strstr(texts[i], "DESC LIMIT") != NULL;
             if (strstr(plan, "TEMP B-TREE") != NULL || strcmp(plan, "SCAN l") == 0 ||
                 strcmp(plan, "SCAN g") == 0 || strcmp(plan, "SCAN link") == 0 ||
                 strcmp(plan, "SCAN audit") == 0 ||

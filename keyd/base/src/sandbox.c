@@ -67,7 +67,8 @@ kd_sandbox_confine(enum kd_role role, const struct kd_sandbox_paths *paths,
         kd_log(KD_WARN, "sandbox: threads exist already");
         return KD_INVALID;
     }
-    if (mallopt(M_ARENA_MAX, 1) != 1)
+    /* A sanitizer's allocator has no such knob and says so. */
+    if (kd_sandbox_real && mallopt(M_ARENA_MAX, 1) != 1)
         return KD_FAILED;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
         kd_log(KD_WARN, "sandbox: no_new_privs errno=%d", errno);

@@ -10,6 +10,7 @@ const struct kd_store_ops kd_store_sqlite = {
     .close = sq_close,
     .head = sq_head,
     .stats = sq_stats,
+    .rows_since = sq_rows_since,
     .user_current = sq_user_current,
     .user_by_fp = sq_user_by_fp,
     .user_verify = sq_user_verify,

@@ -53,6 +53,7 @@ kd_err sq_copy(sqlite3_stmt *st, int col, void *out, size_t n) KD_MUST_USE;
 
 /* sqlite_read.c */
 kd_err sq_head(struct kd_backend *b, struct kd_backend_head *out) KD_MUST_USE;
+kd_err sq_rows_since(struct kd_backend *b, uint64_t from, uint64_t max, uint64_t *n);
 kd_err sq_stats(struct kd_backend *b, struct kd_store_stats *out) KD_MUST_USE;
 kd_err sq_user_current(struct kd_backend *b, struct kd_slice address,
                        struct kd_signet_row *out) KD_MUST_USE;

@@ -219,6 +219,9 @@ configure(sqlite3 *db, const struct kd_store_conf *conf, char why[KD_STORE_WHY_M
     unsigned busy = conf->busy_ms == 0 ? BUSY_MS : conf->busy_ms;
     kd_err err;
 
+    /* SQLite falls back to reading without a word, then fails to lock. */
+    if (sqlite3_db_readonly(db, "main") != 0)
+        return kd_store_why(why, KD_IO, "registry is read-only");
     kd_ignore(sqlite3_busy_timeout(db, (int)(busy > INT_MAX ? INT_MAX : busy)));
     kd_ignore(sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL));
     kd_ignore(sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, NULL));
@@ -236,8 +239,6 @@ configure(sqlite3 *db, const struct kd_store_conf *conf, char why[KD_STORE_WHY_M
         return err;
     if ((err = ask(db, "PRAGMA journal_mode = WAL", mode, sizeof mode, why)) != KD_OK)
         return err;
-    if (sqlite3_db_readonly(db, "main") != 0)
-        return kd_store_why(why, KD_IO, "registry is read-only");
     if (strcmp(mode, "wal") != 0)
         return kd_store_why(why, KD_IO, "registry cannot use a write-ahead log");
     /* Takes the lock for good, and shows that writing is possible. */

@@ -32,6 +32,22 @@ sq_head(struct kd_backend *b, struct kd_backend_head *out)
 }
 
 kd_err
+sq_rows_since(struct kd_backend *b, uint64_t from, uint64_t max, uint64_t *n)
+{
+    kd_err err;
+
+    sq_release(b);
+    sqlite3_stmt *st = sq_use(b, ST_ROWS_SINCE);
+    sq_bind_u64(st, 1, from);
+    sq_bind_u64(st, 2, max + 1);
+    if ((err = sq_row(b, ST_ROWS_SINCE)) != KD_OK)
+        return err;
+    *n = sq_u64(st, 0);
+    sq_reset(b, ST_ROWS_SINCE);
+    return KD_OK;
+}
+
+kd_err
 sq_stats(struct kd_backend *b, struct kd_store_stats *out)
 {
     kd_err err;

@@ -27,8 +27,9 @@ kd_store_why(char why[KD_STORE_WHY_MAX], kd_err err, const char *fmt, ...)
 
 struct walk {
     struct kd_chain chain;
-    bool first;  /* the next row tells where the chain starts */
-    bool failed; /* see chain.why */
+    uint64_t n_signets; /* issued, by the records and what became of them */
+    bool first;         /* the next row tells where the chain starts */
+    bool failed;        /* see chain.why */
 };
 
 /* The state before a record that is believed because it lies behind what is checked. */
@@ -46,11 +47,21 @@ start_before(struct walk *w, const struct kd_backend_record *row)
     return KD_OK;
 }
 
+/* True if a signet must be there. */
+static bool
+made_signet(const struct kd_audit_record *r, kd_err stored)
+{
+    return stored == KD_OK && r->outcome == KD_OUTCOME_DONE &&
+           (r->op == KD_AUDIT_ISSUE_USER || r->op == KD_AUDIT_REISSUE_USER ||
+            r->op == KD_AUDIT_ISSUE_ORG);
+}
+
 static bool
 walk_one(void *arg, const struct kd_backend_record *row)
 {
     struct walk *w = arg;
     const struct kd_audit_tail *tail = &w->chain.tail;
+    struct kd_audit_record r;
 
     w->failed = true;
     if (w->first && start_before(w, row) != KD_OK) {
@@ -58,13 +69,14 @@ walk_one(void *arg, const struct kd_backend_record *row)
         return false;
     }
     w->first = false;
-    if (kd_chain_feed(&w->chain, row->record, NULL) != KD_OK)
+    if (kd_chain_feed(&w->chain, row->record, &r) != KD_OK)
         return false;
     if (row->seq != tail->seq || row->epoch != tail->epoch ||
         !kd_slice_eq(row->hash, kd_slice(tail->hash, sizeof tail->hash))) {
         w->chain.why = "row and record differ";
         return false;
     }
+    w->n_signets += made_signet(&r, row->stored);
     w->failed = false;
     return true;
 }
@@ -101,6 +113,15 @@ walk_tail(struct kd_store *s, const struct kd_store_conf *conf,
                             "%llu",
                             (unsigned long long)head->referred,
                             (unsigned long long)tail->seq);
+    uint64_t n_rows;
+    if ((err = s->ops->rows_since(s->backend, from, w.n_signets, &n_rows)) != KD_OK)
+        return kd_store_why(why, err, "signets cannot be read");
+    if (n_rows != w.n_signets)
+        return kd_store_why(why, KD_INVALID,
+                            "registry altered: %llu signets since record %llu, where "
+                            "the log has %llu",
+                            (unsigned long long)n_rows, (unsigned long long)from,
+                            (unsigned long long)w.n_signets);
     s->chain = w.chain;
     s->committed = w.chain.tail;
     return KD_OK;

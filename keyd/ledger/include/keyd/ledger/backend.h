@@ -39,6 +39,10 @@ struct kd_store_ops {
     void (*close)(struct kd_backend *b);
     kd_err (*head)(struct kd_backend *b, struct kd_backend_head *out);
     kd_err (*stats)(struct kd_backend *b, struct kd_store_stats *out);
+    /* Signets, of users and organizations, that name a record from `from` on; counted
+     * up to max and a few. */
+    kd_err (*rows_since)(struct kd_backend *b, uint64_t from, uint64_t max,
+                         uint64_t *n);
 
     kd_err (*user_current)(struct kd_backend *b, struct kd_slice address,
                            struct kd_signet_row *out);
