@@ -76,7 +76,9 @@ run_status(struct vault *v, struct task *t)
         task_finish(v, t, KD_MALFORMED, 0);
         return;
     }
-    if (v->token == NULL || (v->probe.at != 0 && now - v->probe.at < PROBE_EVERY_MS)) {
+    /* Not behind a change of the key store, which may wait for the ledger. */
+    if (v->token == NULL || v->tasks.alone != NULL ||
+        (v->probe.at != 0 && now - v->probe.at < PROBE_EVERY_MS)) {
         reply(v, t);
         return;
     }
