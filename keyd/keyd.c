@@ -387,8 +387,8 @@ on_exit_of(struct child *c, int status)
         !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) || c->is_ended_for_links;
     int64_t wait = child_backoff(c, crashed);
     if (wait > 0)
-        kd_log(KD_WARN, "%s keeps ending: started again in %lld s", c->name,
-               (long long)wait / 1000);
+        kd_log(KD_WARN, "%s keeps ending: started again in %lld ms", c->name,
+               (long long)wait);
     c->start_at = kd_clock_ms() + wait;
 }
 

@@ -21,9 +21,11 @@
 #include <unistd.h>
 
 enum {
-    CRASHES = 5,
-    CRASH_WINDOW_MS = 60 * 1000,
-    REST_MS = 60 * 1000,
+    AT_ONCE = 2,         /* crashes after which it is started without waiting */
+    FIRST_WAIT_MS = 500, /* doubled with every further one */
+    DOUBLINGS = 7,
+    MOST_WAIT_MS = 60 * 1000,
+    CALM_MS = 2 * MOST_WAIT_MS, /* without a crash, and all is forgotten */
     AGAIN_MS = 200,
 };
 
@@ -259,15 +261,18 @@ child_ended(struct child *c)
 int64_t
 child_backoff(struct child *c, bool crashed)
 {
-    int64_t now = kd_clock_ms();
+    int64_t now = kd_clock_ms(), wait = 0;
 
     if (!crashed)
         return 0;
-    if (now - c->crashes_since > CRASH_WINDOW_MS) {
-        c->crashes_since = now;
+    if (now - c->crashed_at > CALM_MS)
         c->n_crashes = 0;
-    }
-    return ++c->n_crashes >= CRASHES ? REST_MS : 0;
+    c->crashed_at = now;
+    if (++c->n_crashes > AT_ONCE)
+        wait = (int64_t)FIRST_WAIT_MS << (c->n_crashes - AT_ONCE - 1);
+    if (wait > MOST_WAIT_MS || c->n_crashes > AT_ONCE + DOUBLINGS)
+        wait = MOST_WAIT_MS;
+    return wait;
 }
 
 struct link *

@@ -23,9 +23,9 @@ struct child {
     struct kd_chan ctl;
     bool is_ready;
     uint32_t starts;
-    int64_t start_at; /* CLOCK_MONOTONIC, ms: not before */
-    unsigned n_crashes;
-    int64_t crashes_since;
+    int64_t start_at;   /* CLOCK_MONOTONIC, ms: not before */
+    unsigned n_crashes; /* in a row */
+    int64_t crashed_at;
     unsigned n_lost; /* links that broke by its fault, as far as can be known */
     int64_t lost_since;
     bool is_ended_for_links; /* by us: a crash, although it is a SIGKILL */
@@ -67,8 +67,8 @@ kd_err child_start(struct supervisor *s, struct child *c) KD_MUST_USE;
 /* After it has been waited for. */
 void child_ended(struct child *c);
 
-/* Milliseconds to wait before it is started again: none at first; five crashes within a
- * minute are an alarm, and it rests for a minute. */
+/* Milliseconds to wait before it is started again: none after the first two crashes,
+ * then half a second, doubled with each, at most a minute. */
 int64_t child_backoff(struct child *c, bool crashed);
 
 /* NULL if there is no such child. */
