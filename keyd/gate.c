@@ -602,7 +602,7 @@ on_vault_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         return err;
     }
     struct pending *p = pending_of_tag(&g->pending, m.id);
-    if (p != NULL)
+    if (p != NULL && p->rpc->message == KD_MSG_NONE)
         answer_request(g, p, (kd_err)m.err, m.reason, m.body, fd);
     else if (fd >= 0)
         close(fd);
@@ -617,8 +617,9 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     uint64_t tag = kd_cur_u64(&c); /* the first field of every looked message */
     struct pending *p = pending_of_tag(&g->pending, tag);
 
-    (void)type;
-    if (c.err == KD_OK && p != NULL)
+    (void)type; /* a body of another kind does not unpack */
+    /* The ledger answers what it was asked and nothing in the vault's name. */
+    if (c.err == KD_OK && p != NULL && p->rpc->message != KD_MSG_NONE)
         answer_request(g, p, KD_OK, 0, body, fd);
     else if (fd >= 0)
         close(fd);

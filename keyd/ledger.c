@@ -572,7 +572,7 @@ tell_keystore(struct ledger *l)
 
     if (err == KD_OK && (err = inline_or_fd(store, &inl, &fd)) == KD_OK)
         err = kd_chan_put(&l->vault.chan, KD_MSG_KEYSTORE, inl, fd);
-    if (err != KD_OK && err != KD_NOT_FOUND)
+    if (err != KD_OK && err != KD_NOT_FOUND && err != KD_CLOSED)
         disk_failed("key store", err);
     kd_ledger_ready_put(&l->scratch, &m);
     send_scratch(l, &l->vault.chan, KD_MSG_ledger_ready, -1);
@@ -931,10 +931,10 @@ on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         kd_role_die("bad message from the supervisor", KD_MALFORMED);
     if (m.link == KD_LINK_VAULT) {
         store_records(l); /* what the old vault sent counts; nobody hears of it */
-        kd_role_relink(&l->vault, &m, fd);
+        kd_role_relink_asking(&l->vault, &m, fd);
         greet_vault(l);
     } else if (m.link == KD_LINK_GATE) {
-        kd_role_relink(&l->gates[m.gate].link, &m, fd);
+        kd_role_relink_asking(&l->gates[m.gate].link, &m, fd);
     } else {
         close(fd);
     }

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BACKLOG_MAX = 64 * 1024 * 1024 }; /* octets waiting for a peer */
+enum { PAUSE_AT = 4 * 1024 * 1024 }; /* octets of answers waiting for a peer */
 
 void
 kd_role_die(const char *why, kd_err err)
@@ -126,6 +126,13 @@ kd_role_relink(struct kd_role_link *link, const struct kd_ctl_link *as, int fd)
     link->reported = false;
 }
 
+void
+kd_role_relink_asking(struct kd_role_link *link, const struct kd_ctl_link *as, int fd)
+{
+    kd_role_relink(link, as, fd);
+    link->chan.pause_at = PAUSE_AT;
+}
+
 static void
 lost(struct kd_chan *ctl, struct kd_role_link *link)
 {
@@ -154,9 +161,8 @@ kd_role_serve(struct kd_chan *ctl, struct kd_role_link *link, unsigned packets,
 void
 kd_role_flush(struct kd_chan *ctl, struct kd_role_link *link)
 {
-    if (link->chan.fd >= 0 &&
-        (kd_chan_flush(&link->chan) != KD_OK || link->chan.backlog > BACKLOG_MAX))
-        kd_chan_close(&link->chan); /* gone, or it does not read what it asks for */
+    if (link->chan.fd >= 0 && kd_chan_flush(&link->chan) != KD_OK)
+        kd_chan_close(&link->chan);
     if (link->chan.fd < 0 && !link->reported)
         lost(ctl, link);
 }
@@ -180,9 +186,10 @@ kd_role_flush_ctl(struct kd_chan *ctl)
 struct pollfd
 kd_role_watch(const struct kd_chan *ch)
 {
-    struct pollfd p = {.fd = ch->fd, .events = POLLIN};
+    struct pollfd p = {.fd = ch->fd, .events = kd_chan_is_paused(ch) ? 0 : POLLIN};
 
-    if (kd_chan_pending(ch))
+    /* A rest is taken as soon as an answer to it could go. */
+    if (kd_chan_pending(ch) || kd_chan_has_rest(ch))
         p.events |= POLLOUT;
     return p;
 }

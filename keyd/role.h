@@ -63,6 +63,11 @@ void kd_role_unlinked(struct kd_role_link *link);
 /* Replaces the channel by a new one over fd. */
 void kd_role_relink(struct kd_role_link *link, const struct kd_ctl_link *as, int fd);
 
+/* From a role that asks us: what waits for it is bounded (chan.h, pause_at). Never at
+ * both ends of a channel, which would wait for each other. */
+void kd_role_relink_asking(struct kd_role_link *link, const struct kd_ctl_link *as,
+                           int fd);
+
 /* Receives, flushes. On any error, or when the channel was closed by our own hand, the
  * supervisor is asked for another; that the peer said something bad is its problem,
  * never ours. */

@@ -155,7 +155,9 @@ on_ledger_ready(struct vault *v, struct kd_slice body)
 
     if (err != KD_OK)
         return err;
+    v->ledger_phase = LEDGER_READY;
     if (v->state != VAULT_STARTING) {
+        chain_send(v);
         task_ask_again(v);
         return KD_OK;
     }
@@ -183,6 +185,7 @@ on_ledger_state(struct vault *v, struct kd_slice body)
                m.checkpoint.n);
         v->checkpoint_size = m.checkpoint.n;
     }
+    v->ledger_phase = LEDGER_STANDS;
     return chain_on_state(v, body);
 }
 
@@ -223,6 +226,23 @@ on_told(struct vault *v, struct kd_slice body, int fd)
     return c.err;
 }
 
+/* What is out of order would be done again and again, as often as it is said: all that
+ * is unacknowledged sent, all that is open asked. */
+static bool
+is_in_order(const struct vault *v, uint16_t type)
+{
+    switch (type) {
+    case KD_MSG_ledger_state:
+        return v->ledger_phase == LEDGER_SILENT;
+    case KD_MSG_ledger_org:
+    case KD_MSG_KEYSTORE:
+    case KD_MSG_ledger_ready:
+        return v->ledger_phase == LEDGER_STANDS;
+    default:
+        return v->ledger_phase == LEDGER_READY;
+    }
+}
+
 static kd_err
 on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
 {
@@ -234,9 +254,11 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
             close(fd);
         return KD_OK;
     }
-    if (type == KD_MSG_told_issue || type == KD_MSG_told_key)
+    if (is_in_order(v, type) && (type == KD_MSG_told_issue || type == KD_MSG_told_key))
         return on_told(v, body, fd);
-    if (type == KD_MSG_ack)
+    if (!is_in_order(v, type))
+        err = KD_MALFORMED;
+    else if (type == KD_MSG_ack)
         err = chain_on_ack(v, body);
     else if (type == KD_MSG_ledger_state)
         err = on_ledger_state(v, body);
@@ -319,7 +341,7 @@ tell_refused_if_due(struct vault *v)
     int64_t now = kd_clock_ms();
     struct kd_buf b;
 
-    if (now < v->tell_refused_at || v->ledger.chan.fd < 0)
+    if (now < v->tell_refused_at || v->ledger_phase != LEDGER_READY)
         return;
     v->tell_refused_at = now + TELL_REFUSED_MS;
     kd_buf_init(&b, 64);
@@ -349,10 +371,11 @@ on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         kd_role_die("bad message from the supervisor", KD_MALFORMED);
     if (m.link == KD_LINK_GATE) {
         struct vault_gate *g = &v->gates[m.gate];
-        kd_role_relink(&g->link, &m, fd);
+        kd_role_relink_asking(&g->link, &m, fd);
         g->generation++;
     } else if (m.link == KD_LINK_LEDGER) {
         kd_role_relink(&v->ledger, &m, fd);
+        v->ledger_phase = LEDGER_SILENT;
     } else if (m.link == KD_LINK_CREDENTIAL && v->credential < 0) {
         v->credential = fd;
     } else {
@@ -391,6 +414,7 @@ setup(struct vault *v)
     if ((v->orgs = calloc(kd_policy_n_domains(v->conf.policy) + 1, sizeof *v->orgs)) ==
         NULL)
         kd_role_die("domains", KD_NOMEM);
+    v->started = (uint64_t)kd_clock_wall_ms();
     v->credential = -1;
     kd_role_unlinked(&v->ledger);
     for (unsigned i = 0; i < KD_GATES_MAX; i++) {
@@ -429,6 +453,7 @@ turn(struct vault *v)
     checkpoint_if_due(v);
     tell_refused_if_due(v);
     kd_role_flush(&v->ctl, &v->ledger);
+    chain_send(v); /* what there was no room for */
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         kd_role_flush(&v->ctl, &v->gates[i].link);
     kd_role_flush_ctl(&v->ctl);

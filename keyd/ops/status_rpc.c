@@ -79,6 +79,7 @@ unpack(struct kd_slice body, struct answer *a)
     out->single_operator = m.single_operator != 0;
     out->epoch = m.epoch;
     out->audit_seq = m.seq;
+    out->started_ms = m.started;
     out->processes = a->process_list;
     out->counters = a->counter_list;
     for (size_t i = 0; i < a->n_processes && out->n_processes < ANSWER_PROCESSES_MAX;

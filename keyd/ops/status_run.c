@@ -25,6 +25,7 @@ reply(struct vault *v, struct task *t)
         .n_keys = v->token == NULL ? 0 : (uint32_t)kd_token_count(v->token),
         .issued = v->n_issued,
         .refused = v->n_refused,
+        .started = v->started,
     };
 
     kd_status_done_put(&t->reply, &m);
@@ -75,7 +76,9 @@ run_status(struct vault *v, struct task *t)
         task_finish(v, t, KD_MALFORMED, 0);
         return;
     }
-    if (v->token == NULL || (v->probe.at != 0 && now - v->probe.at < PROBE_EVERY_MS)) {
+    /* Not behind a change of the key store, which may wait for the ledger. */
+    if (v->token == NULL || v->tasks.alone != NULL ||
+        (v->probe.at != 0 && now - v->probe.at < PROBE_EVERY_MS)) {
         reply(v, t);
         return;
     }

@@ -200,6 +200,9 @@ unsealed(struct vault *v, struct task *t)
         vault_event(v, EVENT_WRONG_SECRET, u->job.kind, 0);
     else if (t->err != KD_OK && t->reason == 0)
         vault_event(v, EVENT_KEYSTORE_BAD, t->err, v->store_recorded);
+    /* While the passphrase was stretched the ledger may have come back as another. */
+    if (t->err == KD_OK && v->state == VAULT_FAILED)
+        t->err = run_refuse(t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
     if (t->err == KD_OK && (t->err = check_against_log(v, u)) != KD_OK) {
         v->token = NULL;
         vault_keys_refresh(v);

@@ -23,8 +23,6 @@ item_clear(struct chain_item *item)
     *item = (struct chain_item){.fd = -1};
 }
 
-/* A channel that is gone is no error: everything unacknowledged is sent again when
- * there is a new one. */
 static void
 send_item(struct vault *v, const struct chain_item *item)
 {
@@ -37,6 +35,20 @@ send_item(struct vault *v, const struct chain_item *item)
     if (kd_chan_put(&v->ledger.chan, KD_MSG_commit, kd_slice(item->body, item->size),
                     fd) != KD_OK)
         kd_chan_close(&v->ledger.chan);
+}
+
+/* A channel that is gone is no error: everything unacknowledged is sent again when
+ * there is a new one. */
+void
+chain_send(struct vault *v)
+{
+    struct chain *c = &v->chain;
+
+    if (v->ledger_phase != LEDGER_READY)
+        return;
+    while (c->sent < c->next && v->ledger.chan.fd >= 0 &&
+           v->ledger.chan.backlog <= CHAIN_WINDOW)
+        send_item(v, item_at(c, c->sent++));
 }
 
 /* Wall clock, but never before the last record's. */
@@ -101,7 +113,7 @@ chain_append(struct vault *v, struct kd_audit_record *record, enum kd_row row,
     *item_at(c, c->next) = item;
     c->next++;
     c->since_checkpoint++;
-    send_item(v, &item);
+    chain_send(v);
     return KD_OK;
 fail:
     item_clear(&item);
@@ -123,7 +135,7 @@ begin(struct chain *c, const struct kd_ledger_state *state)
 {
     memcpy(c->instance, state->instance, sizeof c->instance);
     c->epoch = state->epoch + 1;
-    c->first = c->next = state->seq + 1;
+    c->first = c->next = c->sent = state->seq + 1;
     memcpy(c->head, state->hash, sizeof c->head);
     memcpy(c->acked, state->hash, sizeof c->acked);
     c->time = state->time;
@@ -146,12 +158,26 @@ chain_on_state(struct vault *v, struct kd_slice body)
                !knows(c, state.seq, state.hash)) {
         vault_event(v, EVENT_LEDGER_WENT_BACK, state.seq, c->first - 1);
         v->state = VAULT_FAILED;
+        chain_give_up(v);
         return KD_OK;
     }
     /* What the ledger already has it acknowledges again, with the outcome. */
-    for (uint64_t seq = c->first; seq < c->next; seq++)
-        send_item(v, item_at(c, seq));
+    c->sent = c->first;
     return KD_OK;
+}
+
+void
+chain_give_up(struct vault *v)
+{
+    struct chain *c = &v->chain;
+
+    for (uint64_t seq = c->first; seq < c->next; seq++) {
+        struct chain_item *item = item_at(c, seq);
+        struct task *t = item->task;
+        item->task = NULL;
+        if (t != NULL)
+            task_step_on(v, t, KD_UNKNOWN);
+    }
 }
 
 kd_err
@@ -173,6 +199,8 @@ chain_on_ack(struct vault *v, struct kd_slice body)
     memcpy(c->acked, item->hash, sizeof c->acked);
     item_clear(item);
     c->first++;
+    if (c->sent < c->first)
+        c->sent = c->first;
     if (t != NULL)
         task_step_on(v, t, ack.outcome == KD_OK ? KD_OK : KD_CONFLICT);
     return KD_OK;

@@ -13,7 +13,10 @@
 struct vault;
 struct task;
 
-enum { CHAIN_ROOM = 4096 }; /* records without acknowledgement */
+enum {
+    CHAIN_ROOM = 4096,               /* records without acknowledgement */
+    CHAIN_WINDOW = 16 * 1024 * 1024, /* octets of them queued to the ledger */
+};
 
 struct chain_item {
     uint8_t hash[32];
@@ -28,6 +31,7 @@ struct chain {
     uint8_t instance[16];
     uint64_t epoch;       /* of this vault process; 0 before the ledger first spoke */
     uint64_t first, next; /* first <= unacknowledged < next */
+    uint64_t sent;        /* the first that this channel was not given yet */
     uint8_t head[32];     /* hash of record next - 1 */
     uint8_t acked[32];    /* hash of record first - 1 */
     uint64_t time;        /* of record next - 1: never goes back */
@@ -42,6 +46,14 @@ struct chain {
 kd_err chain_append(struct vault *v, struct kd_audit_record *record, enum kd_row row,
                     struct kd_slice row_body, int row_fd,
                     struct task *waiting) KD_MUST_USE;
+
+/* Queues what the ledger has not been given yet, as far as the window goes. Nothing
+ * before it has said that it is ready. For the end of every turn. */
+void chain_send(struct vault *v);
+
+/* Steps every task that waits for an acknowledgement on, with KD_UNKNOWN: none will
+ * come (the vault has failed). */
+void chain_give_up(struct vault *v);
 
 /* The ledger's first message on a channel, and its acknowledgements. */
 kd_err chain_on_state(struct vault *v, struct kd_slice body) KD_MUST_USE;

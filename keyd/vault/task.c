@@ -43,12 +43,21 @@ free_slot(struct task_table *table)
     return i;
 }
 
+static bool
+has_room(const struct vault *v, unsigned gate, const struct kd_job *job, int fd)
+{
+    const struct vault_gate *g = gate == TASK_INTERNAL ? NULL : &v->gates[gate];
+
+    return v->tasks.n < TASKS_MAX &&
+           (g == NULL || (g->n_tasks < TASKS_OF_GATE_MAX &&
+                          (fd < 0 || g->n_fds < TASK_FDS_OF_GATE_MAX) &&
+                          job->body.n <= TASK_OCTETS_OF_GATE_MAX - g->octets));
+}
+
 struct task *
 task_new(struct vault *v, unsigned gate, const struct kd_job *job, int fd)
 {
-    bool room = v->tasks.n < TASKS_MAX &&
-                (gate == TASK_INTERNAL || v->gates[gate].n_tasks < TASKS_OF_GATE_MAX);
-    struct task *t = room ? calloc(1, sizeof *t) : NULL;
+    struct task *t = has_room(v, gate, job, fd) ? calloc(1, sizeof *t) : NULL;
     uint8_t *octets = t == NULL ? NULL : malloc(job->body.n + 1);
 
     if (octets == NULL) {
@@ -71,6 +80,7 @@ task_new(struct vault *v, unsigned gate, const struct kd_job *job, int fd)
         .octets = octets,
         .body = kd_slice(octets, job->body.n),
         .fd = fd,
+        .has_fd = fd >= 0,
         .told_fd = -1,
         .reply_fd = -1,
     };
@@ -78,6 +88,8 @@ task_new(struct vault *v, unsigned gate, const struct kd_job *job, int fd)
         t->gate_generation = v->gates[gate].generation;
         t->klass = v->gates[gate].klass;
         v->gates[gate].n_tasks++;
+        v->gates[gate].n_fds += t->has_fd;
+        v->gates[gate].octets += t->body.n;
     }
     memcpy(t->key, job->key, sizeof t->key);
     if (job->body.n != 0)
@@ -96,8 +108,12 @@ task_free(struct vault *v, struct task *t)
     assert(v->tasks.slot[slot] == t);
     v->tasks.slot[slot] = NULL;
     v->tasks.n--;
-    if (!task_is_internal(t))
-        v->gates[t->gate].n_tasks--;
+    if (!task_is_internal(t)) {
+        struct vault_gate *g = &v->gates[t->gate];
+        g->n_tasks--;
+        g->n_fds -= t->has_fd;
+        g->octets -= t->body.n;
+    }
     if (t->data_free != NULL)
         t->data_free(t->data);
     close_fd(&t->fd);
@@ -290,6 +306,8 @@ send_ask(struct vault *v, struct task *t)
 {
     kd_err err = t->ask.err;
 
+    if (err == KD_OK && v->ledger_phase != LEDGER_READY)
+        return; /* asked when it is (task_ask_again) */
     if (err == KD_OK)
         err = kd_chan_put(&v->ledger.chan, t->ask_type, kd_buf_slice(&t->ask), -1);
     /* No channel now: the question is asked again when there is one. */
@@ -331,11 +349,13 @@ task_told(struct vault *v, uint64_t tag, struct kd_slice body, int fd)
     t->told_fd = fd;
     kd_buf_reset(&t->ask);
     task_step_on(v, t, KD_OK);
-    /* The step may have ended the task or taken the descriptor; what it did not take is
-     * closed with the task. The slice is gone in any case. */
+    /* The step may have ended the task, and a crypto thread may have it; neither looks
+     * at what was told, which is gone in any case. */
     t = v->tasks.slot[slot];
-    if (t != NULL && t->tag == tag)
+    if (t != NULL && t->tag == tag) {
         t->told = kd_slice(NULL, 0);
+        close_fd(&t->told_fd);
+    }
     return KD_OK;
 }
 

@@ -19,8 +19,14 @@ struct kd_audit_record;
 typedef void (*task_step)(struct vault *v, struct task *t);
 typedef void (*task_working)(struct task *t);
 
-/* All, and of one gate: none can keep the others out. */
-enum { TASKS_MAX = 4096, TASKS_OF_GATE_MAX = 3072 };
+/* All, and of one gate: none can keep the others out, or take all memory and
+ * descriptors (a task may hold a few of its own beside the request's). */
+enum {
+    TASKS_MAX = 4096,
+    TASKS_OF_GATE_MAX = 3072,
+    TASK_FDS_OF_GATE_MAX = 256,
+    TASK_OCTETS_OF_GATE_MAX = 16 * 1024 * 1024
+};
 
 enum task_stage {
     TASK_STEPPING, /* on the main thread */
@@ -49,7 +55,8 @@ struct task {
     uint8_t request[32]; /* SHA-256 of operation and body: what the key is bound to */
     uint8_t *octets;     /* owned; body lies in it */
     struct kd_slice body;
-    int fd; /* -1 if none */
+    int fd;      /* -1 if none */
+    bool has_fd; /* it came with one */
 
     /* Where it is. */
     task_working work;
@@ -57,7 +64,7 @@ struct task {
     uint16_t ask_type;
     struct kd_buf ask;    /* kept, to ask again when the ledger came back */
     struct kd_slice told; /* the ledger's answer, borrowed during the step */
-    int told_fd;          /* closed after the step unless taken */
+    int told_fd;          /* closed after the step */
 
     /* run_once() of the operations: which way to go on. */
     task_step once_fresh;

@@ -21,7 +21,15 @@ struct vault_gate {
     struct kd_role_link link;
     uint32_t generation;
     enum kd_class klass;
-    unsigned n_tasks; /* of its in the table */
+    unsigned n_tasks, n_fds; /* of its in the table, and those with a descriptor */
+    size_t octets;           /* of their requests */
+};
+
+/* What has come on the ledger's channel. It speaks first, once, in this order. */
+enum vault_ledger_phase {
+    LEDGER_SILENT,
+    LEDGER_STANDS, /* it said where; what it has besides follows */
+    LEDGER_READY
 };
 
 enum vault_state {
@@ -35,6 +43,7 @@ enum vault_state {
 struct vault {
     struct kd_chan ctl;
     struct kd_role_link ledger;
+    enum vault_ledger_phase ledger_phase;
     struct vault_gate gates[KD_GATES_MAX];
     struct kd_conf_for_vault conf;
     uint8_t conf_hash[32]; /* SHA-256 of the configuration's octets */
@@ -63,6 +72,7 @@ struct vault {
     int credential;    /* descriptor of the credential file, -1 if none */
     bool opens_itself; /* by the credential, now: no operator is needed */
 
+    uint64_t started; /* wall clock, ms */
     uint64_t n_issued, n_refused;
     uint64_t refused[KD_OP_MAX + 1]; /* by operation, not told to the ledger yet */
     int64_t tell_refused_at;         /* CLOCK_MONOTONIC, ms */

@@ -2,13 +2,16 @@
  * captured ledger says to the vault and to gates. None of it ends the process, takes
  * more than its share of memory, or gets an answer that is not its own. */
 #include "peer.h"
+#include "people.h"
 #include "test.h"
 
+#include <keyd/base/be.h>
 #include <keyd/base/clock.h>
 #include <keyd/base/memfd.h>
 #include <keyd/conf/role_conf.h>
 #include <keyd/job/reasons.h>
 #include <keyd/ledger/audit.h>
+#include <keyd/rpc/rpc_pb.h>
 #include <keyd/token/soft_store.h>
 #include <keyd/token/token.h>
 
@@ -17,7 +20,9 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum {
@@ -29,6 +34,11 @@ enum {
     SEALED_STATE = 2,
     OPERATIONAL_STATE = 3,
     FAILED_STATE = 4,
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    MOST_KIB = 2 * 1024 * 1024, /* shadow and quarantine count */
+#else
+    MOST_KIB = 100 * 1024,
+#endif
 };
 
 /* --- a vault, and the test as its ledger and gates --- */
@@ -213,6 +223,94 @@ provision(struct world *w)
 }
 
 static void
+make_key(struct world *w, enum kd_key_role role, uint8_t permissions, uint8_t id[16])
+{
+    const struct kd_generate_job m = {
+        .domain = kd_slice_str("example.com"),
+        .role = (uint8_t)role,
+        .algorithm = role == KD_KEY_ROLE_ENC ? KD_ALG_SECP256K1 : KD_ALG_ED25519,
+        .permissions = permissions};
+    struct kd_done d;
+    struct kd_keys_done keys;
+    struct kd_key_line line;
+    struct kd_buf b;
+
+    kd_buf_init(&b, 256);
+    kd_generate_job_put(&b, &m);
+    uint64_t job = put_job(w, &w->admin, KD_OP_GenerateKey, NULL, kd_buf_slice(&b), -1);
+    kd_buf_free(&b);
+    assert_int_equal(store_next(w, KD_OK), KD_AUDIT_GENERATE_KEY);
+    struct message *message = link_expect(&w->admin, KD_MSG_done);
+    assert_int_equal(kd_done_get(message->body, &d), KD_OK);
+    assert_int_equal(d.id, job);
+    assert_int_equal(d.err, KD_OK);
+    assert_int_equal(kd_keys_done_get(d.body, &keys), KD_OK);
+    struct kd_cur c = kd_cur(keys.keys);
+    assert_int_equal(kd_key_line_get(kd_list_next(&c), &line), KD_OK);
+    memcpy(id, line.id, 16);
+    message_free(message);
+}
+
+/* Keys and an organizational signet for example.com. */
+static void
+provision_domain(struct world *w)
+{
+    struct kd_issue_org_job m = {.domain = kd_slice_str("example.com")};
+    uint8_t sok[16];
+    struct kd_buf b;
+
+    provision(w);
+    make_key(w, KD_KEY_ROLE_POK, 0, m.pok);
+    make_key(w, KD_KEY_ROLE_SOK, KD_PERM_SIGNET | KD_PERM_MESSAGE, sok);
+    make_key(w, KD_KEY_ROLE_ENC, 0, m.encryption);
+    m.soks = kd_slice(sok, sizeof sok);
+    kd_buf_init(&b, 1024);
+    kd_issue_org_job_put(&b, &m);
+    uint64_t job =
+        put_job(w, &w->admin, KD_OP_IssueOrgSignet, NULL, kd_buf_slice(&b), -1);
+    kd_buf_free(&b);
+    assert_int_equal(store_next(w, KD_OK), KD_AUDIT_ISSUE_ORG);
+    assert_int_equal(done(&w->admin, job, NULL), KD_OK);
+}
+
+/* Asks for a first signet; returns the job's id. */
+static uint64_t
+put_issue(struct world *w, unsigned person)
+{
+    struct person_keys keys;
+    char address[64];
+    struct kd_buf ssr, b;
+
+    person_keys("hostile", person, 0, &keys);
+    kd_buf_init(&ssr, PERSON_SSR_MAX);
+    kd_buf_init(&b, KD_JOB_BODY_MAX);
+    assert_int_equal(person_ssr(&keys, NULL, &ssr), KD_OK);
+    snprintf(address, sizeof address, "hostile-%u@example.com", person);
+    const struct kd_issue_job m = {.address = kd_slice_str(address),
+                                   .ssr = kd_buf_slice(&ssr)};
+    kd_issue_job_put(&b, &m);
+    uint64_t job =
+        put_job(w, &w->submission, KD_OP_IssueUserSignet, NULL, kd_buf_slice(&b), -1);
+    kd_buf_free(&b);
+    kd_buf_free(&ssr);
+    return job;
+}
+
+/* Answers the next question: nobody has this address or these keys. */
+static void
+tell_nothing_is_known(struct world *w)
+{
+    struct kd_ask_issue ask;
+    struct kd_told_issue told = {.is = KD_TOLD_NONE};
+    struct message *message = link_expect(&w->ledger, KD_MSG_ask_issue);
+
+    assert_int_equal(kd_ask_issue_get(message->body, &ask), KD_OK);
+    told.tag = ask.tag;
+    PUT(&w->ledger, told_issue, &told, -1);
+    message_free(message);
+}
+
+static void
 new_world(struct world *w)
 {
     const struct daemon_options options = {.sealed = true};
@@ -307,6 +405,417 @@ a_refused_change_leaves_the_key_store_as_it_was(void **state)
     assert_int_equal(store->n_keys, 2); /* for checkpoints, and the good one */
     free(store);
     end_world(w);
+}
+
+/* --- the ledger's channel --- */
+
+/* One message again and again, as many to a packet as go in. */
+static void
+flood(struct peer_link *l, uint16_t type, struct kd_slice body, unsigned n)
+{
+    for (unsigned i = 0; i < n && !l->is_closed; i++) {
+        kd_ignore(kd_chan_put(&l->chan, type, body, -1)); /* closed: a good end */
+        if (l->chan.backlog > 1024 * 1024)
+            kd_ignore(link_drain(l, SOON_MS));
+    }
+    kd_ignore(link_drain(l, SOON_MS)); /* the same */
+}
+
+static void
+ledger_that_is_ready_again_and_again_is_cut_off(void **state)
+{
+    struct world *w = &world;
+    const struct kd_ledger_ready ready = {1};
+    uint8_t key[17];
+
+    (void)state;
+    new_world(w);
+    provision(w);
+    for (unsigned i = 0; i < 2000; i++) { /* questions that stay open */
+        snprintf((char *)key, sizeof key, "%016u", i);
+        kd_ignore(put_generate(w, (const char *)key));
+    }
+    kd_buf_reset(&out);
+    kd_ledger_ready_put(&out, &ready);
+    struct kd_buf body = out;
+    kd_buf_init(&out, KD_CHAN_BODY_MAX);
+    flood(&w->ledger, KD_MSG_ledger_ready, kd_buf_slice(&body), 200 * 1000);
+    kd_buf_free(&body);
+    assert_true(link_closes(&w->ledger, SOON_MS));
+    assert_true(peer_most_kib(&w->vault) < MOST_KIB);
+    end_world(w);
+}
+
+/* What is not acknowledged is sent once on a channel, however often the ledger says
+ * where it stands. */
+static void
+ledger_that_stands_there_again_and_again_is_cut_off(void **state)
+{
+    struct world *w = &world;
+
+    (void)state;
+    new_world(w);
+    provision_domain(w);
+    for (unsigned i = 0; i < 500; i++)
+        kd_ignore(put_issue(w, i));
+    for (unsigned i = 0; i < 500; i++)
+        tell_nothing_is_known(w);
+    for (unsigned i = 0; i < 500; i++)
+        message_free(link_expect(&w->ledger, KD_MSG_commit));
+    kd_buf_reset(&out);
+    kd_ledger_state_put(&out, &w->state);
+    struct kd_buf body = out;
+    kd_buf_init(&out, KD_CHAN_BODY_MAX);
+    flood(&w->ledger, KD_MSG_ledger_state, kd_buf_slice(&body), 200 * 1000);
+    kd_buf_free(&body);
+    assert_true(link_closes(&w->ledger, SOON_MS));
+    assert_true(peer_most_kib(&w->vault) < MOST_KIB);
+    end_world(w);
+}
+
+/* A new channel is given nothing before its ledger has spoken: a record of the middle
+ * would be refused there. */
+static void
+a_new_ledger_speaks_first(void **state)
+{
+    struct world *w = &world;
+    struct message *m;
+
+    (void)state;
+    new_world(w);
+    provision(w);
+    uint64_t one = put_generate(w, NULL);
+    message_free(link_expect(&w->ledger, KD_MSG_commit));
+    link_clear(&w->ledger);
+    peer_join(&w->vault, &w->ledger, KD_LINK_LEDGER, 0);
+    uint64_t two = put_generate(w, "0123456789abcdef");
+    assert_int_equal(vault_state(w), OPERATIONAL_STATE); /* it has had its turn */
+    assert_null(link_wait(&w->ledger, KD_MSG_commit, 50));
+    assert_null(link_wait(&w->ledger, KD_MSG_ask_key, 0));
+    ledger_greets(w);
+    m = link_expect(&w->ledger, KD_MSG_ask_key);
+    assert_int_equal(store_next(w, KD_OK), KD_AUDIT_GENERATE_KEY);
+    assert_int_equal(done(&w->admin, one, NULL), KD_OK);
+    tell_key_is_new(w, m);
+    message_free(m);
+    assert_int_equal(store_next(w, KD_OK), KD_AUDIT_GENERATE_KEY);
+    assert_int_equal(done(&w->admin, two, NULL), KD_OK);
+    end_world(w);
+}
+
+/* --- a ledger that went back --- */
+
+static void
+relink_ledger(struct world *w)
+{
+    link_clear(&w->ledger);
+    peer_join(&w->vault, &w->ledger, KD_LINK_LEDGER, 0);
+}
+
+static void
+a_ledger_that_went_back_ends_what_waits_and_leaves_seal(void **state)
+{
+    struct world *w = &world;
+    struct kd_ledger_state before;
+
+    (void)state;
+    new_world(w);
+    before = w->state;
+    provision(w);
+    uint64_t change = put_generate(w, NULL);
+    message_free(link_expect(&w->ledger, KD_MSG_commit));
+    w->state = before;
+    relink_ledger(w);
+    ledger_greets(w);
+    assert_int_equal(done(&w->admin, change, NULL), KD_UNKNOWN);
+    assert_int_equal(vault_state(w), FAILED_STATE);
+    uint64_t seal = put_job(w, &w->admin, KD_OP_Seal, NULL, kd_slice(NULL, 0), -1);
+    assert_int_equal(done(&w->admin, seal, NULL), KD_UNAVAILABLE); /* not recorded */
+    seal = put_job(w, &w->admin, KD_OP_Seal, NULL, kd_slice(NULL, 0), -1);
+    assert_int_equal(done(&w->admin, seal, NULL), KD_SEALED);
+    assert_int_equal(vault_state(w), FAILED_STATE);
+    end_world(w);
+}
+
+static void
+unsealing_does_not_heal_a_vault_that_failed_meanwhile(void **state)
+{
+    struct world *w = &world;
+    struct kd_ledger_state before;
+    uint8_t kind = KD_SLOT_PASSPHRASE;
+    static const char passphrase[] = "correct horse battery";
+
+    (void)state;
+    new_world(w);
+    before = w->state;
+    uint64_t id = put_job(w, &w->admin, KD_OP_TokenInit, NULL, kd_slice(&kind, 1),
+                          sealed_octets(passphrase, sizeof passphrase - 1));
+    assert_int_equal(store_next(w, KD_OK), KD_AUDIT_KEYSTORE_CHANGE);
+    assert_int_equal(done(&w->admin, id, NULL), KD_OK);
+    assert_int_equal(store_next(w, KD_OK), KD_AUDIT_CHECKPOINT);
+    id = put_job(w, &w->admin, KD_OP_Seal, NULL, kd_slice(NULL, 0), -1);
+    assert_int_equal(store_next(w, KD_OK), KD_AUDIT_SEAL);
+    assert_int_equal(done(&w->admin, id, NULL), KD_OK);
+    /* Stretching takes long enough for a ledger to come back. */
+    id = put_job(w, &w->admin, KD_OP_Unseal, NULL, kd_slice(&kind, 1),
+                 sealed_octets(passphrase, sizeof passphrase - 1));
+    w->state = before;
+    relink_ledger(w);
+    ledger_greets(w);
+    assert_int_equal(done(&w->admin, id, NULL), KD_UNAVAILABLE);
+    assert_int_equal(vault_state(w), FAILED_STATE);
+    end_world(w);
+}
+
+/* --- the ledger and its gates --- */
+
+struct ledger_world {
+    struct daemon d;
+    struct kd_conf *conf;
+    struct peer ledger;
+    struct peer_link vault, mta, admin;
+};
+
+static void
+new_ledger_world(struct ledger_world *w)
+{
+    const struct daemon_options options = {.sealed = true};
+
+    memset(w, 0, sizeof *w);
+    assert_true(daemon_prepare(&w->d, &options));
+    w->conf = peer_conf(&w->d);
+    kd_buf_init(&out, KD_CHAN_BODY_MAX);
+    assert_int_equal(mkdir(w->conf->state_directory, 0700), 0);
+    peer_start(&w->ledger, KD_ROLE_LEDGER, KD_CLASS_ADMIN, &w->d, w->conf);
+    peer_join(&w->ledger, &w->vault, KD_LINK_VAULT, 0);
+    peer_join(&w->ledger, &w->mta, KD_LINK_GATE, MTA);
+    peer_join(&w->ledger, &w->admin, KD_LINK_GATE, ADMIN);
+    message_free(link_expect(&w->vault, KD_MSG_ledger_ready));
+}
+
+static void
+end_ledger_world(struct ledger_world *w)
+{
+    assert_true(peer_lives(&w->ledger));
+    link_clear(&w->vault);
+    link_clear(&w->mta);
+    link_clear(&w->admin);
+    assert_int_equal(peer_stop(&w->ledger), 0);
+    kd_conf_free(w->conf);
+    kd_buf_free(&out);
+    daemon_clear(&w->d);
+}
+
+/* Records of a vault's start until the log fills an audit page. */
+static void
+fill_log(struct ledger_world *w)
+{
+    struct message *greeting = link_expect(&w->vault, KD_MSG_ledger_state);
+    struct kd_ledger_state state;
+    uint8_t prev[32];
+
+    assert_int_equal(kd_ledger_state_get(greeting->body, &state), KD_OK);
+    memcpy(prev, state.hash, sizeof prev);
+    for (unsigned i = 1; i <= 200; i++) {
+        struct kd_audit_record r = {.epoch = 1,
+                                    .seq = i,
+                                    .time_ms = 1,
+                                    .op = KD_AUDIT_START,
+                                    .class = KD_AUDIT_CLASS_SELF,
+                                    .principal = kd_slice_str("keyd"),
+                                    .n_digests = 3};
+        struct kd_commit m = {.row = KD_ROW_NONE};
+        struct kd_buf octets;
+        memcpy(r.instance, state.instance, sizeof r.instance);
+        memcpy(r.prev, prev, sizeof r.prev);
+        kd_buf_init(&octets, KD_AUDIT_RECORD_MAX);
+        assert_int_equal(kd_audit_encode(&r, &octets), KD_OK);
+        kd_audit_hash(kd_buf_slice(&octets), prev);
+        m.record = kd_buf_slice(&octets);
+        PUT(&w->vault, commit, &m, -1);
+        kd_buf_free(&octets);
+    }
+    for (unsigned i = 0; i < 200; i++)
+        message_free(link_expect(&w->vault, KD_MSG_ack));
+    message_free(greeting);
+}
+
+/* 20 octets ask for 25,000: who asks and does not read waits. */
+static void
+a_gate_that_asks_and_does_not_read_costs_little_memory(void **state)
+{
+    struct ledger_world w;
+    const struct kd_look_audit page = {.tag = 1, .from = 1};
+    const struct kd_look_head head = {.tag = 2};
+    struct kd_buf body;
+    unsigned n = 0;
+
+    (void)state;
+    new_ledger_world(&w);
+    fill_log(&w);
+    kd_buf_init(&body, 64);
+    kd_look_audit_put(&body, &page);
+    while (kd_chan_put(&w.admin.chan, KD_MSG_look_audit, kd_buf_slice(&body), -1) ==
+               KD_OK &&
+           n++ < 100 * 1000)
+        if (w.admin.chan.backlog > 1024 * 1024) {
+            assert_int_equal(kd_chan_flush(&w.admin.chan), KD_OK);
+            if (kd_chan_pending(&w.admin.chan))
+                break;
+        }
+    kd_buf_free(&body);
+    /* Another is served meanwhile, and the first one when it reads. */
+    PUT(&w.mta, look_head, &head, -1);
+    assert_true(link_closes(&w.mta, SOON_MS)); /* not of its class: that is an answer */
+    struct message *m = link_expect(&w.admin, KD_MSG_looked_audit);
+    struct kd_looked_audit looked;
+    assert_int_equal(kd_looked_audit_get(m->body, &looked), KD_OK);
+    assert_int_equal(looked.err, KD_OK);
+    message_free(m);
+    assert_true(peer_most_kib(&w.ledger) < MOST_KIB);
+    end_ledger_world(&w);
+}
+
+/* --- a gate and its ledger --- */
+
+static void
+send_frame(int fd, const Keyd__V1__Request *r)
+{
+    uint8_t octets[4096];
+    size_t n = keyd__v1__request__get_packed_size(r);
+
+    assert_true(n <= sizeof octets - 4);
+    kd_put_be32(octets, (uint32_t)n);
+    keyd__v1__request__pack(r, octets + 4);
+    assert_int_equal(write(fd, octets, n + 4), (ssize_t)(n + 4));
+}
+
+static Keyd__V1__Response *
+read_frame(int fd)
+{
+    uint8_t octets[8192];
+    uint32_t n;
+
+    assert_int_equal(recv(fd, octets, 4, MSG_WAITALL), 4);
+    n = kd_be32(octets);
+    assert_true(n <= sizeof octets);
+    assert_int_equal(recv(fd, octets, n, MSG_WAITALL), (ssize_t)n);
+    Keyd__V1__Response *r = keyd__v1__response__unpack(NULL, n, octets);
+    assert_non_null(r);
+    return r;
+}
+
+static int
+listener_at(const char *path)
+{
+    struct sockaddr_un sun = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    assert_true(strlen(path) < sizeof sun.sun_path);
+    memcpy(sun.sun_path, path, strlen(path) + 1);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&sun, sizeof sun), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    return fd;
+}
+
+static int
+connect_to(const char *path)
+{
+    struct sockaddr_un sun = {.sun_family = AF_UNIX};
+    const struct timeval patience = {10, 0};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    memcpy(sun.sun_path, path, strlen(path) + 1);
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&sun, sizeof sun), 0);
+    assert_int_equal(
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+    return fd;
+}
+
+static void
+ask_hello(int fd)
+{
+    Keyd__V1__Request r = KEYD__V1__REQUEST__INIT;
+    Keyd__V1__HelloRequest hello = KEYD__V1__HELLO_REQUEST__INIT;
+
+    hello.min_version = hello.max_version = 1;
+    r.id = 1;
+    r.op_case = KEYD__V1__REQUEST__OP_HELLO;
+    r.hello = &hello;
+    send_frame(fd, &r);
+    Keyd__V1__Response *answer = read_frame(fd);
+    assert_int_equal(answer->status, KEYD__V1__STATUS__STATUS_OK);
+    keyd__v1__response__free_unpacked(answer, NULL);
+}
+
+/* Whatever is said under the tag of another's request goes nowhere. */
+static void
+a_ledger_does_not_answer_for_the_vault(void **state)
+{
+    struct daemon d;
+    const struct daemon_options options = {.sealed = true};
+    struct peer gate;
+    struct peer_link vault, ledger;
+    char path[160];
+
+    (void)state;
+    assert_true(daemon_prepare(&d, &options));
+    struct kd_conf *conf = peer_conf(&d);
+    kd_buf_init(&out, KD_CHAN_BODY_MAX);
+    snprintf(path, sizeof path, "%s/socket", d.dir);
+    int listener = listener_at(path);
+    peer_start(&gate, KD_ROLE_GATE, KD_CLASS_ADMIN, &d, conf);
+    peer_join(&gate, &vault, KD_LINK_VAULT, ADMIN);
+    peer_join(&gate, &ledger, KD_LINK_LEDGER, ADMIN);
+    peer_give(&gate, KD_LINK_LISTENER, ADMIN, listener);
+    int client = connect_to(path);
+    ask_hello(client);
+
+    Keyd__V1__Request r = KEYD__V1__REQUEST__INIT;
+    Keyd__V1__StatusRequest status = KEYD__V1__STATUS_REQUEST__INIT;
+    r.id = 2;
+    r.op_case = KEYD__V1__REQUEST__OP_SERVICE_STATUS;
+    r.service_status = &status;
+    send_frame(client, &r);
+    struct message *asked = link_expect(&vault, KD_MSG_job);
+    struct kd_job job;
+    assert_int_equal(kd_job_get(asked->body, &job), KD_OK);
+    /* The body of a vault's answer, after the eight octets that name the request. */
+    struct kd_status_done forged = {.state = OPERATIONAL_STATE};
+    kd_buf_reset(&out);
+    kd_buf_u64(&out, job.id);
+    link_put(&ledger, KD_MSG_looked_head, kd_buf_slice(&out), -1);
+    kd_buf_reset(&out);
+    kd_status_done_put(&out, &forged);
+    struct kd_looked_head head = {.tag = job.id};
+    PUT(&ledger, looked_head, &head, -1);
+    assert_true(link_drain(&ledger, SOON_MS));
+    kd_ignore(poll(NULL, 0, 100)); /* time for it to do what it must not */
+    forged.state = SEALED_STATE;
+    struct kd_buf body;
+    kd_buf_init(&body, 256);
+    kd_status_done_put(&body, &forged);
+    const struct kd_done good = {.id = job.id, .body = kd_buf_slice(&body)};
+    PUT(&vault, done, &good, -1);
+    kd_buf_free(&body);
+    Keyd__V1__Response *answer = read_frame(client);
+    assert_int_equal(answer->id, 2);
+    assert_int_equal(answer->status, KEYD__V1__STATUS__STATUS_OK);
+    assert_int_equal(answer->result_case, KEYD__V1__RESPONSE__RESULT_SERVICE_STATUS);
+    assert_int_equal(answer->service_status->state,
+                     KEYD__V1__SERVICE_STATE__SERVICE_STATE_SEALED);
+    keyd__v1__response__free_unpacked(answer, NULL);
+    message_free(asked);
+    close(client);
+    assert_true(peer_lives(&gate));
+    link_clear(&vault);
+    link_clear(&ledger);
+    assert_int_equal(peer_stop(&gate), 0);
+    kd_conf_free(conf);
+    kd_buf_free(&out);
+    daemon_clear(&d);
 }
 
 /* --- a gate that says nonsense, under the real supervisor --- */
@@ -407,6 +916,13 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sealing_between_question_and_answer_ends_a_change_well),
         cmocka_unit_test(a_refused_change_leaves_the_key_store_as_it_was),
+        cmocka_unit_test(ledger_that_is_ready_again_and_again_is_cut_off),
+        cmocka_unit_test(ledger_that_stands_there_again_and_again_is_cut_off),
+        cmocka_unit_test(a_new_ledger_speaks_first),
+        cmocka_unit_test(a_ledger_that_went_back_ends_what_waits_and_leaves_seal),
+        cmocka_unit_test(unsealing_does_not_heal_a_vault_that_failed_meanwhile),
+        cmocka_unit_test(a_gate_that_asks_and_does_not_read_costs_little_memory),
+        cmocka_unit_test(a_ledger_does_not_answer_for_the_vault),
         cmocka_unit_test(
             a_gate_that_talks_nonsense_is_started_again_and_the_vault_is_not),
     };

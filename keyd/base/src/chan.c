@@ -17,6 +17,13 @@ struct kd_chan_packet {
     uint8_t octets[PACKET_MAX];
 };
 
+/* The messages of a packet from at on, and the descriptor if it is still to come. */
+struct kd_chan_rest {
+    size_t n;
+    int fd;
+    uint8_t octets[];
+};
+
 kd_err
 kd_chan_pair(int fds[2])
 {
@@ -44,6 +51,14 @@ packet_free(struct kd_chan_packet *p)
     free(p);
 }
 
+static void
+rest_free(struct kd_chan_rest *rest)
+{
+    if (rest != NULL && rest->fd >= 0)
+        close(rest->fd);
+    free(rest);
+}
+
 void
 kd_chan_close(struct kd_chan *ch)
 {
@@ -54,7 +69,14 @@ kd_chan_close(struct kd_chan *ch)
         packet_free(p);
     }
     packet_free(ch->spare);
+    rest_free(ch->rest);
     *ch = (struct kd_chan){.fd = -1};
+}
+
+static size_t
+weight(const struct kd_chan_packet *p)
+{
+    return p->n + (p->fd >= 0 ? KD_CHAN_FD_WEIGHT : 0);
 }
 
 /* A new empty packet at the end of the queue. */
@@ -88,6 +110,8 @@ kd_chan_put(struct kd_chan *ch, uint16_t type, struct kd_slice body, int message
         err = KD_CLOSED;
     else if (body.n > KD_CHAN_BODY_MAX)
         err = KD_TOO_LARGE;
+    else if (ch->backlog > KD_CHAN_BACKLOG_MAX)
+        err = KD_BUSY;
     else if (p == NULL || message_fd >= 0 || p->fd >= 0 ||
              HEADER + body.n > PACKET_MAX - p->n)
         err = (p = packet_add(ch)) == NULL ? KD_NOMEM : KD_OK;
@@ -104,7 +128,7 @@ kd_chan_put(struct kd_chan *ch, uint16_t type, struct kd_slice body, int message
         memcpy(at + HEADER, body.p, body.n);
     p->n += HEADER + body.n;
     p->fd = message_fd;
-    ch->backlog += HEADER + body.n;
+    ch->backlog += HEADER + body.n + (message_fd >= 0 ? KD_CHAN_FD_WEIGHT : 0);
     return KD_OK;
 }
 
@@ -146,7 +170,7 @@ kd_chan_flush(struct kd_chan *ch)
                          errno == ETOOMANYREFS;
             return later ? KD_OK : KD_CLOSED;
         }
-        ch->backlog -= p->n;
+        ch->backlog -= weight(p);
         ch->first = p->next;
         if (ch->first == NULL)
             ch->last = NULL;
@@ -188,14 +212,35 @@ received_fd(struct msghdr *msg, bool *bad)
     return fd;
 }
 
+/* Keeps what was not handed out. Takes fd. */
+static kd_err
+keep_rest(struct kd_chan *ch, struct kd_slice octets, int fd)
+{
+    struct kd_chan_rest *rest = malloc(sizeof *rest + octets.n);
+
+    if (rest == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return KD_NOMEM;
+    }
+    rest->n = octets.n;
+    rest->fd = fd;
+    memcpy(rest->octets, octets.p, octets.n);
+    ch->rest = rest;
+    return KD_OK;
+}
+
 /* Hands out the messages of one packet. Takes fd. */
 static kd_err
-packet_deliver(struct kd_slice packet, int fd, kd_chan_handler handler, void *ctx)
+packet_deliver(struct kd_chan *ch, struct kd_slice packet, int fd,
+               kd_chan_handler handler, void *ctx)
 {
     struct kd_cur c = kd_cur(packet);
     kd_err err = KD_OK;
 
     do {
+        if (kd_chan_is_paused(ch))
+            return keep_rest(ch, kd_cur_take(&c, kd_cur_left(&c)), fd);
         uint32_t size = kd_cur_u32(&c);
         uint16_t type = kd_cur_u16(&c);
         if (kd_cur_u16(&c) != 0 || size > KD_CHAN_BODY_MAX)
@@ -209,9 +254,23 @@ packet_deliver(struct kd_slice packet, int fd, kd_chan_handler handler, void *ct
         int given = fd;
         fd = -1;
         err = handler(ctx, type, body, given);
-    } while (err == KD_OK && kd_cur_left(&c) != 0);
+    } while (err == KD_OK && ch->fd >= 0 && kd_cur_left(&c) != 0);
     if (fd >= 0)
         close(fd);
+    return err;
+}
+
+static kd_err
+deliver_rest(struct kd_chan *ch, kd_chan_handler handler, void *ctx)
+{
+    struct kd_chan_rest *rest = ch->rest;
+
+    if (rest == NULL)
+        return KD_OK;
+    ch->rest = NULL;
+    int fd = rest->fd;
+    kd_err err = packet_deliver(ch, kd_slice(rest->octets, rest->n), fd, handler, ctx);
+    free(rest);
     return err;
 }
 
@@ -224,8 +283,13 @@ kd_chan_recv(struct kd_chan *ch, unsigned max_packets, kd_chan_handler handler,
         struct cmsghdr align;
         char space[CMSG_SPACE(2 * sizeof(int))];
     } control;
+    kd_err err;
 
-    for (unsigned i = 0; i < max_packets && ch->fd >= 0; i++) {
+    if (ch->fd >= 0 && !kd_chan_is_paused(ch) &&
+        (err = deliver_rest(ch, handler, ctx)) != KD_OK)
+        return err;
+    for (unsigned i = 0; i < max_packets && ch->fd >= 0 && !kd_chan_is_paused(ch);
+         i++) {
         struct iovec iov = {octets, sizeof octets};
         struct msghdr msg = {.msg_iov = &iov,
                              .msg_iovlen = 1,
@@ -245,7 +309,7 @@ kd_chan_recv(struct kd_chan *ch, unsigned max_packets, kd_chan_handler handler,
                 close(fd);
             return KD_MALFORMED;
         }
-        kd_err err = packet_deliver(kd_slice(octets, (size_t)n), fd, handler, ctx);
+        err = packet_deliver(ch, kd_slice(octets, (size_t)n), fd, handler, ctx);
         if (err != KD_OK)
             return err;
     }
