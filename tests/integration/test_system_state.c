@@ -472,7 +472,7 @@ issue_until_refused(const struct daemon *d, uint64_t from, FILE *acks,
 static bool
 works_again(struct daemon *d, uint64_t person)
 {
-    int64_t until = kd_clock_ms() + 90000;
+    int64_t until = kd_clock_ms() + 150000;
 
     /* A daemon that gave up is started again, as its unit does. */
     while (kd_clock_ms() < until) {
