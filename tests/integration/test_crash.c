@@ -289,7 +289,7 @@ clean_up(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(
@@ -300,6 +300,8 @@ main(void)
     };
 
     signal(SIGPIPE, SIG_IGN);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (sodium_init() < 0)
         return 1;

@@ -1216,7 +1216,7 @@ tear_down(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
     /* In order: what is issued first is there for what comes later. */
     const struct CMUnitTest tests[] = {
@@ -1262,5 +1262,7 @@ main(void)
     };
 
     signal(SIGPIPE, SIG_IGN);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

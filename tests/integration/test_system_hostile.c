@@ -26,6 +26,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* The sanitizer keeps what is freed. */
+#ifdef __SANITIZE_ADDRESS__
+enum { MEASURES_MEMORY = 0 };
+#else
+enum { MEASURES_MEMORY = 1 };
+#endif
+
 static struct daemon keyd;
 static keyd_client *submit;
 static struct daemon_child before[DAEMON_CHILDREN_MAX];
@@ -379,7 +386,7 @@ thousands_of_empty_sub_messages_cost_no_memory(void **state)
         assert_true(closes_within(fd, 3000));
         close(fd);
     }
-    assert_true(resident() < at + 4096);
+    assert_true(!MEASURES_MEMORY || resident() < at + 4096);
 }
 
 /* --- descriptors --- */
@@ -489,7 +496,7 @@ open_descriptors(pid_t pid)
     char command[64];
     unsigned n = 0;
 
-    snprintf(command, sizeof command, "ls /proc/%d/fd | wc -l", (int)pid);
+    snprintf(command, sizeof command, "ls /proc/%d/fd 2>/dev/null | wc -l", (int)pid);
     FILE *f = popen(command, "re");
     if (f != NULL && fscanf(f, "%u", &n) != 1)
         n = 0;
@@ -529,6 +536,10 @@ descriptors_nobody_asked_for_are_not_kept(void **state)
         close(fd);
     }
     close(object);
+    if (at_first == 0) {
+        print_message("not root: the gate's descriptors cannot be counted\n");
+        return;
+    }
     assert_true(open_descriptors(gate) <= at_first + 2);
 }
 
@@ -626,7 +637,7 @@ who_asks_and_never_reads_is_dropped_and_costs_little(void **state)
         close(fds[i]);
     }
     print_message("%d who never read: %zu KiB more\n", N, most > at ? most - at : 0);
-    assert_true(most < at + 32 * 1024);
+    assert_true(!MEASURES_MEMORY || most < at + 32 * 1024);
 }
 
 static void
@@ -834,7 +845,7 @@ tear_down(void **state)
 #define hostile(test) cmocka_unit_test_teardown(test, after_each)
 
 int
-main(void)
+main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         hostile(a_frame_of_impossible_length_ends_the_connection),
@@ -854,5 +865,7 @@ main(void)
     };
 
     signal(SIGPIPE, SIG_IGN);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -772,7 +772,7 @@ end_roles(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(
@@ -787,5 +787,7 @@ main(void)
     };
 
     signal(SIGPIPE, SIG_IGN);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -670,7 +670,7 @@ tear_down(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(
@@ -689,5 +689,7 @@ main(void)
     };
 
     signal(SIGPIPE, SIG_IGN);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

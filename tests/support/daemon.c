@@ -399,7 +399,9 @@ daemon_clear(struct daemon *d)
 {
     if (d->pid != 0)
         daemon_stop(d);
-    if (d->dir[0] != '\0')
+    if (getenv("KEYD_TEST_KEEP") != NULL)
+        fprintf(stderr, "daemon: kept %s\n", d->dir);
+    else if (d->dir[0] != '\0')
         remove_tree(d->dir);
     d->dir[0] = '\0';
 }

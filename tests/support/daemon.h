@@ -65,7 +65,8 @@ int daemon_wait_end(struct daemon *d, int timeout_ms);
 /* SIGKILL to the supervisor; waits until no process of the daemon is left. */
 void daemon_kill(struct daemon *d);
 
-/* Stops it if it runs, and removes the directory. */
+/* Stops it if it runs, and removes the directory (not if KEYD_TEST_KEEP is set in the
+ * environment). */
 void daemon_clear(struct daemon *d);
 
 /* --- its processes */
