@@ -74,6 +74,19 @@ mark_dirty(struct gate *g, struct conn *c)
     g->dirty = c;
 }
 
+/* A queue of answers takes a few descriptors only; what the client's socket takes of
+ * them makes room. */
+static kd_err
+put_answer(struct conn *c, struct answer *a, struct kd_rpc_fault *fault)
+{
+    kd_err err = kd_rpc_put_response(&c->out, &a->r, a->fd, fault);
+
+    if (err != KD_BUSY || a->fd < 0)
+        return err;
+    kd_ignore(kd_frame_flush(&c->out, c->fd)); /* what fails here fails again */
+    return kd_rpc_put_response(&c->out, &a->r, a->fd, fault);
+}
+
 /* Queues the response in g->answer. A client that does not read what it asked for loses
  * the connection. */
 static void
@@ -81,7 +94,7 @@ send_answer(struct gate *g, struct conn *c)
 {
     struct answer *a = &g->answer;
     struct kd_rpc_fault fault = {0};
-    kd_err err = kd_rpc_put_response(&c->out, &a->r, a->fd, &fault);
+    kd_err err = put_answer(c, a, &fault);
 
     if (err != KD_OK) {
         if (a->fd >= 0)

@@ -128,11 +128,11 @@ built(struct vault *v, struct task *t)
     struct kd_buf body;
     int fd = -1;
 
+    run_record(&record, &names, v, t, KD_AUDIT_ISSUE_ORG, x->job.domain);
     if (t->err != KD_OK) {
-        task_finish(v, t, t->err, t->reason);
+        made_give_up(v, &x->made, &record, t->err);
         return;
     }
-    run_record(&record, &names, v, t, KD_AUDIT_ISSUE_ORG, x->job.domain);
     made_record(&x->made, &record);
     memcpy(row.core, x->made.core, sizeof row.core);
     memcpy(row.full, x->made.full, sizeof row.full);
@@ -148,7 +148,7 @@ built(struct vault *v, struct task *t)
     } else {
         if (fd >= 0)
             close(fd);
-        task_finish(v, t, err, 0);
+        made_give_up(v, &x->made, &record, err);
     }
     kd_buf_free(&body);
 }

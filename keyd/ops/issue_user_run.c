@@ -160,6 +160,17 @@ static void replay(struct task *t);
 static void signed_(struct vault *v, struct task *t);
 static void replayed(struct vault *v, struct task *t);
 
+/* A step that no record could name must not be signed. */
+static bool
+is_usable(const struct kd_told_issue *m)
+{
+    bool is_step = m->generation != 0 && m->seq != 0 && m->seq != UINT32_MAX;
+
+    return m->err == KD_OK &&
+           (m->is == KD_TOLD_NONE ||
+            (is_step && (m->is == KD_TOLD_STORED || m->is == KD_TOLD_HEAD)));
+}
+
 static void
 told(struct vault *v, struct task *t)
 {
@@ -167,7 +178,7 @@ told(struct vault *v, struct task *t)
     struct kd_told_issue m;
     kd_err err = kd_told_issue_get(t->told, &m);
 
-    if (err != KD_OK || m.err != KD_OK || m.is > KD_TOLD_HEAD) {
+    if (err != KD_OK || !is_usable(&m)) {
         task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
         return;
     }
@@ -275,6 +286,7 @@ sign(struct task *t)
     struct dime_user_plan plan = {&x->ssr, kd_buf_slice(&x->info), x->job.address};
     enum dime_reason why = DIME_FINE;
 
+    x->made.n_digests = 0; /* those of an attempt before have their record */
     if (task_is_late(t)) {
         t->err = run_refuse(t, KD_TIMEOUT, KD_REASON_TOO_LATE);
         return;
@@ -333,46 +345,52 @@ committed(struct vault *v, struct task *t)
 }
 
 static void
+fill_row(const struct vault *v, const struct issue *x, struct kd_row_issue *row)
+{
+    *row = (struct kd_row_issue){.version = 1, .core_size = x->made.core_size};
+    memcpy(row->predecessor, x->predecessor, sizeof row->predecessor);
+    memcpy(row->ssr, x->ssr_fp, sizeof row->ssr);
+    memcpy(row->signing_key, x->ssr.sign_key, sizeof row->signing_key);
+    memcpy(row->encryption_key, x->ssr.enc_key + 1, sizeof row->encryption_key);
+    memcpy(row->core, x->made.core, sizeof row->core);
+    memcpy(row->full, x->made.full, sizeof row->full);
+    memcpy(row->id, x->made.id, sizeof row->id);
+    memcpy(row->org, v->orgs[x->domain].full, sizeof row->org);
+}
+
+static void
 signed_(struct vault *v, struct task *t)
 {
     struct issue *x = t->data;
     struct kd_audit_record record;
+    struct kd_row_issue row;
     struct run_names names;
+    struct kd_buf body;
     int fd = -1;
 
-    if (t->err != KD_OK) {
-        task_finish(v, t, t->err, t->reason);
-        return;
-    }
     run_record(&record, &names, v, t, KD_AUDIT_ISSUE_USER,
                kd_policy_domain(v->conf.policy, x->domain));
     record.address = x->job.address;
     record.generation = x->generation;
     record.link_seq = x->seq;
+    if (t->err != KD_OK) {
+        made_give_up(v, &x->made, &record, t->err);
+        return;
+    }
     made_record(&x->made, &record);
-
-    struct kd_row_issue row = {.version = 1, .core_size = x->made.core_size};
-    memcpy(row.predecessor, x->predecessor, sizeof row.predecessor);
-    memcpy(row.ssr, x->ssr_fp, sizeof row.ssr);
-    memcpy(row.signing_key, x->ssr.sign_key, sizeof row.signing_key);
-    memcpy(row.encryption_key, x->ssr.enc_key + 1, sizeof row.encryption_key);
-    memcpy(row.core, x->made.core, sizeof row.core);
-    memcpy(row.full, x->made.full, sizeof row.full);
-    memcpy(row.id, x->made.id, sizeof row.id);
-    memcpy(row.org, v->orgs[x->domain].full, sizeof row.org);
-    struct kd_buf body;
+    fill_row(v, x, &row);
     kd_buf_init(&body, KD_CHAN_INLINE_MAX);
     kd_err err = run_inline_or_fd(kd_buf_slice(&x->made.signet), RUN_ROW_SIGNET_MAX,
                                   &row.signet, &fd);
     kd_row_issue_put(&body, &row);
     if (err == KD_OK)
         err = body.err;
-    if (err == KD_OK)
+    if (err == KD_OK) {
         task_commit(v, t, &record, KD_ROW_ISSUE, kd_buf_slice(&body), fd, committed);
-    else {
+    } else {
         if (fd >= 0)
             close(fd);
-        task_finish(v, t, err, 0);
+        made_give_up(v, &x->made, &record, err);
     }
     kd_buf_free(&body);
 }

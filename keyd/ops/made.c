@@ -14,6 +14,8 @@ made_init(struct made *m, struct task *t, enum kd_sign_purpose purpose)
 void
 made_free(struct made *m)
 {
+    if (m->signet.p != NULL)
+        sodium_memzero(m->signet.p, m->signet.cap);
     kd_buf_free(&m->signet);
 }
 
@@ -73,6 +75,19 @@ made_record(const struct made *m, struct kd_audit_record *record)
     memcpy(record->key_id, m->key.octets, sizeof record->key_id);
     record->n_digests = m->n_digests;
     memcpy(record->digests, m->digests, sizeof m->digests);
+}
+
+void
+made_give_up(struct vault *v, struct made *m, struct kd_audit_record *record,
+             kd_err err)
+{
+    if (m->n_digests != 0) {
+        record->outcome = KD_OUTCOME_FAILED;
+        made_record(m, record);
+        /* Without a ledger that was ever there no key is used. */
+        kd_ignore(chain_append(v, record, KD_ROW_NONE, kd_slice(NULL, 0), -1, NULL));
+    }
+    task_finish(v, m->task, err, m->task->reason);
 }
 
 void

@@ -21,7 +21,7 @@ struct made {
 };
 
 void made_init(struct made *m, struct task *t, enum kd_sign_purpose purpose);
-void made_free(struct made *m);
+void made_free(struct made *m); /* wipes: what was not released is nobody's */
 
 /* Signs with m->key, verified by the token, and keeps the digest for the record. */
 struct dime_signer made_signer(struct made *m);
@@ -34,6 +34,11 @@ kd_err made_measure_own(struct made *m, enum dime_kind kind) KD_MUST_USE;
 
 /* Key and digests into a record of the issuance. */
 void made_record(const struct made *m, struct kd_audit_record *record);
+
+/* Ends the task with err and its reason. If the key was used already, that is recorded;
+ * record is what run_record and the operation made. */
+void made_give_up(struct vault *v, struct made *m, struct kd_audit_record *record,
+                  kd_err err);
 
 /* Fills the reply and ends the task. */
 void made_answer(struct vault *v, struct made *m, bool replayed, uint64_t generation,

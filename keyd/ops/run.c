@@ -2,8 +2,11 @@
 
 #include <dime/display.h>
 #include <dime/info.h>
+#include <dime/signet.h>
 #include <keyd/base/memfd.h>
+#include <keyd/base/secret.h>
 
+#include <sodium.h>
 #include <stdio.h>
 
 enum { INFO_MAX = DIME_FIELDS_MAX - 1024 };
@@ -186,14 +189,53 @@ told_key(struct vault *v, struct task *t)
         t->once_again(v, t, m.record);
 }
 
+/* In secret memory: the object may be a private key. */
+struct binding {
+    crypto_hash_sha256_state hash;
+    uint8_t octets[4096];
+};
+
+/* Another object is another request. Not so for passphrases: who steals the registry
+ * could try words against the hash. */
+static kd_err
+bind_object(struct task *t)
+{
+    size_t size;
+    kd_err err = KD_OK;
+
+    if (t->fd < 0 || (kd_op_flags(t->op) & KD_OPF_SECRET) != 0)
+        return KD_OK;
+    if (kd_memfd_check(t->fd, DIME_SIGNET_MAX, &size) != KD_OK)
+        return run_refuse(t, KD_INVALID, KD_REASON_BAD_DESCRIPTOR);
+    struct binding *b = kd_secret_new(sizeof *b);
+    if (b == NULL)
+        return KD_NOMEM;
+    crypto_hash_sha256_init(&b->hash);
+    crypto_hash_sha256_update(&b->hash, t->request, sizeof t->request);
+    for (size_t at = 0; at < size && err == KD_OK;) {
+        size_t n = size - at < sizeof b->octets ? size - at : sizeof b->octets;
+        err = kd_memfd_read(t->fd, at, b->octets, n);
+        crypto_hash_sha256_update(&b->hash, b->octets, n);
+        at += n;
+    }
+    crypto_hash_sha256_final(&b->hash, t->request);
+    kd_secret_free(b, sizeof *b);
+    return err;
+}
+
 void
 run_once(struct vault *v, struct task *t, task_step fresh,
          void (*again)(struct vault *v, struct task *t, struct kd_slice record))
 {
     struct kd_ask_key m = {.tag = t->tag};
+    kd_err err;
 
     if (!t->has_key) {
         fresh(v, t);
+        return;
+    }
+    if ((err = bind_object(t)) != KD_OK) {
+        task_finish(v, t, err, t->reason);
         return;
     }
     t->once_fresh = fresh;

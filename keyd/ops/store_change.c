@@ -151,6 +151,7 @@ answer_again(struct vault *v, struct task *t, struct kd_slice octets)
 {
     struct store_change *c = t->data;
     struct kd_audit_record record;
+    kd_err err;
 
     if (kd_audit_decode(octets, &record) != KD_OK || record.op != c->audit) {
         task_finish(v, t, KD_UNAVAILABLE, KD_REASON_STORED_DIFFERS);
@@ -159,6 +160,10 @@ answer_again(struct vault *v, struct task *t, struct kd_slice octets)
     c->token = v->token;
     if (c->token == NULL && !c->makes_token) {
         task_finish(v, t, KD_SEALED, KD_REASON_SEALED);
+        return;
+    }
+    if (c->again != NULL && (err = c->again(c, record.keystore_generation)) != KD_OK) {
+        task_finish(v, t, err, 0);
         return;
     }
     if (record.has_key) {

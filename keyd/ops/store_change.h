@@ -24,6 +24,9 @@ struct store_change {
      * back to where it was: what is in memory is always what the registry has. */
     bool makes_token;
     kd_err (*change)(struct task *t, struct store_change *c);
+    /* Main thread: what the record of a change that is answered again does not say,
+     * from the token, given the generation it made; NULL if there is no such thing. */
+    kd_err (*again)(struct store_change *c, uint64_t generation);
     /* Main thread: fills t->reply from keys[]. */
     void (*reply)(struct vault *v, struct task *t, struct store_change *c);
 

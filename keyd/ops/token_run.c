@@ -81,6 +81,19 @@ slot_change(struct task *t, struct store_change *c)
     return err;
 }
 
+/* Its slot is the last as long as nothing was changed since; then who asks must look.
+ */
+static kd_err
+slot_again(struct store_change *c, uint64_t generation)
+{
+    struct kd_store_slot slots[KD_STORE_SLOTS_MAX];
+
+    if (generation != kd_soft_generation(c->token))
+        return KD_CONFLICT;
+    c->slot = (uint8_t)(kd_soft_slots(c->token, slots) - 1);
+    return KD_OK;
+}
+
 static void
 start_slot(struct vault *v, struct task *t,
            kd_err (*change)(struct task *t, struct store_change *c))
@@ -97,6 +110,7 @@ start_slot(struct vault *v, struct task *t,
     c->audit = KD_AUDIT_KEYSTORE_CHANGE;
     c->change = change;
     c->makes_token = change == init_change;
+    c->again = c->makes_token ? NULL : slot_again;
     c->reply = reply_slot;
     store_change_start(v, t);
 }
@@ -196,7 +210,8 @@ unsealed(struct vault *v, struct task *t)
 
     if (task_is_internal(t))
         v->opens_itself = false;
-    if (t->err == KD_DENIED)
+    if (t->err == KD_DENIED || t->reason == KD_REASON_SECRET_SIZE ||
+        t->reason == KD_REASON_BAD_DESCRIPTOR)
         vault_event(v, EVENT_WRONG_SECRET, u->job.kind, 0);
     else if (t->err != KD_OK && t->reason == 0)
         vault_event(v, EVENT_KEYSTORE_BAD, t->err, v->store_recorded);

@@ -52,7 +52,8 @@ struct task {
     int64_t deadline; /* CLOCK_MONOTONIC, ms */
     bool has_key;
     uint8_t key[16];     /* idempotency key */
-    uint8_t request[32]; /* SHA-256 of operation and body: what the key is bound to */
+    uint8_t request[32]; /* what the key is bound to: SHA-256 of operation and body, and
+                          * of the descriptor's octets (run_once) */
     uint8_t *octets;     /* owned; body lies in it */
     struct kd_slice body;
     int fd;      /* -1 if none */

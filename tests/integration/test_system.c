@@ -803,6 +803,42 @@ an_idempotency_key_binds_one_request(void **state)
     kd_buf_free(&second);
 }
 
+/* The request is its descriptor as well: under the same key another file of keys is
+ * another request, and the same one is answered again. */
+static void
+an_idempotency_key_binds_the_key_file_too(void **state)
+{
+    static const uint8_t key[16] = "of this import";
+    const struct person_keys *of = NULL;
+    struct person_keys people[2];
+    keyd_client *c = ask_connect(&keyd, "admin");
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        char file[DIME_DKEY_TEXT_MAX];
+        person_keys("import", i / 2, 0, &people[i / 2]);
+        of = &people[i / 2];
+        size_t n = ask_key_file(DIME_DKEY_ORG, of->seed, of->scalar, file);
+        const struct keyd_request q = {
+            .op = KEYD_OP_IMPORT_KEY,
+            .idempotency_key = key,
+            .in.import_key = {.key_file = {file, n},
+                              .signing_role = KEYD_ROLE_SOK,
+                              .domain = KEYD_STR("example.net"),
+                              .permissions = 2}};
+        struct keyd_answer *a = ask(c, &q);
+        if (i == 2) {
+            ask_ends(a, KEYD_INVALID, "idempotency-key-used");
+            break;
+        }
+        assert_int_equal(a->status, KEYD_OK);
+        assert_int_equal(a->out.keys.n_keys, 1);
+        assert_memory_equal(a->out.keys.keys[0].public_key.p, of->key, 32);
+        keyd_client_answer_free(a);
+    }
+    keyd_client_free(c);
+}
+
 enum { RACERS = 8 };
 
 static void
@@ -973,6 +1009,31 @@ an_image_of_1_MiB_goes_in_and_the_signet_comes_out_as_memfds(void **state)
     keyd_client_answer_free(a);
     kd_buf_free(&b);
     kd_buf_free(&png);
+}
+
+/* More descriptors than a queue of answers holds: what is asked together comes. */
+static void
+many_large_signets_asked_for_together_all_come(void **state)
+{
+    enum { TOGETHER = 32 };
+    keyd_client *c = ask_connect(&keyd, "mta");
+    struct keyd_answer *answers[TOGETHER] = {0};
+    const struct keyd_request q = {
+        .op = KEYD_OP_LOOKUP_SIGNET,
+        .in.lookup_signet = {.name = KEYD_STR("lena@example.com")}};
+
+    (void)state;
+    for (size_t i = 0; i < TOGETHER; i++)
+        assert_int_equal(keyd_client_submit(c, &q, take, &answers[i], NULL), KEYD_OK);
+    for (size_t i = 0; i < TOGETHER; i++) {
+        while (answers[i] == NULL)
+            assert_int_equal(keyd_client_process(c, -1), KEYD_OK);
+        assert_int_equal(answers[i]->status, KEYD_OK);
+        assert_true(answers[i]->out.signet.signet.n > 1 << 20);
+    }
+    for (size_t i = 0; i < TOGETHER; i++)
+        keyd_client_answer_free(answers[i]);
+    keyd_client_free(c);
 }
 
 static void
@@ -1250,9 +1311,11 @@ main(int argc, char **argv)
         cmocka_unit_test(T_OP_23_history_after_50_rotations_has_51_cores),
         cmocka_unit_test(look_ups_tell_current_superseded_and_unknown_apart),
         cmocka_unit_test(an_idempotency_key_binds_one_request),
+        cmocka_unit_test(an_idempotency_key_binds_the_key_file_too),
         cmocka_unit_test(the_same_request_from_eight_connections_makes_one_row),
         cmocka_unit_test(of_two_different_roots_for_an_address_one_wins),
         cmocka_unit_test(an_image_of_1_MiB_goes_in_and_the_signet_comes_out_as_memfds),
+        cmocka_unit_test(many_large_signets_asked_for_together_all_come),
         cmocka_unit_test(an_image_that_is_no_png_is_refused),
         cmocka_unit_test(a_deadline_of_a_millisecond_ends_in_time_and_does_no_harm),
         cmocka_unit_test(T_SEC_3_every_signature_made_verifies_as_nothing_else),

@@ -63,7 +63,7 @@ small_policy(void)
 static const struct {
     const char *name;
     const char *classes; /* m s i t a: mta submission milter tls admin */
-    const char *flags;   /* c d k e l: changes domain key everyone look-up */
+    const char *flags;   /* c d k e l s: changes domain key everyone look-up secret */
 } matrix[] = {
     {"Hello", "msita", "e"},
     {"Status", "msita", "e"},
@@ -72,9 +72,9 @@ static const struct {
     {"LookupHistory", "msa", "dl"},
     {"VerifyCurrent", "msa", "dl"},
     {"IssueUserSignet", "s", "cdk"},
-    {"TokenInit", "a", "c"},
-    {"AddUnsealSlot", "a", "ck"},
-    {"Unseal", "a", ""},
+    {"TokenInit", "a", "cs"},
+    {"AddUnsealSlot", "a", "cks"},
+    {"Unseal", "a", "s"},
     {"Seal", "a", ""},
     {"GenerateKey", "a", "cdk"},
     {"RetireKey", "a", "cdk"},
@@ -101,7 +101,8 @@ every_operation_is_in_the_matrix_with_its_flags(void **state)
                  {'d', KD_OPF_DOMAIN},
                  {'k', KD_OPF_KEY},
                  {'e', KD_OPF_EVERYONE},
-                 {'l', KD_OPF_LOOKUP}};
+                 {'l', KD_OPF_LOOKUP},
+                 {'s', KD_OPF_SECRET}};
     size_t n = 0;
 
     (void)state;
