@@ -31,7 +31,17 @@ enum {
 
 /* --- the table --- */
 
-/* The directory of our own program, where the roles' programs lie unless configured. */
+static bool
+has_programs(const char *directory)
+{
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/keyd-vault", directory);
+
+    return n > 0 && (size_t)n < sizeof path && access(path, X_OK) == 0;
+}
+
+/* Where the roles' programs lie: as configured, else beside our own program (a build
+ * directory), else where installation puts them. */
 static kd_err
 program_directory(const struct kd_conf *conf, char out[PATH_MAX])
 {
@@ -47,6 +57,8 @@ program_directory(const struct kd_conf *conf, char out[PATH_MAX])
     if (slash == NULL)
         return KD_IO;
     *slash = '\0';
+    if (!has_programs(out))
+        snprintf(out, PATH_MAX, "%s", KEYD_LIBEXEC_PATH);
     return KD_OK;
 }
 

@@ -73,7 +73,7 @@ struct kd_conf_principal {
 struct kd_conf {
     char *state_directory;
     char *run_directory;
-    char *libexec_directory; /* NULL: beside the running program */
+    char *libexec_directory; /* NULL: beside the running program or as installed */
     char *credential;        /* NULL: none */
     struct kd_conf_id user_gate;
     struct kd_conf_id user_vault;
