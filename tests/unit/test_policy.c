@@ -97,12 +97,8 @@ every_operation_is_in_the_matrix_with_its_flags(void **state)
     static const struct {
         char letter;
         unsigned flag;
-    } flags[] = {{'c', KD_OPF_CHANGES},
-                 {'d', KD_OPF_DOMAIN},
-                 {'k', KD_OPF_KEY},
-                 {'e', KD_OPF_EVERYONE},
-                 {'l', KD_OPF_LOOKUP},
-                 {'s', KD_OPF_SECRET}};
+    } flags[] = {{'c', KD_OPF_CHANGES},  {'d', KD_OPF_DOMAIN}, {'k', KD_OPF_KEY},
+                 {'e', KD_OPF_EVERYONE}, {'l', KD_OPF_LOOKUP}, {'s', KD_OPF_SECRET}};
     size_t n = 0;
 
     (void)state;
