@@ -85,21 +85,37 @@ take(struct peer_link *l, uint16_t type)
     return m;
 }
 
+/* Receives once without waiting, then until there is what is looked for: a message of
+ * the type, or any for KD_MSG_NONE. */
+static bool
+wait_for(struct peer_link *l, uint16_t type, int ms)
+{
+    int64_t until = kd_clock_ms() + ms;
+
+    receive(l, 0);
+    for (;;) {
+        for (struct message *m = l->first; m != NULL; m = m->next)
+            if (type == KD_MSG_NONE || m->type == type)
+                return true;
+        int64_t left = until - kd_clock_ms();
+        if (l->is_closed || left <= 0)
+            return false;
+        if (kd_chan_flush(&l->chan) != KD_OK)
+            l->is_closed = true;
+        receive(l, (int)left);
+    }
+}
+
 struct message *
 link_wait(struct peer_link *l, uint16_t type, int ms)
 {
-    int64_t until = kd_clock_ms() + ms;
-    struct message *m;
+    return wait_for(l, type, ms) ? take(l, type) : NULL;
+}
 
-    while ((m = take(l, type)) == NULL && !l->is_closed) {
-        int64_t left = until - kd_clock_ms();
-        if (left <= 0)
-            break;
-        receive(l, (int)left);
-        if (!l->is_closed && kd_chan_flush(&l->chan) != KD_OK)
-            l->is_closed = true;
-    }
-    return m == NULL ? take(l, type) : m;
+const struct message *
+link_first(struct peer_link *l, int ms)
+{
+    return wait_for(l, KD_MSG_NONE, ms) ? l->first : NULL;
 }
 
 struct message *

@@ -74,7 +74,10 @@ bool link_raw(struct peer_link *l, struct kd_slice packet, int fd);
  * NULL if there is none. Free it with message_free. */
 struct message *link_wait(struct peer_link *l, uint16_t type, int ms);
 
-/* The same, or the end of the test. */
+/* The first message of any type, left where it is; NULL. */
+const struct message *link_first(struct peer_link *l, int ms);
+
+/* The first of the type, or the end of the test. */
 struct message *link_expect(struct peer_link *l, uint16_t type);
 
 /* True if the role closes the channel within ms milliseconds. */
