@@ -446,12 +446,12 @@ kind_of(const char *target, char out[32])
     if (strncmp(target, "socket:", 7) == 0)
         strcpy(out, "socket");
     else if (strncmp(target, "anon_inode:", 11) == 0)
-        snprintf(out, 32, "%s", target + 11);
+        snprintf(out, 32, "%.31s", target + 11);
     else if (strncmp(target, "pipe:", 5) == 0)
         strcpy(out, "pipe");
     else {
         const char *slash = strrchr(target, '/');
-        snprintf(out, 32, "%s", slash == NULL ? target : slash + 1);
+        snprintf(out, 32, "%.31s", slash == NULL ? target : slash + 1);
     }
 }
 

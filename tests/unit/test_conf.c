@@ -1196,7 +1196,7 @@ the_example_is_accepted(void **state)
                                   &as_root, &conf, &problems),
                      KD_OK);
     assert_int_equal(problems.n, 0);
-    assert_int_equal(conf->n_principals, 4);
+    assert_int_equal(conf->n_principals, 3);
     assert_int_equal(conf->listeners[KD_CLASS_SUBMISSION].workers, 2);
     kd_conf_free(conf);
 }
