@@ -328,7 +328,7 @@ show(struct session *s, struct keyd_request *q, const struct name *name)
 {
     const struct options *o = s->o;
     struct keyd_answer *a = NULL;
-    struct dime_signet signet;
+    struct dime_signet signet = {0};
     bool is_user = strchr(name->text, '@') != NULL;
     int status = session_call(s, q, &a);
 

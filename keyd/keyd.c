@@ -528,12 +528,13 @@ print_problems(const char *path, const struct kd_conf_problems *problems)
 static int
 usage(FILE *to, int status)
 {
-    fputs("usage: dime-keyd [-t] [-c FILE]\n"
-          "       dime-keyd -V\n"
-          "  -c FILE  configuration (/etc/dime-keyd/keyd.conf)\n"
-          "  -t       check the configuration and exit\n"
-          "  -V       print the version and exit\n",
-          to);
+    /* Without anywhere to say it the status has to do. */
+    kd_ignore(fputs("usage: dime-keyd [-t] [-c FILE]\n"
+                    "       dime-keyd -V\n"
+                    "  -c FILE  configuration (/etc/dime-keyd/keyd.conf)\n"
+                    "  -t       check the configuration and exit\n"
+                    "  -V       print the version and exit\n",
+                    to));
     return status;
 }
 
@@ -609,7 +610,7 @@ main(int argc, char **argv)
     kd_log_setup("dime-keyd", sup.conf->log_level);
     umask(077);
     catch_signals();
-    if ((err = listen_all(&sup)) != KD_OK || (err = children_plan(&sup)) != KD_OK)
+    if (listen_all(&sup) != KD_OK || children_plan(&sup) != KD_OK)
         return EX_OSERR;
     raise_limits();
     confine();

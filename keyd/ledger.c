@@ -283,7 +283,7 @@ static kd_err
 store_record(struct ledger *l, struct kd_slice body, int fd)
 {
     struct rows *r = calloc(1, sizeof *r);
-    struct kd_store_ack ack;
+    struct kd_store_ack ack = {0};
     struct kd_commit m;
 
     if (r == NULL)
@@ -317,9 +317,8 @@ set_aside(struct ledger *l, struct kd_slice body, int fd)
 
     if (r == NULL)
         disk_failed("memory", KD_NOMEM);
-    r->next = NULL;
-    r->fd = fd;
-    r->n = body.n;
+    /* cppcheck-suppress nullPointerRedundantCheck; disk_failed does not return */
+    *r = (struct record){.fd = fd, .n = body.n};
     if (body.n != 0)
         memcpy(r->octets, body.p, body.n);
     if (l->last == NULL)

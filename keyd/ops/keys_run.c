@@ -5,6 +5,8 @@
 #include <keyd/base/memfd.h>
 #include <keyd/base/secret.h>
 
+#include <assert.h>
+
 enum { KEYS_PAGE = 40 };
 
 static void
@@ -191,6 +193,7 @@ import_change(struct task *t, struct store_change *c)
 
     if ((err = read_key_file(t, &file)) != KD_OK)
         return err;
+    assert(file != NULL);
     /* A user's keys are never the organization's. */
     if (file->kind != DIME_DKEY_ORG)
         err = run_refuse(t, KD_INVALID, KD_REASON_BAD_KEY_FILE);

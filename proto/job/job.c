@@ -39,7 +39,7 @@ kd_list_put(struct kd_buf *b, struct kd_slice item)
     kd_err kd_##name##_get(struct kd_slice body, struct kd_##name *out)                \
     {                                                                                  \
         struct kd_cur c = kd_cur(body);                                                \
-        struct kd_##name m;                                                            \
+        struct kd_##name m = {0};                                                      \
         fields;                                                                        \
         kd_err err = kd_cur_end(&c);                                                   \
         if (err == KD_OK)                                                              \

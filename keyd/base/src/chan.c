@@ -133,14 +133,13 @@ kd_chan_put(struct kd_chan *ch, uint16_t type, struct kd_slice body, int message
 }
 
 static ssize_t
-packet_send(int socket, const struct kd_chan_packet *p)
+packet_send(int socket, struct kd_chan_packet *p)
 {
     union {
         struct cmsghdr align;
         char space[CMSG_SPACE(sizeof(int))];
     } control = {0};
-    /* sendmsg does not write through iov_base; the type is not const for readv. */
-    struct iovec iov = {(void *)(uintptr_t)p->octets, p->n};
+    struct iovec iov = {p->octets, p->n};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 
     if (p->fd >= 0) {

@@ -44,8 +44,12 @@ read_domains(struct kd_conf_reading *r)
         kd_conf_error(r->problems, 0, "no domain section: there is nothing to serve");
     if (too_many(r, KD_CONF_DOMAIN, n, KD_POLICY_DOMAINS_MAX))
         return;
-    if ((c->domains = calloc(n + 1, sizeof *c->domains)) == NULL)
+    struct kd_conf_domain *domains = calloc(n + 1, sizeof *domains);
+    if (domains == NULL) {
         r->err = KD_NOMEM;
+        return;
+    }
+    c->domains = domains;
     for (size_t i = 1; i < r->scan->n_sections && r->err == KD_OK; i++) {
         const struct kd_scan_section *s = &r->scan->sections[i];
         if (s->type != KD_CONF_DOMAIN)

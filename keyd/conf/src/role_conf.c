@@ -195,24 +195,22 @@ kd_conf_for_vault_make(const struct kd_conf *conf, struct kd_conf_for_vault *out
                                   .audit_checkpoint_interval =
                                       conf->audit_checkpoint_interval,
                                   .limits = conf->limits};
-    kd_err err;
+    uint8_t(*fields)[KD_PROFILE_FIELDS_SIZE] =
+        calloc(conf->n_domains + 1, sizeof *fields);
+    kd_err err = fields == NULL ? KD_NOMEM : KD_OK;
 
     memcpy(c.digest, conf->digest, sizeof c.digest);
-    if ((err = kd_policy_decode(kd_policy_octets(conf->policy), &c.policy)) != KD_OK)
-        goto out;
-    c.profile_fields = calloc(conf->n_domains + 1, sizeof *c.profile_fields);
-    if (c.profile_fields == NULL) {
-        err = KD_NOMEM;
-        goto out;
+    if (err == KD_OK)
+        err = kd_policy_decode(kd_policy_octets(conf->policy), &c.policy);
+    if (err != KD_OK) {
+        free(fields);
+        return err;
     }
     for (size_t i = 0; i < conf->n_domains; i++)
-        memcpy(c.profile_fields[i], conf->domains[i].profile_fields,
-               KD_PROFILE_FIELDS_SIZE);
+        memcpy(fields[i], conf->domains[i].profile_fields, KD_PROFILE_FIELDS_SIZE);
     *out = c;
+    out->profile_fields = fields;
     return KD_OK;
-out:
-    kd_conf_for_vault_clear(&c);
-    return err;
 }
 
 void

@@ -87,7 +87,7 @@ struct slot_ad {
 static struct slot_ad
 slot_ad(const struct kd_store_slot *slot, const uint8_t *instance)
 {
-    struct slot_ad ad;
+    struct slot_ad ad = {{0}};
     uint8_t *at = ad.octets;
 
     memcpy(at, slot_context, sizeof slot_context - 1);

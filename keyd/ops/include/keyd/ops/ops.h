@@ -147,11 +147,13 @@ kd_class_name(unsigned klass)
 static inline bool
 kd_class_find(struct kd_slice name, enum kd_class *klass)
 {
-    for (unsigned i = 0; i < KD_CLASS_COUNT; i++)
-        if (kd_slice_eq(name, kd_slice_str(kd_class_name(i)))) {
+    for (unsigned i = 0; i < KD_CLASS_COUNT; i++) {
+        const char *text = kd_class_name(i);
+        if (text != NULL && kd_slice_eq(name, kd_slice_str(text))) {
             *klass = (enum kd_class)i;
             return true;
         }
+    }
     return false;
 }
 
