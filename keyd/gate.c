@@ -804,7 +804,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 static void
 setup(struct gate *g)
 {
-    static const struct timeval tick = {0, TICK_MS * 1000};
+    static const struct timeval tick = {0, TICK_MS * 1000L};
     struct kd_buf octets;
     kd_err err;
 

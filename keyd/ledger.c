@@ -34,7 +34,7 @@ enum {
     COUNT_MS = 10 * 1000,
     PURGE_MS = 3600 * 1000,
     PURGE_MOST = 10000,
-    IDEM_KEEP_MS = 14 * 24 * 3600 * 1000LL,
+    IDEM_KEEP_MS = 14LL * 24 * 3600 * 1000,
 };
 
 struct gate {

@@ -254,11 +254,12 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
             close(fd);
         return KD_OK;
     }
-    if (is_in_order(v, type) && (type == KD_MSG_told_issue || type == KD_MSG_told_key))
+    bool in_order = is_in_order(v, type);
+    if (in_order && (type == KD_MSG_told_issue || type == KD_MSG_told_key))
         return on_told(v, body, fd);
-    if (!is_in_order(v, type))
-        err = KD_MALFORMED;
-    else if (type == KD_MSG_ack)
+    if (!in_order)
+        type = KD_MSG_NONE;
+    if (type == KD_MSG_ack)
         err = chain_on_ack(v, body);
     else if (type == KD_MSG_ledger_state)
         err = on_ledger_state(v, body);

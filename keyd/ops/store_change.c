@@ -129,7 +129,7 @@ commit(struct vault *v, struct task *t)
         record.has_key = true;
         memcpy(record.key_id, c->keys[0].octets, sizeof record.key_id);
     }
-    kd_buf_init(&known, 33 * CHANGE_KEYS_MAX);
+    kd_buf_init(&known, (size_t)33 * CHANGE_KEYS_MAX);
     kd_buf_init(&body, KD_CHAN_INLINE_MAX);
     put_known(c, &known);
     row.keys = kd_buf_slice(&known);

@@ -8,6 +8,7 @@
 static void
 secret_free(struct kd_slot_secret *s)
 {
+    /* The slice calls const what is ours. NOLINTNEXTLINE(performance-no-int-to-ptr) */
     kd_secret_free((void *)(uintptr_t)s->octets.p, s->octets.n);
 }
 

@@ -205,10 +205,10 @@ send_conf(const struct supervisor *s, struct child *c)
 
 /* Between fork and exec: only calls that are safe there. Ends the process. */
 static _Noreturn void
-become(const struct supervisor *s, const struct child *c, int ctl, pid_t parent)
+become(const struct supervisor *s, struct child *c, int ctl, pid_t parent)
 {
     const struct rlimit none = {0, 0};
-    char *const argv[] = {(char *)(uintptr_t)c->path, NULL};
+    char *const argv[] = {c->path, NULL};
     char *const environment[] = {NULL};
     sigset_t nothing;
 

@@ -21,9 +21,9 @@ dime_name(enum dime_reason why, char out[KD_REASON_NAME_MAX])
 
     memcpy(out, signet_prefix, at);
     for (; *name != '\0' && at < KD_REASON_NAME_MAX - 1; name++)
-        out[at++] = *name == '_'                   ? '-'
-                    : *name >= 'A' && *name <= 'Z' ? (char)(*name - 'A' + 'a')
-                                                   : *name;
+        out[at++] = (char)(*name == '_'                   ? '-'
+                           : *name >= 'A' && *name <= 'Z' ? *name - 'A' + 'a'
+                                                          : *name);
     out[at] = '\0';
 }
 

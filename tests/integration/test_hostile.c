@@ -1276,6 +1276,31 @@ a_gate_that_talks_nonsense_is_started_again_and_the_vault_is_not(void **state)
     assert_int_equal(rmdir(libexec), 0);
 }
 
+/* --- a start that cannot unseal itself --- */
+
+static void
+a_credential_of_impossible_size_leaves_the_sockets_open(void **state)
+{
+    struct daemon d;
+
+    (void)state;
+    assert_true(daemon_start(&d, NULL));
+    assert_true(daemon_init_token(&d));
+    assert_int_equal(daemon_stop(&d), 0);
+    assert_int_equal(truncate(d.credential_path, 10), 0);
+    assert_true(daemon_launch(&d));
+    assert_true(daemon_log_wait(&d, "unseal refused", 2 * SOON_MS));
+    keyd_client *c = daemon_connect(&d, "admin");
+    struct keyd_answer *a = NULL;
+    assert_non_null(c);
+    assert_int_equal(keyd_client_status(c, &a), KEYD_OK);
+    assert_int_equal(a->out.status.state, KEYD_STATE_SEALED);
+    keyd_client_answer_free(a);
+    keyd_client_free(c);
+    assert_int_equal(daemon_stop(&d), 0);
+    daemon_clear(&d);
+}
+
 int
 main(void)
 {
@@ -1293,6 +1318,7 @@ main(void)
         cmocka_unit_test(the_ledger_survives_a_storm_of_its_gates),
         cmocka_unit_test(
             a_gate_that_talks_nonsense_is_started_again_and_the_vault_is_not),
+        cmocka_unit_test(a_credential_of_impossible_size_leaves_the_sockets_open),
     };
 
     if (strcmp(program_invocation_short_name, "keyd-gate") == 0)

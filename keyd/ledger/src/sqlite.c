@@ -171,7 +171,7 @@ sq_copy(sqlite3_stmt *st, int col, void *out, size_t n)
 {
     struct kd_slice s = sq_blob(st, col);
 
-    if (s.n != n)
+    if (s.n != n || s.p == NULL)
         return KD_FAILED;
     memcpy(out, s.p, n);
     return KD_OK;

@@ -382,7 +382,7 @@ sq_open(const struct kd_store_conf *conf, struct kd_backend **out,
 
     if (b == NULL)
         return kd_store_why(why, KD_NOMEM, "out of memory");
-    kd_buf_init(&b->core, 128 * 1024);
+    kd_buf_init(&b->core, (size_t)128 * 1024);
     if ((err = create_if_missing(conf, why)) != KD_OK ||
         (err = path_of(conf, file_name, path, why)) != KD_OK)
         goto out;
