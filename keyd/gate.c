@@ -204,7 +204,6 @@ static void
 end_request(struct gate *g, struct pending *p)
 {
     principal_give(&g->principals, p->principal, p->frame, p->upload);
-    principal_leave(p->principal);
     pending_free(&g->pending, p);
 }
 
@@ -224,7 +223,6 @@ begin_request(struct gate *g, struct conn *c, const struct op_rpc *rpc,
         return NULL;
     }
     p->principal = c->principal;
-    p->principal->n_conns++;
     p->frame = frame;
     p->upload = upload;
     return p;
@@ -540,6 +538,11 @@ open_conn(struct gate *g, int fd)
     g->n_conns++;
     c->is_known = kd_policy_name(g->conf.policy, g->conf.klass, uid, &name) == KD_OK;
     c->principal = principal_join(&g->principals, uid, c->is_known);
+    if (principal_is_over(&g->principals, c->principal,
+                          g->conf.limits.max_connections)) {
+        close_conn(g, c);
+        return;
+    }
     c->event = event_new(g->base, fd, EV_READ | EV_PERSIST, on_conn_event, c);
     if (c->event == NULL || event_add(c->event, NULL) != 0) {
         close_conn(g, c);
@@ -814,6 +817,7 @@ setup(struct gate *g)
     kd_role_unlinked(&g->vault);
     kd_role_unlinked(&g->ledger);
     g->listener = -1;
+    g->principals.is_shared = kd_policy_n_rows(g->conf.policy) > 1;
     kd_arena_init(&g->arena);
     kd_buf_init(&g->body, KD_JOB_BODY_MAX);
     kd_buf_init(&g->message, KD_CHAN_BODY_MAX);

@@ -220,7 +220,8 @@ settles(uint16_t event)
                ? !sup.opens_itself
                : event == EVENT_UNSEALED || event == EVENT_NO_KEYSTORE ||
                      event == EVENT_WRONG_SECRET || event == EVENT_KEYSTORE_BAD ||
-                     event == EVENT_KEYSTORE_OLD || event == EVENT_CHECKPOINT_BAD;
+                     event == EVENT_KEYSTORE_OLD || event == EVENT_CHECKPOINT_BAD ||
+                     event == EVENT_LEDGER_WENT_BACK;
 }
 
 static void

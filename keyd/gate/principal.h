@@ -7,14 +7,24 @@
 
 struct principal {
     uint32_t uid;
-    uint32_t n_conns; /* 0: the entry is free */
-    uint64_t frames;  /* octets of its requests in flight */
+    uint32_t n_conns, n_requests; /* both 0: the entry is free */
+    uint64_t frames;              /* octets of its requests in flight */
     uint32_t n_uploads;
+};
+
+enum {
+    /* Requests in flight of one principal, where there are others beside it: below what
+     * the vault takes of a gate. */
+    PRINCIPAL_REQUESTS_MAX = 2048,
+    /* Of the connections one principal leaves this part to the others, and all that
+     * policy does not know together have no more. */
+    PRINCIPAL_SPARE_PART = 8
 };
 
 struct principal_table {
     struct principal list[KD_POLICY_ROWS_MAX + 1]; /* the last: everybody unknown */
     uint64_t uploads;                              /* octets in flight, of all */
+    bool is_shared;                                /* policy knows more than one */
 };
 
 /* The entry of a uid, counting one more connection. Callers that policy does not know
@@ -22,6 +32,10 @@ struct principal_table {
 struct principal *principal_join(struct principal_table *t, uint32_t uid,
                                  bool is_known);
 void principal_leave(struct principal *p);
+
+/* True if it has more connections than its share of max. */
+bool principal_is_over(const struct principal_table *t, const struct principal *p,
+                       uint32_t max);
 
 /* Takes room for a request: octets of its frame, and of its descriptor's object (0:
  * none). KD_BUSY if a limit is reached; nothing is taken then. */

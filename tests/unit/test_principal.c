@@ -1,0 +1,123 @@
+/* What one principal may take of a gate. */
+#include "principal.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+/* cmocka.h wants setjmp.h and stdarg.h first */
+#include <cmocka.h>
+
+static const struct kd_limits limits = {.max_connections = 80,
+                                        .max_principal_frames = 1000000,
+                                        .max_principal_uploads = 2,
+                                        .upload_pool = 100};
+
+static struct principal_table table;
+
+static void
+connections_of_one_leave_some_to_the_others(void **state)
+{
+    struct principal *p = NULL;
+
+    (void)state;
+    table = (struct principal_table){.is_shared = true};
+    for (int i = 0; i < 70; i++) {
+        p = principal_join(&table, 1000, true);
+        assert_false(principal_is_over(&table, p, limits.max_connections));
+    }
+    assert_ptr_equal(principal_join(&table, 1000, true), p);
+    assert_true(principal_is_over(&table, p, limits.max_connections));
+    struct principal *other = principal_join(&table, 1001, true);
+    assert_ptr_not_equal(other, p);
+    assert_false(principal_is_over(&table, other, limits.max_connections));
+    principal_leave(p);
+    assert_false(principal_is_over(&table, p, limits.max_connections));
+}
+
+static void
+the_only_principal_may_have_them_all(void **state)
+{
+    struct principal *p = NULL;
+
+    (void)state;
+    table = (struct principal_table){.is_shared = false};
+    for (int i = 0; i < 80; i++)
+        p = principal_join(&table, 1000, true);
+    assert_false(principal_is_over(&table, p, limits.max_connections));
+    for (int i = 0; i < 2 * PRINCIPAL_REQUESTS_MAX; i++)
+        assert_int_equal(principal_take(&table, p, &limits, 10, 0), KD_OK);
+}
+
+static void
+strangers_share_a_small_part(void **state)
+{
+    struct principal *p = NULL;
+
+    (void)state;
+    table = (struct principal_table){.is_shared = false};
+    for (uint32_t uid = 1; uid <= 10; uid++) {
+        p = principal_join(&table, uid, false);
+        assert_false(principal_is_over(&table, p, limits.max_connections));
+    }
+    assert_ptr_equal(principal_join(&table, 11, false), p);
+    assert_true(principal_is_over(&table, p, limits.max_connections));
+    assert_true(p->n_conns > 1);
+    table = (struct principal_table){.is_shared = false};
+    assert_false(principal_is_over(&table, principal_join(&table, 1, false), 1));
+}
+
+static void
+requests_octets_and_uploads_have_limits_and_come_back(void **state)
+{
+    (void)state;
+    table = (struct principal_table){.is_shared = true};
+    struct principal *p = principal_join(&table, 1000, true);
+    struct principal *other = principal_join(&table, 1001, true);
+    for (int i = 0; i < PRINCIPAL_REQUESTS_MAX; i++)
+        assert_int_equal(principal_take(&table, p, &limits, 1, 0), KD_OK);
+    assert_int_equal(principal_take(&table, p, &limits, 1, 0), KD_BUSY);
+    assert_int_equal(principal_take(&table, other, &limits, 1000000, 0), KD_OK);
+    assert_int_equal(principal_take(&table, other, &limits, 1, 0), KD_BUSY);
+    principal_give(&table, p, 1, 0);
+    assert_int_equal(principal_take(&table, p, &limits, 1, 60), KD_OK);
+    principal_give(&table, other, 1000000, 0);
+    assert_int_equal(principal_take(&table, other, &limits, 1, 41), KD_BUSY);
+    assert_int_equal(principal_take(&table, other, &limits, 1, 20), KD_OK);
+    assert_int_equal(principal_take(&table, other, &limits, 1, 20), KD_OK);
+    principal_give(&table, p, 1, 60);
+    assert_int_equal(principal_take(&table, other, &limits, 1, 1), KD_BUSY);
+    assert_int_equal(other->n_requests, 2);
+    assert_int_equal(table.uploads, 40);
+}
+
+/* A client that is gone leaves requests behind: its entry is nobody else's before they
+ * ended. */
+static void
+an_entry_with_requests_is_not_given_away(void **state)
+{
+    (void)state;
+    table = (struct principal_table){.is_shared = true};
+    struct principal *p = principal_join(&table, 1000, true);
+    assert_int_equal(principal_take(&table, p, &limits, 1, 0), KD_OK);
+    principal_leave(p);
+    assert_ptr_not_equal(principal_join(&table, 1001, true), p);
+    assert_ptr_equal(principal_join(&table, 1000, true), p);
+    principal_leave(p);
+    principal_give(&table, p, 1, 0);
+    assert_ptr_equal(principal_join(&table, 1002, true), p);
+    assert_int_equal(p->uid, 1002);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(connections_of_one_leave_some_to_the_others),
+        cmocka_unit_test(the_only_principal_may_have_them_all),
+        cmocka_unit_test(strangers_share_a_small_part),
+        cmocka_unit_test(requests_octets_and_uploads_have_limits_and_come_back),
+        cmocka_unit_test(an_entry_with_requests_is_not_given_away),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
