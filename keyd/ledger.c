@@ -37,10 +37,6 @@ enum {
     IDEM_KEEP_MS = 14LL * 24 * 3600 * 1000,
 };
 
-struct gate {
-    struct kd_role_link link;
-};
-
 /* A commit message that waits for the end of the turn. */
 struct record {
     struct record *next;
@@ -52,7 +48,7 @@ struct record {
 static struct ledger {
     struct kd_chan ctl;
     struct kd_role_link vault;
-    struct gate gates[KD_GATES_MAX];
+    struct kd_role_link gates[KD_GATES_MAX];
     struct kd_conf_for_ledger conf;
     struct kd_store *store;
     uint64_t looked[KD_CLASS_COUNT]; /* look-ups by class: counted, never recorded */
@@ -87,18 +83,6 @@ send_scratch(struct ledger *l, struct kd_chan *ch, uint16_t type, int fd)
     if (err != KD_OK)
         kd_chan_close(ch);
     kd_buf_reset(&l->scratch);
-}
-
-/* Inline if small, else *fd. */
-static kd_err
-inline_or_fd(struct kd_slice signet, struct kd_slice *inl, int *fd)
-{
-    if (signet.n <= KD_CHAN_INLINE_MAX) {
-        *inl = signet;
-        return KD_OK;
-    }
-    *inl = kd_slice(NULL, 0);
-    return kd_memfd_seal(signet, fd);
 }
 
 /* --- batches --- */
@@ -139,7 +123,6 @@ static kd_err
 row_object(struct kd_slice inl, int fd, size_t max, struct kd_buf *large,
            struct kd_slice *out)
 {
-    size_t size;
     kd_err err;
 
     *out = inl;
@@ -147,12 +130,7 @@ row_object(struct kd_slice inl, int fd, size_t max, struct kd_buf *large,
         return KD_OK;
     if (inl.n != 0)
         return KD_MALFORMED;
-    if ((err = kd_memfd_check(fd, max, &size)) != KD_OK)
-        return err;
-    uint8_t *at = kd_buf_add(large, size);
-    if (at == NULL)
-        return large->err;
-    if ((err = kd_memfd_read(fd, 0, at, size)) != KD_OK)
+    if ((err = kd_memfd_append(fd, max, large)) != KD_OK)
         return err;
     *out = kd_buf_slice(large);
     return KD_OK;
@@ -361,7 +339,8 @@ tell_issue(struct ledger *l, struct kd_told_issue *m, const struct kd_signet_row
     if (row != NULL) {
         m->generation = row->generation;
         m->seq = row->seq;
-        kd_err err = inline_or_fd(row->signet, &m->signet, &fd);
+        kd_err err =
+            kd_memfd_if_large(row->signet, KD_CHAN_INLINE_MAX, &m->signet, &fd);
         if (err != KD_OK)
             m->err = (uint8_t)err;
     }
@@ -552,7 +531,7 @@ tell_org(void *arg, const struct kd_org_row *row)
     struct kd_ledger_org m = {.domain = row->domain, .version = row->version};
     int fd = -1;
 
-    if (inline_or_fd(row->signet, &m.signet, &fd) != KD_OK) {
+    if (kd_memfd_if_large(row->signet, KD_CHAN_INLINE_MAX, &m.signet, &fd) != KD_OK) {
         kd_chan_close(&l->vault.chan);
         return false;
     }
@@ -569,7 +548,8 @@ tell_keystore(struct ledger *l)
     int fd = -1;
     kd_err err = kd_store_keystore_read(l->store, &store, &m.keystore);
 
-    if (err == KD_OK && (err = inline_or_fd(store, &inl, &fd)) == KD_OK)
+    if (err == KD_OK &&
+        (err = kd_memfd_if_large(store, KD_CHAN_INLINE_MAX, &inl, &fd)) == KD_OK)
         err = kd_chan_put(&l->vault.chan, KD_MSG_KEYSTORE, inl, fd);
     if (err != KD_OK && err != KD_NOT_FOUND && err != KD_CLOSED)
         disk_failed("key store", err);
@@ -625,7 +605,7 @@ look_user(struct ledger *l, const struct kd_look_signet *ask,
     m->seq = row.seq;
     memcpy(m->core, row.core_fp, sizeof m->core);
     memcpy(m->full, row.full_fp, sizeof m->full);
-    return inline_or_fd(row.signet, &m->signet, fd);
+    return kd_memfd_if_large(row.signet, KD_CHAN_INLINE_MAX, &m->signet, fd);
 }
 
 static kd_err
@@ -645,7 +625,7 @@ look_org(struct ledger *l, const struct kd_look_signet *ask, struct kd_looked_si
     m->seq = row.version;
     memcpy(m->core, row.core_fp, sizeof m->core);
     memcpy(m->full, row.full_fp, sizeof m->full);
-    return inline_or_fd(row.signet, &m->signet, fd);
+    return kd_memfd_if_large(row.signet, KD_CHAN_INLINE_MAX, &m->signet, fd);
 }
 
 static kd_err
@@ -900,14 +880,14 @@ on_gate_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         {KD_MSG_look_head, KD_OP_AuditHead, on_look_head},
     };
     struct from_gate *from = ctx;
-    struct gate *g = &from->l->gates[from->gate];
+    struct kd_role_link *g = &from->l->gates[from->gate];
     enum kd_class klass = kd_gate_class(from->gate);
     kd_err err = KD_MALFORMED;
 
     for (size_t i = 0; fd < 0 && i < sizeof looks / sizeof *looks; i++)
         /* A gate reads what its class may, whatever it says. */
         if (looks[i].type == type && kd_op_is_served(looks[i].op, klass))
-            err = looks[i].on(from->l, &g->link.chan, body);
+            err = looks[i].on(from->l, &g->chan, body);
     if (fd >= 0)
         close(fd);
     if (err != KD_OK)
@@ -933,7 +913,7 @@ on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         kd_role_relink_asking(&l->vault, &m, fd);
         greet_vault(l);
     } else if (m.link == KD_LINK_GATE) {
-        kd_role_relink_asking(&l->gates[m.gate].link, &m, fd);
+        kd_role_relink_asking(&l->gates[m.gate], &m, fd);
     } else {
         close(fd);
     }
@@ -971,7 +951,7 @@ setup(struct ledger *l)
     kd_log_setup("keyd-ledger", l->conf.log_level);
     kd_role_unlinked(&l->vault);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
-        kd_role_unlinked(&l->gates[i].link);
+        kd_role_unlinked(&l->gates[i]);
     kd_buf_init(&l->acks, (size_t)1 << 20);
     kd_buf_init(&l->scratch, KD_CHAN_BODY_MAX);
     if ((dir.fd = kd_role_directory()) < 0)
@@ -992,7 +972,7 @@ wait_for_work(struct ledger *l)
     p[0] = kd_role_watch(&l->ctl);
     p[1] = kd_role_watch(&l->vault.chan);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
-        p[2 + i] = kd_role_watch(&l->gates[i].link.chan);
+        p[2 + i] = kd_role_watch(&l->gates[i].chan);
     kd_ignore(poll(p, KD_GATES_MAX + 2, TICK_MS)); /* failures show when receiving */
 }
 
@@ -1004,15 +984,14 @@ turn(struct ledger *l)
     kd_role_serve(&l->ctl, &l->vault, PACKETS_A_TURN, on_vault_message, l);
     for (unsigned i = 0; i < KD_GATES_MAX; i++) {
         struct from_gate from = {l, i};
-        kd_role_serve(&l->ctl, &l->gates[i].link, PACKETS_A_TURN, on_gate_message,
-                      &from);
+        kd_role_serve(&l->ctl, &l->gates[i], PACKETS_A_TURN, on_gate_message, &from);
     }
     store_records(l);
     store_counters_if_due(l);
     purge_keys_if_due(l);
     kd_role_flush(&l->ctl, &l->vault);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
-        kd_role_flush(&l->ctl, &l->gates[i].link);
+        kd_role_flush(&l->ctl, &l->gates[i]);
     kd_role_flush_ctl(&l->ctl);
     kd_err err = kd_store_tend(l->store);
     if (err != KD_OK)

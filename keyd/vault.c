@@ -92,15 +92,13 @@ static kd_err
 take_store(struct vault *v, struct kd_slice body, int fd)
 {
     struct kd_buf b;
-    size_t size = 0;
     kd_err err = KD_OK;
 
     kd_buf_init(&b, KD_STORE_MAX);
     if (fd < 0) {
         kd_buf_put(&b, body);
-    } else if ((err = kd_memfd_check(fd, KD_STORE_MAX, &size)) == KD_OK) {
-        uint8_t *at = kd_buf_add(&b, size);
-        err = at == NULL ? b.err : kd_memfd_read(fd, 0, at, size);
+    } else {
+        err = kd_memfd_append(fd, KD_STORE_MAX, &b);
     }
     if (err == KD_OK) {
         free(v->store);
@@ -194,16 +192,14 @@ on_ledger_org(struct vault *v, struct kd_slice body, int fd)
 {
     struct kd_ledger_org m;
     struct kd_buf large;
-    size_t size = 0;
     kd_err err = kd_ledger_org_get(body, &m);
 
     /* What this process has seen since is newer than what a returning ledger says. */
     if (err != KD_OK || v->state != VAULT_STARTING)
         return err;
     kd_buf_init(&large, DIME_SIGNET_MAX);
-    if (fd >= 0 && (err = kd_memfd_check(fd, DIME_SIGNET_MAX, &size)) == KD_OK) {
-        uint8_t *at = kd_buf_add(&large, size);
-        err = at == NULL ? large.err : kd_memfd_read(fd, 0, at, size);
+    if (fd >= 0) {
+        err = kd_memfd_append(fd, DIME_SIGNET_MAX, &large);
         m.signet = kd_buf_slice(&large);
     }
     if (err == KD_OK)

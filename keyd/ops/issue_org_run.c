@@ -7,6 +7,7 @@
 #include <dime/fingerprint.h>
 #include <dime/info.h>
 #include <dime/verify.h>
+#include <keyd/base/memfd.h>
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -138,8 +139,8 @@ built(struct vault *v, struct task *t)
     memcpy(row.full, x->made.full, sizeof row.full);
     memcpy(row.id, x->made.id, sizeof row.id);
     kd_buf_init(&body, KD_CHAN_INLINE_MAX);
-    kd_err err = run_inline_or_fd(kd_buf_slice(&x->made.signet), RUN_ROW_SIGNET_MAX,
-                                  &row.signet, &fd);
+    kd_err err = kd_memfd_if_large(kd_buf_slice(&x->made.signet), RUN_ROW_SIGNET_MAX,
+                                   &row.signet, &fd);
     kd_row_org_put(&body, &row);
     if (err == KD_OK)
         err = body.err;

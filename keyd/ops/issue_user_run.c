@@ -142,17 +142,12 @@ checked(struct vault *v, struct task *t)
 static kd_err
 keep_told(struct task *t, struct issue *x, const struct kd_told_issue *m)
 {
-    size_t size;
-
     kd_buf_reset(&x->told);
     if (t->told_fd < 0) {
         kd_buf_put(&x->told, m->signet);
         return x->told.err;
     }
-    if (kd_memfd_check(t->told_fd, DIME_SIGNET_MAX, &size) != KD_OK)
-        return KD_INVALID;
-    uint8_t *at = kd_buf_add(&x->told, size);
-    return at == NULL ? x->told.err : kd_memfd_read(t->told_fd, 0, at, size);
+    return kd_memfd_append(t->told_fd, DIME_SIGNET_MAX, &x->told);
 }
 
 static void sign(struct task *t);
@@ -380,8 +375,8 @@ signed_(struct vault *v, struct task *t)
     made_record(&x->made, &record);
     fill_row(v, x, &row);
     kd_buf_init(&body, KD_CHAN_INLINE_MAX);
-    kd_err err = run_inline_or_fd(kd_buf_slice(&x->made.signet), RUN_ROW_SIGNET_MAX,
-                                  &row.signet, &fd);
+    kd_err err = kd_memfd_if_large(kd_buf_slice(&x->made.signet), RUN_ROW_SIGNET_MAX,
+                                   &row.signet, &fd);
     kd_row_issue_put(&body, &row);
     if (err == KD_OK)
         err = body.err;

@@ -257,9 +257,7 @@ run_public_keys(struct vault *v, struct task *t)
     if (!run_allowed(v, t, job.domain))
         return;
     if (v->token == NULL) {
-        bool none = v->state == VAULT_UNPROVISIONED;
-        task_finish(v, t, KD_SEALED,
-                    none ? KD_REASON_NOT_INITIALISED : KD_REASON_SEALED);
+        run_refuse_sealed(v, t);
         return;
     }
     kd_buf_init(&lines, KD_CHAN_INLINE_MAX);

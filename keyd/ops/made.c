@@ -1,6 +1,7 @@
 #include "made.h"
 
 #include <dime/fingerprint.h>
+#include <keyd/base/memfd.h>
 
 #include <sodium.h>
 
@@ -97,8 +98,8 @@ made_answer(struct vault *v, struct made *m, bool replayed, uint64_t generation,
     struct task *t = m->task;
     struct kd_issue_done done = {
         .replayed = replayed, .generation = generation, .seq = seq};
-    kd_err err = run_inline_or_fd(kd_buf_slice(&m->signet), KD_CHAN_INLINE_MAX,
-                                  &done.signet, &t->reply_fd);
+    kd_err err = kd_memfd_if_large(kd_buf_slice(&m->signet), KD_CHAN_INLINE_MAX,
+                                   &done.signet, &t->reply_fd);
 
     memcpy(done.core, m->core, sizeof done.core);
     memcpy(done.full, m->full, sizeof done.full);

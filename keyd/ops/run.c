@@ -29,15 +29,21 @@ static const struct {
 };
 
 void
+run_refuse_sealed(struct vault *v, struct task *t)
+{
+    if (v->state == VAULT_STARTING || v->opens_itself)
+        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_STARTING);
+    else if (v->state == VAULT_UNPROVISIONED)
+        task_finish(v, t, KD_SEALED, KD_REASON_NOT_INITIALISED);
+    else
+        task_finish(v, t, KD_SEALED, KD_REASON_SEALED);
+}
+
+void
 run_start(struct vault *v, struct task *t)
 {
     if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
-        if (v->state == VAULT_STARTING || v->opens_itself)
-            task_finish(v, t, KD_UNAVAILABLE, KD_REASON_STARTING);
-        else if (v->state == VAULT_UNPROVISIONED)
-            task_finish(v, t, KD_SEALED, KD_REASON_NOT_INITIALISED);
-        else
-            task_finish(v, t, KD_SEALED, KD_REASON_SEALED);
+        run_refuse_sealed(v, t);
         return;
     }
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
@@ -98,17 +104,6 @@ run_refuse_dime(struct task *t, unsigned why)
 {
     t->reason = (uint16_t)(KD_REASON_DIME + why);
     return dime_reason_err((enum dime_reason)why);
-}
-
-kd_err
-run_inline_or_fd(struct kd_slice signet, size_t most, struct kd_slice *inl, int *fd)
-{
-    if (signet.n <= most) {
-        *inl = signet;
-        return KD_OK;
-    }
-    *inl = kd_slice(NULL, 0);
-    return kd_memfd_seal(signet, fd);
 }
 
 /* Appends field 252 from the descriptor. */

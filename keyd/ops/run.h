@@ -13,6 +13,9 @@ enum { RUN_ROW_SIGNET_MAX = 45056 };
 /* Starts the operation of a new task; answers by itself if there is no such one. */
 void run_start(struct vault *v, struct task *t);
 
+/* Ends a task that needs keys: starting, not initialised, or sealed. */
+void run_refuse_sealed(struct vault *v, struct task *t);
+
 /* Policy: true, or the task has been answered "denied". domain may be empty for
  * operations about none. */
 bool run_allowed(struct vault *v, struct task *t, struct kd_slice domain);
@@ -36,10 +39,6 @@ void run_once(struct vault *v, struct task *t, task_step fresh,
 /* Ends the task with a reason on a crypto thread's behalf: sets t->reason. */
 kd_err run_refuse(struct task *t, kd_err err, enum kd_reason reason);
 kd_err run_refuse_dime(struct task *t, unsigned why);
-
-/* The signet inline if it has at most most octets, else as a sealed memfd in *fd. */
-kd_err run_inline_or_fd(struct kd_slice signet, size_t most, struct kd_slice *inl,
-                        int *fd) KD_MUST_USE;
 
 /* Filters a profile: the job's field stream and, with_image, the descriptor's PNG as
  * field 252. allowed: field i is kept if bit i % 8 of octet i / 8 is set, NULL for all.

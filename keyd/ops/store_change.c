@@ -133,7 +133,7 @@ commit(struct vault *v, struct task *t)
     kd_buf_init(&body, KD_CHAN_INLINE_MAX);
     put_known(c, &known);
     row.keys = kd_buf_slice(&known);
-    kd_err err = run_inline_or_fd(store, RUN_ROW_SIGNET_MAX, &row.store, &fd);
+    kd_err err = kd_memfd_if_large(store, RUN_ROW_SIGNET_MAX, &row.store, &fd);
     kd_row_keystore_put(&body, &row);
     if (err == KD_OK)
         err = body.err;

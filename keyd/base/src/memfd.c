@@ -76,3 +76,24 @@ kd_memfd_read(int fd, size_t off, void *out, size_t n)
     }
     return KD_OK;
 }
+
+kd_err
+kd_memfd_append(int fd, size_t max, struct kd_buf *out)
+{
+    size_t size;
+    kd_err err = kd_memfd_check(fd, max, &size);
+
+    if (err != KD_OK)
+        return err;
+    uint8_t *at = kd_buf_add(out, size);
+    return at == NULL ? out->err : kd_memfd_read(fd, 0, at, size);
+}
+
+kd_err
+kd_memfd_if_large(struct kd_slice octets, size_t most, struct kd_slice *inl, int *fd)
+{
+    bool fits = octets.n <= most;
+
+    *inl = fits ? octets : kd_slice(NULL, 0);
+    return fits ? KD_OK : kd_memfd_seal(octets, fd);
+}

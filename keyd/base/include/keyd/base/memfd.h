@@ -4,8 +4,7 @@
 #ifndef KEYD_BASE_MEMFD_H
 #define KEYD_BASE_MEMFD_H
 
-#include <keyd/base/err.h>
-#include <keyd/base/slice.h>
+#include <keyd/base/buf.h>
 
 /* A sealed (WRITE, SHRINK, GROW, SEAL) memfd holding the octets; *fd is the caller's
  * to close. */
@@ -17,5 +16,14 @@ kd_err kd_memfd_check(int fd, size_t max, size_t *size) KD_MUST_USE;
 
 /* Reads n octets at off into out, whole or KD_MALFORMED / KD_IO. */
 kd_err kd_memfd_read(int fd, size_t off, void *out, size_t n) KD_MUST_USE;
+
+/* Checks fd and appends all its octets to out: the errors of both, and of the buffer.
+ */
+kd_err kd_memfd_append(int fd, size_t max, struct kd_buf *out) KD_MUST_USE;
+
+/* Octets of at most most go *inl as they are; larger ones as a sealed memfd, the
+ * caller's to close, in *fd, which is untouched otherwise. */
+kd_err kd_memfd_if_large(struct kd_slice octets, size_t most, struct kd_slice *inl,
+                         int *fd) KD_MUST_USE;
 
 #endif
