@@ -27,16 +27,12 @@ static kd_err
 take_conf(void *ctx, uint16_t type, struct kd_slice body, int fd)
 {
     struct kd_buf *conf = ctx;
-    size_t size = 0;
     kd_err err = type == KD_MSG_CTL_CONF ? KD_OK : KD_MALFORMED;
 
     if (err == KD_OK && fd < 0)
         kd_buf_put(conf, body);
-    if (err == KD_OK && fd >= 0 &&
-        (err = kd_memfd_check(fd, KD_ROLE_CONF_SIZE_MAX, &size)) == KD_OK) {
-        uint8_t *at = kd_buf_add(conf, size);
-        err = at == NULL ? conf->err : kd_memfd_read(fd, 0, at, size);
-    }
+    if (err == KD_OK && fd >= 0)
+        err = kd_memfd_append(fd, KD_ROLE_CONF_SIZE_MAX, conf);
     if (fd >= 0)
         close(fd);
     return err == KD_OK ? conf->err : err;

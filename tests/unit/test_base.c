@@ -170,6 +170,33 @@ sealed_memfd_is_accepted_and_others_refused(void **state)
 }
 
 static void
+large_octets_travel_sealed_and_come_back_whole(void **state)
+{
+    static uint8_t octets[1000] = {7, 8, 9};
+    struct kd_slice inl;
+    struct kd_buf b;
+    int fd = -1;
+
+    (void)state;
+    assert_int_equal(kd_memfd_if_large(kd_slice(octets, 1000), 1000, &inl, &fd), KD_OK);
+    assert_ptr_equal(inl.p, octets);
+    assert_int_equal(fd, -1);
+    assert_int_equal(kd_memfd_if_large(kd_slice(octets, 1000), 999, &inl, &fd), KD_OK);
+    assert_int_equal(inl.n, 0);
+    assert_true(fd >= 0);
+    kd_buf_init(&b, 1001);
+    kd_buf_u8(&b, 1);
+    assert_int_equal(kd_memfd_append(fd, 999, &b), KD_TOO_LARGE);
+    assert_int_equal(kd_memfd_append(fd, 1000, &b), KD_OK);
+    assert_int_equal(kd_buf_slice(&b).n, 1001);
+    assert_memory_equal(b.p + 1, octets, 1000);
+    assert_int_equal(kd_memfd_append(fd, 1000, &b), KD_TOO_LARGE); /* the buffer's */
+    close(fd);
+    assert_int_equal(kd_memfd_append(-1, 1000, &b), KD_INVALID);
+    kd_buf_free(&b);
+}
+
+static void
 log_text_escapes_what_a_peer_sent(void **state)
 {
     char out[16];
@@ -312,6 +339,7 @@ main(void)
         cmocka_unit_test(secret_region_knows_what_lies_in_it),
         cmocka_unit_test(secret_region_is_not_inherited_by_a_child),
         cmocka_unit_test(sealed_memfd_is_accepted_and_others_refused),
+        cmocka_unit_test(large_octets_travel_sealed_and_come_back_whole),
         cmocka_unit_test(log_text_escapes_what_a_peer_sent),
     };
 
