@@ -77,6 +77,7 @@ static const struct caller {
     {"milter", "milter", DAEMON_MILTER, false, false, " "},
     {"milter on submission", "submission", DAEMON_MILTER, true, false, NULL},
     {"foreign", "submission", DAEMON_FOREIGN, false, false, " IssueUserSignet "},
+    {"auditor", "admin", DAEMON_AUDITOR, false, false, " AuditRead AuditHead "},
     {"foreign on mta", "mta", DAEMON_FOREIGN, true, false, NULL},
     {"nobody on submission", "submission", DAEMON_NOBODY, true, false, NULL},
     {"nobody on mta", "mta", DAEMON_NOBODY, true, false, NULL},
