@@ -50,7 +50,7 @@ send_link(struct child *c, enum kd_link link, unsigned gate, uint32_t serial, in
     kd_buf_init(&b, 64);
     kd_ctl_link_put(&b, &m);
     /* A child that is gone gets its links when it is started again. */
-    kd_ignore(kd_chan_put(&c->ctl, KD_MSG_ctl_link, kd_buf_slice(&b), fd));
+    kd_ignore(kd_chan_put_buf(&c->ctl, KD_MSG_ctl_link, &b, fd));
     kd_buf_free(&b);
 }
 
@@ -156,7 +156,7 @@ tell_process(const struct child *about)
     for (unsigned i = 0; i < sup.n_children; i++) {
         struct child *c = &sup.children[i];
         if (c->role == KD_ROLE_GATE && c->pid > 0)
-            kd_ignore(kd_chan_put(&c->ctl, KD_MSG_ctl_process, kd_buf_slice(&b), -1));
+            kd_ignore(kd_chan_put_buf(&c->ctl, KD_MSG_ctl_process, &b, -1));
     }
     kd_buf_free(&b);
 }

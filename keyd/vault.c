@@ -52,7 +52,7 @@ refuse_job(struct vault_gate *g, uint64_t id, kd_err err)
 
     kd_buf_init(&b, 256);
     kd_done_put(&b, &m);
-    if (kd_chan_put(&g->link.chan, KD_MSG_done, kd_buf_slice(&b), -1) != KD_OK)
+    if (kd_chan_put_buf(&g->link.chan, KD_MSG_done, &b, -1) != KD_OK)
         kd_chan_close(&g->link.chan);
     kd_buf_free(&b);
 }
@@ -68,7 +68,8 @@ on_gate_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
 
     /* A gate asks for its own class's operations only; a captured one that asks for
      * others is dropped, and everybody else goes on. */
-    if (err == KD_OK && !kd_op_is_served(job.op, g->klass))
+    if (err == KD_OK && (!kd_op_is_served(job.op, g->klass) ||
+                         (g->klass == KD_CLASS_TLS) != (job.remote.n != 0)))
         err = KD_MALFORMED;
     if (err != KD_OK) {
         if (fd >= 0)
@@ -198,12 +199,12 @@ on_ledger_org(struct vault *v, struct kd_slice body, int fd)
     if (err != KD_OK || v->state != VAULT_STARTING)
         return err;
     kd_buf_init(&large, DIME_SIGNET_MAX);
-    if (fd >= 0) {
+    if (fd >= 0)
         err = kd_memfd_append(fd, DIME_SIGNET_MAX, &large);
-        m.signet = kd_buf_slice(&large);
-    }
+    else
+        kd_buf_put(&large, m.signet);
     if (err == KD_OK)
-        err = vault_org_set(v, m.domain, m.version, m.signet);
+        err = vault_org_set(v, m.domain, m.version, &large);
     kd_buf_free(&large);
     return err == KD_NOT_FOUND ? KD_OK : err; /* of a domain that is served no more */
 }
@@ -348,7 +349,7 @@ tell_refused_if_due(struct vault *v)
             continue;
         kd_buf_reset(&b);
         kd_refused_put(&b, &m);
-        if (kd_chan_put(&v->ledger.chan, KD_MSG_refused, kd_buf_slice(&b), -1) == KD_OK)
+        if (kd_chan_put_buf(&v->ledger.chan, KD_MSG_refused, &b, -1) == KD_OK)
             v->refused[op] = 0;
     }
     kd_buf_free(&b);

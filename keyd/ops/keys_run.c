@@ -23,6 +23,8 @@ reply_keys(struct vault *v, struct task *t, struct store_change *c)
             key_line_put(&lines, &info);
     m.keys = kd_buf_slice(&lines);
     kd_keys_done_put(&t->reply, &m);
+    if (t->reply.err == KD_OK)
+        t->reply.err = lines.err;
     kd_buf_free(&lines);
 }
 
@@ -110,8 +112,8 @@ static bool
 may_retire_some(struct vault *v, struct task *t)
 {
     return task_is_internal(t) ||
-           kd_policy_explain(v->conf.policy, t->klass, t->uid, t->op,
-                             kd_slice(NULL, 0)) == KD_POLICY_NO_DOMAIN;
+           kd_policy_explain(v->conf.policy, &t->caller, t->op, kd_slice(NULL, 0)) ==
+               KD_POLICY_NO_DOMAIN;
 }
 
 void
@@ -133,11 +135,16 @@ run_retire_key(struct vault *v, struct task *t)
     memcpy(c->keys[0].octets, c->job.retire.id, sizeof c->keys[0].octets);
     /* Whose key it is decides whether the caller may; that there is none says nothing
      * to one who may not. */
+    if (!may_retire_some(v, t)) {
+        task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+        return;
+    }
+    if (v->token == NULL) {
+        run_refuse_sealed(v, t);
+        return;
+    }
     if (kd_token_get(v->token, &c->keys[0], &info) != KD_OK) {
-        if (may_retire_some(v, t))
-            task_finish(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
-        else
-            task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+        task_finish(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
         return;
     }
     if (run_allowed(v, t, kd_slice(info.domain, info.domain_size)) &&

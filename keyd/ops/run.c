@@ -42,10 +42,6 @@ run_refuse_sealed(struct vault *v, struct task *t)
 void
 run_start(struct vault *v, struct task *t)
 {
-    if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
-        run_refuse_sealed(v, t);
-        return;
-    }
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         if (runs[i].op == t->op) {
             runs[i].start(v, t);
@@ -58,11 +54,16 @@ run_start(struct vault *v, struct task *t)
 bool
 run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
 {
-    if (task_is_internal(t) ||
-        kd_policy_check(v->conf.policy, t->klass, t->uid, t->op, domain) == KD_OK)
-        return true;
-    task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
-    return false;
+    if (!task_is_internal(t) &&
+        kd_policy_check(v->conf.policy, &t->caller, t->op, domain) != KD_OK) {
+        task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+        return false;
+    }
+    if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
+        run_refuse_sealed(v, t);
+        return false;
+    }
+    return true;
 }
 
 void
@@ -78,17 +79,21 @@ run_record(struct kd_audit_record *record, struct run_names *names,
         [KD_CLASS_ADMIN] = KD_AUDIT_CLASS_ADMIN,
     };
     bool own = task_is_internal(t);
-    int n = own ? snprintf(names->principal, sizeof names->principal, "keyd")
-                : snprintf(names->principal, sizeof names->principal, "uid:%u", t->uid);
+    bool remote = t->caller.klass == KD_CLASS_TLS;
+    int n = own      ? snprintf(names->principal, sizeof names->principal, "keyd")
+            : remote ? snprintf(names->principal, sizeof names->principal, "tls:%.*s",
+                                (int)t->caller.name.n, (const char *)t->remote)
+                     : snprintf(names->principal, sizeof names->principal, "uid:%u",
+                                t->caller.uid);
 
     *record = (struct kd_audit_record){
         .op = op,
-        .class = own ? KD_AUDIT_CLASS_SELF : classes[t->klass],
+        .class = own ? KD_AUDIT_CLASS_SELF : classes[t->caller.klass],
         .outcome = KD_OUTCOME_DONE,
         .principal = kd_slice(names->principal, (size_t)n),
         .domain = domain,
     };
-    if (v->conf.single_operator && t->klass == KD_CLASS_ADMIN && !own)
+    if (v->conf.single_operator && t->caller.klass == KD_CLASS_ADMIN && !own)
         record->notes |= KD_NOTE_SINGLE_OPERATOR;
 }
 

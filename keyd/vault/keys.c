@@ -9,19 +9,19 @@
 
 kd_err
 vault_org_set(struct vault *v, struct kd_slice domain, uint32_t version,
-              struct kd_slice signet)
+              struct kd_buf *signet)
 {
-    size_t i;
+    uint8_t *octets;
+    size_t i, size;
+    kd_err err;
 
     if (kd_policy_domain_find(v->conf.policy, domain, &i) != KD_OK)
         return KD_NOT_FOUND;
-    uint8_t *octets = malloc(signet.n);
-    if (octets == NULL)
-        return KD_NOMEM;
-    memcpy(octets, signet.p, signet.n);
+    if ((err = kd_buf_take(signet, &octets, &size)) != KD_OK)
+        return err;
     struct vault_org *org = &v->orgs[i];
     free(org->octets);
-    *org = (struct vault_org){.octets = octets, .size = signet.n, .version = version};
+    *org = (struct vault_org){.octets = octets, .size = size, .version = version};
     return KD_OK;
 }
 

@@ -35,10 +35,11 @@ struct vault_org {
     uint8_t signers[VAULT_SIGNERS_MAX][DIME_ED25519_KEY_SIZE];
 };
 
-/* Takes the octets of a domain's current signet (copied). KD_NOT_FOUND for a domain
- * that is not configured. Not verified before the next refresh. */
+/* Takes the octets of a domain's current signet out of the buffer, which is empty then.
+ * KD_NOT_FOUND for a domain that is not configured, and the buffer's own error. Not
+ * verified before the next refresh. */
 kd_err vault_org_set(struct vault *v, struct kd_slice domain, uint32_t version,
-                     struct kd_slice signet) KD_MUST_USE;
+                     struct kd_buf *signet) KD_MUST_USE;
 
 /* Derives everything again from token and signets. */
 void vault_keys_refresh(struct vault *v);

@@ -1,0 +1,13 @@
+# Roles whose calls fail when the test says so (tests/support/fault.h).
+if(TARGET fault-shim)
+  function(keyd_fault_test name)
+    keyd_system_test(${name} ${ARGN})
+    target_sources(${name} PRIVATE ../support/fault.c ../support/check.c ../support/load.c
+                   ../support/people.c)
+    target_link_libraries(${name} PRIVATE kd-audit dime-core Keyd::sqlite3 Keyd::secp256k1
+                          Threads::Threads)
+    add_dependencies(${name} fault-shim fault-role)
+  endfunction()
+  keyd_fault_test(test_fault_disk LABELS fault TIMEOUT 300)
+  keyd_fault_test(test_fault_resources LABELS fault TIMEOUT 600)
+endif()
