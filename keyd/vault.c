@@ -32,6 +32,7 @@ enum {
     PACKETS_A_TURN = 64,
     TICK_MS = 1000,
     TELL_REFUSED_MS = 5000,
+    UNSEAL_AGAIN_MS = 1000,
     START_DEADLINE_MS = 60 * 1000
 };
 
@@ -111,12 +112,15 @@ take_store(struct vault *v, struct kd_slice body, int fd)
     return err;
 }
 
+/* Tried again until there is an answer that memory or descriptors had no part in. */
 static void
 unseal_with_credential(struct vault *v)
 {
     uint8_t kind = KD_SLOT_CREDENTIAL;
     struct kd_job job = {.op = KD_OP_Unseal, .body = kd_slice(&kind, 1)};
     int fd = fcntl(v->credential, F_DUPFD_CLOEXEC, 0);
+
+    v->unseal_at = kd_clock_ms() + UNSEAL_AGAIN_MS;
 
     job.deadline = (uint64_t)(kd_clock_ms() + START_DEADLINE_MS);
     struct task *t = fd < 0 ? NULL : task_new(v, TASK_INTERNAL, &job, fd);
@@ -273,6 +277,14 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     if (err != KD_OK)
         vault_event(v, EVENT_PEER_MALFORMED, KD_CLASS_COUNT, err);
     return err;
+}
+
+static void
+unseal_if_due(struct vault *v)
+{
+    if (v->unseal_at != 0 && kd_clock_ms() >= v->unseal_at &&
+        v->state == VAULT_SEALED && v->tasks.alone == NULL)
+        unseal_with_credential(v);
 }
 
 /* --- checkpoints --- */
@@ -448,6 +460,7 @@ turn(struct vault *v)
     kd_role_serve(&v->ctl, &v->ledger, PACKETS_A_TURN, on_ledger_message, v);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         serve_gate(v, i);
+    unseal_if_due(v);
     checkpoint_if_due(v);
     tell_refused_if_due(v);
     kd_role_flush(&v->ctl, &v->ledger);

@@ -6,6 +6,7 @@
 #define KEYD_VAULT_KEYS_H
 
 #include <dime/signet.h>
+#include <keyd/base/buf.h>
 #include <keyd/token/token.h>
 
 struct vault;

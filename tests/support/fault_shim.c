@@ -29,11 +29,13 @@ static int (*real_clock_gettime)(clockid_t, struct timespec *);
 __attribute__((constructor)) static void
 begin(void)
 {
-    const char *which = getenv("FAULT_ROLE");
+    const char *value = getenv("FAULT_ROLE");
+    char which[8] = "";
 
     *(void **)&real_clock_gettime = dlsym(RTLD_NEXT, "clock_gettime");
-    if (which == NULL || real_clock_gettime == NULL)
+    if (value == NULL || real_clock_gettime == NULL)
         _exit(125);
+    strncpy(which, value, sizeof which - 1);
     void *page = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED,
                       FAULT_FD + (which[0] - '0'), 0);
     if (page == MAP_FAILED)
