@@ -68,6 +68,8 @@ static const struct {
     {"Hello", "msita", "e"},
     {"Status", "msita", "e"},
     {"PublicKeys", "msita", "e"},
+    {"UploadPart", "t", "e"},
+    {"FetchPart", "t", "e"},
     {"LookupSignet", "msa", "dl"},
     {"LookupHistory", "msa", "dl"},
     {"VerifyCurrent", "msa", "dl"},
