@@ -318,6 +318,8 @@ on_request(struct gate *g, struct conn *c, const Keyd__V1__Request *r, size_t fr
         c->is_leaving = true;
     } else if (rpc == NULL || !kd_op_is_served(rpc->op, g->conf.klass)) {
         refuse(g, c, r->id, KD_UNSUPPORTED, 0);
+    } else if (r->upload_id.len != 0) { /* there are no uploads on unix sockets */
+        refuse_rpc(g, c, r->id, KD_INVALID, KD_RPC_UPLOAD_UNWANTED);
     } else if (c->n_pending >= g->conf.limits.max_in_flight) {
         refuse(g, c, r->id, KD_BUSY, 0);
     } else if (pending_find(c, r->id) != NULL) {
