@@ -27,7 +27,10 @@ enum kd_conf_type {
     KD_CONF_ROLE_GROUP,
     KD_CONF_OPERATIONS,
     KD_CONF_DOMAINS,
-    KD_CONF_FIELDS
+    KD_CONF_FIELDS,
+    KD_CONF_REMOTE,
+    KD_CONF_PIN,
+    KD_CONF_ADDRESS
 };
 
 struct kd_conf_key {

@@ -48,6 +48,9 @@ option_of(const struct kd_conf_key *key)
     case KD_CONF_GROUP:
     case KD_CONF_ROLE_USER:
     case KD_CONF_ROLE_GROUP:
+    case KD_CONF_REMOTE:
+    case KD_CONF_PIN:
+    case KD_CONF_ADDRESS:
         break;
     }
     return (cfg_opt_t)CFG_STR(key->name, NULL, CFGF_NODEFAULT);
