@@ -480,6 +480,7 @@ main(void)
         turn(&vault);
         if (kd_clock_ms() >= next_tick) {
             task_expire(&vault);
+            chain_watch_clock(&vault);
             next_tick = kd_clock_ms() + TICK_MS;
         }
     }

@@ -100,7 +100,7 @@ on_conn_event(evutil_socket_t fd, short what, void *arg)
         serve_later(c->gate, c);
 }
 
-/* What the loop should wait for next. */
+/* What the loop should wait for next; false without memory for it. */
 static bool
 rearm(struct conn *c, bool wants_write)
 {
