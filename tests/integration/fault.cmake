@@ -12,3 +12,10 @@ if(TARGET fault-shim)
   keyd_fault_test(test_fault_clock LABELS fault TIMEOUT 120)
   keyd_fault_test(test_fault_resources LABELS fault TIMEOUT 600)
 endif()
+# What one principal may do to the others of its class. Sanitizers change the figures.
+if(NOT KEYD_SANITIZE AND NOT KEYD_FUZZ AND NOT KEYD_COVERAGE)
+  keyd_system_test(test_abuse
+    SOURCES ../support/ask.c ../support/people.c
+    LIBS dime-dkey-write dime-core kd-rpc Keyd::secp256k1 LABELS fault abuse TIMEOUT 300)
+  set_tests_properties(test_abuse PROPERTIES RUN_SERIAL ON) # it measures
+endif()
