@@ -1,0 +1,88 @@
+#include "next.h"
+
+#include <keyd/base/memfd.h>
+
+void
+gate_conf_clear(struct gate_conf *c)
+{
+    kd_conf_for_gate_clear(&c->is);
+    kd_policy_free(c->shadow);
+    *c = (struct gate_conf){0};
+}
+
+void
+next_drop(struct next *n)
+{
+    gate_conf_clear(&n->conf);
+    kd_policy_free(n->shadow);
+    *n = (struct next){0};
+}
+
+static kd_err
+read_octets(int fd, struct kd_buf *b)
+{
+    kd_buf_init(b, KD_ROLE_CONF_SIZE_MAX);
+    return fd < 0 ? KD_MALFORMED : kd_memfd_append(fd, KD_ROLE_CONF_SIZE_MAX, b);
+}
+
+kd_err
+next_shadow(struct next *n, int fd)
+{
+    struct kd_buf b;
+    struct kd_policy *policy = NULL;
+    kd_err err = read_octets(fd, &b);
+
+    if (err == KD_OK)
+        err = kd_policy_decode(kd_buf_slice(&b), &policy);
+    kd_buf_free(&b);
+    if (err != KD_OK)
+        return err;
+    kd_policy_free(n->shadow);
+    n->shadow = policy;
+    return KD_OK;
+}
+
+kd_err
+next_prepare(struct next *n, uint32_t serial, enum kd_class klass, int fd)
+{
+    struct kd_buf b;
+    struct kd_conf_for_gate is = {0};
+    kd_err err = read_octets(fd, &b);
+
+    if (err == KD_OK)
+        err = kd_conf_for_gate_decode(kd_buf_slice(&b), &is);
+    if (err == KD_OK && is.klass != klass)
+        err = KD_UNSUPPORTED;
+    kd_buf_free(&b);
+    if (err != KD_OK) {
+        kd_conf_for_gate_clear(&is);
+        next_drop(n);
+        return err;
+    }
+    gate_conf_clear(&n->conf);
+    n->conf = (struct gate_conf){.serial = serial, .is = is, .shadow = n->shadow};
+    n->shadow = NULL;
+    n->is_there = true;
+    return KD_OK;
+}
+
+kd_err
+next_take(struct next *n, uint32_t serial, struct gate_conf *now)
+{
+    if (!n->is_there || n->conf.serial != serial)
+        return KD_MALFORMED;
+    gate_conf_clear(now);
+    *now = n->conf;
+    n->conf = (struct gate_conf){0};
+    n->is_there = false;
+    return KD_OK;
+}
+
+void
+next_number(struct next *n, uint32_t serial, struct gate_conf *now)
+{
+    now->serial = serial;
+    kd_policy_free(now->shadow);
+    now->shadow = n->shadow;
+    n->shadow = NULL;
+}
