@@ -3,17 +3,10 @@
 #include <keyd/base/memfd.h>
 
 void
-gate_conf_clear(struct gate_conf *c)
-{
-    kd_conf_for_gate_clear(&c->is);
-    kd_policy_free(c->shadow);
-    *c = (struct gate_conf){0};
-}
-
-void
 next_drop(struct next *n)
 {
-    gate_conf_clear(&n->conf);
+    kd_conf_for_gate_clear(&n->conf);
+    kd_policy_free(n->watched);
     kd_policy_free(n->shadow);
     *n = (struct next){0};
 }
@@ -59,30 +52,36 @@ next_prepare(struct next *n, uint32_t serial, enum kd_class klass, int fd)
         next_drop(n);
         return err;
     }
-    gate_conf_clear(&n->conf);
-    n->conf = (struct gate_conf){.serial = serial, .is = is, .shadow = n->shadow};
+    kd_conf_for_gate_clear(&n->conf);
+    kd_policy_free(n->watched);
+    n->conf = is;
+    n->serial = serial;
+    n->watched = n->shadow;
     n->shadow = NULL;
     n->is_there = true;
     return KD_OK;
 }
 
 kd_err
-next_take(struct next *n, uint32_t serial, struct gate_conf *now)
+next_take(struct next *n, uint32_t serial, struct kd_conf_for_gate *conf,
+          struct kd_policy **watched)
 {
-    if (!n->is_there || n->conf.serial != serial)
+    if (!n->is_there || n->serial != serial)
         return KD_MALFORMED;
-    gate_conf_clear(now);
-    *now = n->conf;
-    n->conf = (struct gate_conf){0};
+    kd_conf_for_gate_clear(conf);
+    kd_policy_free(*watched);
+    *conf = n->conf;
+    *watched = n->watched;
+    n->conf = (struct kd_conf_for_gate){0};
+    n->watched = NULL;
     n->is_there = false;
     return KD_OK;
 }
 
 void
-next_number(struct next *n, uint32_t serial, struct gate_conf *now)
+next_take_shadow(struct next *n, struct kd_policy **watched)
 {
-    now->serial = serial;
-    kd_policy_free(now->shadow);
-    now->shadow = n->shadow;
+    kd_policy_free(*watched);
+    *watched = n->shadow;
     n->shadow = NULL;
 }

@@ -6,18 +6,12 @@
 #include <keyd/conf/role_conf.h>
 #include <keyd/job/job.h>
 
-struct gate_conf {
-    uint32_t serial;
-    struct kd_conf_for_gate is;
-    struct kd_policy *shadow; /* owned; NULL: none is watched */
-};
-
-void gate_conf_clear(struct gate_conf *c);
-
 struct next {
     bool is_there;
-    struct gate_conf conf;
-    struct kd_policy *shadow; /* owned; came for the next one */
+    uint32_t serial;
+    struct kd_conf_for_gate conf;
+    struct kd_policy *watched; /* owned; with conf; NULL: none */
+    struct kd_policy *shadow;  /* owned; came, and belongs to what comes next */
 };
 
 /* SHADOW and PREPARE: decodes what the sealed memfd holds; the descriptor stays the
@@ -27,12 +21,14 @@ kd_err next_shadow(struct next *n, int fd) KD_MUST_USE;
 kd_err next_prepare(struct next *n, uint32_t serial, enum kd_class klass,
                     int fd) KD_MUST_USE;
 
-/* The next one becomes *now, whose content is released. KD_MALFORMED if it is not the
- * one of that serial. */
-kd_err next_take(struct next *n, uint32_t serial, struct gate_conf *now) KD_MUST_USE;
+/* The next one takes the place of *conf and *watched, which are released. KD_MALFORMED
+ * if it is not the one of that serial. */
+kd_err next_take(struct next *n, uint32_t serial, struct kd_conf_for_gate *conf,
+                 struct kd_policy **watched) KD_MUST_USE;
 
-/* NUMBER: what the process was started with has that serial, and the shadow. */
-void next_number(struct next *n, uint32_t serial, struct gate_conf *now);
+/* The shadow that came takes the place of *watched: of the configuration the process
+ * was started with. */
+void next_take_shadow(struct next *n, struct kd_policy **watched);
 
 void next_drop(struct next *n);
 

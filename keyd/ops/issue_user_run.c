@@ -28,14 +28,12 @@
 
 enum { ATTEMPTS = 3, INFO_MAX = DIME_FIELDS_MAX - 1024 };
 
-enum account_mode { TRUSTFUL, CAUTIOUS, PARANOID, ACCOUNT_MODES };
-
 struct issue {
-    struct kd_issue_job job; /* borrows from the task's body */
-    size_t org;              /* place of the domain */
-    const uint8_t *allowed; /* profile fields; borrowed from the task's configuration */
-    struct dime_signet ssr; /* borrows from job.ssr */
-    struct kd_buf info;     /* filtered profile */
+    struct kd_issue_job job;             /* borrows from the task's body */
+    size_t org;                          /* place of the domain */
+    const struct kd_domain_rules *rules; /* borrowed from the task's configuration */
+    struct dime_signet ssr;              /* borrows from job.ssr */
+    struct kd_buf info;                  /* filtered profile */
 
     unsigned attempts;
     enum kd_told is;
@@ -67,8 +65,10 @@ issue_free(void *data)
 static bool
 level_fits(const struct dime_signet *ssr, uint8_t mode)
 {
-    static const uint8_t allowed[ACCOUNT_MODES] = {
-        [TRUSTFUL] = 0, [CAUTIOUS] = 1 | 2 | 4, [PARANOID] = 1 | 2 | 4 | 8};
+    static const uint8_t allowed[KD_ACCOUNT_MODES] = {[KD_ACCOUNT_TRUSTFUL] = 0,
+                                                      [KD_ACCOUNT_CAUTIOUS] = 1 | 2 | 4,
+                                                      [KD_ACCOUNT_PARANOID] =
+                                                          1 | 2 | 4 | 8};
     struct dime_field f;
 
     if (dime_signet_find(ssr, DIME_USER_ALTERNATE_KEY, &f) != KD_OK)
@@ -106,7 +106,7 @@ check(struct task *t)
     if ((t->err = dime_fingerprint(&x->ssr, DIME_PART_REQUEST, x->ssr_fp)) != KD_OK)
         return;
     t->err = run_profile(t, DIME_USER, x->job.profile, x->job.with_image != 0,
-                         x->allowed, &x->info);
+                         x->rules->profile_fields, &x->info);
 }
 
 /* --- ask --- */
@@ -406,7 +406,7 @@ run_issue_user_signet(struct vault *v, struct task *t)
     kd_buf_init(&x->told, DIME_SIGNET_MAX);
     made_init(&x->made, t, KD_SIGN_USER_SIGNET);
     kd_err err = kd_issue_job_get(t->body, &x->job);
-    if (err != KD_OK || x->job.mode >= ACCOUNT_MODES) {
+    if (err != KD_OK || x->job.mode >= KD_ACCOUNT_MODES) {
         task_finish(v, t, KD_MALFORMED, 0);
         return;
     }
@@ -417,8 +417,12 @@ run_issue_user_signet(struct vault *v, struct task *t)
     struct kd_slice domain = dime_identifier_domain(x->job.address);
     if (!run_allowed(v, t, domain))
         return;
-    if (vault_serves(t, domain, &x->org, &x->allowed) != KD_OK) {
+    if (vault_serves(t, domain, &x->org, &x->rules) != KD_OK) {
         task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+        return;
+    }
+    if (!kd_domain_rules_allow_mode(x->rules, x->job.mode)) {
+        task_finish(v, t, KD_DENIED, KD_REASON_ACCOUNT_MODE);
         return;
     }
     if (!v->orgs[x->org]->verified) {

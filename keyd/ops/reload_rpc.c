@@ -37,7 +37,7 @@ static kd_err
 pack_drain(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
            struct ask *ask)
 {
-    struct kd_drain_job m = {(uint8_t)r->drain->action, r->drain->wait};
+    struct kd_drain_job m = {(uint8_t)r->drain->action, r->drain->wait != 0};
 
     (void)tag;
     (void)ask;

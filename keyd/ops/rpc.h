@@ -34,6 +34,8 @@ struct answer {
 
     union {
         Keyd__V1__HelloResult hello;
+        Keyd__V1__UploadPartResult upload_part;
+        Keyd__V1__FetchPartResult fetch_part;
         Keyd__V1__StatusResult status;
         Keyd__V1__PublicKeysResult public_keys;
         Keyd__V1__LookupSignetResult lookup_signet;
@@ -67,6 +69,7 @@ struct answer {
     ProtobufCBinaryData reason_list[ANSWER_REASONS_MAX];
     Keyd__V1__ShadowLine shadow[ANSWER_SHADOW_MAX];
     Keyd__V1__ShadowLine *shadow_list[ANSWER_SHADOW_MAX];
+    uint8_t object_id[16];
     uint64_t from; /* of the request, where the answer needs it (AuditRead) */
 };
 

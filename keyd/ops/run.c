@@ -44,10 +44,6 @@ run_refuse_sealed(struct vault *v, struct task *t)
 void
 run_start(struct vault *v, struct task *t)
 {
-    if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
-        run_refuse_sealed(v, t);
-        return;
-    }
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         if (runs[i].op == t->op) {
             runs[i].start(v, t);
@@ -60,15 +56,21 @@ run_start(struct vault *v, struct task *t)
 bool
 run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
 {
-    if (task_is_internal(t))
-        return true;
     bool allowed =
+        task_is_internal(t) ||
         kd_policy_check(t->conf->is.policy, &t->caller, t->op, domain) == KD_OK;
-    shadow_watch(v, t, domain, allowed);
-    if (allowed)
-        return true;
-    task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
-    return false;
+
+    if (!task_is_internal(t))
+        shadow_watch(v, t, domain, allowed);
+    if (!allowed) {
+        task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+        return false;
+    }
+    if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
+        run_refuse_sealed(v, t);
+        return false;
+    }
+    return true;
 }
 
 void
@@ -85,6 +87,7 @@ run_record(struct kd_audit_record *record, struct run_names *names,
     };
     bool own = task_is_internal(t);
     bool remote = t->caller.klass == KD_CLASS_TLS;
+    (void)v; /* all of it is the task's */
     int n = own      ? snprintf(names->principal, sizeof names->principal, "keyd")
             : remote ? snprintf(names->principal, sizeof names->principal, "tls:%.*s",
                                 (int)t->caller.name.n, (const char *)t->remote)

@@ -88,7 +88,7 @@ vault_conf_of(const struct vault *v, uint32_t serial)
 
 kd_err
 vault_serves(const struct task *t, struct kd_slice domain, size_t *org,
-             const uint8_t **profile_fields)
+             const struct kd_domain_rules **rules)
 {
     const struct vault_conf *c = t->conf;
     size_t i;
@@ -97,8 +97,8 @@ vault_serves(const struct task *t, struct kd_slice domain, size_t *org,
     if (err != KD_OK)
         return err;
     *org = c->orgs[i];
-    if (profile_fields != NULL)
-        *profile_fields = c->is.profile_fields[i];
+    if (rules != NULL)
+        *rules = &c->is.rules[i];
     return KD_OK;
 }
 

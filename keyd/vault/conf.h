@@ -39,10 +39,10 @@ void vault_conf_drop(struct vault_conf *c); /* accepts NULL */
 struct vault_conf *vault_conf_of(const struct vault *v, uint32_t serial);
 
 /* A domain that is served, under the configuration the task began with: its place in
- * v->orgs, and which signet fields may be added for it (as role_conf.h says; borrowed
- * as long as the task lives). KD_NOT_FOUND. */
+ * v->orgs and, unless rules is NULL, what its section says (borrowed as long as the
+ * task lives). KD_NOT_FOUND. */
 kd_err vault_serves(const struct task *t, struct kd_slice domain, size_t *org,
-                    const uint8_t **profile_fields) KD_MUST_USE;
+                    const struct kd_domain_rules **rules) KD_MUST_USE;
 
 /* The supervisor's ctl_turn (job.h). Takes fd. What it says is trusted; a
  * configuration that does not decode is answered, and the one in force stays. */
