@@ -16,6 +16,8 @@ use(struct gate *g, uint32_t serial)
     g->principals.is_shared = kd_policy_n_rows(g->conf.policy) > 1;
     g->max_conns = gate_max_conns(&g->conf);
     kd_log_setup(gate_transport.program, g->conf.log_level);
+    if (gate_transport.taken != NULL)
+        gate_transport.taken(g);
     serve_accept(g);
 }
 
