@@ -238,7 +238,8 @@ fill_issued(struct box *box, const Keyd__V1__IssuedSignet *m, int fd)
 enum keyd_status
 answer_fill(struct box *box, const Keyd__V1__Response *m, int fd)
 {
-    box->arena.budget += KD_RPC_ARENA_BASE; /* the largest arrays are 128 counters and 96 lines */
+    box->arena.budget +=
+        KD_RPC_ARENA_BASE; /* the largest arrays are 128 counters and 96 lines */
     switch ((unsigned)m->result_case) {
     case KEYD__V1__RESPONSE__RESULT_SERVICE_STATUS:
         return fill_status(box, m->service_status);
