@@ -239,7 +239,8 @@ forward(struct gate *g, const struct op_rpc *rpc, const Keyd__V1__Request *r,
         return kd_chan_put(&g->ledger.chan, rpc->message, body, fd);
     struct kd_job job = {.id = p->tag,
                          .op = (uint8_t)p->op,
-                         .uid = p->conn->uid,
+                         .uid = p->conn->caller.uid,
+                         .remote = p->conn->caller.name,
                          .deadline = (uint64_t)p->deadline,
                          .has_key = r->idempotency_key.len == sizeof job.key,
                          .body = body};
@@ -262,8 +263,7 @@ direct_is_allowed(struct gate *g, const struct conn *c, const struct op_rpc *rpc
                   const struct ask *ask)
 {
     return rpc->message == KD_MSG_NONE ||
-           kd_policy_check(g->conf.policy, g->conf.klass, c->uid, rpc->op,
-                           ask->domain) == KD_OK;
+           kd_policy_check(g->conf.policy, &c->caller, rpc->op, ask->domain) == KD_OK;
 }
 
 /* Takes fd. */
@@ -337,7 +337,7 @@ on_request(struct gate *g, struct conn *c, const Keyd__V1__Request *r, size_t fr
 static void
 on_bad_frame(struct gate *g, struct conn *c, kd_err err, const struct kd_rpc_fault *f)
 {
-    kd_log(KD_DEBUG, "bad frame uid=%u reason=%s field=%s.%s", c->uid,
+    kd_log(KD_DEBUG, "bad frame uid=%u reason=%s field=%s.%s", c->caller.uid,
            kd_rpc_reason_text(f->reason), f->message == NULL ? "" : f->message,
            f->field == NULL ? "" : f->field);
     refuse_rpc(g, c, f->id, err, f->reason);
@@ -532,14 +532,15 @@ open_conn(struct gate *g, int fd)
     struct conn *c = NULL;
 
     if (!peer_uid(fd, &uid) ||
-        (c = conn_new(&g->conns, fd, uid, g->conf.limits.max_frame, OUT_MAX)) == NULL) {
+        (c = conn_new(&g->conns, fd, g->conf.limits.max_frame, OUT_MAX)) == NULL) {
         close(fd);
         return;
     }
+    c->caller = kd_caller_local(g->conf.klass, uid);
     struct kd_slice name;
     g->n_conns++;
-    c->is_known = kd_policy_name(g->conf.policy, g->conf.klass, uid, &name) == KD_OK;
-    c->principal = principal_join(&g->principals, uid, c->is_known);
+    c->is_known = kd_policy_name(g->conf.policy, &c->caller, &name) == KD_OK;
+    c->principal = principal_join(&g->principals, &c->caller, c->is_known);
     if (principal_is_over(&g->principals, c->principal,
                           g->conf.limits.max_connections)) {
         close_conn(g, c);

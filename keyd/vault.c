@@ -68,7 +68,8 @@ on_gate_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
 
     /* A gate asks for its own class's operations only; a captured one that asks for
      * others is dropped, and everybody else goes on. */
-    if (err == KD_OK && !kd_op_is_served(job.op, g->klass))
+    if (err == KD_OK && (!kd_op_is_served(job.op, g->klass) ||
+                         (g->klass == KD_CLASS_TLS) != (job.remote.n != 0)))
         err = KD_MALFORMED;
     if (err != KD_OK) {
         if (fd >= 0)

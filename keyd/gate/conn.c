@@ -8,14 +8,13 @@
 #include <unistd.h>
 
 struct conn *
-conn_new(struct conn **list, int fd, uint32_t uid, size_t max_frame, size_t max_queue)
+conn_new(struct conn **list, int fd, size_t max_frame, size_t max_queue)
 {
     struct conn *c = calloc(1, sizeof *c);
 
     if (c == NULL)
         return NULL;
     c->fd = fd;
-    c->uid = uid;
     c->opened_at = c->active_at = kd_clock_ms();
     kd_frame_in_init(&c->in, max_frame);
     kd_frame_out_init(&c->out, max_queue);

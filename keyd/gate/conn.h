@@ -2,6 +2,7 @@
 #ifndef KEYD_GATE_CONN_H
 #define KEYD_GATE_CONN_H
 
+#include <keyd/conf/policy.h>
 #include <keyd/rpc/rpc_frame.h>
 
 struct event;
@@ -15,7 +16,8 @@ struct conn {
     struct pending *pending; /* its requests in flight */
     unsigned n_pending;
     int fd;
-    uint32_t uid;
+    struct kd_caller caller; /* its name, if any, lies in remote */
+    uint8_t remote[KD_POLICY_NAME_MAX];
     struct principal *principal;
     short armed;         /* what the event waits for */
     bool is_known : 1;   /* policy has a principal of this uid */
@@ -33,8 +35,7 @@ struct conn {
 };
 
 /* Takes fd on success and puts the connection on the list. NULL: no memory. */
-struct conn *conn_new(struct conn **list, int fd, uint32_t uid, size_t max_frame,
-                      size_t max_queue);
+struct conn *conn_new(struct conn **list, int fd, size_t max_frame, size_t max_queue);
 
 /* Closes and frees; its requests must have been orphaned. */
 void conn_free(struct conn **list, struct conn *c);

@@ -2,22 +2,38 @@
 
 #include <assert.h>
 
+static bool
+is_same(const struct kd_caller *a, const struct kd_caller *b)
+{
+    return a->klass == b->klass && a->uid == b->uid && kd_slice_eq(a->name, b->name);
+}
+
+static void
+keep(struct principal *p, const struct kd_caller *caller)
+{
+    assert(caller->name.n <= sizeof p->remote);
+    p->caller = *caller;
+    if (caller->name.n != 0)
+        memcpy(p->remote, caller->name.p, caller->name.n);
+    p->caller.name = kd_slice(p->remote, caller->name.n);
+}
+
 struct principal *
-principal_join(struct principal_table *t, uint32_t uid, bool is_known)
+principal_join(struct principal_table *t, const struct kd_caller *caller, bool is_known)
 {
     struct principal *spare = &t->list[KD_POLICY_ROWS_MAX];
 
     for (unsigned i = 0; is_known && i < KD_POLICY_ROWS_MAX; i++) {
         struct principal *p = &t->list[i];
         bool is_free = p->n_conns == 0 && p->n_requests == 0;
-        if (!is_free && p->uid == uid) {
+        if (!is_free && is_same(&p->caller, caller)) {
             p->n_conns++;
             return p;
         }
         if (is_free && spare == &t->list[KD_POLICY_ROWS_MAX])
             spare = p;
     }
-    spare->uid = uid;
+    keep(spare, caller);
     spare->n_conns++;
     return spare;
 }

@@ -1,4 +1,4 @@
-/* What each uid has in flight at a gate, and the limits on it (security.md 4.3): one
+/* What each caller has in flight at a gate, and the limits on it (security.md 4.3): one
  * principal cannot take what the others of its class need. */
 #ifndef KEYD_GATE_PRINCIPAL_H
 #define KEYD_GATE_PRINCIPAL_H
@@ -6,7 +6,8 @@
 #include <keyd/conf/role_conf.h>
 
 struct principal {
-    uint32_t uid;
+    struct kd_caller caller; /* its name lies in remote */
+    uint8_t remote[KD_POLICY_NAME_MAX];
     uint32_t n_conns, n_requests; /* both 0: the entry is free */
     uint64_t frames;              /* octets of its requests in flight */
     uint32_t n_uploads;
@@ -27,10 +28,10 @@ struct principal_table {
     bool is_shared;                                /* policy knows more than one */
 };
 
-/* The entry of a uid, counting one more connection. Callers that policy does not know
- * share one entry. Never NULL. */
-struct principal *principal_join(struct principal_table *t, uint32_t uid,
-                                 bool is_known);
+/* The entry of a caller, counting one more connection. Callers that policy does not
+ * know share one entry. Never NULL. */
+struct principal *principal_join(struct principal_table *t,
+                                 const struct kd_caller *caller, bool is_known);
 void principal_leave(struct principal *p);
 
 /* True if it has more connections than its share of max. */

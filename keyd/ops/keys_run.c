@@ -110,8 +110,8 @@ static bool
 may_retire_some(struct vault *v, struct task *t)
 {
     return task_is_internal(t) ||
-           kd_policy_explain(v->conf.policy, t->klass, t->uid, t->op,
-                             kd_slice(NULL, 0)) == KD_POLICY_NO_DOMAIN;
+           kd_policy_explain(v->conf.policy, &t->caller, t->op, kd_slice(NULL, 0)) ==
+               KD_POLICY_NO_DOMAIN;
 }
 
 void

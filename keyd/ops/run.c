@@ -59,7 +59,7 @@ bool
 run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
 {
     if (task_is_internal(t) ||
-        kd_policy_check(v->conf.policy, t->klass, t->uid, t->op, domain) == KD_OK)
+        kd_policy_check(v->conf.policy, &t->caller, t->op, domain) == KD_OK)
         return true;
     task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
     return false;
@@ -78,17 +78,21 @@ run_record(struct kd_audit_record *record, struct run_names *names,
         [KD_CLASS_ADMIN] = KD_AUDIT_CLASS_ADMIN,
     };
     bool own = task_is_internal(t);
-    int n = own ? snprintf(names->principal, sizeof names->principal, "keyd")
-                : snprintf(names->principal, sizeof names->principal, "uid:%u", t->uid);
+    bool remote = t->caller.klass == KD_CLASS_TLS;
+    int n = own      ? snprintf(names->principal, sizeof names->principal, "keyd")
+            : remote ? snprintf(names->principal, sizeof names->principal, "tls:%.*s",
+                                (int)t->caller.name.n, (const char *)t->remote)
+                     : snprintf(names->principal, sizeof names->principal, "uid:%u",
+                                t->caller.uid);
 
     *record = (struct kd_audit_record){
         .op = op,
-        .class = own ? KD_AUDIT_CLASS_SELF : classes[t->klass],
+        .class = own ? KD_AUDIT_CLASS_SELF : classes[t->caller.klass],
         .outcome = KD_OUTCOME_DONE,
         .principal = kd_slice(names->principal, (size_t)n),
         .domain = domain,
     };
-    if (v->conf.single_operator && t->klass == KD_CLASS_ADMIN && !own)
+    if (v->conf.single_operator && t->caller.klass == KD_CLASS_ADMIN && !own)
         record->notes |= KD_NOTE_SINGLE_OPERATOR;
 }
 

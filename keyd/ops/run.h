@@ -22,7 +22,7 @@ bool run_allowed(struct vault *v, struct task *t, struct kd_slice domain);
 
 /* Where a record's principal text lives until it is encoded. */
 struct run_names {
-    char principal[32];
+    char principal[8 + KD_POLICY_NAME_MAX];
 };
 
 /* Fills what every record of a task has. */

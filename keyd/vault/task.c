@@ -74,7 +74,7 @@ task_new(struct vault *v, unsigned gate, const struct kd_job *job, int fd)
         .gate = gate,
         .gate_job = job->id,
         .op = (enum kd_op)job->op,
-        .uid = job->uid,
+        .caller.uid = job->uid,
         .deadline = (int64_t)job->deadline,
         .has_key = job->has_key != 0,
         .octets = octets,
@@ -86,11 +86,14 @@ task_new(struct vault *v, unsigned gate, const struct kd_job *job, int fd)
     };
     if (gate != TASK_INTERNAL) {
         t->gate_generation = v->gates[gate].generation;
-        t->klass = v->gates[gate].klass;
+        t->caller.klass = v->gates[gate].klass;
         v->gates[gate].n_tasks++;
         v->gates[gate].n_fds += t->has_fd;
         v->gates[gate].octets += t->body.n;
     }
+    t->caller.name = kd_slice(t->remote, job->remote.n);
+    if (job->remote.n != 0)
+        memcpy(t->remote, job->remote.p, job->remote.n);
     memcpy(t->key, job->key, sizeof t->key);
     if (job->body.n != 0)
         memcpy(octets, job->body.p, job->body.n);

@@ -9,6 +9,7 @@
 
 #include "pool.h"
 
+#include <keyd/conf/policy.h>
 #include <keyd/job/job.h>
 #include <keyd/ops/ops.h>
 
@@ -47,8 +48,8 @@ struct task {
     uint32_t gate_generation;
     uint64_t gate_job;
     enum kd_op op;
-    enum kd_class klass;
-    uint32_t uid;
+    struct kd_caller caller; /* its name lies in remote */
+    uint8_t remote[KD_POLICY_NAME_MAX];
     int64_t deadline; /* CLOCK_MONOTONIC, ms */
     bool has_key;
     uint8_t key[16];     /* idempotency key */

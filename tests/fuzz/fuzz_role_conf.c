@@ -21,11 +21,14 @@ check_policy(const struct kd_policy *p)
 
     for (unsigned klass = 0; klass <= KD_CLASS_COUNT; klass++)
         for (unsigned op = 0; op <= KD_OP_MAX + 1; op++) {
+            static const uint32_t nobody[] = {KD_UID_OVERFLOW, KD_UID_NONE};
+            struct kd_caller caller = kd_caller_local(klass, 0);
             fuzz_require(kd_op_is_served(op, klass) ||
-                         kd_policy_check(p, klass, 0, op, domain) == KD_DENIED);
-            fuzz_require(kd_policy_check(p, klass, 65534, op, domain) == KD_DENIED);
-            fuzz_require(kd_policy_check(p, klass, UINT32_MAX, op, domain) ==
-                         KD_DENIED);
+                         kd_policy_check(p, &caller, op, domain) == KD_DENIED);
+            for (size_t i = 0; i < 2; i++) {
+                caller = kd_caller_local(klass, nobody[i]);
+                fuzz_require(kd_policy_check(p, &caller, op, domain) == KD_DENIED);
+            }
         }
     for (size_t i = 0; i < kd_policy_n_domains(p); i++) {
         size_t found;

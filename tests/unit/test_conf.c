@@ -70,6 +70,14 @@ accepted(const char *text, const struct kd_conf_env *env)
     return conf;
 }
 
+static kd_err
+mta_check(const struct kd_policy *p, uint32_t uid, unsigned op, struct kd_slice domain)
+{
+    const struct kd_caller caller = kd_caller_local(KD_CLASS_MTA, uid);
+
+    return kd_policy_check(p, &caller, op, domain);
+}
+
 static void
 accepted_silently(const char *text)
 {
@@ -741,12 +749,12 @@ the_most_domains_and_principals_fit_and_one_more_does_not(void **state)
     struct kd_conf *c = accepted(text, &as_user);
     assert_int_equal(c->n_domains, KD_POLICY_DOMAINS_MAX);
     assert_int_equal(kd_policy_n_rows(c->policy), KD_POLICY_ROWS_MAX);
-    assert_int_equal(kd_policy_check(c->policy, KD_CLASS_MTA, 255, KD_OP_LookupSignet,
-                                     kd_slice_str("d255.example")),
-                     KD_OK);
-    assert_int_equal(kd_policy_check(c->policy, KD_CLASS_MTA, 255, KD_OP_LookupSignet,
-                                     kd_slice_str("d254.example")),
-                     KD_DENIED);
+    assert_int_equal(
+        mta_check(c->policy, 255, KD_OP_LookupSignet, kd_slice_str("d255.example")),
+        KD_OK);
+    assert_int_equal(
+        mta_check(c->policy, 255, KD_OP_LookupSignet, kd_slice_str("d254.example")),
+        KD_DENIED);
     kd_conf_free(c);
     snprintf(text + at, sizeof text - at, "domain \"one.more\" {}\n");
     refused(text, 0, "more than 1024 domain sections");
@@ -916,9 +924,8 @@ a_principal_has_one_uid(void **state)
     c = accepted(TAIL
                  "principal \"x\" { user = submitd class = mta operations = {} }\n",
                  &as_user);
-    assert_int_equal(
-        kd_policy_check(c->policy, KD_CLASS_MTA, 2001, KD_OP_Status, kd_slice(NULL, 0)),
-        KD_OK);
+    assert_int_equal(mta_check(c->policy, 2001, KD_OP_Status, kd_slice(NULL, 0)),
+                     KD_OK);
     assert_int_equal(c->principals[1].uid, 2001);
     kd_conf_free(c);
 }

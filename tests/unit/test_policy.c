@@ -17,7 +17,46 @@ str(const char *s)
     return kd_slice_str(s);
 }
 
-/* Two domains given in descending order, a row on each class but tls, given unsorted:
+/* A local caller; of class tls the remote one of that number. */
+static struct kd_caller
+caller_of(unsigned klass, uint32_t number)
+{
+    static char name[16];
+
+    if (klass != KD_CLASS_TLS)
+        return kd_caller_local(klass, number);
+    assert_true(snprintf(name, sizeof name, "r%u", number) > 0);
+    return kd_caller_remote(kd_slice_str(name));
+}
+
+static kd_err
+check(const struct kd_policy *p, unsigned klass, uint32_t number, unsigned op,
+      struct kd_slice domain)
+{
+    struct kd_caller caller = caller_of(klass, number);
+
+    return kd_policy_check(p, &caller, op, domain);
+}
+
+static enum kd_policy_verdict
+explain(const struct kd_policy *p, unsigned klass, uint32_t number, unsigned op,
+        struct kd_slice domain)
+{
+    struct kd_caller caller = caller_of(klass, number);
+
+    return kd_policy_explain(p, &caller, op, domain);
+}
+
+static kd_err
+name_of(const struct kd_policy *p, unsigned klass, uint32_t number,
+        struct kd_slice *name)
+{
+    struct kd_caller caller = caller_of(klass, number);
+
+    return kd_policy_name(p, &caller, name);
+}
+
+/* Two domains given in descending order, a row on each class, given unsorted:
  * uid 1000 + class, all operations of its class, the first domain given. */
 static struct kd_policy *
 full_policy(void)
@@ -29,13 +68,13 @@ full_policy(void)
     size_t n = 0;
 
     for (unsigned klass = KD_CLASS_COUNT; klass-- > 0;)
-        if (klass != KD_CLASS_TLS)
-            entries[n++] = (struct kd_policy_entry){.name = str(kd_class_name(klass)),
-                                                    .klass = (enum kd_class)klass,
-                                                    .uid = 1000 + klass,
-                                                    .ops = kd_ops_of_class(klass, 0),
-                                                    .domains = first,
-                                                    .n_domains = 1};
+        entries[n++] = (struct kd_policy_entry){
+            .name = str(klass == KD_CLASS_TLS ? "r1003" : kd_class_name(klass)),
+            .klass = (enum kd_class)klass,
+            .uid = klass == KD_CLASS_TLS ? KD_UID_NONE : 1000 + klass,
+            .ops = kd_ops_of_class(klass, 0),
+            .domains = first,
+            .n_domains = 1};
     assert_int_equal(kd_policy_build(domains, 2, entries, n, &p), KD_OK);
     return p;
 }
@@ -70,10 +109,10 @@ static const struct {
     {"PublicKeys", "msita", "e"},
     {"UploadPart", "t", "e"},
     {"FetchPart", "t", "e"},
-    {"LookupSignet", "msa", "dl"},
-    {"LookupHistory", "msa", "dl"},
-    {"VerifyCurrent", "msa", "dl"},
-    {"IssueUserSignet", "s", "cdk"},
+    {"LookupSignet", "msta", "dl"},
+    {"LookupHistory", "msta", "dl"},
+    {"VerifyCurrent", "msta", "dl"},
+    {"IssueUserSignet", "st", "cdk"},
     {"TokenInit", "a", "cs"},
     {"AddUnsealSlot", "a", "cks"},
     {"Unseal", "a", "s"},
@@ -136,22 +175,21 @@ every_cell_of_operation_and_class_is_decided_as_written(void **state)
             enum kd_op op = kd_op_find(str(matrix[i].name));
             bool served = cell_is_served(i, klass);
             bool needs_domain = strchr(matrix[i].flags, 'd') != NULL;
-            kd_err want = served && klass != KD_CLASS_TLS ? KD_OK : KD_DENIED;
+            kd_err want = served ? KD_OK : KD_DENIED;
             kd_err bare = needs_domain ? KD_DENIED : want;
 
             assert_int_equal(kd_op_is_served(op, klass), served);
-            assert_int_equal(
-                kd_policy_check(p, klass, 1000 + klass, op, str("example.org")), want);
-            assert_int_equal(kd_policy_check(p, klass, 1000 + klass, op, none), bare);
+            assert_int_equal(check(p, klass, 1000 + klass, op, str("example.org")),
+                             want);
+            assert_int_equal(check(p, klass, 1000 + klass, op, none), bare);
             /* served, but not to this principal */
-            assert_int_equal(
-                kd_policy_check(p, klass, 1000 + klass, op, str("example.com")), bare);
+            assert_int_equal(check(p, klass, 1000 + klass, op, str("example.com")),
+                             bare);
             /* another's uid on this class, this uid on another class */
-            assert_int_equal(
-                kd_policy_check(p, klass, 1001 + klass, op, str("example.org")),
-                KD_DENIED);
-            assert_int_equal(kd_policy_check(p, (klass + 1) % KD_CLASS_COUNT,
-                                             1000 + klass, op, str("example.org")),
+            assert_int_equal(check(p, klass, 1001 + klass, op, str("example.org")),
+                             KD_DENIED);
+            assert_int_equal(check(p, (klass + 1) % KD_CLASS_COUNT, 1000 + klass, op,
+                                   str("example.org")),
                              KD_DENIED);
         }
     kd_policy_free(p);
@@ -165,16 +203,12 @@ numbers_that_are_no_operation_or_class_are_denied(void **state)
     (void)state;
     for (unsigned op = 0; op < 300; op++)
         if (kd_op_name(op) == NULL)
-            assert_int_equal(
-                kd_policy_check(p, KD_CLASS_ADMIN, 1004, op, str("example.org")),
-                KD_DENIED);
-    assert_int_equal(
-        kd_policy_check(p, KD_CLASS_ADMIN, 1004, UINT32_MAX, str("example.org")),
-        KD_DENIED);
-    assert_int_equal(kd_policy_check(p, KD_CLASS_COUNT, 1004, KD_OP_Hello, none),
+            assert_int_equal(check(p, KD_CLASS_ADMIN, 1004, op, str("example.org")),
+                             KD_DENIED);
+    assert_int_equal(check(p, KD_CLASS_ADMIN, 1004, UINT32_MAX, str("example.org")),
                      KD_DENIED);
-    assert_int_equal(kd_policy_check(p, UINT32_MAX, 1004, KD_OP_Hello, none),
-                     KD_DENIED);
+    assert_int_equal(check(p, KD_CLASS_COUNT, 1004, KD_OP_Hello, none), KD_DENIED);
+    assert_int_equal(check(p, UINT32_MAX, 1004, KD_OP_Hello, none), KD_DENIED);
     kd_policy_free(p);
 }
 
@@ -191,11 +225,35 @@ unknown_uids_and_root_are_denied_everything(void **state)
     for (size_t i = 0; i < sizeof uids / sizeof uids[0]; i++)
         for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++) {
             for (unsigned op = 0; op <= KD_OP_MAX; op++)
-                assert_int_equal(
-                    kd_policy_check(p, klass, uids[i], op, str("example.org")),
-                    KD_DENIED);
-            assert_int_equal(kd_policy_name(p, klass, uids[i], &name), KD_NOT_FOUND);
+                assert_int_equal(check(p, klass, uids[i], op, str("example.org")),
+                                 KD_DENIED);
+            assert_int_equal(name_of(p, klass, uids[i], &name), KD_NOT_FOUND);
         }
+    kd_policy_free(p);
+}
+
+/* A gate's claim of the other kind is nobody's, whatever the rest of it says. */
+static void
+remote_callers_are_known_by_name_and_local_ones_by_uid(void **state)
+{
+    struct kd_policy *p = full_policy();
+    const struct kd_caller bad[] = {
+        {KD_CLASS_TLS, 1003, str("r1003")},
+        {KD_CLASS_TLS, KD_UID_NONE, none},
+        {KD_CLASS_TLS, KD_UID_NONE, str("r100")},
+        {KD_CLASS_TLS, KD_UID_NONE, str("r10033")},
+        {KD_CLASS_TLS, KD_UID_NONE, kd_slice("r1003", 6)},
+        {KD_CLASS_MTA, 1000, str("mta")},
+        {KD_CLASS_MTA, 1000, str("r1003")},
+        {KD_CLASS_MTA, KD_UID_NONE, str("r1003")},
+        {KD_CLASS_ADMIN, KD_UID_NONE, none},
+    };
+    const struct kd_caller good = kd_caller_remote(str("r1003"));
+
+    (void)state;
+    assert_int_equal(kd_policy_check(p, &good, KD_OP_Status, none), KD_OK);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(kd_policy_check(p, &bad[i], KD_OP_Status, none), KD_DENIED);
     kd_policy_free(p);
 }
 
@@ -210,11 +268,10 @@ root_has_what_its_row_says(void **state)
 
     (void)state;
     assert_int_equal(kd_policy_build(NULL, 0, &entry, 1, &p), KD_OK);
-    assert_int_equal(kd_policy_check(p, KD_CLASS_ADMIN, 0, KD_OP_Unseal, none), KD_OK);
-    assert_int_equal(kd_policy_check(p, KD_CLASS_ADMIN, 0, KD_OP_Hello, none), KD_OK);
-    assert_int_equal(kd_policy_check(p, KD_CLASS_ADMIN, 0, KD_OP_Seal, none),
-                     KD_DENIED);
-    assert_int_equal(kd_policy_check(p, KD_CLASS_MTA, 0, KD_OP_Hello, none), KD_DENIED);
+    assert_int_equal(check(p, KD_CLASS_ADMIN, 0, KD_OP_Unseal, none), KD_OK);
+    assert_int_equal(check(p, KD_CLASS_ADMIN, 0, KD_OP_Hello, none), KD_OK);
+    assert_int_equal(check(p, KD_CLASS_ADMIN, 0, KD_OP_Seal, none), KD_DENIED);
+    assert_int_equal(check(p, KD_CLASS_MTA, 0, KD_OP_Hello, none), KD_DENIED);
     kd_policy_free(p);
 }
 
@@ -225,21 +282,21 @@ the_reason_of_a_refusal_is_told_apart(void **state)
     struct kd_slice com = str("example.com");
 
     (void)state;
-    assert_int_equal(kd_policy_explain(p, KD_CLASS_MTA, 7, KD_OP_Hello, none),
+    assert_int_equal(explain(p, KD_CLASS_MTA, 7, KD_OP_Hello, none),
                      KD_POLICY_NO_PRINCIPAL);
-    assert_int_equal(kd_policy_explain(p, KD_CLASS_MTA, 1001, KD_OP_Unseal, none),
+    assert_int_equal(explain(p, KD_CLASS_MTA, 1001, KD_OP_Unseal, none),
                      KD_POLICY_NOT_SERVED);
-    assert_int_equal(kd_policy_explain(p, KD_CLASS_MTA, 1001, KD_OP_LookupHistory, com),
+    assert_int_equal(explain(p, KD_CLASS_MTA, 1001, KD_OP_LookupHistory, com),
                      KD_POLICY_NOT_PERMITTED);
-    assert_int_equal(kd_policy_explain(p, KD_CLASS_MTA, 1001, KD_OP_LookupSignet, none),
+    assert_int_equal(explain(p, KD_CLASS_MTA, 1001, KD_OP_LookupSignet, none),
                      KD_POLICY_NO_DOMAIN);
     assert_int_equal(
-        kd_policy_explain(p, KD_CLASS_MTA, 1001, KD_OP_LookupSignet, str("example.co")),
+        explain(p, KD_CLASS_MTA, 1001, KD_OP_LookupSignet, str("example.co")),
         KD_POLICY_OTHER_DOMAIN);
-    assert_int_equal(kd_policy_explain(p, KD_CLASS_MTA, 1001, KD_OP_LookupSignet,
-                                       str("EXAMPLE.COM")),
-                     KD_POLICY_OTHER_DOMAIN);
-    assert_int_equal(kd_policy_explain(p, KD_CLASS_MTA, 1001, KD_OP_LookupSignet, com),
+    assert_int_equal(
+        explain(p, KD_CLASS_MTA, 1001, KD_OP_LookupSignet, str("EXAMPLE.COM")),
+        KD_POLICY_OTHER_DOMAIN);
+    assert_int_equal(explain(p, KD_CLASS_MTA, 1001, KD_OP_LookupSignet, com),
                      KD_POLICY_ALLOWED);
     for (unsigned v = KD_POLICY_ALLOWED; v <= KD_POLICY_OTHER_DOMAIN; v++)
         assert_non_null(kd_policy_verdict_text((enum kd_policy_verdict)v));
@@ -254,7 +311,7 @@ names_and_domains_are_found(void **state)
     size_t i;
 
     (void)state;
-    assert_int_equal(kd_policy_name(p, KD_CLASS_MILTER, 1002, &name), KD_OK);
+    assert_int_equal(name_of(p, KD_CLASS_MILTER, 1002, &name), KD_OK);
     assert_true(kd_slice_eq(name, str("milter")));
     assert_int_equal(kd_policy_n_domains(p), 2);
     assert_true(kd_slice_eq(kd_policy_domain(p, 0), str("example.com")));
@@ -296,9 +353,9 @@ many_domains_and_principals_are_all_found(void **state)
     assert_true(kd_policy_octets(p).n <= KD_POLICY_SIZE_MAX);
     for (unsigned i = 0; i < KD_POLICY_ROWS_MAX; i++)
         for (unsigned d = i % 7; d < KD_POLICY_DOMAINS_MAX; d += 7)
-            assert_int_equal(kd_policy_check(p, KD_CLASS_MTA, entries[i].uid,
-                                             KD_OP_VerifyCurrent, domains[d]),
-                             d == one[i] ? KD_OK : KD_DENIED);
+            assert_int_equal(
+                check(p, KD_CLASS_MTA, entries[i].uid, KD_OP_VerifyCurrent, domains[d]),
+                d == one[i] ? KD_OK : KD_DENIED);
     kd_policy_free(p);
     assert_int_equal(kd_policy_build(domains, KD_POLICY_DOMAINS_MAX + 1, NULL, 0, &p),
                      KD_TOO_LARGE);
@@ -331,6 +388,10 @@ bad_entries_are_refused(void **state)
         {.name = str("a"), .klass = KD_CLASS_MTA, .domains = other, .n_domains = 1},
     };
     struct kd_policy_entry twice[] = {good, good};
+    const struct kd_policy_entry remote[] = {
+        {.name = str("b"), .klass = KD_CLASS_TLS, .uid = KD_UID_NONE},
+        {.name = str("a"), .klass = KD_CLASS_TLS, .uid = KD_UID_NONE},
+        {.name = str("b"), .klass = KD_CLASS_TLS, .uid = KD_UID_NONE}};
     const struct kd_slice same[] = {str("a.b"), str("c.d"), str("a.b")};
     struct kd_policy *p = NULL;
 
@@ -343,6 +404,10 @@ bad_entries_are_refused(void **state)
     twice[1].name = str("b");
     assert_int_equal(kd_policy_build(domains, 1, twice, 2, &p), KD_CONFLICT);
     assert_int_equal(kd_policy_build(same, 3, NULL, 0, &p), KD_CONFLICT);
+    assert_int_equal(kd_policy_build(domains, 1, remote, 3, &p), KD_CONFLICT);
+    assert_int_equal(kd_policy_build(domains, 1, remote, 2, &p), KD_OK);
+    kd_policy_free(p);
+    p = NULL;
     assert_null(p);
 }
 
@@ -385,8 +450,8 @@ octets_come_back_as_they_were(void **state)
     (void)state;
     assert_int_equal(kd_policy_decode(kd_policy_octets(p), &again), KD_OK);
     assert_true(kd_slice_eq(kd_policy_octets(p), kd_policy_octets(again)));
-    assert_int_equal(kd_policy_check(again, KD_CLASS_SUBMISSION, 1001,
-                                     KD_OP_IssueUserSignet, str("example.org")),
+    assert_int_equal(check(again, KD_CLASS_SUBMISSION, 1001, KD_OP_IssueUserSignet,
+                           str("example.org")),
                      KD_OK);
     kd_policy_free(p);
     kd_policy_free(again);
@@ -433,9 +498,9 @@ every_bit_flip_is_refused_or_canonical(void **state)
             for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++)
                 for (unsigned op = 0; op <= KD_OP_MAX; op++)
                     if (!kd_op_is_served(op, klass))
-                        assert_int_equal(kd_policy_check(out, klass, 1000 + klass, op,
-                                                         str("example.org")),
-                                         KD_DENIED);
+                        assert_int_equal(
+                            check(out, klass, 1000 + klass, op, str("example.org")),
+                            KD_DENIED);
         } else {
             assert_int_equal(err, KD_MALFORMED);
             n_refused++;
@@ -459,16 +524,14 @@ a_class_is_told_its_own_look_ups_only(void **state)
                           kd_ops_of_class(KD_CLASS_SUBMISSION, KD_OPF_LOOKUP), &own),
         KD_OK);
     assert_int_equal(kd_policy_n_rows(own), 1);
-    assert_int_equal(kd_policy_check(own, KD_CLASS_SUBMISSION, 1001, KD_OP_LookupSignet,
-                                     str("example.org")),
-                     KD_OK);
-    assert_int_equal(kd_policy_check(own, KD_CLASS_SUBMISSION, 1001, KD_OP_Hello, none),
-                     KD_OK);
-    assert_int_equal(kd_policy_check(own, KD_CLASS_SUBMISSION, 1001,
-                                     KD_OP_IssueUserSignet, str("example.org")),
+    assert_int_equal(
+        check(own, KD_CLASS_SUBMISSION, 1001, KD_OP_LookupSignet, str("example.org")),
+        KD_OK);
+    assert_int_equal(check(own, KD_CLASS_SUBMISSION, 1001, KD_OP_Hello, none), KD_OK);
+    assert_int_equal(check(own, KD_CLASS_SUBMISSION, 1001, KD_OP_IssueUserSignet,
+                           str("example.org")),
                      KD_DENIED);
-    assert_int_equal(kd_policy_check(own, KD_CLASS_MTA, 1000, KD_OP_Hello, none),
-                     KD_DENIED);
+    assert_int_equal(check(own, KD_CLASS_MTA, 1000, KD_OP_Hello, none), KD_DENIED);
     kd_policy_free(own);
     kd_policy_free(p);
 }
@@ -522,8 +585,8 @@ the_vault_is_told_all_of_the_policy(void **state)
     assert_memory_equal(&got.limits, &made.limits, sizeof got.limits);
     assert_int_equal(got.limits.max_frame, 20000);
     assert_int_equal(kd_policy_n_rows(got.policy), 3);
-    assert_int_equal(kd_policy_check(got.policy, KD_CLASS_SUBMISSION, 1001,
-                                     KD_OP_IssueUserSignet, str("example.org")),
+    assert_int_equal(check(got.policy, KD_CLASS_SUBMISSION, 1001, KD_OP_IssueUserSignet,
+                           str("example.org")),
                      KD_OK);
     /* example.com comes first in the policy, whatever the order in the file */
     assert_true(kd_conf_for_vault_may_add(&got, 0, 19));
@@ -554,11 +617,11 @@ a_gate_is_told_its_class_only(void **state)
     assert_int_equal(got.klass, KD_CLASS_SUBMISSION);
     assert_int_equal(got.limits.idle_timeout, 86400);
     assert_int_equal(kd_policy_n_rows(got.policy), 1);
-    assert_int_equal(kd_policy_check(got.policy, KD_CLASS_SUBMISSION, 1001,
-                                     KD_OP_LookupSignet, str("example.org")),
+    assert_int_equal(check(got.policy, KD_CLASS_SUBMISSION, 1001, KD_OP_LookupSignet,
+                           str("example.org")),
                      KD_OK);
-    assert_int_equal(kd_policy_check(got.policy, KD_CLASS_SUBMISSION, 1001,
-                                     KD_OP_IssueUserSignet, str("example.org")),
+    assert_int_equal(check(got.policy, KD_CLASS_SUBMISSION, 1001, KD_OP_IssueUserSignet,
+                           str("example.org")),
                      KD_DENIED);
     kd_conf_for_gate_clear(&got);
 
@@ -646,6 +709,7 @@ main(void)
         cmocka_unit_test(every_cell_of_operation_and_class_is_decided_as_written),
         cmocka_unit_test(numbers_that_are_no_operation_or_class_are_denied),
         cmocka_unit_test(unknown_uids_and_root_are_denied_everything),
+        cmocka_unit_test(remote_callers_are_known_by_name_and_local_ones_by_uid),
         cmocka_unit_test(root_has_what_its_row_says),
         cmocka_unit_test(the_reason_of_a_refusal_is_told_apart),
         cmocka_unit_test(names_and_domains_are_found),

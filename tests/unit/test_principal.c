@@ -14,6 +14,22 @@ static const struct kd_limits limits = {.max_connections = 80,
 
 static struct principal_table table;
 
+static struct principal *
+join_uid(uint32_t uid, bool is_known)
+{
+    const struct kd_caller caller = kd_caller_local(KD_CLASS_MTA, uid);
+
+    return principal_join(&table, &caller, is_known);
+}
+
+static struct principal *
+join_name(const char *name)
+{
+    const struct kd_caller caller = kd_caller_remote(kd_slice_str(name));
+
+    return principal_join(&table, &caller, true);
+}
+
 static void
 connections_of_one_leave_some_to_the_others(void **state)
 {
@@ -22,12 +38,12 @@ connections_of_one_leave_some_to_the_others(void **state)
     (void)state;
     table = (struct principal_table){.is_shared = true};
     for (int i = 0; i < 70; i++) {
-        p = principal_join(&table, 1000, true);
+        p = join_uid(1000, true);
         assert_false(principal_is_over(&table, p, limits.max_connections));
     }
-    assert_ptr_equal(principal_join(&table, 1000, true), p);
+    assert_ptr_equal(join_uid(1000, true), p);
     assert_true(principal_is_over(&table, p, limits.max_connections));
-    struct principal *other = principal_join(&table, 1001, true);
+    struct principal *other = join_uid(1001, true);
     assert_ptr_not_equal(other, p);
     assert_false(principal_is_over(&table, other, limits.max_connections));
     principal_leave(p);
@@ -42,7 +58,7 @@ the_only_principal_may_have_them_all(void **state)
     (void)state;
     table = (struct principal_table){.is_shared = false};
     for (int i = 0; i < 80; i++)
-        p = principal_join(&table, 1000, true);
+        p = join_uid(1000, true);
     assert_false(principal_is_over(&table, p, limits.max_connections));
     for (int i = 0; i < 2 * PRINCIPAL_REQUESTS_MAX; i++)
         assert_int_equal(principal_take(&table, p, &limits, 10, 0), KD_OK);
@@ -56,14 +72,14 @@ strangers_share_a_small_part(void **state)
     (void)state;
     table = (struct principal_table){.is_shared = false};
     for (uint32_t uid = 1; uid <= 10; uid++) {
-        p = principal_join(&table, uid, false);
+        p = join_uid(uid, false);
         assert_false(principal_is_over(&table, p, limits.max_connections));
     }
-    assert_ptr_equal(principal_join(&table, 11, false), p);
+    assert_ptr_equal(join_uid(11, false), p);
     assert_true(principal_is_over(&table, p, limits.max_connections));
     assert_true(p->n_conns > 1);
     table = (struct principal_table){.is_shared = false};
-    assert_false(principal_is_over(&table, principal_join(&table, 1, false), 1));
+    assert_false(principal_is_over(&table, join_uid(1, false), 1));
 }
 
 static void
@@ -71,8 +87,8 @@ requests_octets_and_uploads_have_limits_and_come_back(void **state)
 {
     (void)state;
     table = (struct principal_table){.is_shared = true};
-    struct principal *p = principal_join(&table, 1000, true);
-    struct principal *other = principal_join(&table, 1001, true);
+    struct principal *p = join_uid(1000, true);
+    struct principal *other = join_uid(1001, true);
     for (int i = 0; i < PRINCIPAL_REQUESTS_MAX; i++)
         assert_int_equal(principal_take(&table, p, &limits, 1, 0), KD_OK);
     assert_int_equal(principal_take(&table, p, &limits, 1, 0), KD_BUSY);
@@ -97,15 +113,31 @@ an_entry_with_requests_is_not_given_away(void **state)
 {
     (void)state;
     table = (struct principal_table){.is_shared = true};
-    struct principal *p = principal_join(&table, 1000, true);
+    struct principal *p = join_uid(1000, true);
     assert_int_equal(principal_take(&table, p, &limits, 1, 0), KD_OK);
     principal_leave(p);
-    assert_ptr_not_equal(principal_join(&table, 1001, true), p);
-    assert_ptr_equal(principal_join(&table, 1000, true), p);
+    assert_ptr_not_equal(join_uid(1001, true), p);
+    assert_ptr_equal(join_uid(1000, true), p);
     principal_leave(p);
     principal_give(&table, p, 1, 0);
-    assert_ptr_equal(principal_join(&table, 1002, true), p);
-    assert_int_equal(p->uid, 1002);
+    assert_ptr_equal(join_uid(1002, true), p);
+    assert_int_equal(p->caller.uid, 1002);
+}
+
+/* The name is copied: the caller's may go. */
+static void
+remote_principals_are_told_apart_by_name(void **state)
+{
+    char name[] = "mx1";
+
+    (void)state;
+    table = (struct principal_table){.is_shared = true};
+    struct principal *p = join_name(name);
+    name[2] = '2';
+    assert_ptr_not_equal(join_name(name), p);
+    assert_ptr_equal(join_name("mx1"), p);
+    assert_ptr_not_equal(join_name("mx11"), p);
+    assert_ptr_not_equal(join_uid(KD_UID_NONE, true), p);
 }
 
 int
@@ -116,6 +148,7 @@ main(void)
         cmocka_unit_test(the_only_principal_may_have_them_all),
         cmocka_unit_test(strangers_share_a_small_part),
         cmocka_unit_test(requests_octets_and_uploads_have_limits_and_come_back),
+        cmocka_unit_test(remote_principals_are_told_apart_by_name),
         cmocka_unit_test(an_entry_with_requests_is_not_given_away),
     };
 

@@ -77,10 +77,12 @@ kd_principal_name_is_valid(struct kd_slice name)
     return true;
 }
 
+/* A remote principal is known by its name, not by a uid. */
 static bool
-uid_may_have_a_row(uint32_t uid)
+uid_may_have_a_row(unsigned klass, uint32_t uid)
 {
-    return uid != KD_UID_OVERFLOW && uid != KD_UID_NONE;
+    return klass == KD_CLASS_TLS ? uid == KD_UID_NONE
+                                 : uid != KD_UID_OVERFLOW && uid != KD_UID_NONE;
 }
 
 static int
@@ -107,10 +109,30 @@ row_at(const struct kd_policy *p, size_t i)
     return p->octets + p->rows_at + i * p->row_size;
 }
 
-static uint64_t
-row_key(const uint8_t *row)
+static struct kd_slice
+row_name(const uint8_t *row)
 {
-    return (uint64_t)row[ROW_CLASS] << 32 | kd_be32(row + ROW_UID);
+    return kd_slice(row + ROW_NAME,
+                    strnlen((const char *)row + ROW_NAME, KD_POLICY_NAME_MAX));
+}
+
+static struct kd_caller
+row_caller(const uint8_t *row)
+{
+    return row[ROW_CLASS] == KD_CLASS_TLS
+               ? kd_caller_remote(row_name(row))
+               : kd_caller_local(row[ROW_CLASS], kd_be32(row + ROW_UID));
+}
+
+/* The order of the rows. */
+static int
+compare_callers(const struct kd_caller *a, const struct kd_caller *b)
+{
+    if (a->klass != b->klass)
+        return a->klass < b->klass ? -1 : 1;
+    if (a->klass == KD_CLASS_TLS)
+        return compare_octets(a->name, b->name);
+    return (a->uid > b->uid) - (a->uid < b->uid);
 }
 
 size_t
@@ -158,21 +180,23 @@ kd_policy_domain_find(const struct kd_policy *p, struct kd_slice domain, size_t 
 
 /* NULL if there is no such row. */
 static const uint8_t *
-row_find(const struct kd_policy *p, unsigned klass, uint32_t uid)
+row_find(const struct kd_policy *p, const struct kd_caller *caller)
 {
     size_t low = 0;
     size_t high = p->n_rows;
 
-    if (klass >= KD_CLASS_COUNT || !uid_may_have_a_row(uid))
+    if (caller->klass >= KD_CLASS_COUNT ||
+        !uid_may_have_a_row(caller->klass, caller->uid) ||
+        (caller->klass != KD_CLASS_TLS && caller->name.n != 0))
         return NULL;
-    uint64_t want = (uint64_t)klass << 32 | uid;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         const uint8_t *row = row_at(p, middle);
-        uint64_t key = row_key(row);
-        if (key == want)
+        struct kd_caller is = row_caller(row);
+        int c = compare_callers(caller, &is);
+        if (c == 0)
             return row;
-        if (want < key)
+        if (c < 0)
             high = middle;
         else
             low = middle + 1;
@@ -181,15 +205,15 @@ row_find(const struct kd_policy *p, unsigned klass, uint32_t uid)
 }
 
 enum kd_policy_verdict
-kd_policy_explain(const struct kd_policy *p, unsigned klass, uint32_t uid, unsigned op,
-                  struct kd_slice domain)
+kd_policy_explain(const struct kd_policy *p, const struct kd_caller *caller,
+                  unsigned op, struct kd_slice domain)
 {
     size_t i;
 
-    const uint8_t *row = row_find(p, klass, uid);
+    const uint8_t *row = row_find(p, caller);
     if (row == NULL)
         return KD_POLICY_NO_PRINCIPAL;
-    if (!kd_op_is_served(op, klass))
+    if (!kd_op_is_served(op, caller->klass))
         return KD_POLICY_NOT_SERVED;
     if ((kd_be64(row + ROW_OPS) & kd_op_bit(op)) == 0)
         return KD_POLICY_NOT_PERMITTED;
@@ -204,12 +228,11 @@ kd_policy_explain(const struct kd_policy *p, unsigned klass, uint32_t uid, unsig
 }
 
 kd_err
-kd_policy_check(const struct kd_policy *p, unsigned klass, uint32_t uid, unsigned op,
+kd_policy_check(const struct kd_policy *p, const struct kd_caller *caller, unsigned op,
                 struct kd_slice domain)
 {
-    return kd_policy_explain(p, klass, uid, op, domain) == KD_POLICY_ALLOWED
-               ? KD_OK
-               : KD_DENIED;
+    return kd_policy_explain(p, caller, op, domain) == KD_POLICY_ALLOWED ? KD_OK
+                                                                         : KD_DENIED;
 }
 
 const char *
@@ -217,7 +240,7 @@ kd_policy_verdict_text(enum kd_policy_verdict verdict)
 {
     static const char *const texts[] = {
         [KD_POLICY_ALLOWED] = "allowed",
-        [KD_POLICY_NO_PRINCIPAL] = "no principal of that class has this uid",
+        [KD_POLICY_NO_PRINCIPAL] = "no principal of that class has this uid or name",
         [KD_POLICY_NOT_SERVED] = "not an operation of this class",
         [KD_POLICY_NOT_PERMITTED] = "not among the principal's operations",
         [KD_POLICY_NO_DOMAIN] = "the operation needs a domain",
@@ -228,15 +251,14 @@ kd_policy_verdict_text(enum kd_policy_verdict verdict)
 }
 
 kd_err
-kd_policy_name(const struct kd_policy *p, unsigned klass, uint32_t uid,
+kd_policy_name(const struct kd_policy *p, const struct kd_caller *caller,
                struct kd_slice *name)
 {
-    const uint8_t *row = row_find(p, klass, uid);
+    const uint8_t *row = row_find(p, caller);
 
     if (row == NULL)
         return KD_NOT_FOUND;
-    *name = kd_slice(row + ROW_NAME,
-                     strnlen((const char *)row + ROW_NAME, KD_POLICY_NAME_MAX));
+    *name = row_name(row);
     return KD_OK;
 }
 
@@ -279,12 +301,11 @@ check_row(const struct kd_policy *p, const uint8_t *row)
     unsigned klass = row[ROW_CLASS];
     uint64_t ops = kd_be64(row + ROW_OPS);
     uint64_t everyone = kd_ops_of_class(klass, KD_OPF_EVERYONE);
-    size_t name_size = strnlen((const char *)row + ROW_NAME, KD_POLICY_NAME_MAX);
+    size_t name_size = row_name(row).n;
 
-    /* A remote principal is known by certificate, not by uid. */
-    if (klass >= KD_CLASS_COUNT || klass == KD_CLASS_TLS)
+    if (klass >= KD_CLASS_COUNT)
         return KD_MALFORMED;
-    if (!uid_may_have_a_row(kd_be32(row + ROW_UID)))
+    if (!uid_may_have_a_row(klass, kd_be32(row + ROW_UID)))
         return KD_MALFORMED;
     if ((ops & ~kd_ops_of_class(klass, 0)) != 0 || (ops & everyone) != everyone)
         return KD_MALFORMED;
@@ -305,7 +326,10 @@ check_rows(const struct kd_policy *p)
         const uint8_t *row = row_at(p, i);
         if (check_row(p, row) != KD_OK)
             return KD_MALFORMED;
-        if (i > 0 && row_key(row_at(p, i - 1)) >= row_key(row))
+        if (i == 0)
+            continue;
+        struct kd_caller before = row_caller(row_at(p, i - 1)), is = row_caller(row);
+        if (compare_callers(&before, &is) >= 0)
             return KD_MALFORMED;
     }
     return KD_OK;
@@ -363,19 +387,20 @@ compare_domains(const void *a, const void *b)
     return compare_octets(x->name, y->name);
 }
 
-static uint64_t
-entry_key(const struct kd_policy_entry *e)
+static struct kd_caller
+entry_caller(const struct kd_policy_entry *e)
 {
-    return (uint64_t)e->klass << 32 | e->uid;
+    return e->klass == KD_CLASS_TLS ? kd_caller_remote(e->name)
+                                    : kd_caller_local(e->klass, e->uid);
 }
 
 static int
 compare_entries(const void *a, const void *b)
 {
-    uint64_t x = entry_key(a);
-    uint64_t y = entry_key(b);
+    struct kd_caller x = entry_caller(a);
+    struct kd_caller y = entry_caller(b);
 
-    return (x > y) - (x < y);
+    return compare_callers(&x, &y);
 }
 
 static void
@@ -438,7 +463,7 @@ sort_input(const struct kd_slice *given, size_t n_domains,
     }
     qsort(entries, n_entries, sizeof *entries, compare_entries);
     for (size_t i = 1; i < n_entries; i++)
-        if (entry_key(&entries[i - 1]) == entry_key(&entries[i]))
+        if (compare_entries(&entries[i - 1], &entries[i]) == 0)
             return KD_CONFLICT;
     return KD_OK;
 }

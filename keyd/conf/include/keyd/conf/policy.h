@@ -1,4 +1,6 @@
-/* Who may ask for what: {class, uid} -> operations, domains. Default deny.
+/* Who may ask for what: caller -> operations, domains. Default deny. A caller on a unix
+ * listener is known by {class, uid}, a remote one (class tls) by its principal's name,
+ * which the gate found by its certificate.
  *
  * A policy is one block of octets without pointers, which is also its serialised form:
  * what the supervisor built is what the vault reads, after checking all of it.
@@ -8,10 +10,12 @@
  *   names             domains, one after the other, in strictly ascending octet order
  *   n_rows x          u8 class, u32 uid, u64 operations (bit = number), principal's
  * name in 32 octets padded with zeros, domains allowed as (n_domains + 7) / 8 octets
- * (domain i: bit i % 8 of octet i / 8); in strictly ascending order of (class, uid)
+ * (domain i: bit i % 8 of octet i / 8); in strictly ascending order of (class, uid, and
+ * of class tls, where the uid is -1, the name)
  *
  * Not in it, whatever the configuration says: uid 65534 (which the kernel shows for
- * users it cannot map) and uid -1. Uid 0 has what its row says, like any other. */
+ * users it cannot map) and, but for class tls, uid -1. Uid 0 has what its row says,
+ * like any other. */
 #ifndef KEYD_CONF_POLICY_H
 #define KEYD_CONF_POLICY_H
 
@@ -33,11 +37,30 @@ enum {
 
 struct kd_policy;
 
+/* Who asks. */
+struct kd_caller {
+    unsigned klass;       /* enum kd_class, as the channel says */
+    uint32_t uid;         /* KD_UID_NONE of class tls */
+    struct kd_slice name; /* of class tls the principal's, else empty; borrowed */
+};
+
+static inline struct kd_caller
+kd_caller_local(unsigned klass, uint32_t uid)
+{
+    return (struct kd_caller){.klass = klass, .uid = uid};
+}
+
+static inline struct kd_caller
+kd_caller_remote(struct kd_slice name)
+{
+    return (struct kd_caller){.klass = KD_CLASS_TLS, .uid = KD_UID_NONE, .name = name};
+}
+
 /* One principal, for building. */
 struct kd_policy_entry {
     struct kd_slice name; /* [a-z0-9] then [a-z0-9._-], at most KD_POLICY_NAME_MAX */
     enum kd_class klass;
-    uint32_t uid;
+    uint32_t uid;            /* KD_UID_NONE of class tls */
     uint64_t ops;            /* those of every principal are added by themselves */
     const uint16_t *domains; /* indices into the domains given beside */
     size_t n_domains;
@@ -51,7 +74,8 @@ bool kd_domain_is_valid(struct kd_slice domain);
 bool kd_principal_name_is_valid(struct kd_slice name);
 
 /* In any order. KD_INVALID for a bad domain, name, uid, class or operation of another
- * class; KD_CONFLICT for a domain twice or a {class, uid} twice; KD_TOO_LARGE. */
+ * class; KD_CONFLICT for a domain twice, a {class, uid} twice or a remote principal's
+ * name twice; KD_TOO_LARGE. */
 kd_err kd_policy_build(const struct kd_slice *domains, size_t n_domains,
                        const struct kd_policy_entry *entries, size_t n_entries,
                        struct kd_policy **out) KD_MUST_USE;
@@ -60,26 +84,26 @@ void kd_policy_free(struct kd_policy *policy); /* accepts NULL */
 
 /* The decision. domain: what the operation is about; empty where it is about none, and
  * not looked at for operations without KD_OPF_DOMAIN. KD_OK or KD_DENIED. */
-kd_err kd_policy_check(const struct kd_policy *policy, unsigned klass, uint32_t uid,
+kd_err kd_policy_check(const struct kd_policy *policy, const struct kd_caller *caller,
                        unsigned op, struct kd_slice domain) KD_MUST_USE;
 
 /* The same with the reason, for operators; never told to the client. */
 enum kd_policy_verdict {
     KD_POLICY_ALLOWED,
-    KD_POLICY_NO_PRINCIPAL,  /* nobody of that class and uid */
+    KD_POLICY_NO_PRINCIPAL,  /* nobody of that class and uid, or name */
     KD_POLICY_NOT_SERVED,    /* no operation, or not of that class */
     KD_POLICY_NOT_PERMITTED, /* the principal's operations lack it */
     KD_POLICY_NO_DOMAIN,     /* it needs a domain, none was given */
     KD_POLICY_OTHER_DOMAIN   /* not served, or not among the principal's */
 };
-enum kd_policy_verdict kd_policy_explain(const struct kd_policy *policy, unsigned klass,
-                                         uint32_t uid, unsigned op,
+enum kd_policy_verdict kd_policy_explain(const struct kd_policy *policy,
+                                         const struct kd_caller *caller, unsigned op,
                                          struct kd_slice domain);
 const char *kd_policy_verdict_text(enum kd_policy_verdict verdict);
 
 /* The principal's name, borrowed from the policy; KD_NOT_FOUND means that it may not
  * even connect. */
-kd_err kd_policy_name(const struct kd_policy *policy, unsigned klass, uint32_t uid,
+kd_err kd_policy_name(const struct kd_policy *policy, const struct kd_caller *caller,
                       struct kd_slice *name) KD_MUST_USE;
 
 /* Domains served, in ascending order; borrowed. find: KD_NOT_FOUND or the index. */
