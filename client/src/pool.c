@@ -589,6 +589,8 @@ pool_close(struct keyd_client *c)
         give_up(c, call);
     }
     /* NOLINTEND(clang-analyzer-unix.Malloc) */
+    c->next_deadline = INT64_MAX;
+    c->is_dirty = false;
 }
 
 void
