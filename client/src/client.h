@@ -75,7 +75,7 @@ struct call {
     uint32_t size;         /* of that */
     uint32_t asked, moved; /* octets of it in flight or moved; moved */
     unsigned parts;        /* in flight */
-    bool moving;           /* fetching has begun */
+    uint32_t held;         /* room for what is fetched */
     const Keyd__V1__Response *response; /* that is fetched for; in the box's arena */
     TAILQ_ENTRY(call) entry;
 };
@@ -246,8 +246,8 @@ bool link_takes(const struct link *l, const struct call *call);
 void link_ask(struct link *l, struct call *call);
 
 /* Sends a request of the library's own. KD_BUSY and so on as kd_rpc_put_request. */
-kd_err link_put(struct link *l, const Keyd__V1__Request *m, enum flight_kind kind,
-                struct call *call, uint32_t at, uint32_t n) KD_MUST_USE;
+kd_err link_request(struct link *l, const Keyd__V1__Request *m, enum flight_kind kind,
+                    struct call *call, uint32_t at, uint32_t n) KD_MUST_USE;
 
 /* Takes a call off the link; flights of it are answered to nobody. */
 void link_forget(struct link *l, struct call *call);

@@ -149,8 +149,8 @@ link_end(struct link *l, enum keyd_status why, const char *detail)
 /* ---- the beginning */
 
 kd_err
-link_put(struct link *l, const Keyd__V1__Request *m, enum flight_kind kind,
-         struct call *call, uint32_t at, uint32_t n)
+link_request(struct link *l, const Keyd__V1__Request *m, enum flight_kind kind,
+             struct call *call, uint32_t at, uint32_t n)
 {
     struct flight *f = calloc(1, sizeof *f);
     struct kd_rpc_fault fault;

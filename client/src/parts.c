@@ -46,7 +46,7 @@ parts_fetch(struct call *call, const Keyd__V1__Response *m)
     memcpy(call->object_id, m->object_id.data, sizeof call->object_id);
     call->size = answer_object_size(m);
     call->asked = call->moved = 0;
-    call->moving = false;
+    call->held = 0;
     call->response = m;
 }
 
@@ -68,7 +68,7 @@ send_part(struct link *l, struct call *call, uint32_t n)
         m.id = ++l->client->last_id;
         m.op_case = KEYD__V1__REQUEST__OP_UPLOAD_PART;
         m.upload_part = &part;
-        err = link_put(l, &m, FLIGHT_UPLOAD, call, call->asked, n);
+        err = link_request(l, &m, FLIGHT_UPLOAD, call, call->asked, n);
     }
     free(octets);
     return err;
@@ -86,18 +86,26 @@ ask_part(struct link *l, struct call *call, uint32_t at, uint32_t n)
     m.id = ++l->client->last_id;
     m.op_case = KEYD__V1__REQUEST__OP_FETCH_PART;
     m.fetch_part = &part;
-    return link_put(l, &m, FLIGHT_FETCH, call, at, n);
+    return link_request(l, &m, FLIGHT_FETCH, call, at, n);
 }
 
-/* Memory for an object is taken when its turn comes, not when it is announced. */
+/* Room for an object grows with what comes: a size that is only claimed costs
+ * nothing. */
 static bool
-begin_fetch(struct call *call)
+hold(struct call *call, uint32_t need)
 {
-    if (call->moving)
+    uint32_t room = call->held > call->size / 2 ? call->size : call->held * 2;
+
+    if (need <= call->held)
         return true;
-    call->box->object = malloc(call->size);
-    call->moving = call->box->object != NULL;
-    return call->moving;
+    if (room < need)
+        room = need;
+    uint8_t *p = realloc(call->box->object, room);
+    if (p == NULL)
+        return false;
+    call->box->object = p;
+    call->held = room;
+    return true;
 }
 
 static kd_err
@@ -105,6 +113,8 @@ move(struct link *l, struct call *call)
 {
     while (call->asked < call->size && call->parts < PARTS_AHEAD && link_has_room(l)) {
         uint32_t n = next_size(l, call);
+        if (call->stage == CALL_FETCHING && !hold(call, call->asked + n))
+            return KD_NOMEM;
         kd_err err = call->stage == CALL_UPLOADING ? send_part(l, call, n)
                                                    : ask_part(l, call, call->asked, n);
         if (err != KD_OK)
@@ -129,8 +139,7 @@ parts_turn(struct link *l)
             continue;
         if (call->stage == CALL_FETCHING && ++fetching > MOVES_MAX)
             continue;
-        if ((call->stage == CALL_UPLOADING || begin_fetch(call)) &&
-            move(l, call) == KD_OK)
+        if (move(l, call) == KD_OK)
             continue;
         bool changed = call->stage == CALL_FETCHING && call->changing;
         link_forget(l, call);
@@ -145,7 +154,7 @@ static bool
 take_fetched(struct link *l, const struct flight *f, struct call *call,
              ProtobufCBinaryData data)
 {
-    if (data.len == 0 || data.len > f->n || !call->moving) {
+    if (data.len == 0 || data.len > f->n) {
         link_end(l, KEYD_PROTOCOL, "bad-part");
         return false;
     }
