@@ -13,6 +13,7 @@
 #include "role.h"
 #include "supervisor/child.h"
 #include "supervisor/listen.h"
+#include "supervisor/tls.h"
 
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
@@ -111,6 +112,7 @@ static void
 join_neighbours(struct child *c)
 {
     if (c->role == KD_ROLE_GATE) {
+        tls_send(&sup, c); /* before the listener: whom it may believe */
         join_gate(c->gate, true, true);
         hand_listener(c);
         return;
@@ -436,6 +438,8 @@ on_signal(void)
             reap();
         else if (si.ssi_signo == SIGTERM || si.ssi_signo == SIGINT)
             sup.is_stopping = true;
+        else if (si.ssi_signo == SIGHUP)
+            kd_ignore(tls_reload(&sup)); /* says itself what it did */
     }
 }
 
@@ -546,7 +550,10 @@ raise_limits(void)
 {
     enum { MEMLOCK = 64 * 1024 * 1024, BESIDE_CONNECTIONS = 1024 };
     const struct rlimit lock = {MEMLOCK, MEMLOCK};
-    rlim_t n = sup.conf->limits.max_connections + BESIDE_CONNECTIONS;
+    const struct kd_limits *l = &sup.conf->limits;
+    rlim_t remote = (rlim_t)l->max_remote_connections + l->max_handshakes;
+    rlim_t n = (l->max_connections > remote ? l->max_connections : remote) +
+               BESIDE_CONNECTIONS;
     const struct rlimit files = {n, n};
     struct rlimit now;
 
@@ -605,11 +612,16 @@ main(int argc, char **argv)
     print_problems(path, &problems);
     if (err != KD_OK)
         return EX_CONFIG;
+    if (check_only && tls_check(sup.conf) != KD_OK)
+        return EX_CONFIG;
     if (check_only)
         return puts("configuration is good") < 0 ? EX_IOERR : 0;
     kd_log_setup("dime-keyd", sup.conf->log_level);
     umask(077);
     catch_signals();
+    sup.tls = -1;
+    if (tls_reload(&sup) != KD_OK)
+        return EX_CONFIG;
     if (listen_all(&sup) != KD_OK || children_plan(&sup) != KD_OK)
         return EX_OSERR;
     raise_limits();
