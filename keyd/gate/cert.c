@@ -260,7 +260,8 @@ check_form(X509 *leaf)
     if (X509_check_purpose(leaf, -1, 0) != 1 ||
         (X509_get_extension_flags(leaf) & EXFLAG_INVALID) != 0)
         return CERT_MALFORMED;
-    if (X509_check_ca(leaf) != 0)
+    /* The first alone takes one that may not sign certificates for none. */
+    if (X509_check_ca(leaf) != 0 || (X509_get_extension_flags(leaf) & EXFLAG_CA) != 0)
         return CERT_IS_CA;
     if ((X509_get_extension_flags(leaf) & EXFLAG_XKUSAGE) == 0 ||
         (X509_get_extended_key_usage(leaf) & XKU_SSL_CLIENT) == 0)
