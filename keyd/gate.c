@@ -175,6 +175,7 @@ turn(struct gate *g)
     kd_role_serve(&g->ctl, &g->ledger, PACKETS_A_TURN, request_on_ledger, g);
     serve_settle(g);
     g->has_more = gate_transport.turn != NULL && gate_transport.turn(g);
+    serve_settle(g); /* connections that began just now may have asked already */
     kd_role_flush(&g->ctl, &g->vault);
     kd_role_flush(&g->ctl, &g->ledger);
     unwatch_closed(&g->on_vault, &g->vault);
