@@ -417,7 +417,9 @@ no_ticket_is_given_and_none_is_taken(void **state)
     for (int with_early = 0; with_early <= 1; with_early++) {
         int fd = tls_tcp(place.port, NULL);
         ssl = SSL_new(ctx);
-        assert_true(SSL_set_fd(ssl, fd) == 1 && SSL_set_session(ssl, ticket) == 1);
+        SSL_SESSION *again = SSL_SESSION_dup(ticket); /* good for one connection */
+        assert_true(SSL_set_fd(ssl, fd) == 1 && SSL_set_session(ssl, again) == 1);
+        SSL_SESSION_free(again);
         if (with_early)
             assert_int_equal(SSL_write_early_data(ssl, early, sizeof early, &n), 1);
         assert_int_equal(SSL_connect(ssl) == 1, !with_early);

@@ -476,7 +476,11 @@ enum type {
     FIELDS,
     REMOTE,
     PIN,
-    ADDRESS
+    ADDRESS,
+    ACCOUNT_KEYS,
+    TICKETS,
+    DELAY,
+    ACCOUNT_MODES
 };
 
 static const struct key {
@@ -533,10 +537,11 @@ every_number_is_accepted_within_its_range_and_not_beyond(void **state)
     (void)state;
     for (size_t i = 0; i < N_KEYS; i++) {
         const struct key *key = &keys[i];
-        if (key->type != INT && key->type != AUTO_INT)
+        if (key->type != INT && key->type != AUTO_INT && key->type != DELAY)
             continue;
+        int64_t least = key->type == DELAY ? kd_reset_delay_least() : key->min;
         n++;
-        snprintf(value, sizeof value, "%lld", (long long)key->min);
+        snprintf(value, sizeof value, "%lld", (long long)least);
         accepted_silently(with_key(key, value, text, sizeof text));
         snprintf(value, sizeof value, "%lld", (long long)key->max);
         accepted_silently(with_key(key, value, text, sizeof text));
@@ -545,12 +550,12 @@ every_number_is_accepted_within_its_range_and_not_beyond(void **state)
         refused(with_key(key, "18446744073709551617", text, sizeof text), 4,
                 "is not within");
         refused(with_key(key, "no", text, sizeof text), 4, "is not a number");
-        if (key->min == 0)
+        if (least == 0)
             continue;
-        snprintf(value, sizeof value, "%lld", (long long)key->min - 1);
+        snprintf(value, sizeof value, "%lld", (long long)least - 1);
         refused(with_key(key, value, text, sizeof text), 4, "is not within");
     }
-    assert_int_equal(n, 24);
+    assert_int_equal(n, 25);
 }
 
 static void
@@ -710,7 +715,7 @@ profile_fields_are_those_that_may_be_added(void **state)
     /* sorted: a.example before example.com */
     assert_string_equal(c->domains[0].name, "a.example");
     for (unsigned f = 0; f < 256; f++)
-        assert_int_equal((c->domains[0].profile_fields[f / 8] >> f % 8) & 1,
+        assert_int_equal((c->domains[0].rules.profile_fields[f / 8] >> f % 8) & 1,
                          f == 16 || f == 27 || f == 252);
     kd_conf_free(c);
     refused(TAIL "domain \"a.example\" {\n issue-profile-fields = { 16,\n 15 }\n}\n", 6,
@@ -723,6 +728,100 @@ profile_fields_are_those_that_may_be_added(void **state)
             "in the list already");
     refused(TAIL "domain \"a.example\" { issue-profile-fields = { Name } }\n", 4,
             "is not the number of a field");
+}
+
+#define KEY_A "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+#define KEY_B "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw"
+
+static void
+account_keys_are_points_in_base64(void **state)
+{
+    static const uint8_t a[] = {0xd7, 0x5a, 0x98, 0x01, 0x82, 0xb1, 0x0a, 0xb7,
+                                0xd5, 0x4b, 0xfe, 0xd3, 0xc9, 0x64, 0x07, 0x3a,
+                                0x0e, 0xe1, 0x72, 0xf3, 0xda, 0xa6, 0x23, 0x25,
+                                0xaf, 0x02, 0x1a, 0x68, 0xf7, 0x07, 0x51, 0x1a};
+    static const char *const bad[] = {
+        "", KEY_A "==", KEY_A "A", "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHUR",
+        /* URL alphabet; bits left over; zero octets; an order-8 point */
+        "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURp",
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "JuiVj8KyJ7BFw/SJ8u+Y8NXfrAXTxjM5sTgCiG1T/AU"};
+    char text[512];
+    struct kd_conf *c = accepted("domain \"a.example\" { account-key = { \"" KEY_A
+                                 "\", \"" KEY_B "=\" } require-ticket = both }\n" TAIL,
+                                 &as_user);
+
+    (void)state;
+    assert_int_equal(problems.n, 0);
+    assert_int_equal(c->domains[0].rules.account_keys.n, 2);
+    assert_memory_equal(c->domains[0].rules.account_keys.key[0], a, sizeof a);
+    assert_int_equal(c->domains[1].rules.account_keys.n, 0);
+    kd_conf_free(c);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        snprintf(text, sizeof text,
+                 TAIL "domain \"a.example\" { account-key = { \"%s\" } "
+                      "require-ticket = first }\n",
+                 bad[i]);
+        refused(text, 4, "is not an Ed25519 public key in base64");
+    }
+    refused(TAIL "domain \"a.example\" { require-ticket = first account-key = {\n"
+                 "\"" KEY_A "\",\n\"" KEY_A "=\" } }\n",
+            6, "in the list already");
+}
+
+static void
+a_ticket_takes_a_key_and_a_key_a_ticket(void **state)
+{
+    (void)state;
+    refused(TAIL "domain \"a.example\" {\nrequire-ticket = reset\n}\n", 5,
+            "without an account-key nobody can make one");
+    refused(TAIL "domain \"a.example\" {\nrequire-ticket = reset account-key = {}\n}\n",
+            5, "without an account-key nobody can make one");
+    kd_conf_free(accepted(
+        TAIL "domain \"a.example\" { account-key = { \"" KEY_A "\" } }\n", &as_user));
+    assert_true(has_problem(4, true, "tickets are not looked at"));
+    refused(TAIL "domain \"a.example\" { require-ticket = yes }\n", 4,
+            "is not none, first, reset or both");
+}
+
+static void
+account_modes_are_all_unless_named(void **state)
+{
+    struct kd_conf *c = accepted(
+        TAIL "domain \"a.example\" { account-modes = { trustful, paranoid } }\n",
+        &as_user);
+
+    (void)state;
+    assert_false(kd_domain_rules_allow_mode(&c->domains[0].rules, KD_ACCOUNT_CAUTIOUS));
+    assert_true(kd_domain_rules_allow_mode(&c->domains[0].rules, KD_ACCOUNT_TRUSTFUL));
+    assert_true(kd_domain_rules_allow_mode(&c->domains[0].rules, KD_ACCOUNT_PARANOID));
+    for (unsigned mode = 0; mode < 40; mode++)
+        assert_int_equal(kd_domain_rules_allow_mode(&c->domains[1].rules, mode),
+                         mode < KD_ACCOUNT_MODES);
+    kd_conf_free(c);
+    refused(TAIL "domain \"a.example\" { account-modes = { } }\n", 4,
+            "name at least one");
+    refused(TAIL "domain \"a.example\" { account-modes = { Paranoid } }\n", 4,
+            "is not trustful, cautious or paranoid");
+    refused(TAIL "domain \"a.example\" { account-modes = { cautious, cautious } }\n", 4,
+            "in the list already");
+}
+
+static void
+a_reset_waits_three_days_or_longer(void **state)
+{
+    struct kd_conf *c =
+        accepted(TAIL "domain \"a.example\" { reset-delay = 600000 }\n", &as_user);
+
+    (void)state;
+    assert_int_equal(c->domains[0].rules.reset_delay, 600000);
+    assert_int_equal(c->domains[1].rules.reset_delay, 72 * 3600);
+    kd_conf_free(c);
+    if (kd_reset_delay_least() == 72 * 3600)
+        refused(TAIL "domain \"a.example\" { reset-delay = 259199 }\n", 4,
+                "is not within 259200");
+    refused(TAIL "domain \"a.example\" { reset-delay = 0 }\n", 4, "is not within");
 }
 
 /* --- what keys say of each other --- */
@@ -1432,7 +1531,8 @@ every_key_is_in_the_manual_with_its_range_and_default(void **state)
             fail_msg("keyd.conf(5) lacks %s", keys[i].name);
             continue;
         }
-        if ((keys[i].type == INT || keys[i].type == AUTO_INT) &&
+        if ((keys[i].type == INT || keys[i].type == AUTO_INT ||
+             keys[i].type == DELAY) &&
             keys[i].section != PRINCIPAL) {
             snprintf(part, sizeof part, "From %lld to %lld; the default is",
                      (long long)keys[i].min, (long long)keys[i].max);
@@ -1527,6 +1627,10 @@ main(void)
         cmocka_unit_test(words_are_taken_as_listed_only),
         cmocka_unit_test(paths_are_absolute_and_plain),
         cmocka_unit_test(profile_fields_are_those_that_may_be_added),
+        cmocka_unit_test(account_keys_are_points_in_base64),
+        cmocka_unit_test(a_ticket_takes_a_key_and_a_key_a_ticket),
+        cmocka_unit_test(account_modes_are_all_unless_named),
+        cmocka_unit_test(a_reset_waits_three_days_or_longer),
         cmocka_unit_test(domains_served_are_valid_and_there),
         cmocka_unit_test(the_most_domains_and_principals_fit_and_one_more_does_not),
         cmocka_unit_test(roles_have_users_of_their_own),

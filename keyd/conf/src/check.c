@@ -139,6 +139,28 @@ check_limits(struct kd_conf_reading *r)
                       "hello-timeout: shorter than first-octet-timeout");
 }
 
+/* Domains. */
+
+void
+kd_conf_check_domain(struct kd_conf_reading *r, size_t section,
+                     struct kd_conf_domain *d)
+{
+    const struct kd_scan_entry *modes = kd_scan_find(r->scan, section, "account-modes");
+    const struct kd_scan_entry *keys = kd_scan_find(r->scan, section, "account-key");
+
+    if (modes == NULL)
+        d->rules.account_modes = KD_ACCOUNT_MODES_ALL;
+    else if (modes->n == 0)
+        kd_conf_error(r->problems, modes->line,
+                      "account-modes: nobody could have an account: name at least one");
+    if (d->rules.tickets != 0 && (keys == NULL || keys->n == 0))
+        kd_conf_error(r->problems, kd_scan_line(r->scan, section, "require-ticket"),
+                      "require-ticket: without an account-key nobody can make one");
+    if (d->rules.tickets == 0 && d->rules.account_keys.n > 0)
+        kd_conf_warn(r->problems, kd_scan_line(r->scan, section, "account-key"),
+                     "account-key: require-ticket is none: tickets are not looked at");
+}
+
 /* Principals. */
 
 static uint32_t

@@ -64,6 +64,7 @@ read_domains(struct kd_conf_reading *r)
             return;
         c->n_domains++;
         kd_conf_set_section(r, i, d);
+        kd_conf_check_domain(r, i, d);
     }
     if (r->err == KD_OK)
         qsort(c->domains, c->n_domains, sizeof *c->domains, compare_domains);

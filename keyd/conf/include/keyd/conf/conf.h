@@ -77,8 +77,7 @@ struct kd_conf_listener {
 
 struct kd_conf_domain {
     char *name;
-    uint8_t
-        profile_fields[KD_PROFILE_FIELDS_SIZE]; /* field i: bit i % 8 of octet i / 8 */
+    struct kd_domain_rules rules;
 };
 
 struct kd_conf_principal {
