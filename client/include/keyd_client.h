@@ -447,7 +447,7 @@ const struct keyd_server *keyd_client_server(const keyd_client *c);
 enum { KEYD_ENDPOINTS_MAX = 16 };
 
 /* How TLS (1.3, no resumption) is spoken. Files are PEM, read when the endpoint is
- * added and by keyd_client_reload. `ca`, `server_key` or both: what is given must hold.
+ * added and by keyd_client_reload_tls. `ca`, `server_key` or both: what is given must hold.
  */
 struct keyd_tls {
     const char *certificate; /* own, with its chain, leaf first */
@@ -484,7 +484,7 @@ enum keyd_status keyd_client_add_endpoints(keyd_client *c, const char *list,
 
 /* Reads the TLS files of every endpoint again, for connections made after; what cannot
  * be read (KEYD_DENIED, KEYD_NOMEM) leaves that endpoint's as they were. */
-enum keyd_status keyd_client_reload(keyd_client *c);
+enum keyd_status keyd_client_reload_tls(keyd_client *c);
 
 enum keyd_spread {
     KEYD_LEAST_BUSY = 0, /* the one with the fewest requests under way */
