@@ -33,6 +33,7 @@ enum {
     TICK_MS = 1000,
     TELL_REFUSED_MS = 5000,
     TELL_STALE_MS = 60 * 1000,
+    UNSEAL_AGAIN_MS = 1000,
     START_DEADLINE_MS = 60 * 1000
 };
 
@@ -53,7 +54,7 @@ refuse_job(struct vault_gate *g, uint64_t id, kd_err err)
 
     kd_buf_init(&b, 256);
     kd_done_put(&b, &m);
-    if (kd_chan_put(&g->link.chan, KD_MSG_done, kd_buf_slice(&b), -1) != KD_OK)
+    if (kd_chan_put_buf(&g->link.chan, KD_MSG_done, &b, -1) != KD_OK)
         kd_chan_close(&g->link.chan);
     kd_buf_free(&b);
 }
@@ -161,12 +162,15 @@ take_store(struct vault *v, struct kd_slice body, int fd)
     return err;
 }
 
+/* Tried again until there is an answer that memory or descriptors had no part in. */
 static void
 unseal_with_credential(struct vault *v)
 {
     uint8_t kind = KD_SLOT_CREDENTIAL;
     struct kd_job job = {.op = KD_OP_Unseal, .body = kd_slice(&kind, 1)};
     int fd = fcntl(v->credential, F_DUPFD_CLOEXEC, 0);
+
+    v->unseal_at = kd_clock_ms() + UNSEAL_AGAIN_MS;
 
     job.deadline = (uint64_t)(kd_clock_ms() + START_DEADLINE_MS);
     struct task *t = fd < 0 ? NULL : task_new(v, TASK_INTERNAL, v->conf, &job, fd);
@@ -249,12 +253,12 @@ on_ledger_org(struct vault *v, struct kd_slice body, int fd)
     if (err != KD_OK || v->state != VAULT_STARTING)
         return err;
     kd_buf_init(&large, DIME_SIGNET_MAX);
-    if (fd >= 0) {
+    if (fd >= 0)
         err = kd_memfd_append(fd, DIME_SIGNET_MAX, &large);
-        m.signet = kd_buf_slice(&large);
-    }
+    else
+        kd_buf_put(&large, m.signet);
     if (err == KD_OK)
-        err = vault_org_set(v, m.domain, m.version, m.signet);
+        err = vault_org_set(v, m.domain, m.version, &large);
     kd_buf_free(&large);
     /* Of domains that are not served as many are kept as there is room for. */
     return err == KD_TOO_LARGE ? KD_OK : err;
@@ -324,6 +328,14 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     if (err != KD_OK)
         vault_event(v, EVENT_PEER_MALFORMED, KD_CLASS_COUNT, err);
     return err;
+}
+
+static void
+unseal_if_due(struct vault *v)
+{
+    if (v->unseal_at != 0 && kd_clock_ms() >= v->unseal_at &&
+        v->state == VAULT_SEALED && v->tasks.alone == NULL)
+        unseal_with_credential(v);
 }
 
 /* --- checkpoints --- */
@@ -400,7 +412,7 @@ tell_refused_if_due(struct vault *v)
             continue;
         kd_buf_reset(&b);
         kd_refused_put(&b, &m);
-        if (kd_chan_put(&v->ledger.chan, KD_MSG_refused, kd_buf_slice(&b), -1) == KD_OK)
+        if (kd_chan_put_buf(&v->ledger.chan, KD_MSG_refused, &b, -1) == KD_OK)
             v->refused[op] = 0;
     }
     kd_buf_free(&b);
@@ -508,6 +520,7 @@ turn(struct vault *v)
     kd_role_serve(&v->ctl, &v->ledger, PACKETS_A_TURN, on_ledger_message, v);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         serve_gate(v, i);
+    unseal_if_due(v);
     checkpoint_if_due(v);
     tell_refused_if_due(v);
     vault_conf_tend(v);
@@ -528,6 +541,7 @@ main(void)
         turn(&vault);
         if (kd_clock_ms() >= next_tick) {
             task_expire(&vault);
+            chain_watch_clock(&vault);
             next_tick = kd_clock_ms() + TICK_MS;
         }
     }

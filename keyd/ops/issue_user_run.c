@@ -185,8 +185,10 @@ told(struct vault *v, struct task *t)
     x->is = (enum kd_told)m.is;
     x->generation = m.generation;
     x->seq = m.seq;
-    if (x->is != KD_TOLD_NONE && keep_told(t, x, &m) != KD_OK) {
-        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_STORED_DIFFERS);
+    if (x->is != KD_TOLD_NONE && (err = keep_told(t, x, &m)) != KD_OK) {
+        bool is_ours = err == KD_NOMEM;
+        task_finish(v, t, is_ours ? err : KD_UNAVAILABLE,
+                    is_ours ? 0 : KD_REASON_STORED_DIFFERS);
         return;
     }
     if (x->is == KD_TOLD_STORED) {

@@ -70,6 +70,12 @@ run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
         run_refuse_sealed(v, t);
         return false;
     }
+    /* What would be recorded now would be recorded at a wrong time. */
+    if ((kd_op_flags(t->op) & KD_OPF_CHANGES) != 0 &&
+        chain_clock(&v->chain, NULL) != CLOCK_GOOD) {
+        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_CLOCK);
+        return false;
+    }
     return true;
 }
 

@@ -140,8 +140,11 @@ answer(struct vault *v, struct task *t, kd_err err, uint16_t reason)
 
     if (g == NULL || g->generation != t->gate_generation || g->link.chan.fd < 0)
         return; /* whoever asks again finds what was stored */
+    /* It is done; only the answer could not be made. "Nothing was done" would be wrong.
+     */
     if (err == KD_OK && t->reply.err != KD_OK)
-        done.err = (uint8_t)t->reply.err;
+        done.err = (uint8_t)((kd_op_flags(t->op) & KD_OPF_CHANGES) != 0 ? KD_UNKNOWN
+                                                                        : t->reply.err);
     if (done.err == KD_OK)
         done.body = kd_buf_slice(&t->reply);
     kd_buf_init(&b, KD_CHAN_BODY_MAX);
@@ -149,7 +152,7 @@ answer(struct vault *v, struct task *t, kd_err err, uint16_t reason)
     int fd = done.err == KD_OK ? t->reply_fd : -1;
     if (fd >= 0)
         t->reply_fd = -1;
-    if (kd_chan_put(&g->link.chan, KD_MSG_done, kd_buf_slice(&b), fd) != KD_OK)
+    if (kd_chan_put_buf(&g->link.chan, KD_MSG_done, &b, fd) != KD_OK)
         kd_chan_close(
             &g->link.chan); /* without memory for an answer it waits for nothing */
     kd_buf_free(&b);
@@ -315,7 +318,7 @@ send_ask(struct vault *v, struct task *t)
     if (err == KD_OK && v->ledger_phase != LEDGER_READY)
         return; /* asked when it is (task_ask_again) */
     if (err == KD_OK)
-        err = kd_chan_put(&v->ledger.chan, t->ask_type, kd_buf_slice(&t->ask), -1);
+        err = kd_chan_put_buf(&v->ledger.chan, t->ask_type, &t->ask, -1);
     /* No channel now: the question is asked again when there is one. */
     if (err != KD_OK && err != KD_CLOSED)
         task_finish(v, t, err, 0);
@@ -402,7 +405,7 @@ task_wish(struct vault *v, struct task *t, enum kd_wish wish, bool wait, task_st
     t->next = next;
     kd_buf_init(&b, 64);
     kd_ctl_wish_put(&b, &m);
-    kd_err err = kd_chan_put(&v->ctl, KD_MSG_ctl_wish, kd_buf_slice(&b), -1);
+    kd_err err = kd_chan_put_buf(&v->ctl, KD_MSG_ctl_wish, &b, -1);
     kd_buf_free(&b);
     if (err != KD_OK)
         task_finish(v, t, err, 0);

@@ -75,6 +75,7 @@ struct vault {
     uint64_t raised;   /* bits of enum kd_state_reason; vault_raise, vault_clear */
     int credential;    /* descriptor of the credential file, -1 if none */
     bool opens_itself; /* by the credential, now: no operator is needed */
+    int64_t unseal_at; /* CLOCK_MONOTONIC, ms: when to try that again; 0: not */
 
     uint64_t started; /* wall clock, ms */
     uint64_t n_issued, n_refused;
