@@ -6,7 +6,15 @@
 
 #include <sodium.h>
 
-enum key { K_VERSION = 1, K_ADDRESS, K_REQUEST, K_PURPOSE, K_EXPIRES, K_KEY, K_LAST = K_KEY };
+enum key {
+    K_VERSION = 1,
+    K_ADDRESS,
+    K_REQUEST,
+    K_PURPOSE,
+    K_EXPIRES,
+    K_KEY,
+    K_LAST = K_KEY
+};
 
 enum { FORMAT_VERSION = 1 };
 

@@ -188,8 +188,8 @@ record_is_good(const struct kd_audit_record *r)
            r->class > KD_AUDIT_CLASS_NONE &&
            (unsigned)r->class < KD_AUDIT_CLASS_COUNT &&
            (unsigned)r->outcome < KD_OUTCOME_COUNT && (r->notes & ~all_notes) == 0 &&
-           word_is_good(r->principal, KD_AUDIT_PRINCIPAL_MAX) && domain_is_good(r->domain) &&
-           shape_is_good(r);
+           word_is_good(r->principal, KD_AUDIT_PRINCIPAL_MAX) &&
+           domain_is_good(r->domain) && shape_is_good(r);
 }
 
 /* --- writing --- */

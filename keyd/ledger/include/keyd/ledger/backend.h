@@ -30,6 +30,25 @@ struct kd_backend_record {
 };
 typedef bool (*kd_backend_visitor)(void *arg, const struct kd_backend_record *row);
 
+/* True for a record that makes a row of its own without anything beside it: of an
+ * account or a principal. */
+bool kd_store_makes_row(const struct kd_audit_record *record);
+
+/* What such a record says; false for a reset's. */
+enum kd_hold_kind { KD_HOLD_ADDRESS = 1, KD_HOLD_PRINCIPAL, KD_HOLD_LEVEL };
+struct kd_hold_change {
+    enum kd_hold_kind kind;
+    unsigned state;         /* as the schema says */
+    struct kd_slice name;   /* borrows from the record */
+    struct kd_slice detail; /* may be empty */
+};
+bool kd_store_hold_change(const struct kd_audit_record *record,
+                          struct kd_hold_change *out);
+
+/* The delay that a record asking for a reset names, in ms. */
+kd_err kd_store_reset_delay(const struct kd_audit_record *record,
+                            uint64_t *ms) KD_MUST_USE;
+
 struct kd_store_ops {
     const char *name;
 
@@ -39,9 +58,9 @@ struct kd_store_ops {
     void (*close)(struct kd_backend *b);
     kd_err (*head)(struct kd_backend *b, struct kd_backend_head *out);
     kd_err (*stats)(struct kd_backend *b, struct kd_store_stats *out);
-    /* Rows that a record of their own makes (signets, of users and organizations, holds,
-     * resets asked for, approved, cancelled), of records from `from` on; counted up to
-     * max and a few. */
+    /* Rows that a record of their own makes (signets, of users and organizations,
+     * holds, resets asked for, approved, cancelled), of records from `from` on; counted
+     * up to max and a few. */
     kd_err (*rows_since)(struct kd_backend *b, uint64_t from, uint64_t max,
                          uint64_t *n);
 

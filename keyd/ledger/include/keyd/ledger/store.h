@@ -172,7 +172,7 @@ struct kd_reset_row {
     struct kd_slice address;
     uint32_t generation; /* of the chain that it ends */
     bool approved;
-    uint64_t made_ms;   /* wall clock */
+    uint64_t made_ms; /* wall clock */
     uint64_t delay_ms;
     uint64_t uptime_ms; /* counted when it was asked for */
 };
@@ -331,7 +331,8 @@ struct kd_idem_put {
  * stops or allows, approves or cancels has its row by itself; what changes nothing, or
  * opens what is closed, is a conflict. No step is added for an address that is not
  * open; the root of a generation after the first takes a reset, which the same record
- * uses up; any other step ends the pending reset. A checkpoint must be of a head before this record. */
+ * uses up; any other step ends the pending reset. A checkpoint must be of a head before
+ * this record. */
 struct kd_store_item {
     struct kd_slice record;
     const struct kd_link_put *link;
