@@ -68,8 +68,18 @@ enum kd_account_action {
     KD_ACCOUNT_REVOKE
 };
 enum kd_account_state { KD_ACCOUNT_OPEN, KD_ACCOUNT_FROZEN, KD_ACCOUNT_CLOSED };
-enum kd_freeze_reason { KD_FREEZE_NONE, KD_FREEZE_THEFT, KD_FREEZE_ABUSE, KD_FREEZE_OTHER };
-enum kd_reset_action { KD_RESET_LIST = 1, KD_RESET_REQUEST, KD_RESET_APPROVE, KD_RESET_CANCEL };
+enum kd_freeze_reason {
+    KD_FREEZE_NONE,
+    KD_FREEZE_THEFT,
+    KD_FREEZE_ABUSE,
+    KD_FREEZE_OTHER
+};
+enum kd_reset_action {
+    KD_RESET_LIST = 1,
+    KD_RESET_REQUEST,
+    KD_RESET_APPROVE,
+    KD_RESET_CANCEL
+};
 enum kd_reset_state { KD_RESET_NONE, KD_RESET_WAITING, KD_RESET_APPROVED };
 enum kd_stop_action { KD_STOP_LIST = 1, KD_STOP_STOP, KD_STOP_ALLOW };
 
