@@ -32,6 +32,8 @@ struct answer {
 
     union {
         Keyd__V1__HelloResult hello;
+        Keyd__V1__UploadPartResult upload_part;
+        Keyd__V1__FetchPartResult fetch_part;
         Keyd__V1__StatusResult status;
         Keyd__V1__PublicKeysResult public_keys;
         Keyd__V1__LookupSignetResult lookup_signet;
@@ -60,6 +62,7 @@ struct answer {
     Keyd__V1__AuditCheckpoint checkpoint[ANSWER_ITEMS_MAX];
     Keyd__V1__AuditCheckpoint *checkpoint_list[ANSWER_ITEMS_MAX];
     ProtobufCBinaryData octets_list[ANSWER_ITEMS_MAX];
+    uint8_t object_id[16];
     uint64_t from; /* of the request, where the answer needs it (AuditRead) */
 };
 

@@ -150,6 +150,9 @@ write_conf(const struct daemon *d)
             o->in_domain == NULL
                 ? " issue-profile-fields = { 16, 18, 19, 94, 251, 252 }"
                 : o->in_domain);
+    if (geteuid() == 0) /* operators and auditors of other uids come in */
+        fprintf(f, "listener \"admin\" {\n group = \"%d\"\n mode = \"0660\"\n}\n",
+                DAEMON_GROUP);
     put_caller(f);
     put_others(f);
     return fclose(f) == 0 ? chmod(d->conf, 0644) == 0 : fail("%s", strerror(errno));
