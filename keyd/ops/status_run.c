@@ -26,6 +26,8 @@ reply(struct vault *v, struct task *t)
         .issued = v->n_issued,
         .refused = v->n_refused,
         .started = v->started,
+        .resets = v->n_resets,
+        .stopped = (uint32_t)v->stops.n,
     };
 
     kd_status_done_put(&t->reply, &m);

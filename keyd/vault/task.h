@@ -34,7 +34,8 @@ enum task_stage {
     TASK_HELD,     /* wants a crypto thread, but something must run alone first */
     TASK_WORKING,
     TASK_ASKING,
-    TASK_COMMITTING
+    TASK_COMMITTING,
+    TASK_TELLING /* until gates obey (stops.h) */
 };
 
 struct task {
@@ -63,6 +64,9 @@ struct task {
     /* Where it is. */
     task_working work;
     task_step next;
+    unsigned telling_class; /* with telling_serial and _until: task_tell_gates */
+    uint32_t telling_serial;
+    int64_t telling_until;
     uint16_t ask_type;
     struct kd_buf ask;    /* kept, to ask again when the ledger came back */
     struct kd_slice told; /* the ledger's answer, borrowed during the step */
@@ -88,6 +92,7 @@ struct task_table {
     unsigned n;         /* in use */
     unsigned next_free; /* where to look first */
     unsigned n_working; /* on crypto threads */
+    unsigned n_telling;
     struct task *alone; /* waits for them, or has all to itself until it ends */
     bool alone_works;
     struct pool_queue held;
@@ -118,6 +123,13 @@ void task_ask(struct vault *v, struct task *t, uint16_t type, task_step next);
  * once with chain_append's error. */
 void task_commit(struct vault *v, struct task *t, struct kd_audit_record *record,
                  enum kd_row row, struct kd_slice row_body, int row_fd, task_step next);
+
+/* Waits until the gates of the class obey the list of stopped principals as it is now,
+ * or until they have had TASK_TELLING_MS for it: a gate that hangs serves nobody, and
+ * must not keep an operator waiting. */
+enum { TASK_TELLING_MS = 1000 };
+void task_tell_gates(struct vault *v, struct task *t, unsigned klass, task_step next);
+void task_tell_done(struct vault *v);
 
 /* For the main loop: tasks that came back from crypto threads, answers of the ledger,
  * a new ledger channel (outstanding questions are asked again). */
