@@ -101,6 +101,9 @@ is_changing(enum keyd_op op)
     case KEYD_OP_RETIRE_KEY:
     case KEYD_OP_IMPORT_KEY:
     case KEYD_OP_ISSUE_ORG_SIGNET:
+    case KEYD_OP_FREEZE_ADDRESS:
+    case KEYD_OP_RESET_ADDRESS:
+    case KEYD_OP_STOP_PRINCIPAL:
         return true;
     case KEYD_OP_STATUS:
     case KEYD_OP_PUBLIC_KEYS:

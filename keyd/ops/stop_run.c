@@ -100,25 +100,38 @@ again(struct vault *v, struct task *t, struct kd_slice record)
     settle(v, t);
 }
 
+/* The class that was named, or that the name has: names are unique in a configuration.
+ * Whoever is stopped can be allowed, configured or not. */
+static bool
+find_class(const struct vault *v, struct stop *x)
+{
+    struct kd_caller target;
+    bool stops = x->job.action == KD_STOP_STOP;
+    bool is_known = kd_policy_find(v->conf.policy, x->job.name, &target) == KD_OK;
+    unsigned klass = is_known ? target.klass : KD_CLASS_COUNT;
+
+    if (!stops && stops_class_of(v, x->job.name) != KD_CLASS_COUNT)
+        klass = stops_class_of(v, x->job.name);
+    if (klass == KD_CLASS_COUNT)
+        return false;
+    x->klass = (enum kd_class)klass;
+    if (x->job.class_name.n == 0)
+        return true;
+    return kd_class_find(x->job.class_name, &x->klass) && (!stops || x->klass == klass);
+}
+
 /* Whom: of the configuration, for stopping, and not oneself. */
 static kd_err
 check_target(struct vault *v, struct task *t, struct stop *x, enum kd_reason *why)
 {
-    struct kd_caller target;
     struct kd_slice own;
 
-    if (!kd_class_find(x->job.class_name, &x->klass) ||
-        !kd_principal_name_is_valid(x->job.name)) {
+    if (!kd_principal_name_is_valid(x->job.name) || !find_class(v, x)) {
         *why = KD_REASON_NO_SUCH_PRINCIPAL;
         return KD_NOT_FOUND;
     }
     if (x->job.action == KD_STOP_ALLOW)
-        return KD_OK; /* whoever is stopped can be allowed, configured or not */
-    if (kd_policy_find(v->conf.policy, x->job.name, &target) != KD_OK ||
-        target.klass != x->klass) {
-        *why = KD_REASON_NO_SUCH_PRINCIPAL;
-        return KD_NOT_FOUND;
-    }
+        return KD_OK;
     if (t->caller.klass == x->klass &&
         kd_policy_name(v->conf.policy, &t->caller, &own) == KD_OK &&
         kd_slice_eq(own, x->job.name)) {

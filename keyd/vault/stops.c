@@ -88,6 +88,15 @@ stops_load(struct vault *v, struct kd_slice list)
     return KD_OK;
 }
 
+unsigned
+stops_class_of(const struct vault *v, struct kd_slice name)
+{
+    for (size_t i = 0; i < v->stops.n; i++)
+        if (kd_slice_eq(name_of(&v->stops.list[i]), name))
+            return v->stops.list[i].klass;
+    return KD_CLASS_COUNT;
+}
+
 bool
 stops_is_recorded(const struct vault *v, unsigned klass, struct kd_slice name)
 {

@@ -33,6 +33,9 @@ bool stops_has(const struct vault *v, const struct kd_caller *caller);
 /* What the ledger says at start: "class:name", each behind a u32 length. */
 kd_err stops_load(struct vault *v, struct kd_slice list) KD_MUST_USE;
 
+/* The class of a stopped principal of that name; KD_CLASS_COUNT if there is none. */
+unsigned stops_class_of(const struct vault *v, struct kd_slice name);
+
 bool stops_is_recorded(const struct vault *v, unsigned klass, struct kd_slice name);
 
 /* In force from here on, for a task, until stops_let_go. KD_TOO_LARGE: the list is
