@@ -1,7 +1,7 @@
 /* keydctl ticket key, new: what an account system does, for those who set one up or
  * test one. No daemon is asked.
  *
- * Keys are in the form that other tools make (PKCS #8 in PEM, RFC 8410):
+ * Keys are in the form that other tools make (PKCS 8 in PEM, RFC 8410):
  *   openssl genpkey -algorithm ed25519 -out account.key */
 #include "keydctl.h"
 
@@ -62,7 +62,7 @@ key_load(const char *path, struct account_key *out)
     int status = secret_from_file(path, FILE_MAX, false, &file);
 
     if (status == EX_OK && !key_parse(kd_slice(file.p, file.n), out)) {
-        complain(path, "not an Ed25519 private key in PEM (PKCS #8)");
+        complain(path, "not an Ed25519 private key in PEM (PKCS 8)");
         status = EX_DATAERR;
     }
     secret_free(&file);
