@@ -34,6 +34,7 @@ enum {
     TELL_REFUSED_MS = 5000,
     TELL_STALE_MS = 60 * 1000,
     UNSEAL_AGAIN_MS = 1000,
+    TELL_UPTIME_MS = 2 * 60 * 1000,
     START_DEADLINE_MS = 60 * 1000
 };
 
@@ -118,6 +119,9 @@ on_gate_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     struct vault_gate *g = &v->gates[from->gate];
     struct kd_job job;
     kd_err err = KD_MALFORMED;
+
+    if (type == KD_MSG_gate_obeys && fd < 0)
+        return stops_on_obeys(v, from->gate, body);
 
     if (type == KD_MSG_shadow_seen && fd < 0)
         err = on_shadow_seen(v, g, body);
@@ -208,6 +212,9 @@ on_ledger_ready(struct vault *v, struct kd_slice body)
 
     if (err != KD_OK)
         return err;
+    /* Without knowing who is stopped nobody is served. */
+    if (!v->knows_accounts)
+        return KD_MALFORMED;
     v->ledger_phase = LEDGER_READY;
     if (v->state != VAULT_STARTING) {
         chain_send(v);
@@ -216,6 +223,7 @@ on_ledger_ready(struct vault *v, struct kd_slice body)
     }
     v->store_recorded = m.keystore;
     v->state = v->store == NULL ? VAULT_UNPROVISIONED : VAULT_SEALED;
+    stops_tell(v, KD_CLASS_COUNT);
     record_start(v);
     vault_event(v, EVENT_OPEN, v->chain.epoch, v->chain.first - 1);
     if (v->store == NULL)
@@ -240,6 +248,36 @@ on_ledger_state(struct vault *v, struct kd_slice body)
     }
     v->ledger_phase = LEDGER_STANDS;
     return chain_on_state(v, body);
+}
+
+static kd_err
+on_ledger_accounts(struct vault *v, struct kd_slice body)
+{
+    struct kd_ledger_accounts m;
+    kd_err err = kd_ledger_accounts_get(body, &m);
+
+    if (err != KD_OK || m.uptime > INT64_MAX)
+        return KD_MALFORMED;
+    v->n_resets = m.resets;
+    /* What this process has stopped and counted since is newer. */
+    if (v->state != VAULT_STARTING)
+        return KD_OK;
+    v->clock = (struct reset_clock){m.uptime, kd_clock_boot_ms()};
+    v->stops.n = 0;
+    err = stops_load(v, m.stopped);
+    v->knows_accounts = err == KD_OK;
+    return err;
+}
+
+static kd_err
+on_ledger_resets(struct vault *v, struct kd_slice body)
+{
+    struct kd_ledger_resets m;
+    kd_err err = kd_ledger_resets_get(body, &m);
+
+    if (err == KD_OK)
+        v->n_resets = m.resets;
+    return err;
 }
 
 static kd_err
@@ -287,6 +325,7 @@ is_in_order(const struct vault *v, uint16_t type)
     case KD_MSG_ledger_state:
         return v->ledger_phase == LEDGER_SILENT;
     case KD_MSG_ledger_org:
+    case KD_MSG_ledger_accounts:
     case KD_MSG_KEYSTORE:
     case KD_MSG_ledger_ready:
         return v->ledger_phase == LEDGER_STANDS;
@@ -307,7 +346,8 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         return KD_OK;
     }
     bool in_order = is_in_order(v, type);
-    if (in_order && (type == KD_MSG_told_issue || type == KD_MSG_told_key))
+    if (in_order && (type == KD_MSG_told_issue || type == KD_MSG_told_key ||
+                     type == KD_MSG_told_account || type == KD_MSG_told_resets))
         return on_told(v, body, fd);
     if (!in_order)
         type = KD_MSG_NONE;
@@ -317,6 +357,10 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         err = on_ledger_state(v, body);
     else if (type == KD_MSG_ledger_org)
         err = on_ledger_org(v, body, fd);
+    else if (type == KD_MSG_ledger_accounts && fd < 0)
+        err = on_ledger_accounts(v, body);
+    else if (type == KD_MSG_ledger_resets && fd < 0)
+        err = on_ledger_resets(v, body);
     else if (type == KD_MSG_KEYSTORE)
         err = v->state == VAULT_STARTING ? take_store(v, body, fd) : KD_OK;
     else if (type == KD_MSG_ledger_ready)
@@ -418,6 +462,26 @@ tell_refused_if_due(struct vault *v)
     kd_buf_free(&b);
 }
 
+/* The delay of pending resets is counted on this too; a crash loses what was not told.
+ */
+static void
+tell_uptime_if_due(struct vault *v)
+{
+    struct kd_uptime m;
+    int64_t now = kd_clock_ms();
+    struct kd_buf b;
+
+    if (now < v->tell_uptime_at || v->ledger_phase != LEDGER_READY || v->n_resets == 0)
+        return;
+    v->tell_uptime_at = now + TELL_UPTIME_MS;
+    m.ms = reset_clock_counted(&v->clock, kd_clock_boot_ms());
+    kd_buf_init(&b, 64);
+    kd_uptime_put(&b, &m);
+    /* Without a channel it is told later: it only adds up. */
+    kd_ignore(kd_chan_put(&v->ledger.chan, KD_MSG_uptime, kd_buf_slice(&b), -1));
+    kd_buf_free(&b);
+}
+
 /* --- the supervisor --- */
 
 static kd_err
@@ -429,6 +493,8 @@ take_link(struct vault *v, const struct kd_ctl_link *m, int fd)
         struct vault_gate *g = &v->gates[m->gate];
         kd_role_relink_asking(&g->link, m, fd);
         g->generation++;
+        g->obeys = v->stops.serial - 1;
+        stops_tell_gate(v, m->gate);
     } else if (m->link == KD_LINK_LEDGER) {
         kd_role_relink(&v->ledger, m, fd);
         v->ledger_phase = LEDGER_SILENT;
@@ -524,6 +590,8 @@ turn(struct vault *v)
     checkpoint_if_due(v);
     tell_refused_if_due(v);
     vault_conf_tend(v);
+    tell_uptime_if_due(v);
+    task_tell_done(v);
     kd_role_flush(&v->ctl, &v->ledger);
     chain_send(v); /* what there was no room for */
     for (unsigned i = 0; i < KD_GATES_MAX; i++)

@@ -124,6 +124,8 @@ rearm(struct conn *c, bool wants_write)
 static void
 settle_conn(struct gate *g, struct conn *c)
 {
+    if (c->is_stopped && c->n_pending == 0 && !c->is_leaving && !c->is_broken)
+        request_tell_stop(g, c);
     kd_err err = c->is_broken ? KD_IO : gate_transport.flush(c);
     bool drained = err == KD_OK;
 

@@ -2,6 +2,7 @@
 #include "vault.h"
 
 #include <keyd/base/clock.h>
+#include <keyd/job/reasons.h>
 
 #include <assert.h>
 #include <sodium.h>
@@ -302,6 +303,13 @@ task_take_done(struct vault *v)
         struct pool_item *next = item->next;
         struct task *t = (struct task *)item;
         v->tasks.n_working--;
+        /* Its principal was stopped meanwhile: what was made is not recorded, so it is
+         * not let out. */
+        if (t->err == KD_OK && (kd_op_flags(t->op) & KD_OPF_CHANGES) != 0 &&
+            !task_is_internal(t) && stops_has(v, &t->caller)) {
+            t->err = KD_DENIED;
+            t->reason = KD_REASON_PRINCIPAL_STOPPED;
+        }
         task_step_on(v, t, t->err);
         item = next;
     }
@@ -360,6 +368,11 @@ task_told(struct vault *v, uint64_t tag, struct kd_slice body, int fd)
     /* An answer nobody waits for: the question was asked twice around a restart. */
     if (t == NULL || t->stage != TASK_ASKING) {
         close_fd(&fd);
+        return KD_OK;
+    }
+    if (!task_is_internal(t) && stops_has(v, &t->caller)) {
+        close_fd(&fd);
+        task_finish(v, t, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
         return KD_OK;
     }
     t->told = body;
@@ -425,6 +438,31 @@ task_granted(struct vault *v, struct kd_slice body)
     t->granted = m;
     task_step_on(v, t, (kd_err)m.err);
     return KD_OK;
+}
+
+void
+task_tell_gates(struct vault *v, struct task *t, unsigned klass, task_step next)
+{
+    t->stage = TASK_TELLING;
+    t->next = next;
+    t->telling_class = klass;
+    t->telling_serial = v->stops.serial;
+    t->telling_until = kd_clock_ms() + TASK_TELLING_MS;
+    v->tasks.n_telling++;
+}
+
+void
+task_tell_done(struct vault *v)
+{
+    for (unsigned i = 0; v->tasks.n_telling != 0 && i < TASKS_MAX; i++) {
+        struct task *t = v->tasks.slot[i];
+        if (t == NULL || t->stage != TASK_TELLING ||
+            (!stops_are_obeyed(v, t->telling_class, t->telling_serial) &&
+             kd_clock_ms() < t->telling_until))
+            continue;
+        v->tasks.n_telling--;
+        task_step_on(v, t, KD_OK);
+    }
 }
 
 void
