@@ -184,6 +184,7 @@ turn(struct gate *g)
     serve_settle(g);
     turn_tell(g, false);
     g->has_more = gate_transport.turn != NULL && gate_transport.turn(g);
+    serve_settle(g); /* connections that began just now may have asked already */
     kd_role_flush(&g->ctl, &g->vault);
     kd_role_flush(&g->ctl, &g->ledger);
     unwatch_closed(&g->on_vault, &g->vault);

@@ -112,6 +112,7 @@ on_hello(struct gate *g, struct conn *c, const Keyd__V1__Request *r)
 
     if (c->is_greeted) {
         refuse_rpc(g, c, r->id, KD_INVALID, KD_RPC_HELLO_AGAIN);
+        c->is_leaving = true;
         return;
     }
     if (in->min_version > KD_RPC_VERSION_MAX || in->max_version < KD_RPC_VERSION_MIN) {

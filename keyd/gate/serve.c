@@ -214,7 +214,7 @@ keep_caller(struct conn *c, const struct kd_caller *who)
 }
 
 struct conn *
-serve_open(struct gate *g, int fd, const struct kd_caller *who, void *stream)
+serve_open(struct gate *g, int fd, const struct kd_caller *who)
 {
     struct conn *c = conn_new(&g->conns, fd, g->conf.limits.max_frame, OUT_MAX);
     struct kd_slice name;
@@ -224,7 +224,6 @@ serve_open(struct gate *g, int fd, const struct kd_caller *who, void *stream)
         return NULL;
     }
     c->gate = g;
-    c->stream = stream;
     keep_caller(c, who);
     g->n_conns++;
     c->serial = g->serial;

@@ -1,4 +1,5 @@
 #include "links.h"
+#include "tls.h"
 
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
@@ -79,6 +80,7 @@ void
 links_make(struct supervisor *s, struct child *c)
 {
     if (c->role == KD_ROLE_GATE) {
+        tls_send(s, c); /* before the listener: whom it may believe */
         join_gate(s, c->gate, true, true);
         links_hand_listener(s, c);
         return;

@@ -2,6 +2,7 @@
 #include "change.h"
 #include "child.h"
 #include "report.h"
+#include "tls.h"
 
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
@@ -335,8 +336,7 @@ reload_by_wish(struct supervisor *s, uint64_t tag)
 static kd_err
 take_other_material(struct supervisor *s)
 {
-    (void)s;
-    return KD_OK;
+    return tls_reload(s);
 }
 
 static bool
