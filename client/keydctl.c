@@ -41,7 +41,7 @@ enum option_number {
 };
 
 enum option_bit {
-#define KEYDCTL_TEXT(id, member, name, letter) OPT_##id = INT64_C(1) << NUMBER_##id,
+#define KEYDCTL_TEXT(id, member, name, letter) OPT_##id = UINT64_C(1) << NUMBER_##id,
 #define KEYDCTL_FLAG KEYDCTL_TEXT
 #define KEYDCTL_LIST KEYDCTL_TEXT
 #include "keydctl_options.def"

@@ -94,6 +94,8 @@ enum keyd_op {
     KEYD_OP_ISSUE_ORG_SIGNET = 39,
     KEYD_OP_AUDIT_READ = 40,
     KEYD_OP_AUDIT_HEAD = 41,
+    KEYD_OP_RELOAD = 47,
+    KEYD_OP_DRAIN = 48,
 };
 
 enum keyd_account_mode {
@@ -153,6 +155,12 @@ enum keyd_slot_kind {
     KEYD_SLOT_PASSPHRASE = 1,
     KEYD_SLOT_CREDENTIAL = 2,
     KEYD_SLOT_SHARES = 3,
+};
+
+enum keyd_drain_action {
+    KEYD_DRAIN_BEGIN = 1,  /* take no more requests, finish those there are */
+    KEYD_DRAIN_CANCEL = 2, /* serve again */
+    KEYD_DRAIN_STOP = 3,   /* begin, then end the daemon */
 };
 
 /* Permission bits of a key (signet field 2). */
@@ -238,6 +246,10 @@ struct keyd_request {
             uint64_t from_seq;
             uint32_t limit; /* 0: the most */
         } audit_read;
+        struct {
+            enum keyd_drain_action action;
+            bool wait; /* for what is in flight, as long as the deadline lets it */
+        } drain;
     } in;
 };
 
@@ -267,6 +279,13 @@ struct keyd_counter {
     uint64_t value;
 };
 
+/* What a policy that is only watched would have decided otherwise. */
+struct keyd_shadow_line {
+    struct keyd_octets principal, operation;
+    uint64_t would_refuse; /* requests that were allowed */
+    uint64_t would_allow;  /* requests that were refused */
+};
+
 struct keyd_audit_item {
     uint64_t seq;
     struct keyd_octets octets; /* record or checkpoint */
@@ -293,6 +312,15 @@ struct keyd_answer {
             size_t n_processes;
             const struct keyd_counter *counters;
             size_t n_counters;
+            /* On the operators' listener only: */
+            const struct keyd_octets *reasons; /* words: why the state is what it is */
+            size_t n_reasons;
+            bool shadow_on; /* a policy is watched */
+            uint64_t shadow_since_ms;
+            uint32_t shadow_pairs; /* of principal and operation; the lines are those
+                                      that differed most often */
+            const struct keyd_shadow_line *shadow;
+            size_t n_shadow;
         } status;
         struct {
             const struct keyd_key *keys;
@@ -334,6 +362,15 @@ struct keyd_answer {
             uint64_t epoch, seq, time_ms;
             struct keyd_octets record_hash, tree_head, checkpoint;
         } audit_head;
+        struct {
+            uint32_t serial;           /* how often it was taken anew since the start */
+            struct keyd_octets digest; /* SHA-256 of the file */
+            uint32_t warnings;         /* in the log */
+        } reload;
+        struct {
+            enum keyd_service_state state;
+            uint32_t in_flight; /* requests not answered yet */
+        } drain;
     } out;
 };
 
@@ -410,7 +447,8 @@ const struct keyd_server *keyd_client_server(const keyd_client *c);
 enum { KEYD_ENDPOINTS_MAX = 16 };
 
 /* How TLS (1.3, no resumption) is spoken. Files are PEM, read when the endpoint is
- * added and by keyd_client_reload. `ca`, `server_key` or both: what is given must hold.
+ * added and by keyd_client_reload_tls. `ca`, `server_key` or both: what is given must
+ * hold.
  */
 struct keyd_tls {
     const char *certificate; /* own, with its chain, leaf first */
@@ -447,7 +485,7 @@ enum keyd_status keyd_client_add_endpoints(keyd_client *c, const char *list,
 
 /* Reads the TLS files of every endpoint again, for connections made after; what cannot
  * be read (KEYD_DENIED, KEYD_NOMEM) leaves that endpoint's as they were. */
-enum keyd_status keyd_client_reload(keyd_client *c);
+enum keyd_status keyd_client_reload_tls(keyd_client *c);
 
 enum keyd_spread {
     KEYD_LEAST_BUSY = 0, /* the one with the fewest requests under way */
@@ -547,6 +585,9 @@ enum keyd_status keyd_client_retire_key(keyd_client *c, struct keyd_octets id,
 enum keyd_status keyd_client_audit_read(keyd_client *c, uint64_t from_seq,
                                         uint32_t limit, struct keyd_answer **answer);
 enum keyd_status keyd_client_audit_head(keyd_client *c, struct keyd_answer **answer);
+enum keyd_status keyd_client_reload(keyd_client *c, struct keyd_answer **answer);
+enum keyd_status keyd_client_drain(keyd_client *c, enum keyd_drain_action action,
+                                   bool wait, struct keyd_answer **answer);
 
 /* ---- many at a time */
 

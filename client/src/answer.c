@@ -85,6 +85,39 @@ fill_counters(struct box *box, Keyd__V1__Counter *const *from, size_t n)
 }
 
 static enum keyd_status
+fill_reasons(struct box *box, const ProtobufCBinaryData *from, size_t n)
+{
+    struct keyd_octets *to = take(box, n, sizeof *to);
+
+    if (to == NULL)
+        return KEYD_NOMEM;
+    for (size_t i = 0; i < n; i++)
+        to[i] = octets(from[i]);
+    box->answer.out.status.reasons = to;
+    box->answer.out.status.n_reasons = n;
+    return KEYD_OK;
+}
+
+static enum keyd_status
+fill_shadow(struct box *box, Keyd__V1__ShadowLine *const *from, size_t n)
+{
+    struct keyd_shadow_line *to = take(box, n, sizeof *to);
+
+    if (to == NULL)
+        return KEYD_NOMEM;
+    for (size_t i = 0; i < n; i++)
+        to[i] = (struct keyd_shadow_line){
+            .principal = octets(from[i]->principal),
+            .operation = octets(from[i]->operation),
+            .would_refuse = from[i]->would_refuse,
+            .would_allow = from[i]->would_allow,
+        };
+    box->answer.out.status.shadow = to;
+    box->answer.out.status.n_shadow = n;
+    return KEYD_OK;
+}
+
+static enum keyd_status
 fill_status(struct box *box, const Keyd__V1__StatusResult *m)
 {
     enum keyd_status status;
@@ -97,8 +130,17 @@ fill_status(struct box *box, const Keyd__V1__StatusResult *m)
     box->answer.out.status.epoch = m->epoch;
     box->answer.out.status.audit_seq = m->audit_seq;
     box->answer.out.status.started_ms = m->started_ms;
+    box->answer.out.status.shadow_on = m->shadow_on;
+    box->answer.out.status.shadow_since_ms = m->shadow_since_ms;
+    box->answer.out.status.shadow_pairs = m->shadow_pairs;
     status = fill_processes(box, m->processes, m->n_processes);
-    return status != KEYD_OK ? status : fill_counters(box, m->counters, m->n_counters);
+    if (status == KEYD_OK)
+        status = fill_counters(box, m->counters, m->n_counters);
+    if (status == KEYD_OK)
+        status = fill_reasons(box, m->reasons, m->n_reasons);
+    if (status == KEYD_OK)
+        status = fill_shadow(box, m->shadow, m->n_shadow);
+    return status;
 }
 
 static enum keyd_status
@@ -207,7 +249,8 @@ answer_fill(struct box *box, const Keyd__V1__Response *m, int fd, size_t n_objec
 {
     struct apart from = {fd, n_object};
 
-    box->arena.budget += KD_RPC_ARENA_BASE; /* the largest array is 128 counters */
+    /* The largest arrays are 128 counters and 96 lines. */
+    box->arena.budget += KD_RPC_ARENA_BASE;
     switch ((unsigned)m->result_case) {
     case KEYD__V1__RESPONSE__RESULT_SERVICE_STATUS:
         return fill_status(box, m->service_status);
@@ -249,6 +292,15 @@ answer_fill(struct box *box, const Keyd__V1__Response *m, int fd, size_t n_objec
         return fill_audit(box, m->audit_read);
     case KEYD__V1__RESPONSE__RESULT_AUDIT_HEAD:
         fill_audit_head(box, m->audit_head);
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_RELOAD:
+        box->answer.out.reload.serial = m->reload->serial;
+        box->answer.out.reload.digest = octets(m->reload->digest);
+        box->answer.out.reload.warnings = m->reload->warnings;
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_DRAIN:
+        box->answer.out.drain.state = (enum keyd_service_state)m->drain->state;
+        box->answer.out.drain.in_flight = m->drain->in_flight;
         return KEYD_OK;
     default:
         return KEYD_PROTOCOL;

@@ -563,7 +563,7 @@ keyd_client_add_endpoints(keyd_client *c, const char *list, const struct keyd_tl
 }
 
 enum keyd_status
-keyd_client_reload(keyd_client *c)
+keyd_client_reload_tls(keyd_client *c)
 {
     enum keyd_status worst = KEYD_OK;
 

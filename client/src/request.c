@@ -245,6 +245,16 @@ make_audit_read(struct maker *k, const struct keyd_request *in, void *message)
     q->limit = in->in.audit_read.limit;
 }
 
+static void
+make_drain(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__DrainRequest *q = message;
+
+    (void)k;
+    q->action = (Keyd__V1__DrainAction)in->in.drain.action;
+    q->wait = in->in.drain.wait;
+}
+
 /* Operations without fields have no maker. */
 static const struct {
     enum keyd_op op;
@@ -266,6 +276,8 @@ static const struct {
     {KEYD_OP_ISSUE_ORG_SIGNET, make_issue_org_signet},
     {KEYD_OP_AUDIT_READ, make_audit_read},
     {KEYD_OP_AUDIT_HEAD, NULL},
+    {KEYD_OP_RELOAD, NULL},
+    {KEYD_OP_DRAIN, make_drain},
 };
 
 static void

@@ -490,14 +490,14 @@ renewed_files_are_read_when_told(void **state)
     tls_person_make(dir, "changing", &self, NULL);
     for (int i = 0; i < 20; i++)
         turn();
-    assert_int_equal(keyd_client_reload(client), KEYD_OK);
+    assert_int_equal(keyd_client_reload_tls(client), KEYD_OK);
     take_and_greet(8);
     const Keyd__V1__Request *q = next(); /* the look-up that waited */
     give(q->id, (unsigned)q->op_case);
     wait_seen(1);
     assert_int_equal(seen[0]->status, KEYD_OK);
     assert_int_equal(truncate(key, 10), 0);
-    assert_int_equal(keyd_client_reload(client), KEYD_DENIED);
+    assert_int_equal(keyd_client_reload_tls(client), KEYD_DENIED);
     assert_string_equal(keyd_client_detail(client), "tls-own-key");
 }
 
