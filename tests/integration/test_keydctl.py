@@ -256,6 +256,34 @@ def usage():
     check("version", run(OK, "--version", socket=False).out.startswith("keydctl "))
 
 
+def endpoints():
+    """Several places to ask, of which one works."""
+    nobody, here = "unix:" + path("nobody"), "unix:" + path("run/admin/admin.sock")
+
+    def run_with(code, env, *args):
+        p = subprocess.run([KEYDCTL, *args, "--json"], capture_output=True, timeout=60,
+                           env={"PATH": "/usr/bin:/bin", **env})
+        check("endpoints %r %r: %d, not %d" % (env, args, p.returncode, code),
+              p.returncode == code)
+        return p
+    for args in (["--endpoint", nobody, "--endpoint", here], ["--endpoint", nobody + "," + here]):
+        p = run_with(OK, {}, "status", *args)
+        check("the one that works answers",
+              json.loads(p.stdout)["state"] in ("operational", "degraded"))
+    run_with(OK, {"KEYD_ENDPOINTS": nobody + " " + here}, "status")
+    run_with(OK, {"KEYD_ENDPOINTS": nobody}, "status", "--endpoint", here)
+    run_with(OK, {"KEYD_ENDPOINTS": nobody}, "status", *socket_of([]))
+    run_with(OK, {"KEYD_ENDPOINTS": nobody}, "key", "list", *socket_of([]))
+    p = run_with(UNAVAILABLE, {}, "status", "--endpoint", nobody)
+    check("why", b"[connection-refused]" in p.stderr)
+    run_with(UNREADABLE, {}, "health", "--endpoint", nobody)
+    run_with(USAGE, {}, "status", "--endpoint", "nowhere")
+    run_with(USAGE, {}, "status", "--endpoint", "tls:localhost:1")
+    run_with(NOINPUT, {"KEYD_TLS": T}, "status", "--endpoint", "tls:localhost:1")
+    run_with(USAGE, {}, "status", "--endpoint", here, *socket_of([]))
+    run_with(USAGE, {}, "key", "list", "--endpoint", here)
+
+
 def no_daemon():
     """Every verb that needs one says so, and takes no secret and makes no file first."""
     for args in (["status"], ["seal"], ["key", "list"], ["audit", "head"],
@@ -879,6 +907,7 @@ def main():
             unprovisioned()
             audit_key = init()
             made = keys()
+            endpoints()
             org_signet(made)
             publish(made)
             lint()
