@@ -160,6 +160,7 @@ serve_settle(struct gate *g)
 static void
 set_accepting(struct gate *g, bool on)
 {
+    on = on && !g->is_draining;
     if (g->on_listener == NULL || g->accepting == on)
         return;
     if (on)
@@ -225,6 +226,7 @@ serve_open(struct gate *g, int fd, const struct kd_caller *who)
     c->gate = g;
     keep_caller(c, who);
     g->n_conns++;
+    c->serial = g->serial;
     c->is_known = kd_policy_name(g->conf.policy, &c->caller, &name) == KD_OK;
     c->principal = principal_join(&g->principals, &c->caller, c->is_known);
     c->event = event_new(g->base, fd, EV_READ | EV_PERSIST, on_conn_event, c);
@@ -278,6 +280,12 @@ serve_listen(struct gate *g, int fd)
     set_accepting(g, true);
 }
 
+void
+serve_accept(struct gate *g)
+{
+    set_accepting(g, g->n_conns < g->max_conns);
+}
+
 /* --- time --- */
 
 static bool
@@ -309,5 +317,5 @@ serve_tick(struct gate *g, int64_t now)
         else
             parts_tick(g, c, now);
     }
-    set_accepting(g, g->n_conns < g->max_conns);
+    serve_accept(g);
 }

@@ -7,6 +7,9 @@
 /* Takes the listening socket, in place of the one before. */
 void serve_listen(struct gate *g, int fd);
 
+/* Accepts, or not: after the limit or anything else it depends on has changed. */
+void serve_accept(struct gate *g);
+
 /* A connection of that caller begins; takes fd, which was closed at once if this is
  * NULL. */
 struct conn *serve_open(struct gate *g, int fd, const struct kd_caller *who);

@@ -1051,7 +1051,7 @@ who_never_reads_is_ended_and_delays_nobody(void **state)
     r.op_case = KEYD__V1__REQUEST__OP_SERVICE_STATUS;
     r.service_status = &status;
     int64_t until = kd_clock_ms() + 8000; /* write-timeout is 2 s */
-    while (kd_clock_ms() < until && tls_send(&t, &r))
+    while (kd_clock_ms() < until && tls_put(&t, &r))
         sent++;
     print_message("asked %u times without reading\n", sent);
     usleep(3500000);

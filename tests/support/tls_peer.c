@@ -211,7 +211,7 @@ send_all(struct tls_peer *t)
 }
 
 bool
-tls_send(struct tls_peer *t, Keyd__V1__Request *r)
+tls_put(struct tls_peer *t, Keyd__V1__Request *r)
 {
     struct kd_rpc_fault fault = {0};
 
@@ -251,7 +251,7 @@ tls_receive(struct tls_peer *t)
 const Keyd__V1__Response *
 tls_ask(struct tls_peer *t, Keyd__V1__Request *r)
 {
-    return tls_send(t, r) ? tls_receive(t) : NULL;
+    return tls_put(t, r) ? tls_receive(t) : NULL;
 }
 
 bool

@@ -53,7 +53,7 @@ bool tls_open(struct tls_peer *t, uint16_t port, const struct identity *id);
 void tls_close(struct tls_peer *t);
 
 /* Queues a request under a new id and sends it; false if the connection is gone. */
-bool tls_send(struct tls_peer *t, Keyd__V1__Request *r);
+bool tls_put(struct tls_peer *t, Keyd__V1__Request *r);
 
 /* The next answer, valid until the next call; NULL if the connection has ended. */
 const Keyd__V1__Response *tls_receive(struct tls_peer *t);

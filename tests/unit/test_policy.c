@@ -122,6 +122,8 @@ static const struct {
     {"ImportKey", "a", "cdk"},
     {"IssueOrgSignet", "a", "cdk"},
     {"AuditRead", "a", "l"},
+    {"Reload", "a", ""},
+    {"Drain", "a", ""},
     {"AuditHead", "a", "l"},
 };
 enum { MATRIX_SIZE = sizeof matrix / sizeof matrix[0] };
