@@ -41,7 +41,7 @@ enum option_number {
 };
 
 enum option_bit {
-#define KEYDCTL_TEXT(id, member, name, letter) OPT_##id = 1 << NUMBER_##id,
+#define KEYDCTL_TEXT(id, member, name, letter) OPT_##id = UINT64_C(1) << NUMBER_##id,
 #define KEYDCTL_FLAG KEYDCTL_TEXT
 #define KEYDCTL_LIST KEYDCTL_TEXT
 #include "keydctl_options.def"
@@ -77,7 +77,7 @@ static const struct verb {
     enum socket socket;
     unsigned flags;
     int n_args;
-    unsigned options;
+    uint64_t options;
     const char *synopsis;
 } verbs[] = {
 #define KEYDCTL_VERB(noun, verb, function, socket, flags, args, takes, synopsis)       \
@@ -87,10 +87,10 @@ static const struct verb {
 };
 enum { N_VERBS = sizeof verbs / sizeof verbs[0] };
 
-static unsigned
+static uint64_t
 options_of(const struct verb *v)
 {
-    unsigned common = v->socket == NO_SOCKET ? 0 : OPT_SOCKET | OPT_TIMEOUT;
+    uint64_t common = v->socket == NO_SOCKET ? 0 : OPT_SOCKET | OPT_TIMEOUT;
 
     return v->options | common | OPT_JSON;
 }
@@ -110,8 +110,11 @@ usage(FILE *f, int status)
 {
     for (size_t i = 0; i < N_VERBS; i++)
         print_synopsis(f, i == 0 ? "usage:" : "      ", &verbs[i]);
-    emit(f, "Every verb takes --json; those that speak to keyd take --socket PATH and\n"
-            "--timeout SECONDS, those that change something --idempotency-key HEX.\n");
+    emit(f,
+         "Every verb takes --json; those that speak to keyd take --socket PATH and\n"
+         "--timeout SECONDS, those that change something --idempotency-key HEX; "
+         "status,\n"
+         "health and look-ups --endpoint ADDRESS and --tls DIRECTORY in its place.\n");
     return status;
 }
 
@@ -216,6 +219,17 @@ read_common(const struct verb *v, struct options *o)
         return false;
     }
     o->has_key = o->idempotency_key != NULL;
+    if (o->socket != NULL && o->endpoint.n != 0) {
+        kd_ignore(usage_error("--endpoint", "not together with --socket"));
+        return false;
+    }
+    if ((options_of(v) & OPT_ENDPOINT) != 0 && o->socket == NULL) {
+        o->endpoints = o->endpoint.n == 0 ? getenv("KEYD_ENDPOINTS") : NULL;
+        o->is_many =
+            o->endpoint.n != 0 || (o->endpoints != NULL && *o->endpoints != '\0');
+        if (o->tls == NULL)
+            o->tls = getenv("KEYD_TLS");
+    }
     if (v->socket != NO_SOCKET && o->socket == NULL)
         o->socket = sockets[v->socket];
     return true;

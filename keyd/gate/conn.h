@@ -27,6 +27,7 @@ struct conn {
     uint8_t remote[KD_POLICY_NAME_MAX];
     struct principal *principal;
     size_t queued, kept; /* octets, as its principal is charged for them */
+    uint32_t serial;     /* of the configuration that is_known is by */
     short armed;         /* what the event waits for */
     bool is_known : 1;   /* policy has a principal of this uid */
     bool is_greeted : 1; /* Hello was answered */
@@ -37,6 +38,7 @@ struct conn {
     bool is_waiting : 1;      /* until its principal may have more read */
     bool has_more : 1;        /* octets have come that no poll tells of */
     bool is_half_closed : 1;  /* nothing more comes, answers may go */
+    bool is_stopped : 1;      /* by an operator: to be told so when nothing is open */
     bool is_leaving : 1;      /* to be closed once its answers are out */
     bool is_broken : 1;       /* to be closed now */
     /* CLOCK_MONOTONIC, ms; 0: not so */

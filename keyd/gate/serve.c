@@ -191,6 +191,8 @@ rearm(struct conn *c, bool wants_write)
 static void
 settle_conn(struct gate *g, struct conn *c)
 {
+    if (c->is_stopped && c->n_pending == 0 && !c->is_leaving && !c->is_broken)
+        request_tell_stop(g, c);
     kd_err err = c->is_broken ? KD_IO : gate_transport.flush(c);
     bool drained = err == KD_OK;
 
@@ -275,6 +277,7 @@ serve_settle(struct gate *g)
 static void
 set_accepting(struct gate *g, bool on)
 {
+    on = on && !g->is_draining;
     if (g->on_listener == NULL || g->accepting == on)
         return;
     if (!on)
@@ -330,7 +333,7 @@ keep_caller(struct conn *c, const struct kd_caller *who)
 }
 
 struct conn *
-serve_open(struct gate *g, int fd, const struct kd_caller *who, void *stream)
+serve_open(struct gate *g, int fd, const struct kd_caller *who)
 {
     struct conn *c = conn_new(&g->conns, fd, g->conf.limits.max_frame, OUT_MAX);
     struct kd_slice name;
@@ -340,9 +343,9 @@ serve_open(struct gate *g, int fd, const struct kd_caller *who, void *stream)
         return NULL;
     }
     c->gate = g;
-    c->stream = stream;
     keep_caller(c, who);
     g->n_conns++;
+    c->serial = g->serial;
     c->is_known = kd_policy_name(g->conf.policy, &c->caller, &name) == KD_OK;
     c->principal = principal_join(&g->principals, &c->caller, c->is_known);
     c->event = event_new(g->base, fd, EV_READ | EV_PERSIST, on_conn_event, c);
@@ -396,6 +399,12 @@ serve_listen(struct gate *g, int fd)
     set_accepting(g, true);
 }
 
+void
+serve_accept(struct gate *g)
+{
+    set_accepting(g, g->n_conns < g->max_conns);
+}
+
 /* --- time --- */
 
 static bool
@@ -431,5 +440,5 @@ serve_tick(struct gate *g, int64_t now)
         else
             parts_tick(g, c, now);
     }
-    set_accepting(g, g->n_conns < g->max_conns);
+    serve_accept(g);
 }

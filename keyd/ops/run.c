@@ -17,6 +17,9 @@ static const struct {
 } runs[] = {
     {KD_OP_IssueUserSignet, run_issue_user_signet},
     {KD_OP_IssueOrgSignet, run_issue_org_signet},
+    {KD_OP_FreezeAddress, run_freeze_address},
+    {KD_OP_ResetAddress, run_reset_address},
+    {KD_OP_StopPrincipal, run_stop_principal},
     {KD_OP_Status, run_status},
     {KD_OP_PublicKeys, run_public_keys},
     {KD_OP_TokenInit, run_token_init},
@@ -26,6 +29,8 @@ static const struct {
     {KD_OP_GenerateKey, run_generate_key},
     {KD_OP_RetireKey, run_retire_key},
     {KD_OP_ImportKey, run_import_key},
+    {KD_OP_Reload, run_reload},
+    {KD_OP_Drain, run_drain},
 };
 
 void
@@ -42,6 +47,10 @@ run_refuse_sealed(struct vault *v, struct task *t)
 void
 run_start(struct vault *v, struct task *t)
 {
+    if (!task_is_internal(t) && stops_has(v, &t->caller)) {
+        task_finish(v, t, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
+        return;
+    }
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         if (runs[i].op == t->op) {
             runs[i].start(v, t);
@@ -54,8 +63,13 @@ run_start(struct vault *v, struct task *t)
 bool
 run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
 {
-    if (!task_is_internal(t) &&
-        kd_policy_check(v->conf.policy, &t->caller, t->op, domain) != KD_OK) {
+    bool allowed =
+        task_is_internal(t) ||
+        kd_policy_check(t->conf->is.policy, &t->caller, t->op, domain) == KD_OK;
+
+    if (!task_is_internal(t))
+        shadow_watch(v, t, domain, allowed);
+    if (!allowed) {
         task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
         return false;
     }
@@ -86,6 +100,7 @@ run_record(struct kd_audit_record *record, struct run_names *names,
     };
     bool own = task_is_internal(t);
     bool remote = t->caller.klass == KD_CLASS_TLS;
+    (void)v; /* all of it is the task's */
     int n = own      ? snprintf(names->principal, sizeof names->principal, "keyd")
             : remote ? snprintf(names->principal, sizeof names->principal, "tls:%.*s",
                                 (int)t->caller.name.n, (const char *)t->remote)
@@ -99,7 +114,7 @@ run_record(struct kd_audit_record *record, struct run_names *names,
         .principal = kd_slice(names->principal, (size_t)n),
         .domain = domain,
     };
-    if (v->conf.single_operator && t->caller.klass == KD_CLASS_ADMIN && !own)
+    if (t->conf->is.single_operator && t->caller.klass == KD_CLASS_ADMIN && !own)
         record->notes |= KD_NOTE_SINGLE_OPERATOR;
 }
 

@@ -113,6 +113,8 @@ static const struct {
     {"LookupHistory", "msta", "dl"},
     {"VerifyCurrent", "msta", "dl"},
     {"IssueUserSignet", "st", "cdk"},
+    {"FreezeAddress", "sta", "cd"},
+    {"ResetAddress", "sta", "cd"},
     {"TokenInit", "a", "cs"},
     {"AddUnsealSlot", "a", "cks"},
     {"Unseal", "a", "s"},
@@ -122,7 +124,10 @@ static const struct {
     {"ImportKey", "a", "cdk"},
     {"IssueOrgSignet", "a", "cdk"},
     {"AuditRead", "a", "l"},
+    {"Reload", "a", ""},
+    {"Drain", "a", ""},
     {"AuditHead", "a", "l"},
+    {"StopPrincipal", "a", "c"},
 };
 enum { MATRIX_SIZE = sizeof matrix / sizeof matrix[0] };
 
