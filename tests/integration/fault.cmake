@@ -24,3 +24,6 @@ keyd_test(test_fault_bits
   LIBS kd-ledger dime-core Keyd::sodium Keyd::sqlite3
   ARGS $<TARGET_FILE:store_victim>
   LABELS fault TIMEOUT 300)
+keyd_system_test(test_uid
+  SOURCES ../support/ask.c ../support/people.c
+  LIBS dime-dkey-write dime-core kd-rpc Keyd::secp256k1 LABELS integration TIMEOUT 60)
