@@ -1,15 +1,4 @@
-/* keyd-ledger: the registry and the audit log; the only writer.
- *
- * Holds     registry, log, the sealed key store file (it cannot open it). No keys.
- * Talks to  the vault: answers its questions, stores its records, acknowledges after
- *           COMMIT; and the gates, which only read: what they send is checked like any
- *           input and never ends this process.
- * May call  sandbox_ledger.def, and of the file system only its own directory.
- *
- * A turn answers every question from what is committed, sets the records that came
- * aside, and then stores those in one transaction (group commit); only then are answers
- * and acknowledgements flushed. An error of the disk means that the outcome is unknown:
- * the process ends, the next one opens and resolves. */
+/* ledger.h: a turn of the ledger, and what belongs to no other file. */
 #include "ledger/ledger.h"
 
 #include <keyd/base/clock.h>
@@ -29,8 +18,6 @@ enum {
     PURGE_MOST = 10000,
     IDEM_KEEP_MS = 14LL * 24 * 3600 * 1000,
 };
-
-static struct ledger ledger;
 
 _Noreturn void
 ledger_disk_failed(const char *where, kd_err err)
@@ -178,52 +165,18 @@ on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     return KD_OK;
 }
 
-static void
-open_store(struct ledger *l)
+void
+ledger_begin(struct ledger *l)
 {
-    const struct kd_store_conf conf = {.dir = ".", .create = true};
-    char why[KD_STORE_WHY_MAX] = "";
-    kd_err err = kd_store_open(&kd_store_sqlite, &conf, &l->store, why);
-
-    if (err != KD_OK) {
-        kd_log(KD_WARN, "registry refused: %s (%s)", why, kd_err_text(err));
-        /* Asking again is of no use before an operator has looked, unless it was only
-         * the disk or memory: the supervisor tells this status from a crash. */
-        _exit(err == KD_NOMEM || err == KD_UNAVAILABLE ? 1 : KD_ROLE_EXIT_REFUSED);
-    }
-}
-
-static void
-setup(struct ledger *l)
-{
-    struct kd_buf octets;
-    struct kd_sandbox_path dir = {.access = KD_PATH_WRITE};
-    const struct kd_sandbox_paths paths = {&dir, 1};
-    kd_err err;
-
-    kd_buf_init(&octets, KD_ROLE_CONF_SIZE_MAX);
-    kd_role_start(&l->ctl, "keyd-ledger", &octets);
-    if ((err = kd_conf_for_ledger_decode(kd_buf_slice(&octets), &l->conf)) != KD_OK)
-        kd_role_die("bad configuration", err);
-    kd_buf_free(&octets);
-    kd_log_setup("keyd-ledger", l->conf.log_level);
     kd_role_unlinked(&l->vault);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         kd_role_unlinked(&l->gates[i]);
     kd_buf_init(&l->acks, (size_t)1 << 20);
     kd_buf_init(&l->scratch, KD_CHAN_BODY_MAX);
-    if ((dir.fd = kd_role_directory()) < 0)
-        kd_role_die("cannot open the state directory", KD_IO);
-    kd_store_setup(&kd_store_sqlite);
-    kd_role_confine(KD_ROLE_LEDGER, &paths, l->conf.hardening);
-    kd_role_enter(KD_ROLE_LEDGER, &paths, l->conf.hardening);
-    close(dir.fd);
-    open_store(l);
-    kd_role_ready(&l->ctl);
 }
 
 static void
-wait_for_work(struct ledger *l)
+wait_for_work(struct ledger *l, int wait_ms)
 {
     struct pollfd p[KD_GATES_MAX + 2];
 
@@ -231,13 +184,13 @@ wait_for_work(struct ledger *l)
     p[1] = kd_role_watch(&l->vault.chan);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         p[2 + i] = kd_role_watch(&l->gates[i].chan);
-    kd_ignore(poll(p, KD_GATES_MAX + 2, TICK_MS)); /* failures show when receiving */
+    kd_ignore(poll(p, KD_GATES_MAX + 2, wait_ms)); /* failures show when receiving */
 }
 
-static void
-turn(struct ledger *l)
+void
+ledger_step(struct ledger *l, int wait_ms)
 {
-    wait_for_work(l);
+    wait_for_work(l, wait_ms < TICK_MS ? wait_ms : TICK_MS);
     kd_role_serve_ctl(&l->ctl, on_ctl_message, l);
     kd_role_serve(&l->ctl, &l->vault, PACKETS_A_TURN, questions_on_message, l);
     for (unsigned i = 0; i < KD_GATES_MAX; i++) {
@@ -254,12 +207,4 @@ turn(struct ledger *l)
     kd_err err = kd_store_tend(l->store);
     if (err != KD_OK)
         ledger_disk_failed("checkpoint of the write-ahead log", err);
-}
-
-int
-main(void)
-{
-    setup(&ledger);
-    for (;;)
-        turn(&ledger);
 }

@@ -30,7 +30,7 @@ enum {
      * have under way: more waits, unread, so that another's request has at most that
      * much before it. Only where there are others. */
     PRINCIPAL_FRAMES_A_TURN = 64,
-    PRINCIPAL_UNDER_WAY_MAX = 128,
+    PRINCIPAL_UNDER_WAY_MAX = 64,
     /* Answers its clients leave unread; above it nothing more is read from any. */
     PRINCIPAL_QUEUED_MAX = 16 * 1024 * 1024,
     PRINCIPAL_KEPT_MAX = 16 * 1024 * 1024,

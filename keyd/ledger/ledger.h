@@ -1,5 +1,5 @@
-/* Inside the ledger: what its few files share. Nothing but keyd/ledger.c and the files
- * of keyd/ledger beside this one includes it. */
+/* Inside the ledger: what its few files share. Nothing but ledger.c, its main and
+ * the files of keyd/ledger beside this one includes it. */
 #ifndef KEYD_LEDGER_LEDGER_H
 #define KEYD_LEDGER_LEDGER_H
 
@@ -33,6 +33,13 @@ struct ledger {
 };
 
 /* --- ledger.c */
+
+/* Buffers, and no link yet; configuration and store are the caller's to set. */
+void ledger_begin(struct ledger *l);
+
+/* One turn: waits for something to do, at most so long and never longer than a tick,
+ * and does what there is. */
+void ledger_step(struct ledger *l, int wait_ms);
 
 /* The disk or our memory failed, or the commit's outcome is unknown: ends the process,
  * and the next one opens and resolves. */

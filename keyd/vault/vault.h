@@ -86,7 +86,8 @@ struct vault {
     uint32_t n_resets;        /* pending, as the ledger says */
     int64_t tell_uptime_at;   /* CLOCK_MONOTONIC, ms */
 
-    uint64_t started; /* wall clock, ms */
+    int64_t next_tick; /* CLOCK_MONOTONIC, ms */
+    uint64_t started;  /* wall clock, ms */
     uint64_t n_issued, n_refused;
     uint64_t refused[KD_OP_MAX + 1]; /* by operation, not told to the ledger yet */
     int64_t tell_refused_at;         /* CLOCK_MONOTONIC, ms */
