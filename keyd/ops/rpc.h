@@ -9,6 +9,7 @@
 
 #include <keyd/job/job.h>
 #include <keyd/ops/ops.h>
+#include <keyd/quorum/quorum.h>
 #include <keyd/rpc/rpc_pb.h>
 
 enum {
@@ -16,12 +17,21 @@ enum {
     ANSWER_ITEMS_MAX = 64,
     ANSWER_PROCESSES_MAX = 64,
     ANSWER_COUNTERS_MAX = 16,
+    ANSWER_APPROVALS_MAX = 32,
+    ANSWER_OPERATORS_MAX = 16,
 };
 
 /* A process as the supervisor reports it. */
 struct process_line {
     struct kd_ctl_process is;
     bool present;
+};
+
+/* A request that waits, with what its message points to. */
+struct answer_approval {
+    Keyd__V1__Approval message;
+    struct kd_approval_line line;
+    ProtobufCBinaryData approved[ANSWER_OPERATORS_MAX];
 };
 
 struct answer {
@@ -46,6 +56,10 @@ struct answer {
         Keyd__V1__ImportKeyResult import_key;
         Keyd__V1__AuditReadResult audit_read;
         Keyd__V1__AuditHeadResult audit_head;
+        Keyd__V1__SetQuorumResult set_quorum;
+        Keyd__V1__ApprovalListResult approval_list;
+        Keyd__V1__ApprovalShowResult approval_show;
+        Keyd__V1__ApprovalSignResult approval_sign;
     } u;
     Keyd__V1__Key keys[ANSWER_KEYS_MAX];
     Keyd__V1__Key *key_list[ANSWER_KEYS_MAX];
@@ -60,6 +74,12 @@ struct answer {
     Keyd__V1__AuditCheckpoint checkpoint[ANSWER_ITEMS_MAX];
     Keyd__V1__AuditCheckpoint *checkpoint_list[ANSWER_ITEMS_MAX];
     ProtobufCBinaryData octets_list[ANSWER_ITEMS_MAX];
+    struct answer_approval approval[ANSWER_APPROVALS_MAX];
+    Keyd__V1__Approval *approval_list[ANSWER_APPROVALS_MAX];
+    struct kd_quorum quorum;
+    Keyd__V1__Operator operators[ANSWER_OPERATORS_MAX];
+    Keyd__V1__Operator *operator_list[ANSWER_OPERATORS_MAX];
+    struct kd_approval_needed waits; /* with KD_APPROVAL */
     uint64_t from; /* of the request, where the answer needs it (AuditRead) */
 };
 
@@ -93,6 +113,8 @@ extern const struct op_rpc op_rpc_public_keys, op_rpc_generate_key, op_rpc_retir
 extern const struct op_rpc op_rpc_token_init, op_rpc_add_unseal_slot, op_rpc_unseal,
     op_rpc_seal;
 extern const struct op_rpc op_rpc_audit_read, op_rpc_audit_head;
+extern const struct op_rpc op_rpc_set_quorum, op_rpc_approval_list,
+    op_rpc_approval_show, op_rpc_approval_sign;
 
 /* --- shared by the halves --- */
 

@@ -139,7 +139,7 @@ answer(struct vault *v, struct task *t, kd_err err, uint16_t reason)
         return; /* whoever asks again finds what was stored */
     if (err == KD_OK && t->reply.err != KD_OK)
         done.err = (uint8_t)t->reply.err;
-    if (done.err == KD_OK)
+    if (done.err == KD_OK || done.err == KD_APPROVAL)
         done.body = kd_buf_slice(&t->reply);
     kd_buf_init(&b, KD_CHAN_BODY_MAX);
     kd_done_put(&b, &done);

@@ -4,10 +4,11 @@
  * operators: no octets at all. Otherwise
  *
  *    1  version, 1
- *    1  k, approvals that a marked operation takes: 2..n
+ *    1  k, approvals that a marked operation takes: 2..n - 1, since who asks does not
+ *       count: with k = n nothing could ever be approved, this area included
  *    8  marks: operations that take a quorum, a mask by number (ops.def); each can take
  *       one (KD_OPF_QUORUM), and SetQuorum always does
- *    1  n, operators: 2..16
+ *    1  n, operators: 3..16
  *    .  each operator, in strictly ascending order of names
  *         1  size of the name, 1..32
  *         .  name: that of a principal of the policy, who is this operator
@@ -28,6 +29,7 @@ enum {
     KD_OPERATOR_NAME_MAX = 32, /* KD_POLICY_NAME_MAX */
     KD_OPERATOR_KEY_SIZE = 32,
     KD_QUORUM_MIN = 2,
+    KD_OPERATORS_MIN = KD_QUORUM_MIN + 1,
     KD_QUORUM_AREA_MAX =
         11 + KD_OPERATORS_MAX * (1 + KD_OPERATOR_NAME_MAX + KD_OPERATOR_KEY_SIZE),
     KD_QUORUM_DIGEST_SIZE = 32
