@@ -407,6 +407,8 @@ setup(struct vault *v)
     kd_log_setup("keyd-vault", v->conf.log_level);
     if ((err = kd_secret_setup(SECRET_MEMORY)) != KD_OK)
         kd_role_die("no secret memory (RLIMIT_MEMLOCK?)", err);
+    if ((err = approvals_init(&v->approvals)) != KD_OK)
+        kd_role_die("no secret memory", err);
     if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
         kd_role_die("libcrypto", KD_FAILED);
     if ((v->orgs = calloc(kd_policy_n_domains(v->conf.policy) + 1, sizeof *v->orgs)) ==
@@ -467,6 +469,7 @@ main(void)
         turn(&vault);
         if (kd_clock_ms() >= next_tick) {
             task_expire(&vault);
+            approvals_expire(&vault);
             next_tick = kd_clock_ms() + TICK_MS;
         }
     }

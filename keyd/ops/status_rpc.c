@@ -90,6 +90,9 @@ unpack(struct kd_slice body, struct answer *a)
     add_counter(a, "issued", m.issued);
     add_counter(a, "refused", m.refused);
     add_counter(a, "hidden-memory", m.hidden_memory);
+    add_counter(a, "operators", m.operators);
+    add_counter(a, "approvals-needed", m.approvals);
+    add_counter(a, "approvals-waiting", m.waiting);
     a->r.result_case = KEYD__V1__RESPONSE__RESULT_SERVICE_STATUS;
     a->r.service_status = out;
     return KD_OK;

@@ -1,4 +1,5 @@
 /* TokenInit, AddUnsealSlot, Unseal, Seal: the vault's halves. */
+#include "quorum.h"
 #include "store_change.h"
 
 #include <keyd/base/secret.h>
@@ -120,6 +121,22 @@ void
 run_token_init(struct vault *v, struct task *t)
 {
     start_slot(v, t, init_change);
+}
+
+bool
+describe_add_unseal_slot(struct vault *v, struct task *t, struct kd_buf *text)
+{
+    struct kd_slot_job job;
+
+    if (!run_allowed(v, t, kd_slice(NULL, 0)))
+        return false;
+    if (kd_slot_job_get(t->body, &job) != KD_OK)
+        return describe_refuse(v, t, KD_MALFORMED, KD_REASON_NONE);
+    if (job.kind != KD_SLOT_PASSPHRASE && job.kind != KD_SLOT_CREDENTIAL)
+        return describe_refuse(v, t, KD_INVALID, KD_REASON_SECRET_SIZE);
+    kd_fact_text(text, "slot-kind",
+                 job.kind == KD_SLOT_PASSPHRASE ? "passphrase" : "credential");
+    return describe_secret(v, t, "secret", text);
 }
 
 void

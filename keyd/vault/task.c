@@ -1,4 +1,6 @@
 #include "task.h"
+
+#include "../ops/quorum.h"
 #include "vault.h"
 
 #include <keyd/base/clock.h>
@@ -159,10 +161,11 @@ task_finish(struct vault *v, struct task *t, kd_err err, uint16_t reason)
 {
     bool was_alone = t == v->tasks.alone;
 
-    if (err != KD_OK) {
+    if (err != KD_OK && err != KD_APPROVAL) {
         v->n_refused++;
         v->refused[t->op]++;
     }
+    quorum_finished(v, t, err, reason);
     answer(v, t, err, reason);
     task_free(v, t);
     if (was_alone) {

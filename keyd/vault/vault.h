@@ -3,6 +3,7 @@
 #ifndef KEYD_VAULT_VAULT_H
 #define KEYD_VAULT_VAULT_H
 
+#include "approvals.h"
 #include "chain.h"
 #include "keys.h"
 #include "pool.h"
@@ -61,6 +62,7 @@ struct vault {
     size_t store_size;
     uint64_t store_recorded; /* its generation by the audit log; 0 if never recorded */
     struct kd_token *token;  /* NULL unless unsealed */
+    struct approvals approvals;
     struct vault_org *orgs;  /* one for each domain of the policy */
     size_t n_own;
     struct vault_own_key own[VAULT_KEYS_MAX];

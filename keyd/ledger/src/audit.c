@@ -25,7 +25,8 @@ enum key {
     K_KEYSTORE_SHA256,
     K_OUTCOME,
     K_NOTES,
-    K_LAST = K_NOTES,
+    K_APPROVAL,
+    K_LAST = K_APPROVAL,
 };
 
 enum {
@@ -172,6 +173,8 @@ shape_is_good(const struct kd_audit_record *r)
         return false;
     if ((shape & SIGNS) != 0 && r->outcome == KD_OUTCOME_DONE && r->n_digests == 0)
         return false;
+    if (r->has_approval != ((r->notes & KD_NOTE_QUORUM) != 0))
+        return false;
     return r->n_digests <= KD_AUDIT_DIGESTS_MAX;
 }
 
@@ -211,6 +214,8 @@ is_present(const struct kd_audit_record *r, enum key key)
         return r->keystore_generation != 0;
     case K_NOTES:
         return r->notes != 0;
+    case K_APPROVAL:
+        return r->has_approval;
     case K_VERSION:
     case K_INSTANCE:
     case K_EPOCH:
@@ -288,6 +293,9 @@ put_value(struct kd_buf *b, const struct kd_audit_record *r, enum key key)
         break;
     case K_NOTES:
         kd_cbor_put_uint(b, r->notes);
+        break;
+    case K_APPROVAL:
+        kd_cbor_put_bytes(b, kd_slice(r->approval, sizeof r->approval));
         break;
     }
 }
@@ -431,6 +439,10 @@ read_value(struct kd_cur *c, struct kd_audit_record *r, uint64_t key)
         break;
     case K_NOTES:
         r->notes = (uint32_t)read_number(c, 1, UINT32_MAX);
+        break;
+    case K_APPROVAL:
+        kd_cbor_copy(c, r->approval, sizeof r->approval);
+        r->has_approval = true;
         break;
     default:
         kd_cur_fail(c, KD_MALFORMED);
