@@ -101,6 +101,7 @@ is_changing(enum keyd_op op)
     case KEYD_OP_RETIRE_KEY:
     case KEYD_OP_IMPORT_KEY:
     case KEYD_OP_ISSUE_ORG_SIGNET:
+    case KEYD_OP_SET_QUORUM:
         return true;
     case KEYD_OP_STATUS:
     case KEYD_OP_PUBLIC_KEYS:
@@ -111,6 +112,9 @@ is_changing(enum keyd_op op)
     case KEYD_OP_SEAL:
     case KEYD_OP_AUDIT_READ:
     case KEYD_OP_AUDIT_HEAD:
+    case KEYD_OP_APPROVAL_LIST:
+    case KEYD_OP_APPROVAL_SHOW:
+    case KEYD_OP_APPROVAL_SIGN:
         break;
     }
     return false;

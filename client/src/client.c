@@ -303,6 +303,8 @@ keyd_client_status_text(enum keyd_status status)
         return "not supported";
     case KEYD_DEADLINE:
         return "deadline passed";
+    case KEYD_APPROVAL_NEEDED:
+        return "approval needed";
     case KEYD_NOMEM:
         return "out of memory";
     case KEYD_PROTOCOL:
@@ -651,6 +653,10 @@ fill_box(keyd_client *c, struct box *box, const Keyd__V1__Response *m, int fd)
     box->arena = c->arena;
     kd_arena_init(&c->arena);
     box->answer.retry_after_ms = m->retry_after_ms;
+    box->answer.approvals_missing = m->approvals_missing;
+    if (m->approval_id.len != 0) /* exactly so many, or it had been refused */
+        memcpy(box->answer.approval_id, m->approval_id.data,
+               sizeof box->answer.approval_id);
     if (m->detail.len != 0)
         memcpy(box->detail, m->detail.data, m->detail.len);
     if (m->status != KEYD__V1__STATUS__STATUS_OK)

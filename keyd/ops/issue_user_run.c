@@ -28,8 +28,6 @@
 
 enum { ATTEMPTS = 3, INFO_MAX = DIME_FIELDS_MAX - 1024 };
 
-enum account_mode { TRUSTFUL, CAUTIOUS, PARANOID, ACCOUNT_MODES };
-
 struct issue {
     struct kd_issue_job job; /* borrows from the task's body */
     size_t domain;           /* index in the policy */
@@ -66,8 +64,10 @@ issue_free(void *data)
 static bool
 level_fits(const struct dime_signet *ssr, uint8_t mode)
 {
-    static const uint8_t allowed[ACCOUNT_MODES] = {
-        [TRUSTFUL] = 0, [CAUTIOUS] = 1 | 2 | 4, [PARANOID] = 1 | 2 | 4 | 8};
+    static const uint8_t allowed[KD_ACCOUNT_MODES] = {[KD_ACCOUNT_TRUSTFUL] = 0,
+                                                      [KD_ACCOUNT_CAUTIOUS] = 1 | 2 | 4,
+                                                      [KD_ACCOUNT_PARANOID] =
+                                                          1 | 2 | 4 | 8};
     struct dime_field f;
 
     if (dime_signet_find(ssr, DIME_USER_ALTERNATE_KEY, &f) != KD_OK)
@@ -105,7 +105,7 @@ check(struct task *t)
     if ((t->err = dime_fingerprint(&x->ssr, DIME_PART_REQUEST, x->ssr_fp)) != KD_OK)
         return;
     t->err = run_profile(t, DIME_USER, x->job.profile, x->job.with_image != 0,
-                         t->vault->conf.profile_fields[x->domain], &x->info);
+                         t->vault->conf.rules[x->domain].profile_fields, &x->info);
 }
 
 /* --- ask --- */
@@ -405,7 +405,7 @@ run_issue_user_signet(struct vault *v, struct task *t)
     kd_buf_init(&x->told, DIME_SIGNET_MAX);
     made_init(&x->made, t, KD_SIGN_USER_SIGNET);
     kd_err err = kd_issue_job_get(t->body, &x->job);
-    if (err != KD_OK || x->job.mode >= ACCOUNT_MODES) {
+    if (err != KD_OK || x->job.mode >= KD_ACCOUNT_MODES) {
         task_finish(v, t, KD_MALFORMED, 0);
         return;
     }
@@ -418,6 +418,10 @@ run_issue_user_signet(struct vault *v, struct task *t)
         return;
     if (kd_policy_domain_find(v->conf.policy, domain, &x->domain) != KD_OK) {
         task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+        return;
+    }
+    if (!kd_domain_rules_allow_mode(&v->conf.rules[x->domain], x->job.mode)) {
+        task_finish(v, t, KD_DENIED, KD_REASON_ACCOUNT_MODE);
         return;
     }
     if (!v->orgs[x->domain].verified) {

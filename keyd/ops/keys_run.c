@@ -132,11 +132,15 @@ static bool
 retired_key(struct vault *v, struct task *t, const struct kd_key_id *id,
             struct kd_key_info *info)
 {
-    if (kd_token_get(v->token, id, info) == KD_OK)
-        return run_allowed(v, t, kd_slice(info->domain, info->domain_size));
-    if (may_retire_some(v, t))
+    if (!may_retire_some(v, t))
+        return describe_refuse(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+    if (v->token == NULL) {
+        run_refuse_sealed(v, t);
+        return false;
+    }
+    if (kd_token_get(v->token, id, info) != KD_OK)
         return describe_refuse(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
-    return describe_refuse(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+    return run_allowed(v, t, kd_slice(info->domain, info->domain_size));
 }
 
 bool

@@ -25,11 +25,14 @@ static const struct {
 #undef KD_DESCRIBER
 };
 
-enum need { NEEDS_NOTHING, NEEDS_APPROVALS, NEEDS_WHAT_IS_NOT };
+enum need { NEEDS_NOTHING, NEEDS_APPROVALS, NEEDS_OPEN_STORE, NEEDS_WHAT_IS_NOT };
 
 static enum need
 need_of(const struct vault *v, enum kd_op op)
 {
+    /* Who the operators are stands in the store: while it is closed nobody knows. */
+    if (v->token == NULL)
+        return NEEDS_OPEN_STORE;
     switch (v->approvals.state) {
     case APPROVALS_NONE:
         /* The first operators have to come from somewhere. */
@@ -224,11 +227,6 @@ quorum_start(struct vault *v, struct task *t, task_step start)
     t->start = start;
     t->quorum_version = v->approvals.version;
     bool can = (kd_op_flags(t->op) & KD_OPF_QUORUM) != 0 && !task_is_internal(t);
-    /* Who the operators are stands in the store: while it is closed nobody knows. */
-    if (can && v->token == NULL) {
-        run_refuse_sealed(v, t);
-        return;
-    }
     enum need need = can ? need_of(v, t->op) : NEEDS_NOTHING;
     if (need == NEEDS_NOTHING) {
         t->admission = ADMITTED_ALONE;
@@ -237,7 +235,9 @@ quorum_start(struct vault *v, struct task *t, task_step start)
     }
     if (!is_well_asked(v, t))
         return;
-    if (need == NEEDS_WHAT_IS_NOT) {
+    if (need == NEEDS_OPEN_STORE) {
+        run_refuse_sealed(v, t);
+    } else if (need == NEEDS_WHAT_IS_NOT) {
         task_finish(v, t, KD_DENIED, KD_REASON_NEEDS_QUORUM);
     } else if (!t->has_key) {
         task_finish(v, t, KD_MALFORMED, 0);

@@ -42,6 +42,8 @@ struct answer {
 
     union {
         Keyd__V1__HelloResult hello;
+        Keyd__V1__UploadPartResult upload_part;
+        Keyd__V1__FetchPartResult fetch_part;
         Keyd__V1__StatusResult status;
         Keyd__V1__PublicKeysResult public_keys;
         Keyd__V1__LookupSignetResult lookup_signet;
@@ -74,6 +76,7 @@ struct answer {
     Keyd__V1__AuditCheckpoint checkpoint[ANSWER_ITEMS_MAX];
     Keyd__V1__AuditCheckpoint *checkpoint_list[ANSWER_ITEMS_MAX];
     ProtobufCBinaryData octets_list[ANSWER_ITEMS_MAX];
+    uint8_t object_id[16];
     struct answer_approval approval[ANSWER_APPROVALS_MAX];
     Keyd__V1__Approval *approval_list[ANSWER_APPROVALS_MAX];
     struct kd_quorum quorum;

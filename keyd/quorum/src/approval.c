@@ -10,12 +10,12 @@
 #include <time.h>
 
 enum {
-    LINE_MAX = 4096,
+    LINE_SIZE_MAX = 4096,
     WORD_MAX = 32,
     VALUE_MAX = 64, /* shown as it is up to here, else as its digest */
     TIME_SIZE = 20, /* 2026-01-02T03:04:05Z */
-    TIME_LAST = 253402300799, /* 9999-12-31T23:59:59Z: more has another form */
 };
+#define TIME_LAST UINT64_C(253402300799) /* 9999-12-31T23:59:59Z */
 
 /* --- writing --- */
 
@@ -168,7 +168,7 @@ next_line(struct kd_cur *c)
     while (kd_cur_left(&look) != 0 && kd_cur_u8(&look) != '\n')
         n++;
     struct kd_slice line = kd_cur_take(c, n);
-    if (kd_cur_u8(c) != '\n' || n > LINE_MAX)
+    if (kd_cur_u8(c) != '\n' || n > LINE_SIZE_MAX)
         kd_cur_fail(c, KD_MALFORMED);
     return line;
 }

@@ -1,0 +1,36 @@
+/* The gate's state, and its parts: connections (serve.h), requests (request.h), how
+ * octets come and go (transport.h). One process, one thread, one of these. */
+#ifndef KEYD_GATE_GATE_H
+#define KEYD_GATE_GATE_H
+
+#include "../ops/rpc.h"
+#include "../role.h"
+#include "conn.h"
+#include "pending.h"
+#include "principal.h"
+
+#include <event2/event.h>
+
+struct gate {
+    struct kd_chan ctl;
+    struct kd_role_link vault, ledger;
+    struct kd_conf_for_gate conf;
+    struct event_base *base;
+    struct event *on_ctl, *on_vault, *on_ledger, *on_listener, *on_tick;
+    int listener;
+    bool accepting;
+    bool has_more; /* to do at once: the next turn does not wait */
+    uint32_t max_conns;
+    struct conn *conns; /* all of them, a list */
+    struct conn *dirty; /* those with answers to send this turn */
+    unsigned n_conns;
+    struct pending_table pending;
+    struct principal_table principals;
+    struct process_line processes[ANSWER_PROCESSES_MAX];
+    struct kd_arena arena;
+    struct kd_frame_scratch scratch;
+    struct kd_buf body, message;
+    struct answer answer;
+};
+
+#endif
