@@ -80,6 +80,9 @@ settled(struct vault *v, struct task *t)
         return;
     }
     uint64_t generation = kd_soft_generation(c->token);
+    free(v->aside);
+    v->aside = NULL;
+    v->aside_opened = false;
     free(v->store);
     v->store = NULL;
     v->store_size = 0;
@@ -131,6 +134,8 @@ commit(struct vault *v, struct task *t)
     run_record(&record, &names, v, t, c->audit, c->domain);
     record.keystore_generation = kd_soft_generation(c->token);
     crypto_hash_sha256(record.keystore_sha256, store.p, store.n);
+    if (c->makes_token && v->aside != NULL)
+        record.notes |= KD_NOTE_NEW_KEYSTORE;
     if (c->has_digest) {
         record.n_digests = 1;
         memcpy(record.digests[0], c->digest, sizeof c->digest);

@@ -25,7 +25,7 @@ enum key {
     K_KEYSTORE_SHA256,
     K_OUTCOME,
     K_NOTES,
-    K_APPROVAL,
+    K_APPROVAL = 22,
     K_LAST = K_APPROVAL,
 };
 
