@@ -32,24 +32,24 @@ typedef struct keyd_client keyd_client;
 /* Numbers up to 99 are the server's and stable; the others are made here. */
 enum keyd_status {
     KEYD_OK = 0,
-    KEYD_INVALID = 1,         /* the request is wrong; the same again fails again */
-    KEYD_DENIED = 2,          /* policy says no */
-    KEYD_NOT_FOUND = 3,       /* */
-    KEYD_CONFLICT = 4,        /* another object holds this place; look, then decide */
-    KEYD_UNAVAILABLE = 5,     /* nothing was done; retry after retry_after_ms */
-    KEYD_SEALED = 6,          /* nothing was done; an operator must unseal */
-    KEYD_BUSY = 7,            /* nothing was done, a limit is reached; retry later */
-    KEYD_UNKNOWN_OUTCOME = 8, /* it may have been done: ask the same again with the
-                                 answer's idempotency_key */
-    KEYD_FAILED = 9,          /* a fault in keyd, see its log */
-    KEYD_UNSUPPORTED = 10,    /* not an operation of this socket or version */
-    KEYD_DEADLINE = 11,       /* nothing was done in time */
+    KEYD_INVALID = 1,          /* the request is wrong; the same again fails again */
+    KEYD_DENIED = 2,           /* policy says no */
+    KEYD_NOT_FOUND = 3,        /* */
+    KEYD_CONFLICT = 4,         /* another object holds this place; look, then decide */
+    KEYD_UNAVAILABLE = 5,      /* nothing was done; retry after retry_after_ms */
+    KEYD_SEALED = 6,           /* nothing was done; an operator must unseal */
+    KEYD_BUSY = 7,             /* nothing was done, a limit is reached; retry later */
+    KEYD_UNKNOWN_OUTCOME = 8,  /* it may have been done: ask the same again with the
+                                  answer's idempotency_key */
+    KEYD_FAILED = 9,           /* a fault in keyd, see its log */
+    KEYD_UNSUPPORTED = 10,     /* not an operation of this socket or version */
+    KEYD_DEADLINE = 11,        /* nothing was done in time */
     KEYD_APPROVAL_NEEDED = 12, /* nothing was done: operators approve the answer's
                                   approval_id, then ask the same again with the
                                   answer's idempotency_key */
-    KEYD_NOMEM = 100,         /* no memory, or descriptors, in this process */
-    KEYD_PROTOCOL = 101,      /* the server broke the protocol; connection closed */
-    KEYD_USAGE = 102,         /* a wrong call of this library */
+    KEYD_NOMEM = 100,          /* no memory, or descriptors, in this process */
+    KEYD_PROTOCOL = 101,       /* the server broke the protocol; connection closed */
+    KEYD_USAGE = 102,          /* a wrong call of this library */
 };
 
 struct keyd_octets {

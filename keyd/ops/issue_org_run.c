@@ -192,8 +192,8 @@ answer_again(struct vault *v, struct task *t, struct kd_slice octets)
 /* --- in words --- */
 
 static bool
-describe_one_key(struct vault *v, struct task *t, const char *word, const uint8_t id[16],
-                 struct kd_buf *text)
+describe_one_key(struct vault *v, struct task *t, const char *word,
+                 const uint8_t id[16], struct kd_buf *text)
 {
     struct kd_key_info info;
     struct kd_key_id key;

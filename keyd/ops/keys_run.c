@@ -126,8 +126,8 @@ may_retire_some(struct vault *v, struct task *t)
                KD_POLICY_NO_DOMAIN;
 }
 
-/* Whose key it is decides whether the caller may; that there is none says nothing to one
- * who may not. False: the task is answered. */
+/* Whose key it is decides whether the caller may; that there is none says nothing to
+ * one who may not. False: the task is answered. */
 static bool
 retired_key(struct vault *v, struct task *t, const struct kd_key_id *id,
             struct kd_key_info *info)
@@ -249,7 +249,8 @@ import_change(struct task *t, struct store_change *c)
     return err;
 }
 
-/* The keys in the file are named by their public halves. False: the task is answered. */
+/* The keys in the file are named by their public halves. False: the task is answered.
+ */
 static bool
 describe_key_file(struct vault *v, struct task *t, const struct kd_import_job *job,
                   struct kd_buf *text)

@@ -9,11 +9,11 @@ _Static_assert((UINT64_C(0)
     | (((flags)&KD_OPF_QUORUM) != 0 ? UINT64_C(1) << (number) : 0)
 #include <keyd/ops/ops.def>
 #undef KD_OP
-                   ) == (UINT64_C(0)
+                    ) == (UINT64_C(0)
 #define KD_DESCRIBER(op, function) | UINT64_C(1) << KD_OP_##op
 #include "describers.def"
 #undef KD_DESCRIBER
-                            ),
+                              ),
                "an operation has KD_OPF_QUORUM and no describer, or the reverse");
 
 static const struct {
@@ -327,9 +327,8 @@ describe_secret(struct vault *v, struct task *t, const char *word, struct kd_buf
     kd_err err = approvals_commitment(v, t, commitment);
 
     if (err != KD_OK)
-        return describe_refuse(v, t, err,
-                               err == KD_INVALID ? KD_REASON_BAD_DESCRIPTOR
-                                                 : KD_REASON_NONE);
+        return describe_refuse(
+            v, t, err, err == KD_INVALID ? KD_REASON_BAD_DESCRIPTOR : KD_REASON_NONE);
     kd_buf_printf(text, "%s commitment ", word);
     for (size_t i = 0; i < sizeof commitment; i++)
         kd_buf_printf(text, "%02x", commitment[i]);

@@ -71,7 +71,7 @@ reply_set(struct vault *v, struct task *t, struct store_change *c)
 {
     struct kd_quorum_done m = {c->generation};
 
-    (void)v;
+    vault_event(v, EVENT_QUORUM_SET, v->approvals.quorum.k, v->approvals.quorum.n);
     kd_quorum_done_put(&t->reply, &m);
 }
 

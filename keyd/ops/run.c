@@ -1,5 +1,5 @@
-#include "quorum.h"
 #include "run.h"
+#include "quorum.h"
 
 #include <dime/display.h>
 #include <dime/info.h>

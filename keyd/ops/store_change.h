@@ -38,7 +38,7 @@ struct store_change {
     uint8_t slot;
     uint64_t generation; /* of the change */
     bool has_digest;
-    uint8_t digest[32]; /* of what the record is about, if not a key */
+    uint8_t digest[32];   /* of what the record is about, if not a key */
     struct kd_buf policy; /* the vault's before the change: kd_soft_return leaves it */
     struct kd_buf store;  /* serialised */
     union {

@@ -82,9 +82,9 @@ unpack_unseal(struct kd_slice body, struct answer *a)
     if (err != KD_OK)
         return err;
     keyd__v1__unseal_result__init(&a->u.unseal);
-    a->u.unseal.state =
-        m.operational != 0 ? KEYD__V1__SERVICE_STATE__SERVICE_STATE_OPERATIONAL
-                           : KEYD__V1__SERVICE_STATE__SERVICE_STATE_UNPROVISIONED;
+    a->u.unseal.state = m.operational != 0
+                            ? KEYD__V1__SERVICE_STATE__SERVICE_STATE_OPERATIONAL
+                            : KEYD__V1__SERVICE_STATE__SERVICE_STATE_UNPROVISIONED;
     a->r.result_case = KEYD__V1__RESPONSE__RESULT_UNSEAL;
     a->r.unseal = &a->u.unseal;
     return KD_OK;

@@ -57,8 +57,8 @@ init_change(struct task *t, struct store_change *c)
 
     if (c->token != NULL || v->store != NULL)
         return run_refuse(t, KD_CONFLICT, KD_REASON_ALREADY_INITIALISED);
-    /* A new store continues the recorded one or nothing: its list of keys, without which
-     * no chain could go on, is believed only from one that was opened. */
+    /* A new store continues the recorded one or nothing: its list of keys, without
+     * which no chain could go on, is believed only from one that was opened. */
     if (v->aside != NULL && !v->aside_opened)
         return run_refuse(t, KD_CONFLICT, KD_REASON_KEYSTORE_SET_ASIDE);
     if (v->aside == NULL && v->store_recorded != 0)

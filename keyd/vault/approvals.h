@@ -13,7 +13,8 @@ struct task;
 enum approvals_state {
     APPROVALS_NONE, /* no operators: the configuration decides. Or no open key store */
     APPROVALS_SET,
-    APPROVALS_BAD /* an area that this program does not understand: nothing marked runs */
+    APPROVALS_BAD /* an area that this program does not understand: nothing marked runs
+                   */
 };
 
 struct approvals {

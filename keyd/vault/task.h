@@ -63,7 +63,7 @@ struct task {
     uint8_t key[16];     /* idempotency key */
     uint8_t request[32]; /* what the key is bound to: SHA-256 of operation and body, and
                           * of the descriptor's octets (run_bind) */
-    bool is_bound;        /* the descriptor's octets are in it */
+    bool is_bound;       /* the descriptor's octets are in it */
     uint8_t *octets;     /* owned; body lies in it */
     struct kd_slice body;
     int fd;      /* -1 if none */
@@ -79,7 +79,7 @@ struct task {
 
     /* Whether it may run. */
     enum task_admission admission;
-    uint64_t quorum_version; /* of the operators it was held against */
+    uint64_t quorum_version;               /* of the operators it was held against */
     uint8_t approval_id[16], approval[32]; /* approved: the request's and its text's */
     task_step start;
 

@@ -61,12 +61,12 @@ struct vault {
     uint8_t *store; /* owned */
     size_t store_size;
     uint64_t store_recorded; /* its generation by the audit log; 0 if never recorded */
-    uint8_t *aside;          /* owned: the one an operator set aside; there is no store */
+    uint8_t *aside; /* owned: the one an operator set aside; there is no store */
     size_t aside_size;
-    bool aside_opened; /* its secret was given: it is authentic */
-    struct kd_token *token;  /* NULL unless unsealed */
+    bool aside_opened;      /* its secret was given: it is authentic */
+    struct kd_token *token; /* NULL unless unsealed */
     struct approvals approvals;
-    struct vault_org *orgs;  /* one for each domain of the policy */
+    struct vault_org *orgs; /* one for each domain of the policy */
     size_t n_own;
     struct vault_own_key own[VAULT_KEYS_MAX];
     bool has_audit;

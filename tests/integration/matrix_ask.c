@@ -58,8 +58,8 @@ static void
 set_quorum(struct matrix_ask *a)
 {
     static const uint8_t key[32];
-    static const struct keyd_operator one = {
-        .name = {(const uint8_t *)"one", 3}, .public_key = {key, sizeof key}};
+    static const struct keyd_operator one = {.name = {(const uint8_t *)"one", 3},
+                                             .public_key = {key, sizeof key}};
 
     a->q.in.set_quorum.k = 2;
     a->q.in.set_quorum.operators = &one;

@@ -15,7 +15,8 @@
  *   made-at 2026-01-02T03:04:05Z
  *   not-after 2026-01-02T04:04:05Z
  *   approvals 2 of 3                         beside the requester's wish
- *   quorum sha-256 0123...                   of the operators and rules it is made under
+ *   quorum sha-256 0123...                   of the operators and rules it is made
+ * under
  *
  * Values of requests stand here quoted or as digests; secrets only as a commitment
  * under a key of the vault, which tells nothing to who has no such key. */
@@ -57,8 +58,8 @@ void kd_fact_number(struct kd_buf *out, const char *word, uint64_t value);
 void kd_fact_hex(struct kd_buf *out, const char *word, struct kd_slice octets);
 /* sha-256 in hex and the size of what was hashed. */
 void kd_fact_digest(struct kd_buf *out, const char *word, struct kd_slice of);
-/* In double quotes if it is short and printable ASCII without a quote or backslash, else
- * its digest; "-" for nothing. */
+/* In double quotes if it is short and printable ASCII without a quote or backslash,
+ * else its digest; "-" for nothing. */
 void kd_fact_value(struct kd_buf *out, const char *word, struct kd_slice octets);
 /* A public key: its name here and elsewhere. */
 void kd_fact_key(struct kd_buf *out, const char *word, struct kd_slice id,
@@ -75,8 +76,8 @@ void kd_approval_digest(struct kd_slice text, uint8_t out[KD_APPROVAL_DIGEST_SIZ
 const char *kd_approval_groups(const uint8_t digest[KD_APPROVAL_DIGEST_SIZE],
                                char out[KD_APPROVAL_GROUPS_MAX]);
 
-/* True if digest starts with what somebody typed: hex digits, blanks and hyphens between
- * them ignored, at least eight digits. */
+/* True if digest starts with what somebody typed: hex digits, blanks and hyphens
+ * between them ignored, at least eight digits. */
 bool kd_approval_digest_starts(const uint8_t digest[KD_APPROVAL_DIGEST_SIZE],
                                const char *typed);
 
