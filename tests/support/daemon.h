@@ -36,6 +36,7 @@ struct daemon_options {
     const char *state;     /* state directory to use; NULL: one of its own */
     const char *top;       /* lines before the sections, or NULL */
     const char *in_domain; /* lines in the section of example.com, or NULL */
+    const char *sections;  /* more of them, at the end, or NULL */
 };
 
 struct daemon {
