@@ -243,7 +243,7 @@ def usage():
     run(USAGE, "audit", "verify", "--file", "x", "--audit-key", "A" * 42)
     run(USAGE, "audit", "export")
     r = run(OK, "--help", socket=False)
-    for later in ("freeze", "reissue", "approve", "backup", "drain", "reload", "bench", "unwrap"):
+    for later in ("freeze", "reissue", "backup", "drain", "reload", "bench", "unwrap"):
         check("%s is not listed" % later, later not in r.out)
     check("version", run(OK, "--version", socket=False).out.startswith("keydctl "))
 
