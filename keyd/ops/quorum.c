@@ -157,10 +157,6 @@ wait_or_run(struct vault *v, struct task *t)
     struct kd_moment now = approvals_now();
     kd_err err = KD_OK;
 
-    if (v->token == NULL) {
-        run_refuse_sealed(v, t);
-        return;
-    }
     if (!find_requester(v, t, &r.requester))
         return;
     memcpy(r.key, t->key, sizeof r.key);
@@ -185,6 +181,18 @@ wait_or_run(struct vault *v, struct task *t)
         run_approved(v, t, p);
 }
 
+/* The operators are those that the task was held against; false: it is answered. */
+static bool
+same_operators(struct vault *v, struct task *t)
+{
+    if (t->quorum_version == v->approvals.version)
+        return true;
+    if (v->token != NULL)
+        return describe_refuse(v, t, KD_BUSY, KD_REASON_QUORUM_CHANGED);
+    run_refuse_sealed(v, t);
+    return false;
+}
+
 static void
 told_key(struct vault *v, struct task *t)
 {
@@ -193,8 +201,8 @@ told_key(struct vault *v, struct task *t)
     if (kd_told_key_get(t->told, &m) != KD_OK ||
         (m.err != KD_OK && m.err != KD_NOT_FOUND)) {
         task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
-    } else if (t->quorum_version != v->approvals.version) {
-        task_finish(v, t, KD_BUSY, KD_REASON_QUORUM_CHANGED);
+    } else if (!same_operators(v, t)) {
+        return;
     } else if (m.err == KD_NOT_FOUND) {
         wait_or_run(v, t);
     } else if (memcmp(m.request, t->request, sizeof t->request) != 0) {
@@ -257,8 +265,8 @@ quorum_still_holds(struct vault *v, struct task *t)
 {
     if ((kd_op_flags(t->op) & KD_OPF_QUORUM) == 0 || task_is_internal(t))
         return true;
-    if (t->quorum_version != v->approvals.version)
-        return describe_refuse(v, t, KD_BUSY, KD_REASON_QUORUM_CHANGED);
+    if (!same_operators(v, t))
+        return false;
     if (t->admission == ADMITTED_ALONE || t->admission == ADMITTED_APPROVED)
         return true;
     /* It was to be answered again, and what it was to be answered with is gone. */
