@@ -177,7 +177,7 @@ find_operator(struct session *s, const struct operator_key *key, char name[33])
     }
     keyd_client_answer_free(a);
     if (status == EX_OK && name[0] == '\0') {
-        complain(s->o->sign_key, "no operator has this key");
+        complain(s->o->asked_key, "no operator has this key");
         status = EX_NOPERM;
     }
     return status;
@@ -240,14 +240,14 @@ verb_approve_sign(const struct options *o)
     char name[33];
     int status;
 
-    if (o->sign_key == NULL)
+    if (o->asked_key == NULL)
         return usage_error("--key", "is needed");
     if ((status = id_read(o->args[0], id)) == EX_OK &&
         (status = session_open(&s, o)) == EX_OK &&
         (status = fetch(&s, id, &a, digest)) == EX_OK) {
         print_request(o->json ? stderr : stdout, a, digest);
         kd_ignore(fflush(stdout)); /* before the question; asked again at the end */
-        status = operator_key_load(o->sign_key, o->passphrase_file, &key);
+        status = operator_key_load(o->asked_key, o->passphrase_file, &key);
     }
     if (status == EX_OK && (status = find_operator(&s, &key, name)) == EX_OK &&
         (status = confirm(o, digest, name)) == EX_OK &&

@@ -24,6 +24,8 @@ reply_keys(struct vault *v, struct task *t, struct store_change *c)
             key_line_put(&lines, &info);
     m.keys = kd_buf_slice(&lines);
     kd_keys_done_put(&t->reply, &m);
+    if (t->reply.err == KD_OK)
+        t->reply.err = lines.err;
     kd_buf_free(&lines);
 }
 
@@ -79,7 +81,7 @@ describe_generate_key(struct vault *v, struct task *t, struct kd_buf *text)
     kd_fact_text(text, "role", kd_key_role_name(spec.role));
     kd_fact_text(text, "algorithm", kd_alg_name(spec.alg));
     describe_permissions(text, job.permissions);
-    kd_fact_value(text, "domain", job.domain);
+    kd_fact_name(text, "domain", job.domain);
     return true;
 }
 
@@ -119,11 +121,11 @@ retire_change(struct task *t, struct store_change *c)
 /* The operation is about a domain, and a key that is not there has none: all that is
  * missing for a yes is then the domain. */
 static bool
-may_retire_some(struct vault *v, struct task *t)
+may_retire_some(const struct task *t)
 {
     return task_is_internal(t) ||
-           kd_policy_explain(v->conf.policy, &t->caller, t->op, kd_slice(NULL, 0)) ==
-               KD_POLICY_NO_DOMAIN;
+           kd_policy_explain(t->conf->is.policy, &t->caller, t->op,
+                             kd_slice(NULL, 0)) == KD_POLICY_NO_DOMAIN;
 }
 
 /* Whose key it is decides whether the caller may; that there is none says nothing to
@@ -132,7 +134,7 @@ static bool
 retired_key(struct vault *v, struct task *t, const struct kd_key_id *id,
             struct kd_key_info *info)
 {
-    if (!may_retire_some(v, t))
+    if (!may_retire_some(t))
         return describe_refuse(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
     if (v->token == NULL) {
         run_refuse_sealed(v, t);
@@ -157,7 +159,7 @@ describe_retire_key(struct vault *v, struct task *t, struct kd_buf *text)
         return false;
     describe_key(text, "key", &info, true);
     describe_permissions(text, info.permissions);
-    kd_fact_value(text, "domain", kd_slice(info.domain, info.domain_size));
+    kd_fact_name(text, "domain", kd_slice(info.domain, info.domain_size));
     return true;
 }
 
@@ -294,7 +296,7 @@ describe_import_key(struct vault *v, struct task *t, struct kd_buf *text)
                  job.signing_role == 0 ? "none" : kd_key_role_name(spec.role));
     describe_permissions(text, job.permissions);
     kd_fact_text(text, "encryption-key", job.encryption != 0 ? "yes" : "no");
-    kd_fact_value(text, "domain", job.domain);
+    kd_fact_name(text, "domain", job.domain);
     return describe_key_file(v, t, &job, text);
 }
 

@@ -10,17 +10,25 @@ _Static_assert((UINT64_C(0)
 #include <keyd/ops/ops.def>
 #undef KD_OP
                     ) == (UINT64_C(0)
-#define KD_DESCRIBER(op, function) | UINT64_C(1) << KD_OP_##op
+#define KD_DESCRIBER(op, function, when) | UINT64_C(1) << KD_OP_##op
 #include "describers.def"
 #undef KD_DESCRIBER
                               ),
                "an operation has KD_OPF_QUORUM and no describer, or the reverse");
 
-static const struct {
+static bool
+always(const struct task *t)
+{
+    (void)t;
+    return true;
+}
+
+static const struct describer {
     enum kd_op op;
     bool (*describe)(struct vault *v, struct task *t, struct kd_buf *text);
+    bool (*counts)(const struct task *t);
 } describers[] = {
-#define KD_DESCRIBER(op, function) {KD_OP_##op, function},
+#define KD_DESCRIBER(op, function, when) {KD_OP_##op, function, when},
 #include "describers.def"
 #undef KD_DESCRIBER
 };
@@ -28,7 +36,7 @@ static const struct {
 enum need { NEEDS_NOTHING, NEEDS_APPROVALS, NEEDS_OPEN_STORE, NEEDS_WHAT_IS_NOT };
 
 static enum need
-need_of(const struct vault *v, enum kd_op op)
+need_of(const struct vault *v, const struct task *t)
 {
     /* Who the operators are stands in the store: while it is closed nobody knows. */
     if (v->token == NULL)
@@ -36,24 +44,44 @@ need_of(const struct vault *v, enum kd_op op)
     switch (v->approvals.state) {
     case APPROVALS_NONE:
         /* The first operators have to come from somewhere. */
-        return op == KD_OP_SetQuorum || v->conf.single_operator ? NEEDS_NOTHING
-                                                                : NEEDS_WHAT_IS_NOT;
+        return t->op == KD_OP_SetQuorum || t->conf->is.single_operator
+                   ? NEEDS_NOTHING
+                   : NEEDS_WHAT_IS_NOT;
     case APPROVALS_SET:
-        return kd_quorum_marks(&v->approvals.quorum, op) ? NEEDS_APPROVALS
-                                                         : NEEDS_NOTHING;
+        return kd_quorum_marks(&v->approvals.quorum, t->op) ? NEEDS_APPROVALS
+                                                            : NEEDS_NOTHING;
     case APPROVALS_BAD:
         break;
     }
     return NEEDS_WHAT_IS_NOT;
 }
 
+static const struct describer *
+describer_of(enum kd_op op)
+{
+    for (size_t i = 0; i < sizeof describers / sizeof *describers; i++)
+        if (describers[i].op == op)
+            return &describers[i];
+    return NULL;
+}
+
 static bool
 describe(struct vault *v, struct task *t, struct kd_buf *text)
 {
-    for (size_t i = 0; i < sizeof describers / sizeof *describers; i++)
-        if (describers[i].op == t->op)
-            return describers[i].describe(v, t, text);
-    return describe_refuse(v, t, KD_FAILED, KD_REASON_NONE); /* asserted above */
+    const struct describer *d = describer_of(t->op);
+
+    if (d == NULL) /* not so: asserted above */
+        return describe_refuse(v, t, KD_FAILED, KD_REASON_NONE);
+    return d->describe(v, t, text);
+}
+
+/* A request that takes a quorum, if anything does. */
+static bool
+can_take_one(const struct task *t)
+{
+    const struct describer *d = describer_of(t->op);
+
+    return !task_is_internal(t) && d != NULL && d->counts(t);
 }
 
 /* The caller, who must be an operator to ask. */
@@ -62,7 +90,7 @@ find_requester(struct vault *v, struct task *t, struct kd_slice *name)
 {
     size_t at;
 
-    if (kd_policy_name(v->conf.policy, &t->caller, name) != KD_OK)
+    if (kd_policy_name(t->conf->is.policy, &t->caller, name) != KD_OK)
         return describe_refuse(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
     if (kd_operator_find(&v->approvals.quorum, *name, &at) != KD_OK)
         return describe_refuse(v, t, KD_DENIED, KD_REASON_REQUESTER_NOT_OPERATOR);
@@ -115,7 +143,7 @@ static void
 begin_to_wait(struct vault *v, struct task *t, const struct kd_pending_request *r,
               struct kd_moment now)
 {
-    int64_t life = (int64_t)v->conf.approval_expiry * 1000;
+    int64_t life = (int64_t)t->conf->is.approval_expiry * 1000;
     struct kd_moment end = {now.boot_ms + life, now.wall_ms + life};
     uint8_t id[KD_APPROVAL_ID_SIZE];
     struct kd_pending *p;
@@ -234,8 +262,7 @@ quorum_start(struct vault *v, struct task *t, task_step start)
 
     t->start = start;
     t->quorum_version = v->approvals.version;
-    bool can = (kd_op_flags(t->op) & KD_OPF_QUORUM) != 0 && !task_is_internal(t);
-    enum need need = can ? need_of(v, t->op) : NEEDS_NOTHING;
+    enum need need = can_take_one(t) ? need_of(v, t) : NEEDS_NOTHING;
     if (need == NEEDS_NOTHING) {
         t->admission = ADMITTED_ALONE;
         start(v, t);
@@ -263,7 +290,7 @@ quorum_start(struct vault *v, struct task *t, task_step start)
 bool
 quorum_still_holds(struct vault *v, struct task *t)
 {
-    if ((kd_op_flags(t->op) & KD_OPF_QUORUM) == 0 || task_is_internal(t))
+    if (!can_take_one(t))
         return true;
     if (!same_operators(v, t))
         return false;

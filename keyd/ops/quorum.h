@@ -32,10 +32,13 @@ void quorum_finished(struct vault *v, const struct task *t, kd_err err,
 
 /* A describer checks the request's form and policy, then appends its facts. False: it
  * has answered the task. */
-#define KD_DESCRIBER(op, function)                                                     \
+#define KD_DESCRIBER(op, function, when)                                               \
     bool function(struct vault *v, struct task *t, struct kd_buf *text);
 #include "describers.def"
 #undef KD_DESCRIBER
+
+/* True for the one action of ResetAddress that is an operator's. */
+bool is_reset_approval(const struct task *t);
 
 /* --- what describers share --- */
 

@@ -19,6 +19,8 @@ enum {
     ANSWER_COUNTERS_MAX = 16,
     ANSWER_APPROVALS_MAX = 32,
     ANSWER_OPERATORS_MAX = 16,
+    ANSWER_REASONS_MAX = 32,
+    ANSWER_SHADOW_MAX = 96,
 };
 
 /* A process as the supervisor reports it. */
@@ -62,6 +64,11 @@ struct answer {
         Keyd__V1__ApprovalListResult approval_list;
         Keyd__V1__ApprovalShowResult approval_show;
         Keyd__V1__ApprovalSignResult approval_sign;
+        Keyd__V1__ReloadResult reload;
+        Keyd__V1__DrainResult drain;
+        Keyd__V1__FreezeAddressResult freeze_address;
+        Keyd__V1__ResetAddressResult reset_address;
+        Keyd__V1__StopPrincipalResult stop_principal;
     } u;
     Keyd__V1__Key keys[ANSWER_KEYS_MAX];
     Keyd__V1__Key *key_list[ANSWER_KEYS_MAX];
@@ -76,6 +83,13 @@ struct answer {
     Keyd__V1__AuditCheckpoint checkpoint[ANSWER_ITEMS_MAX];
     Keyd__V1__AuditCheckpoint *checkpoint_list[ANSWER_ITEMS_MAX];
     ProtobufCBinaryData octets_list[ANSWER_ITEMS_MAX];
+    ProtobufCBinaryData reason_list[ANSWER_REASONS_MAX];
+    Keyd__V1__ShadowLine shadow[ANSWER_SHADOW_MAX];
+    Keyd__V1__ShadowLine *shadow_list[ANSWER_SHADOW_MAX];
+    Keyd__V1__Reset reset[KD_RESETS_PAGE];
+    Keyd__V1__Reset *reset_list[KD_RESETS_PAGE];
+    Keyd__V1__StoppedPrincipal stopped[KD_STOPPED_MAX];
+    Keyd__V1__StoppedPrincipal *stopped_list[KD_STOPPED_MAX];
     uint8_t object_id[16];
     struct answer_approval approval[ANSWER_APPROVALS_MAX];
     Keyd__V1__Approval *approval_list[ANSWER_APPROVALS_MAX];
@@ -110,6 +124,8 @@ const struct op_rpc *op_rpc_find(enum kd_op op);
 extern const struct op_rpc op_rpc_issue_user, op_rpc_issue_org;
 extern const struct op_rpc op_rpc_lookup_signet, op_rpc_lookup_history,
     op_rpc_verify_current;
+extern const struct op_rpc op_rpc_freeze_address, op_rpc_reset_address,
+    op_rpc_stop_principal;
 extern const struct op_rpc op_rpc_status;
 extern const struct op_rpc op_rpc_public_keys, op_rpc_generate_key, op_rpc_retire_key,
     op_rpc_import_key;
@@ -118,6 +134,7 @@ extern const struct op_rpc op_rpc_token_init, op_rpc_add_unseal_slot, op_rpc_uns
 extern const struct op_rpc op_rpc_audit_read, op_rpc_audit_head;
 extern const struct op_rpc op_rpc_set_quorum, op_rpc_approval_list,
     op_rpc_approval_show, op_rpc_approval_sign;
+extern const struct op_rpc op_rpc_reload, op_rpc_drain;
 
 /* --- shared by the halves --- */
 

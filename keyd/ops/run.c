@@ -18,6 +18,9 @@ static const struct {
 } runs[] = {
     {KD_OP_IssueUserSignet, run_issue_user_signet},
     {KD_OP_IssueOrgSignet, run_issue_org_signet},
+    {KD_OP_FreezeAddress, run_freeze_address},
+    {KD_OP_ResetAddress, run_reset_address},
+    {KD_OP_StopPrincipal, run_stop_principal},
     {KD_OP_Status, run_status},
     {KD_OP_PublicKeys, run_public_keys},
     {KD_OP_TokenInit, run_token_init},
@@ -31,6 +34,8 @@ static const struct {
     {KD_OP_ApprovalList, run_approval_list},
     {KD_OP_ApprovalShow, run_approval_show},
     {KD_OP_ApprovalSign, run_approval_sign},
+    {KD_OP_Reload, run_reload},
+    {KD_OP_Drain, run_drain},
 };
 
 void
@@ -47,6 +52,10 @@ run_refuse_sealed(struct vault *v, struct task *t)
 void
 run_start(struct vault *v, struct task *t)
 {
+    if (!task_is_internal(t) && stops_has(v, &t->caller)) {
+        task_finish(v, t, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
+        return;
+    }
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         if (runs[i].op == t->op) {
             quorum_start(v, t, runs[i].start);
@@ -59,13 +68,25 @@ run_start(struct vault *v, struct task *t)
 bool
 run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
 {
-    if (!task_is_internal(t) &&
-        kd_policy_check(v->conf.policy, &t->caller, t->op, domain) != KD_OK) {
+    bool allowed =
+        task_is_internal(t) ||
+        kd_policy_check(t->conf->is.policy, &t->caller, t->op, domain) == KD_OK;
+
+    if (!task_is_internal(t) && !t->is_watched) /* once a request */
+        shadow_watch(v, t, domain, allowed);
+    t->is_watched = true;
+    if (!allowed) {
         task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
         return false;
     }
     if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
         run_refuse_sealed(v, t);
+        return false;
+    }
+    /* What would be recorded now would be recorded at a wrong time. */
+    if ((kd_op_flags(t->op) & KD_OPF_CHANGES) != 0 &&
+        chain_clock(&v->chain, NULL) != CLOCK_GOOD) {
+        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_CLOCK);
         return false;
     }
     return true;
@@ -85,6 +106,7 @@ run_record(struct kd_audit_record *record, struct run_names *names,
     };
     bool own = task_is_internal(t);
     bool remote = t->caller.klass == KD_CLASS_TLS;
+    (void)v; /* all of it is the task's */
     int n = own      ? snprintf(names->principal, sizeof names->principal, "keyd")
             : remote ? snprintf(names->principal, sizeof names->principal, "tls:%.*s",
                                 (int)t->caller.name.n, (const char *)t->remote)
@@ -98,7 +120,7 @@ run_record(struct kd_audit_record *record, struct run_names *names,
         .principal = kd_slice(names->principal, (size_t)n),
         .domain = domain,
     };
-    if (v->conf.single_operator && v->approvals.state == APPROVALS_NONE &&
+    if (t->conf->is.single_operator && v->approvals.state == APPROVALS_NONE &&
         t->caller.klass == KD_CLASS_ADMIN && !own)
         record->notes |= KD_NOTE_SINGLE_OPERATOR;
     if (t->admission == ADMITTED_APPROVED) {

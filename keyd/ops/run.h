@@ -56,6 +56,9 @@ kd_err run_profile(struct task *t, unsigned kind, struct kd_slice profile,
 
 void run_issue_user_signet(struct vault *v, struct task *t);
 void run_issue_org_signet(struct vault *v, struct task *t);
+void run_freeze_address(struct vault *v, struct task *t);
+void run_reset_address(struct vault *v, struct task *t);
+void run_stop_principal(struct vault *v, struct task *t);
 void run_status(struct vault *v, struct task *t);
 void run_public_keys(struct vault *v, struct task *t);
 void run_token_init(struct vault *v, struct task *t);
@@ -69,5 +72,7 @@ void run_set_quorum(struct vault *v, struct task *t);
 void run_approval_list(struct vault *v, struct task *t);
 void run_approval_show(struct vault *v, struct task *t);
 void run_approval_sign(struct vault *v, struct task *t);
+void run_reload(struct vault *v, struct task *t);
+void run_drain(struct vault *v, struct task *t);
 
 #endif

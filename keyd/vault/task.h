@@ -34,7 +34,9 @@ enum task_stage {
     TASK_HELD,     /* wants a crypto thread, but something must run alone first */
     TASK_WORKING,
     TASK_ASKING,
-    TASK_COMMITTING
+    TASK_COMMITTING,
+    TASK_WISHING, /* waits for the supervisor */
+    TASK_TELLING  /* until gates obey (stops.h) */
 };
 
 /* How an operation that can take a quorum got past it (ops/quorum.h). */
@@ -48,7 +50,8 @@ enum task_admission {
 struct task {
     struct pool_item item; /* first: the pool knows only this */
     struct vault *vault;
-    uint64_t tag; /* slot and generation: what the ledger's answers name */
+    struct vault_conf *conf; /* held: what it is decided and done under */
+    uint64_t tag;            /* slot and generation: what the ledger's answers name */
     enum task_stage stage;
 
     /* Who asks, and what. */
@@ -63,6 +66,7 @@ struct task {
     uint8_t key[16];     /* idempotency key */
     uint8_t request[32]; /* what the key is bound to: SHA-256 of operation and body, and
                           * of the descriptor's octets (run_bind) */
+    bool is_watched;     /* by a policy that is only watched */
     bool is_bound;       /* the descriptor's octets are in it */
     uint8_t *octets;     /* owned; body lies in it */
     struct kd_slice body;
@@ -72,10 +76,14 @@ struct task {
     /* Where it is. */
     task_working work;
     task_step next;
+    unsigned telling_class; /* with telling_serial and _until: task_tell_gates */
+    uint32_t telling_serial;
+    int64_t telling_until;
     uint16_t ask_type;
-    struct kd_buf ask;    /* kept, to ask again when the ledger came back */
-    struct kd_slice told; /* the ledger's answer, borrowed during the step */
-    int told_fd;          /* closed after the step */
+    struct kd_buf ask;             /* kept, to ask again when the ledger came back */
+    struct kd_slice told;          /* the ledger's answer, borrowed during the step */
+    int told_fd;                   /* closed after the step */
+    struct kd_ctl_granted granted; /* the supervisor's */
 
     /* Whether it may run. */
     enum task_admission admission;
@@ -103,15 +111,20 @@ struct task_table {
     unsigned n;         /* in use */
     unsigned next_free; /* where to look first */
     unsigned n_working; /* on crypto threads */
+    unsigned n_telling;
     struct task *alone; /* waits for them, or has all to itself until it ends */
     bool alone_works;
     struct pool_queue held;
 };
 
-/* A new task of this gate (TASK_INTERNAL: of the vault's own); takes fd and copies the
- * body. NULL: too many, or no memory. */
+/* A new task of this gate (TASK_INTERNAL: of the vault's own) under a configuration;
+ * takes fd and copies the body. NULL: too many, or no memory. */
 enum { TASK_INTERNAL = UINT16_MAX };
-struct task *task_new(struct vault *v, unsigned gate, const struct kd_job *job, int fd);
+struct task *task_new(struct vault *v, unsigned gate, struct vault_conf *conf,
+                      const struct kd_job *job, int fd);
+
+/* The task with that tag, or NULL. */
+struct task *task_of_tag(const struct vault *v, uint64_t tag);
 
 /* Answers the gate, if it is still the one that asked, and frees. */
 void task_finish(struct vault *v, struct task *t, kd_err err, uint16_t reason);
@@ -134,6 +147,18 @@ void task_ask(struct vault *v, struct task *t, uint16_t type, task_step next);
 void task_commit(struct vault *v, struct task *t, struct kd_audit_record *record,
                  enum kd_row row, struct kd_slice row_body, int row_fd, task_step next);
 
+/* Asks the supervisor for what only it can do; wait: until it is not only begun but
+ * over. The next step finds t->granted, its error among it. */
+void task_wish(struct vault *v, struct task *t, enum kd_wish wish, bool wait,
+               task_step next);
+kd_err task_granted(struct vault *v, struct kd_slice body) KD_MUST_USE;
+/* Waits until the gates of the class obey the list of stopped principals as it is now,
+ * or until they have had TASK_TELLING_MS for it: a gate that hangs serves nobody, and
+ * must not keep an operator waiting. */
+enum { TASK_TELLING_MS = 1000 };
+void task_tell_gates(struct vault *v, struct task *t, unsigned klass, task_step next);
+void task_tell_done(struct vault *v);
+
 /* For the main loop: tasks that came back from crypto threads, answers of the ledger,
  * a new ledger channel (outstanding questions are asked again). */
 void task_take_done(struct vault *v);
@@ -141,7 +166,8 @@ kd_err task_told(struct vault *v, uint64_t tag, struct kd_slice body,
                  int fd) KD_MUST_USE;
 void task_ask_again(struct vault *v);
 
-/* Ends tasks whose question the ledger has not answered by their deadline. What waits
+/* Ends tasks whose question the ledger (or the supervisor) has not answered by their
+ * deadline. What waits
  * for an acknowledgement stays: it is recorded or it will be. */
 void task_expire(struct vault *v);
 

@@ -113,6 +113,8 @@ static const struct {
     {"LookupHistory", "msta", "dl"},
     {"VerifyCurrent", "msta", "dl"},
     {"IssueUserSignet", "st", "cdk"},
+    {"FreezeAddress", "sta", "cd"},
+    {"ResetAddress", "sta", "cdq"},
     {"TokenInit", "a", "cs"},
     {"AddUnsealSlot", "a", "cksq"},
     {"Unseal", "a", "s"},
@@ -122,11 +124,14 @@ static const struct {
     {"ImportKey", "a", "cdkq"},
     {"IssueOrgSignet", "a", "cdkq"},
     {"AuditRead", "a", "l"},
+    {"Reload", "a", ""},
+    {"Drain", "a", ""},
     {"AuditHead", "a", "l"},
     {"SetQuorum", "a", "ckq"},
     {"ApprovalList", "a", "k"},
     {"ApprovalShow", "a", "k"},
     {"ApprovalSign", "a", "k"},
+    {"StopPrincipal", "a", "c"},
 };
 enum { MATRIX_SIZE = sizeof matrix / sizeof matrix[0] };
 

@@ -12,8 +12,9 @@
 enum {
     LINE_SIZE_MAX = 4096,
     WORD_MAX = 32,
-    VALUE_MAX = 64, /* shown as it is up to here, else as its digest */
-    TIME_SIZE = 20, /* 2026-01-02T03:04:05Z */
+    VALUE_MAX = 64,      /* shown as it is up to here, else as its digest */
+    NAME_SIZE_MAX = 254, /* a domain or address */
+    TIME_SIZE = 20,      /* 2026-01-02T03:04:05Z */
 };
 #define TIME_LAST UINT64_C(253402300799) /* 9999-12-31T23:59:59Z */
 
@@ -69,9 +70,9 @@ kd_fact_digest(struct kd_buf *out, const char *word, struct kd_slice of)
 }
 
 static bool
-is_plain(struct kd_slice s)
+is_plain(struct kd_slice s, size_t most)
 {
-    if (s.n > VALUE_MAX)
+    if (s.n > most)
         return false;
     for (size_t i = 0; i < s.n; i++)
         if (s.p[i] < 0x20 || s.p[i] > 0x7e || s.p[i] == '"' || s.p[i] == '\\')
@@ -79,18 +80,30 @@ is_plain(struct kd_slice s)
     return true;
 }
 
-void
-kd_fact_value(struct kd_buf *out, const char *word, struct kd_slice octets)
+static void
+put_value(struct kd_buf *out, const char *word, struct kd_slice octets, size_t most)
 {
     if (octets.n == 0) {
         kd_fact_text(out, word, "-");
-    } else if (is_plain(octets)) {
+    } else if (is_plain(octets, most)) {
         kd_buf_printf(out, "%s \"", word);
         kd_buf_put(out, octets);
         kd_buf_put(out, kd_slice("\"\n", 2));
     } else {
         kd_fact_digest(out, word, octets);
     }
+}
+
+void
+kd_fact_value(struct kd_buf *out, const char *word, struct kd_slice octets)
+{
+    put_value(out, word, octets, VALUE_MAX);
+}
+
+void
+kd_fact_name(struct kd_buf *out, const char *word, struct kd_slice name)
+{
+    put_value(out, word, name, NAME_SIZE_MAX);
 }
 
 void

@@ -11,7 +11,7 @@ int64_t kd_clock_wall_ms(void);
 int64_t kd_clock_ms(void);
 int64_t kd_clock_ns(void);
 
-/* The same, counting time asleep too (CLOCK_BOOTTIME). */
+/* Milliseconds since boot, those of sleep included (CLOCK_BOOTTIME). */
 int64_t kd_clock_boot_ms(void);
 
 #endif

@@ -61,6 +61,8 @@ void kd_fact_digest(struct kd_buf *out, const char *word, struct kd_slice of);
 /* In double quotes if it is short and printable ASCII without a quote or backslash,
  * else its digest; "-" for nothing. */
 void kd_fact_value(struct kd_buf *out, const char *word, struct kd_slice octets);
+/* The same for a domain or an address, which is always short enough. */
+void kd_fact_name(struct kd_buf *out, const char *word, struct kd_slice name);
 /* A public key: its name here and elsewhere. */
 void kd_fact_key(struct kd_buf *out, const char *word, struct kd_slice id,
                  const char *kind, struct kd_slice public_key);
