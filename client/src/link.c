@@ -563,6 +563,10 @@ static void
 note_refusal(struct box *box, const Keyd__V1__Response *m)
 {
     box->answer.retry_after_ms = m->retry_after_ms;
+    box->answer.approvals_missing = m->approvals_missing;
+    if (m->approval_id.len != 0) /* exactly so many, or it had been refused */
+        memcpy(box->answer.approval_id, m->approval_id.data,
+               sizeof box->answer.approval_id);
     set_text(box->detail, "");
     if (m->detail.len != 0)
         memcpy(box->detail, m->detail.data, m->detail.len);
