@@ -167,6 +167,18 @@ const char *key_state_text(enum keyd_key_state state);
 
 const char *state_text(enum keyd_service_state state);
 
+/* --- keydctl_ticket.c ---------------------------------------------------------------
+ */
+
+/* A signed ticket from a file, into b. EX_OK, or complained of. */
+int ticket_load(const char *path, struct kd_buf *b);
+
+/* --- keydctl_signet.c ---------------------------------------------------------------
+ */
+
+/* A signing request from a file, in binary or armour; object_free in every case. */
+int request_load(const char *path, struct object *ssr);
+
 /* --- keydctl_profile.c: fields that a signet is to have -----------------------------
  */
 

@@ -35,8 +35,9 @@ enum { N_ENDINGS = sizeof endings / sizeof endings[0] };
 /* --- connection ---------------------------------------------------------------------
  */
 
+/* detail: a word of keyd's, which may say more than the status. */
 static int
-not_connected(const struct options *o, enum keyd_status status)
+not_connected(const struct options *o, enum keyd_status status, const char *detail)
 {
     const char *why = keyd_client_status_text(status);
 
@@ -45,7 +46,9 @@ not_connected(const struct options *o, enum keyd_status status)
         why = "no keyd answers there";
         break;
     case KEYD_DENIED:
-        why = "not for this user";
+        why = strcmp(detail, "principal-stopped") == 0
+                  ? kd_reason_text(kd_slice_str(detail))
+                  : "not for this user";
         break;
     case KEYD_DEADLINE:
         why = "no answer in time";
@@ -127,7 +130,10 @@ session_open(struct session *s, const struct options *o)
         return use_endpoints(s);
     if (status == KEYD_OK)
         status = keyd_client_connect(s->client, o->socket, (int)o->timeout_ms);
-    return status == KEYD_OK ? EX_OK : not_connected(o, status);
+    return status == KEYD_OK
+               ? EX_OK
+               : not_connected(o, status,
+                               s->client == NULL ? "" : keyd_client_detail(s->client));
 }
 
 void
@@ -151,6 +157,9 @@ is_changing(enum keyd_op op)
     case KEYD_OP_RETIRE_KEY:
     case KEYD_OP_IMPORT_KEY:
     case KEYD_OP_ISSUE_ORG_SIGNET:
+    case KEYD_OP_FREEZE_ADDRESS:
+    case KEYD_OP_RESET_ADDRESS:
+    case KEYD_OP_STOP_PRINCIPAL:
         return true;
     case KEYD_OP_STATUS:
     case KEYD_OP_PUBLIC_KEYS:
