@@ -441,6 +441,17 @@ answer_object_size(const Keyd__V1__Response *m)
     }
 }
 
+bool
+box_hold(struct box *box, size_t n)
+{
+    uint8_t *p = realloc(box->object, n);
+
+    if (p == NULL)
+        return false;
+    box->object = p;
+    return true;
+}
+
 void
 box_reset(struct box *box)
 {
