@@ -32,12 +32,12 @@ setup(struct vault *v)
 
     kd_buf_init(&octets, KD_ROLE_CONF_SIZE_MAX);
     kd_role_start(&v->ctl, "keyd-vault", &octets);
+    if ((err = kd_secret_setup(SECRET_MEMORY)) != KD_OK)
+        kd_role_die("no secret memory (RLIMIT_MEMLOCK?)", err);
     if ((err = vault_begin(v, kd_buf_slice(&octets))) != KD_OK)
         kd_role_die("bad configuration", err);
     kd_buf_free(&octets);
     kd_log_setup("keyd-vault", v->conf->is.log_level);
-    if ((err = kd_secret_setup(SECRET_MEMORY)) != KD_OK)
-        kd_role_die("no secret memory (RLIMIT_MEMLOCK?)", err);
     if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
         kd_role_die("libcrypto", KD_FAILED);
     kd_role_confine(KD_ROLE_VAULT, NULL, v->conf->is.hardening);

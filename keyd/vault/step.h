@@ -9,7 +9,7 @@
 struct vault;
 
 /* A vault, zeroed before but for its control channel, with this configuration and
- * without any link. The errors of vault_conf_new. */
+ * without any link. After kd_secret_setup. The errors of vault_conf_new. */
 kd_err vault_begin(struct vault *v, struct kd_slice conf) KD_MUST_USE;
 
 /* One turn: waits for something to do, at most so long and never longer than a tick,

@@ -75,6 +75,7 @@ session_vault_free(void)
         free(v->orgs[i]);
     }
     vault_conf_drop(v->conf);
+    approvals_clear(&v->approvals);
     kd_chan_close(&v->ctl);
     if (ctl >= 0)
         close(ctl);
