@@ -44,6 +44,24 @@ pool_take_done(struct pool *p)
 
 /* --- life --- */
 
+/* All of them, each from where it is: one that ends may let others go on. */
+static void
+end_tasks(struct vault *v)
+{
+    for (unsigned round = 0; v->tasks.n > 0; round++) {
+        fuzz_require(round < TASKS_MAX);
+        task_take_done(v);
+        chain_give_up(v);
+        for (unsigned i = 0; i < TASKS_MAX; i++) {
+            struct task *t = v->tasks.slot[i];
+            if (t != NULL && t->stage != TASK_WORKING && t->stage != TASK_HELD &&
+                t->stage != TASK_COMMITTING)
+                task_finish(v, t, KD_UNAVAILABLE, 0);
+        }
+    }
+    kd_ignore(pool_take_done(&v->pool)); /* none is left */
+}
+
 void
 session_vault_free(void)
 {
@@ -55,13 +73,8 @@ session_vault_free(void)
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         kd_chan_close(&v->gates[i].link.chan);
     kd_chan_close(&v->ledger.chan);
-    task_take_done(v);
     v->state = VAULT_FAILED;
-    chain_give_up(v);
-    for (unsigned i = 0; i < TASKS_MAX; i++)
-        if (v->tasks.slot[i] != NULL)
-            task_finish(v, v->tasks.slot[i], KD_UNAVAILABLE, 0);
-    task_take_done(v);
+    end_tasks(v);
     for (uint64_t seq = v->chain.first; seq < v->chain.next; seq++) {
         struct chain_item *item = &v->chain.ring[seq % CHAIN_ROOM];
         free(item->body);

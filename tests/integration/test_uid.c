@@ -167,7 +167,8 @@ each_uid_is_served_on_its_listener_and_on_no_other(void **state)
         {{DAEMON_VAULT, "mta"}, KEYD__V1__STATUS__STATUS_DENIED},
         {{DAEMON_LEDGER, "mta"}, KEYD__V1__STATUS__STATUS_DENIED},
         {{DAEMON_GATE, "mta"}, KEYD__V1__STATUS__STATUS_DENIED},
-        /* Whoever the directory lets through. An auditor reads the log and no signets. */
+        /* Whoever the directory lets through. An auditor reads the log and no signets.
+         */
         {{DAEMON_DMTPD, "admin"}, KEYD__V1__STATUS__STATUS_DENIED},
         {{DAEMON_AUDITOR, "admin"}, KEYD__V1__STATUS__STATUS_DENIED},
         {{OVERFLOW_UID, "admin"}, KEYD__V1__STATUS__STATUS_DENIED},
