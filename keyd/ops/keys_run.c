@@ -133,11 +133,16 @@ run_retire_key(struct vault *v, struct task *t)
     memcpy(c->keys[0].octets, c->job.retire.id, sizeof c->keys[0].octets);
     /* Whose key it is decides whether the caller may; that there is none says nothing
      * to one who may not. */
+    if (!may_retire_some(v, t)) {
+        task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+        return;
+    }
+    if (v->token == NULL) {
+        run_refuse_sealed(v, t);
+        return;
+    }
     if (kd_token_get(v->token, &c->keys[0], &info) != KD_OK) {
-        if (may_retire_some(v, t))
-            task_finish(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
-        else
-            task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+        task_finish(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
         return;
     }
     if (run_allowed(v, t, kd_slice(info.domain, info.domain_size)) &&

@@ -42,10 +42,6 @@ run_refuse_sealed(struct vault *v, struct task *t)
 void
 run_start(struct vault *v, struct task *t)
 {
-    if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
-        run_refuse_sealed(v, t);
-        return;
-    }
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         if (runs[i].op == t->op) {
             runs[i].start(v, t);
@@ -58,11 +54,16 @@ run_start(struct vault *v, struct task *t)
 bool
 run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
 {
-    if (task_is_internal(t) ||
-        kd_policy_check(v->conf.policy, &t->caller, t->op, domain) == KD_OK)
-        return true;
-    task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
-    return false;
+    if (!task_is_internal(t) &&
+        kd_policy_check(v->conf.policy, &t->caller, t->op, domain) != KD_OK) {
+        task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+        return false;
+    }
+    if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
+        run_refuse_sealed(v, t);
+        return false;
+    }
+    return true;
 }
 
 void

@@ -16,8 +16,9 @@ void run_start(struct vault *v, struct task *t);
 /* Ends a task that needs keys: starting, not initialised, or sealed. */
 void run_refuse_sealed(struct vault *v, struct task *t);
 
-/* Policy: true, or the task has been answered "denied". domain may be empty for
- * operations about none. */
+/* Policy, then, where the operation needs keys, whether they are open: true, or the
+ * task has been answered. In this order, so that who may not learns nothing else.
+ * domain may be empty for operations about none. */
 bool run_allowed(struct vault *v, struct task *t, struct kd_slice domain);
 
 /* Where a record's principal text lives until it is encoded. */

@@ -20,11 +20,22 @@ failed(const char *what, const char *path)
     return KD_IO;
 }
 
-/* The directory of a socket's path; the admin socket's is for its owner alone, since
- * who can reach that socket is asked for nothing but a uid. */
-static kd_err
-make_directory(const char *socket_path, mode_t mode)
+/* The admin socket's directory is for its owner alone, since who can reach that socket
+ * is asked for nothing but a uid; and for the operators' group, if one was given and
+ * may use the socket. */
+static bool
+admits_group(const struct kd_conf_listener *l)
 {
+    return l->group.is_known && (l->mode & 060) != 0;
+}
+
+/* The directory of a socket's path. */
+static kd_err
+make_directory(const struct kd_conf_listener *l, unsigned klass)
+{
+    bool is_admin = klass == KD_CLASS_ADMIN;
+    mode_t mode = !is_admin ? 0755 : admits_group(l) ? 0710 : 0700;
+    const char *socket_path = l->socket;
     struct sockaddr_un sun;
     char path[sizeof sun.sun_path];
     int n = snprintf(path, sizeof path, "%s", socket_path);
@@ -33,8 +44,10 @@ make_directory(const char *socket_path, mode_t mode)
     if (slash == NULL || slash == path)
         return KD_OK;
     *slash = '\0';
-    if (mkdir(path, mode) != 0)
+    if (mkdir(path, mode) != 0 && (errno != EEXIST || !is_admin))
         return errno == EEXIST ? KD_OK : failed("directory", path);
+    if (is_admin && admits_group(l) && chown(path, (uid_t)-1, l->group.id) != 0)
+        return failed("directory", path);
     return chmod(path, mode) == 0 ? KD_OK : failed("directory", path);
 }
 
@@ -83,7 +96,6 @@ listen_one(const struct kd_conf *conf, unsigned klass, int *out)
     /* Without one of its own, the roles' group; unknown unless started as root. */
     const struct kd_conf_id *group = l->group.is_known ? &l->group : &conf->group;
     struct sockaddr_un sun = {.sun_family = AF_UNIX};
-    mode_t directory = klass == KD_CLASS_ADMIN ? 0700 : 0755;
     kd_err err;
 
     if (strlen(l->socket) >= sizeof sun.sun_path) {
@@ -91,7 +103,7 @@ listen_one(const struct kd_conf *conf, unsigned klass, int *out)
         return KD_INVALID;
     }
     memcpy(sun.sun_path, l->socket, strlen(l->socket) + 1);
-    if ((err = make_directory(l->socket, directory)) != KD_OK)
+    if ((err = make_directory(l, klass)) != KD_OK)
         return err;
     if (is_alive(&sun)) {
         kd_log(KD_WARN, "another daemon answers on %s", l->socket);
