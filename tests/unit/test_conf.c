@@ -477,7 +477,9 @@ enum type {
     ACCOUNT_KEYS,
     TICKETS,
     DELAY,
-    ACCOUNT_MODES
+    ACCOUNT_MODES,
+    KEYS,
+    QUOTAS
 };
 
 static const struct key {

@@ -75,7 +75,7 @@ full_policy(void)
             .ops = kd_ops_of_class(klass, 0),
             .domains = first,
             .n_domains = 1};
-    assert_int_equal(kd_policy_build(domains, 2, entries, n, &p), KD_OK);
+    assert_int_equal(kd_policy_build(domains, 2, NULL, entries, n, &p), KD_OK);
     return p;
 }
 
@@ -93,7 +93,7 @@ small_policy(void)
                                           .n_domains = 1};
     struct kd_policy *p = NULL;
 
-    assert_int_equal(kd_policy_build(domains, 1, &entry, 1, &p), KD_OK);
+    assert_int_equal(kd_policy_build(domains, 1, NULL, &entry, 1, &p), KD_OK);
     return p;
 }
 
@@ -265,7 +265,7 @@ root_has_what_its_row_says(void **state)
     struct kd_policy *p = NULL;
 
     (void)state;
-    assert_int_equal(kd_policy_build(NULL, 0, &entry, 1, &p), KD_OK);
+    assert_int_equal(kd_policy_build(NULL, 0, NULL, &entry, 1, &p), KD_OK);
     assert_int_equal(check(p, KD_CLASS_ADMIN, 0, KD_OP_Unseal, none), KD_OK);
     assert_int_equal(check(p, KD_CLASS_ADMIN, 0, KD_OP_Hello, none), KD_OK);
     assert_int_equal(check(p, KD_CLASS_ADMIN, 0, KD_OP_Seal, none), KD_DENIED);
@@ -296,7 +296,7 @@ the_reason_of_a_refusal_is_told_apart(void **state)
         KD_POLICY_OTHER_DOMAIN);
     assert_int_equal(explain(p, KD_CLASS_MTA, 1001, KD_OP_LookupSignet, com),
                      KD_POLICY_ALLOWED);
-    for (unsigned v = KD_POLICY_ALLOWED; v <= KD_POLICY_OTHER_DOMAIN; v++)
+    for (unsigned v = KD_POLICY_ALLOWED; v <= KD_POLICY_OTHER_KEY; v++)
         assert_non_null(kd_policy_verdict_text((enum kd_policy_verdict)v));
     kd_policy_free(p);
 }
@@ -345,7 +345,7 @@ many_domains_and_principals_are_all_found(void **state)
                                               .domains = &one[i],
                                               .n_domains = 1};
     }
-    assert_int_equal(kd_policy_build(domains, KD_POLICY_DOMAINS_MAX, entries,
+    assert_int_equal(kd_policy_build(domains, KD_POLICY_DOMAINS_MAX, NULL, entries,
                                      KD_POLICY_ROWS_MAX, &p),
                      KD_OK);
     assert_true(kd_policy_octets(p).n <= KD_POLICY_SIZE_MAX);
@@ -355,10 +355,12 @@ many_domains_and_principals_are_all_found(void **state)
                 check(p, KD_CLASS_MTA, entries[i].uid, KD_OP_VerifyCurrent, domains[d]),
                 d == one[i] ? KD_OK : KD_DENIED);
     kd_policy_free(p);
-    assert_int_equal(kd_policy_build(domains, KD_POLICY_DOMAINS_MAX + 1, NULL, 0, &p),
-                     KD_TOO_LARGE);
-    assert_int_equal(kd_policy_build(NULL, 0, entries, KD_POLICY_ROWS_MAX + 1, &p),
-                     KD_TOO_LARGE);
+    assert_int_equal(
+        kd_policy_build(domains, KD_POLICY_DOMAINS_MAX + 1, NULL, NULL, 0, &p),
+        KD_TOO_LARGE);
+    assert_int_equal(
+        kd_policy_build(NULL, 0, NULL, entries, KD_POLICY_ROWS_MAX + 1, &p),
+        KD_TOO_LARGE);
 }
 
 static void
@@ -394,16 +396,16 @@ bad_entries_are_refused(void **state)
     struct kd_policy *p = NULL;
 
     (void)state;
-    assert_int_equal(kd_policy_build(domains, 1, &good, 1, &p), KD_OK);
+    assert_int_equal(kd_policy_build(domains, 1, NULL, &good, 1, &p), KD_OK);
     kd_policy_free(p);
     p = NULL;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_int_equal(kd_policy_build(domains, 1, &bad[i], 1, &p), KD_INVALID);
+        assert_int_equal(kd_policy_build(domains, 1, NULL, &bad[i], 1, &p), KD_INVALID);
     twice[1].name = str("b");
-    assert_int_equal(kd_policy_build(domains, 1, twice, 2, &p), KD_CONFLICT);
-    assert_int_equal(kd_policy_build(same, 3, NULL, 0, &p), KD_CONFLICT);
-    assert_int_equal(kd_policy_build(domains, 1, remote, 3, &p), KD_CONFLICT);
-    assert_int_equal(kd_policy_build(domains, 1, remote, 2, &p), KD_OK);
+    assert_int_equal(kd_policy_build(domains, 1, NULL, twice, 2, &p), KD_CONFLICT);
+    assert_int_equal(kd_policy_build(same, 3, NULL, NULL, 0, &p), KD_CONFLICT);
+    assert_int_equal(kd_policy_build(domains, 1, NULL, remote, 3, &p), KD_CONFLICT);
+    assert_int_equal(kd_policy_build(domains, 1, NULL, remote, 2, &p), KD_OK);
     kd_policy_free(p);
     p = NULL;
     assert_null(p);

@@ -18,7 +18,7 @@ enum {
     KD_ACCOUNT_KEYS_MAX = 4,
     KD_ACCOUNT_KEY_SIZE = 32, /* Ed25519 */
     KD_CONF_DIGEST_SIZE = 32,
-    KD_ROLE_CONF_SIZE_MAX = 512 * 1024 /* of the octets */
+    KD_ROLE_CONF_SIZE_MAX = 1024 * 1024 /* of the octets */
 };
 
 /* Caps of security.md 4.3, each described by its key in conf_keys.def. */
