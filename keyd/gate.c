@@ -18,6 +18,7 @@
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
 #include <keyd/base/memfd.h>
+#include <keyd/conf/quota_table.h>
 #include <keyd/job/reasons.h>
 
 #include <errno.h>
@@ -53,6 +54,8 @@ static struct gate {
     unsigned n_conns;
     struct pending_table pending;
     struct principal_table principals;
+    struct kd_quota_table quotas;
+    const struct kd_quota_shared *all_quotas; /* of every class, to read */
     struct process_line processes[ANSWER_PROCESSES_MAX];
     struct kd_arena arena;
     struct kd_frame_scratch scratch;
@@ -116,20 +119,31 @@ new_answer(struct gate *g, uint64_t id, int fd)
     keyd__v1__response__init(&a->r);
     a->r.id = id;
     a->fd = fd;
+    a->quotas = g->all_quotas;
     a->processes = g->processes;
     a->n_processes = ANSWER_PROCESSES_MAX;
     return a;
 }
 
+/* retry_ms: when it could pass; 0: no advice. */
 static void
-refuse(struct gate *g, struct conn *c, uint64_t id, kd_err err, uint16_t reason)
+refuse_until(struct gate *g, struct conn *c, uint64_t id, kd_err err, uint16_t reason,
+             uint32_t retry_ms)
 {
     char name[KD_REASON_NAME_MAX];
     struct answer *a = new_answer(g, id, -1);
 
     a->r.status = kd_rpc_status(err);
     a->r.detail = kd_rpc_data(kd_slice_str(kd_reason_name(reason, name)));
+    a->r.retry_after_ms =
+        retry_ms < KD_QUOTA_WAIT_MAX_MS ? retry_ms : KD_QUOTA_WAIT_MAX_MS;
     send_answer(g, c);
+}
+
+static void
+refuse(struct gate *g, struct conn *c, uint64_t id, kd_err err, uint16_t reason)
+{
+    refuse_until(g, c, id, err, reason, 0);
 }
 
 static void
@@ -204,6 +218,7 @@ static void
 end_request(struct gate *g, struct pending *p)
 {
     principal_give(&g->principals, p->principal, p->frame, p->upload);
+    kd_quota_give(&g->quotas, &p->quota);
     pending_free(&g->pending, p);
 }
 
@@ -256,14 +271,18 @@ forward(struct gate *g, const struct op_rpc *rpc, const Keyd__V1__Request *r,
     return kd_chan_put(&g->vault.chan, KD_MSG_job, kd_buf_slice(&g->message), fd);
 }
 
-/* What the ledger answers without the vault (look-ups, the log) must be allowed here.
- */
-static bool
-direct_is_allowed(struct gate *g, const struct conn *c, const struct op_rpc *rpc,
-                  const struct ask *ask)
+/* What the ledger answers without the vault (look-ups, the log) is decided and counted
+ * here: KD_DENIED, or KD_BUSY and the time to wait. */
+static kd_err
+allow_direct(struct gate *g, const struct conn *c, const struct op_rpc *rpc,
+             const struct ask *ask, struct kd_quota_held *held, uint32_t *wait_ms)
 {
-    return rpc->message == KD_MSG_NONE ||
-           kd_policy_check(g->conf.policy, &c->caller, rpc->op, ask->domain) == KD_OK;
+    if (rpc->message == KD_MSG_NONE)
+        return KD_OK;
+    if (kd_policy_check(g->conf.policy, &c->caller, rpc->op, ask->domain) != KD_OK)
+        return KD_DENIED;
+    return kd_quota_take(&g->quotas, g->conf.policy, &c->caller, rpc->op, ask->domain,
+                         kd_clock_ns(), held, wait_ms);
 }
 
 /* Takes fd. */
@@ -281,10 +300,16 @@ start_request(struct gate *g, struct conn *c, const struct op_rpc *rpc,
         return;
     }
     struct pending *p = begin_request(g, c, rpc, r, frame, upload);
+    uint32_t wait_ms = 0;
+    uint16_t reason = 0;
     kd_buf_reset(&g->body);
     kd_err err = p == NULL ? KD_BUSY : rpc->pack(r, p->tag, &g->body, &ask);
-    if (err == KD_OK && !direct_is_allowed(g, c, rpc, &ask))
-        err = KD_DENIED;
+    if (err == KD_OK) {
+        err = allow_direct(g, c, rpc, &ask, &p->quota, &wait_ms);
+        reason = err == KD_DENIED ? KD_REASON_NOT_PERMITTED
+                 : err == KD_BUSY ? KD_REASON_OVER_QUOTA
+                                  : 0;
+    }
     if (err == KD_OK) {
         p->from = ask.from;
         err = forward(g, rpc, r, p, fd);
@@ -296,7 +321,7 @@ start_request(struct gate *g, struct conn *c, const struct op_rpc *rpc,
         return;
     if (p != NULL)
         end_request(g, p);
-    refuse(g, c, r->id, err, err == KD_DENIED ? KD_REASON_NOT_PERMITTED : 0);
+    refuse_until(g, c, r->id, err, reason, wait_ms);
 }
 
 /* Takes fd. */
@@ -581,7 +606,7 @@ on_accept(evutil_socket_t listener, short what, void *arg)
 /* Takes fd. */
 static void
 answer_request(struct gate *g, struct pending *p, kd_err err, uint16_t reason,
-               struct kd_slice body, int fd)
+               uint32_t retry_ms, struct kd_slice body, int fd)
 {
     struct conn *c = p->conn;
     const struct op_rpc *rpc = p->rpc;
@@ -603,7 +628,7 @@ answer_request(struct gate *g, struct pending *p, kd_err err, uint16_t reason,
     }
     if (a->fd >= 0)
         close(a->fd);
-    refuse(g, c, id, err, reason);
+    refuse_until(g, c, id, err, reason, retry_ms);
 }
 
 static kd_err
@@ -620,7 +645,7 @@ on_vault_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     }
     struct pending *p = pending_of_tag(&g->pending, m.id);
     if (p != NULL && p->rpc->message == KD_MSG_NONE)
-        answer_request(g, p, (kd_err)m.err, m.reason, m.body, fd);
+        answer_request(g, p, (kd_err)m.err, m.reason, m.retry_ms, m.body, fd);
     else if (fd >= 0)
         close(fd);
     return KD_OK;
@@ -637,7 +662,7 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     (void)type; /* a body of another kind does not unpack */
     /* The ledger answers what it was asked and nothing in the vault's name. */
     if (c.err == KD_OK && p != NULL && p->rpc->message != KD_MSG_NONE)
-        answer_request(g, p, KD_OK, 0, body, fd);
+        answer_request(g, p, KD_OK, 0, 0, body, fd);
     else if (fd >= 0)
         close(fd);
     return c.err;
@@ -653,7 +678,7 @@ fail_pending_of(struct gate *g, bool of_vault)
         if (p == NULL || (p->rpc->message == KD_MSG_NONE) != of_vault)
             continue;
         bool changes = (kd_op_flags(p->op) & KD_OPF_CHANGES) != 0;
-        answer_request(g, p, changes ? KD_UNKNOWN : KD_UNAVAILABLE, 0,
+        answer_request(g, p, changes ? KD_UNKNOWN : KD_UNAVAILABLE, 0, 0,
                        kd_slice(NULL, 0), -1);
     }
 }
@@ -778,7 +803,7 @@ end_late_requests(struct gate *g, int64_t now)
         if (p == NULL || now < p->deadline + ANSWER_GRACE_MS)
             continue;
         bool changes = (kd_op_flags(p->op) & KD_OPF_CHANGES) != 0;
-        answer_request(g, p, changes ? KD_UNKNOWN : KD_TIMEOUT, 0, kd_slice(NULL, 0),
+        answer_request(g, p, changes ? KD_UNKNOWN : KD_TIMEOUT, 0, 0, kd_slice(NULL, 0),
                        -1);
     }
 }
@@ -802,6 +827,24 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 
 /* --- start and loop --- */
 
+/* Taken before the filter, which has no mapping of descriptors. */
+static void
+map_quotas(struct gate *g)
+{
+    unsigned slot = g->conf.klass * KD_GATE_WORKERS_MAX + g->conf.worker;
+    kd_err err = kd_quota_shared_map(KD_ROLE_QUOTA_FD, KD_ROLE_QUOTA_READ_FD,
+                                     g->conf.klass, slot, &g->quotas, &g->all_quotas);
+
+    if (err != KD_OK)
+        kd_role_die("quotas", err);
+    close(KD_ROLE_QUOTA_FD);
+    close(KD_ROLE_QUOTA_READ_FD);
+    kd_quota_claim(&g->quotas, g->conf.policy, false);
+}
+
+_Static_assert((int)KD_GATES_MAX <= (int)KD_QUOTA_SLOTS,
+               "every gate has a slot to count in");
+
 static void
 setup(struct gate *g)
 {
@@ -815,6 +858,7 @@ setup(struct gate *g)
         kd_role_die("bad configuration", err);
     kd_buf_free(&octets);
     kd_log_setup("keyd-gate", g->conf.log_level);
+    map_quotas(g);
     kd_role_unlinked(&g->vault);
     kd_role_unlinked(&g->ledger);
     g->listener = -1;

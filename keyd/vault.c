@@ -412,6 +412,9 @@ setup(struct vault *v)
     if ((v->orgs = calloc(kd_policy_n_domains(v->conf.policy) + 1, sizeof *v->orgs)) ==
         NULL)
         kd_role_die("domains", KD_NOMEM);
+    if ((err = kd_quota_private(&v->quotas)) != KD_OK)
+        kd_role_die("quotas", err);
+    kd_quota_claim(&v->quotas, v->conf.policy, false);
     v->started = (uint64_t)kd_clock_wall_ms();
     v->credential = -1;
     kd_role_unlinked(&v->ledger);

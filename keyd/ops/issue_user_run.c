@@ -297,8 +297,11 @@ sign(struct task *t)
     } else if ((t->err = check_custody(t, x)) != KD_OK) {
         return;
     }
-    if ((t->err = vault_signer(t->vault, x->domain, &x->made.key)) != KD_OK) {
-        kd_ignore(run_refuse(t, t->err, KD_REASON_NO_SIGNING_KEY));
+    t->err = vault_signer(t->vault, x->domain, &t->caller, &x->made.key);
+    if (t->err != KD_OK) {
+        kd_ignore(run_refuse(t, t->err,
+                             t->err == KD_DENIED ? KD_REASON_KEY_NOT_PERMITTED
+                                                 : KD_REASON_NO_SIGNING_KEY));
         return;
     }
     kd_buf_reset(&x->made.signet);
@@ -426,6 +429,12 @@ run_issue_user_signet(struct vault *v, struct task *t)
     }
     if (!v->orgs[x->domain].verified) {
         task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_ORG_SIGNET);
+        return;
+    }
+    /* Asked again when it signs; here so that who may not costs no verification. */
+    struct kd_key_id signer;
+    if (vault_signer(v, x->domain, &t->caller, &signer) == KD_DENIED) {
+        task_finish(v, t, KD_DENIED, KD_REASON_KEY_NOT_PERMITTED);
         return;
     }
     task_work(v, t, check, checked);

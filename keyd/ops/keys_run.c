@@ -71,6 +71,16 @@ one_operator_may(struct vault *v, struct task *t)
     return false;
 }
 
+/* A key that is made or named; false: the task has been answered. */
+static bool
+may_have_key(struct vault *v, struct task *t, unsigned role, const uint8_t *id)
+{
+    if (run_key_allowed(v, t, role, id) == KD_OK)
+        return true;
+    task_finish(v, t, KD_DENIED, t->reason);
+    return false;
+}
+
 void
 run_generate_key(struct vault *v, struct task *t)
 {
@@ -86,7 +96,8 @@ run_generate_key(struct vault *v, struct task *t)
     c->domain = c->job.generate.domain;
     c->change = generate_change;
     c->reply = reply_keys;
-    if (run_allowed(v, t, c->domain) && one_operator_may(v, t))
+    if (run_allowed(v, t, c->domain) &&
+        may_have_key(v, t, c->job.generate.role, NULL) && one_operator_may(v, t))
         store_change_start(v, t);
 }
 
@@ -146,7 +157,7 @@ run_retire_key(struct vault *v, struct task *t)
         return;
     }
     if (run_allowed(v, t, kd_slice(info.domain, info.domain_size)) &&
-        one_operator_may(v, t))
+        may_have_key(v, t, info.role, info.id.octets) && one_operator_may(v, t))
         store_change_start(v, t);
 }
 
@@ -227,7 +238,11 @@ run_import_key(struct vault *v, struct task *t)
     c->domain = c->job.import.domain;
     c->change = import_change;
     c->reply = reply_keys;
-    if (run_allowed(v, t, c->domain) && one_operator_may(v, t))
+    const struct kd_import_job *job = &c->job.import;
+    if (run_allowed(v, t, c->domain) &&
+        (job->signing_role == 0 || may_have_key(v, t, job->signing_role, NULL)) &&
+        (job->encryption == 0 || may_have_key(v, t, KD_KEY_ROLE_ENC, NULL)) &&
+        one_operator_may(v, t))
         store_change_start(v, t);
 }
 

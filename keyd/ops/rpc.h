@@ -7,6 +7,7 @@
 #ifndef KEYD_OPS_RPC_H
 #define KEYD_OPS_RPC_H
 
+#include <keyd/conf/quota_table.h>
 #include <keyd/job/job.h>
 #include <keyd/ops/ops.h>
 #include <keyd/rpc/rpc_pb.h>
@@ -29,6 +30,7 @@ struct answer {
     int fd; /* to go with it, -1 if none */
     const struct process_line *processes;
     size_t n_processes;
+    const struct kd_quota_shared *quotas; /* how all gates' quotas stand */
 
     union {
         Keyd__V1__HelloResult hello;

@@ -16,10 +16,17 @@ void run_start(struct vault *v, struct task *t);
 /* Ends a task that needs keys: starting, not initialised, or sealed. */
 void run_refuse_sealed(struct vault *v, struct task *t);
 
-/* Policy, then, where the operation needs keys, whether they are open: true, or the
- * task has been answered. In this order, so that who may not learns nothing else.
- * domain may be empty for operations about none. */
+/* Policy, then, where the operation needs keys, whether they are open, then quotas:
+ * true, or the task has been answered. In this order, so that who may not learns
+ * nothing else and uses nothing up. domain may be empty for operations about none. Once
+ * a task: its operation is counted here. */
 bool run_allowed(struct vault *v, struct task *t, struct kd_slice domain);
+
+/* Policy for a key that the request names or that is chosen for it: KD_OK, or KD_DENIED
+ * and the task's reason is set. id: NULL for one to be made. Also on a crypto thread.
+ */
+kd_err run_key_allowed(const struct vault *v, struct task *t, unsigned role,
+                       const uint8_t *id) KD_MUST_USE;
 
 /* Where a record's principal text lives until it is encoded. */
 struct run_names {

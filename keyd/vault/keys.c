@@ -53,11 +53,13 @@ add_signer(struct vault_org *org, const struct kd_key_info *info,
         return;
     uint8_t(*at)[DIME_ED25519_KEY_SIZE] = &org->signers[org->n_signers++];
     memcpy(*at, info->public_key, sizeof *at);
-    if (org->has_signer || kd_key_allows(info, KD_SIGN_USER_SIGNET) != KD_OK ||
+    if (org->n_usable == VAULT_USABLE_MAX ||
+        kd_key_allows(info, KD_SIGN_USER_SIGNET) != KD_OK ||
         !dime_org_permits(signet, info->public_key, DIME_PERM_USERS))
         return;
-    org->has_signer = true;
-    org->signer = info->id;
+    org->usable[org->n_usable++] = (struct vault_usable){info->id, info->role};
+    if (org->n_usable > 1)
+        return;
     /* The one in use is the one to try first. */
     uint8_t first[DIME_ED25519_KEY_SIZE];
     memcpy(first, org->signers[0], sizeof first);
@@ -118,8 +120,8 @@ refresh_org(struct vault *v, size_t i)
     struct dime_signet signet;
     struct kd_key_info info;
 
-    org->verified = org->has_signer = false;
-    org->n_signers = 0;
+    org->verified = false;
+    org->n_signers = org->n_usable = 0;
     if (org->octets == NULL || v->token == NULL)
         return;
     kd_err err = verify_org(v, org, domain, &signet);
@@ -180,14 +182,22 @@ vault_signed(const struct vault *v, size_t domain, const struct dime_signet *s)
 }
 
 kd_err
-vault_signer(const struct vault *v, size_t domain, struct kd_key_id *out)
+vault_signer(const struct vault *v, size_t domain, const struct kd_caller *caller,
+             struct kd_key_id *out)
 {
     const struct vault_org *org = &v->orgs[domain];
 
     if (v->token == NULL)
         return KD_SEALED;
-    if (!org->verified || !org->has_signer)
+    if (!org->verified || org->n_usable == 0)
         return KD_UNAVAILABLE;
-    *out = org->signer;
-    return KD_OK;
+    for (size_t i = 0; i < org->n_usable; i++) {
+        const struct vault_usable *k = &org->usable[i];
+        if (caller != NULL &&
+            kd_policy_check_key(v->conf.policy, caller, k->role, k->id.octets) != KD_OK)
+            continue;
+        *out = k->id;
+        return KD_OK;
+    }
+    return KD_DENIED;
 }

@@ -6,11 +6,12 @@
 #define KEYD_VAULT_KEYS_H
 
 #include <dime/signet.h>
+#include <keyd/conf/policy.h>
 #include <keyd/token/token.h>
 
 struct vault;
 
-enum { VAULT_KEYS_MAX = 256, VAULT_SIGNERS_MAX = 64 };
+enum { VAULT_KEYS_MAX = 256, VAULT_SIGNERS_MAX = 64, VAULT_USABLE_MAX = 16 };
 
 /* A public key of ours: Ed25519, or the x coordinate of a secp256k1 key (ECDH uses
  * only x, so 02x and 03x are one key). */
@@ -27,10 +28,14 @@ struct vault_org {
     uint32_t version;
     bool verified;
     uint8_t full[64];
-    bool has_signer;
-    struct kd_key_id signer; /* active SOK that the signet permits to sign users */
+    /* Active keys that the signet permits to sign users, in the token's order. */
+    size_t n_usable;
+    struct vault_usable {
+        struct kd_key_id id;
+        enum kd_key_role role;
+    } usable[VAULT_USABLE_MAX];
     /* Keys under which a user signet of this domain can have been made: our POKs and
-     * SOKs with the bit, in whatever state but revoked; the signer first. */
+     * SOKs with the bit, in whatever state but revoked; the first usable one first. */
     size_t n_signers;
     uint8_t signers[VAULT_SIGNERS_MAX][DIME_ED25519_KEY_SIZE];
 };
@@ -51,9 +56,10 @@ bool vault_owns_key(const struct vault *v, const uint8_t sign_key[32],
  * all else and is made only with it, the whole signet is then ours. */
 bool vault_signed(const struct vault *v, size_t domain, const struct dime_signet *s);
 
-/* The key that signs user signets of the domain now; KD_SEALED, or KD_UNAVAILABLE if
- * there is none. */
+/* The key that signs user signets of the domain now, for this caller (NULL: the vault
+ * itself): the first that policy lets it have used. KD_SEALED, KD_UNAVAILABLE if there
+ * is none at all, KD_DENIED if there is none for it. */
 kd_err vault_signer(const struct vault *v, size_t domain,
-                    struct kd_key_id *out) KD_MUST_USE;
+                    const struct kd_caller *caller, struct kd_key_id *out) KD_MUST_USE;
 
 #endif

@@ -11,6 +11,7 @@
 #include "../role.h"
 
 #include <keyd/base/chan.h>
+#include <keyd/conf/quota_table.h>
 #include <keyd/conf/role_conf.h>
 #include <keyd/token/soft_store.h>
 #include <keyd/token/token.h>
@@ -46,6 +47,7 @@ struct vault {
     enum vault_ledger_phase ledger_phase;
     struct vault_gate gates[KD_GATES_MAX];
     struct kd_conf_for_vault conf;
+    struct kd_quota_table quotas;
     uint8_t conf_hash[32]; /* SHA-256 of the configuration's octets */
     bool landlock;
 
@@ -74,6 +76,7 @@ struct vault {
 
     uint64_t started; /* wall clock, ms */
     uint64_t n_issued, n_refused;
+    uint64_t n_denied, n_over_quota, n_failed; /* of those refused */
     uint64_t refused[KD_OP_MAX + 1]; /* by operation, not told to the ledger yet */
     int64_t tell_refused_at;         /* CLOCK_MONOTONIC, ms */
     struct {

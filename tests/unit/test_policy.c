@@ -733,9 +733,9 @@ damaged_octets_of_a_role_are_refused(void **state)
     kd_conf_for_vault_encode(&vault, &b);
     for (size_t n = 0; n < b.n; n++)
         assert_int_not_equal(kd_conf_for_vault_decode(kd_slice(b.p, n), &got), KD_OK);
-    b.p[1] = 2;
+    b.p[1]++;
     assert_int_equal(kd_conf_for_vault_decode(kd_buf_slice(&b), &got), KD_UNSUPPORTED);
-    b.p[1] = 1;
+    b.p[1]--;
     b.p[4] = 2; /* single_operator */
     assert_int_equal(kd_conf_for_vault_decode(kd_buf_slice(&b), &got), KD_MALFORMED);
     b.p[4] = 1;

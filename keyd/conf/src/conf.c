@@ -168,19 +168,20 @@ make_policy(struct kd_conf *c)
     }
     for (size_t i = 0; i < c->n_principals; i++) {
         const struct kd_conf_principal *p = &c->principals[i];
-        entries[i] = (struct kd_policy_entry){.name = kd_slice_str(p->name),
-                                              .klass = p->klass,
-                                              .uid = p->uid,
-                                              .ops = p->ops,
-                                              .domains = p->domains,
-                                              .n_domains = p->n_domains,
-                                              .has_keys = p->keys.is_given,
-                                              .key_roles = p->keys.roles,
-                                              .key_ids = p->keys.ids,
-                                              .n_key_ids = p->keys.n,
-                                              .quotas = p->quotas.list,
-                                              .n_quotas = p->quotas.n,
-                                              .lines = p->lines};
+        entries[i] = (struct kd_policy_entry){
+            .name = kd_slice_str(p->name),
+            .klass = p->klass,
+            .uid = p->uid,
+            .ops = p->ops,
+            .domains = p->domains,
+            .n_domains = p->n_domains,
+            .has_keys = p->keys.is_given,
+            .key_roles = p->keys.roles,
+            .key_ids = (const uint8_t(*)[KD_POLICY_KEY_ID_SIZE])p->keys.ids,
+            .n_key_ids = p->keys.n,
+            .quotas = p->quotas.list,
+            .n_quotas = p->quotas.n,
+            .lines = p->lines};
     }
     err = kd_policy_build(domains, c->n_domains, with, entries, c->n_principals,
                           &c->policy);

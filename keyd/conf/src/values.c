@@ -395,6 +395,9 @@ add_key(const struct setting *s)
         refuse(s, "new: it is in the list already");
     else if (role != 0)
         keys->roles |= (uint16_t)(1U << role);
+    else if (keys->ids == NULL &&
+             (keys->ids = calloc(KD_CONF_KEY_IDS_MAX, sizeof *keys->ids)) == NULL)
+        s->r->err = KD_NOMEM;
     else if (keys->n < KD_CONF_KEY_IDS_MAX) /* else reported */
         memcpy(keys->ids[keys->n++], id, sizeof id);
 }
@@ -421,7 +424,10 @@ add_quota(const struct setting *s)
                           quotas->list[i].line);
             return;
         }
-    if (quotas->n < KD_POLICY_OWN_QUOTAS_MAX) /* else reported */
+    if (quotas->list == NULL &&
+        (quotas->list = calloc(KD_POLICY_OWN_QUOTAS_MAX, sizeof q)) == NULL)
+        s->r->err = KD_NOMEM;
+    else if (quotas->n < KD_POLICY_OWN_QUOTAS_MAX) /* else reported */
         quotas->list[quotas->n++] = q;
 }
 
@@ -603,6 +609,10 @@ kd_conf_clear_section(enum kd_conf_section type, void *base)
             continue;
         if (key->type == KD_CONF_PATH)
             free(*(char **)member);
+        if (key->type == KD_CONF_KEYS)
+            free(((struct kd_conf_keys *)member)->ids);
+        if (key->type == KD_CONF_QUOTAS)
+            free(((struct kd_conf_quotas *)member)->list);
         if (key->size == sizeof(struct kd_conf_id) &&
             (key->type == KD_CONF_USER || key->type == KD_CONF_GROUP ||
              key->type == KD_CONF_ROLE_USER || key->type == KD_CONF_ROLE_GROUP))

@@ -58,14 +58,14 @@ enum { KD_CONF_KEY_IDS_MAX = 64 }; /* of one principal */
 
 struct kd_conf_quotas {
     size_t n;
-    struct kd_quota list[KD_POLICY_OWN_QUOTAS_MAX]; /* each operation once */
+    struct kd_quota *list; /* KD_POLICY_OWN_QUOTAS_MAX, or NULL; each operation once */
 };
 
 struct kd_conf_keys {
     bool is_given;  /* else any key */
     uint16_t roles; /* bit = role */
     size_t n;
-    uint8_t ids[KD_CONF_KEY_IDS_MAX][KD_POLICY_KEY_ID_SIZE];
+    uint8_t (*ids)[KD_POLICY_KEY_ID_SIZE]; /* KD_CONF_KEY_IDS_MAX, or NULL */
 };
 
 struct kd_conf_domain {

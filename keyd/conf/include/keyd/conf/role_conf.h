@@ -81,8 +81,9 @@ struct kd_conf_for_gate {
     enum kd_hardening hardening;
     enum kd_log_level log_level;
     enum kd_class klass;
+    uint32_t worker; /* which of the listener's gates, from 0; make leaves it 0 */
     struct kd_limits limits;
-    struct kd_policy *policy; /* owned: its class's rows, look-ups only */
+    struct kd_policy *policy; /* owned: its class's rows, look-ups only, no keys */
 };
 
 struct kd_conf_for_vault {
