@@ -24,7 +24,7 @@ static const char *const sockets[] = {
     [SUBMISSION_SOCKET] = "/run/dime-keyd/submission.sock",
 };
 
-enum flags { TAKES_SECRET = 1, JUDGES = 2 };
+enum flags { TAKES_SECRET = 1, JUDGES = 2, LAST_MAY_LACK = 4 };
 
 /* --- tables -------------------------------------------------------------------------
  */
@@ -41,7 +41,7 @@ enum option_number {
 };
 
 enum option_bit {
-#define KEYDCTL_TEXT(id, member, name, letter) OPT_##id = 1 << NUMBER_##id,
+#define KEYDCTL_TEXT(id, member, name, letter) OPT_##id = UINT64_C(1) << NUMBER_##id,
 #define KEYDCTL_FLAG KEYDCTL_TEXT
 #define KEYDCTL_LIST KEYDCTL_TEXT
 #include "keydctl_options.def"
@@ -77,7 +77,7 @@ static const struct verb {
     enum socket socket;
     unsigned flags;
     int n_args;
-    unsigned options;
+    uint64_t options;
     const char *synopsis;
 } verbs[] = {
 #define KEYDCTL_VERB(noun, verb, function, socket, flags, args, takes, synopsis)       \
@@ -87,10 +87,10 @@ static const struct verb {
 };
 enum { N_VERBS = sizeof verbs / sizeof verbs[0] };
 
-static unsigned
+static uint64_t
 options_of(const struct verb *v)
 {
-    unsigned common = v->socket == NO_SOCKET ? 0 : OPT_SOCKET | OPT_TIMEOUT;
+    uint64_t common = v->socket == NO_SOCKET ? 0 : OPT_SOCKET | OPT_TIMEOUT;
 
     return v->options | common | OPT_JSON;
 }
@@ -189,9 +189,11 @@ read_options(const struct verb *v, int argc, char **argv, struct options *o)
             !take_option(o, &option_lines[i], optarg))
             return false;
     }
-    if (argc - optind != v->n_args)
+    int n_words = argc - optind;
+    bool lacks_last = (v->flags & LAST_MAY_LACK) != 0 && n_words == v->n_args - 1;
+    if (n_words != v->n_args && !lacks_last)
         return false;
-    for (int i = 0; i < v->n_args; i++)
+    for (int i = 0; i < n_words; i++)
         o->args[i] = argv[optind + i];
     return true;
 }

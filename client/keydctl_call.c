@@ -111,6 +111,7 @@ is_changing(enum keyd_op op)
     case KEYD_OP_SEAL:
     case KEYD_OP_AUDIT_READ:
     case KEYD_OP_AUDIT_HEAD:
+    case KEYD_OP_POLICY_EXPLAIN:
         break;
     }
     return false;

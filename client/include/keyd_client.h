@@ -83,6 +83,7 @@ enum keyd_op {
     KEYD_OP_ISSUE_ORG_SIGNET = 39,
     KEYD_OP_AUDIT_READ = 40,
     KEYD_OP_AUDIT_HEAD = 41,
+    KEYD_OP_POLICY_EXPLAIN = 46,
 };
 
 enum keyd_account_mode {
@@ -136,6 +137,16 @@ enum keyd_verdict {
     KEYD_CURRENT = 1,
     KEYD_UPDATE = 2,  /* it was current once; current_fp is newer */
     KEYD_UNKNOWN = 3, /* never was one of this name; current_fp is */
+};
+
+enum keyd_policy_verdict {
+    KEYD_POLICY_ALLOWED = 1,
+    KEYD_POLICY_NO_PRINCIPAL = 2,
+    KEYD_POLICY_NOT_SERVED = 3,
+    KEYD_POLICY_NOT_PERMITTED = 4,
+    KEYD_POLICY_NO_DOMAIN = 5,
+    KEYD_POLICY_OTHER_DOMAIN = 6,
+    KEYD_POLICY_OTHER_KEY = 7,
 };
 
 enum keyd_slot_kind {
@@ -226,6 +237,15 @@ struct keyd_request {
             uint64_t from_seq;
             uint32_t limit; /* 0: the most */
         } audit_read;
+        struct {
+            struct keyd_octets principal;  /* its name, or else */
+            struct keyd_octets class_name; /* its class and uid */
+            uint32_t uid;
+            uint32_t operation; /* 0: every one */
+            struct keyd_octets domain;
+            struct keyd_octets key_id;
+            enum keyd_key_role key_role; /* KEYD_ROLE_NONE: not asked */
+        } policy_explain;
     } in;
 };
 
@@ -258,6 +278,24 @@ struct keyd_counter {
 struct keyd_audit_item {
     uint64_t seq;
     struct keyd_octets octets; /* record or checkpoint */
+};
+
+struct keyd_policy_decision {
+    uint32_t operation;
+    enum keyd_policy_verdict verdict;
+    uint32_t line; /* where it is listed; 0: nowhere */
+};
+
+struct keyd_policy_quota {
+    bool of_domain;     /* else of the principal */
+    uint32_t operation; /* 0: every one */
+    uint32_t rate, seconds, burst;
+    uint32_t in_flight_max;
+    uint32_t line;
+    struct {
+        uint32_t left, in_flight;
+        uint64_t refused;
+    } jobs, lookups; /* what the vault counts, and what the gates do */
 };
 
 struct keyd_answer {
@@ -320,6 +358,17 @@ struct keyd_answer {
             uint64_t epoch, seq, time_ms;
             struct keyd_octets record_hash, tree_head, checkpoint;
         } audit_head;
+        struct {
+            struct keyd_octets principal; /* empty: there is none */
+            struct keyd_octets class_name;
+            uint32_t uid;
+            uint32_t section_line, operations_line, domains_line, keys_line;
+            uint32_t domain_line; /* 0: not served */
+            const struct keyd_policy_decision *decisions;
+            size_t n_decisions;
+            const struct keyd_policy_quota *quotas;
+            size_t n_quotas;
+        } policy;
     } out;
 };
 

@@ -149,6 +149,52 @@ fill_audit_head(struct box *box, const Keyd__V1__AuditHeadResult *m)
     box->answer.out.audit_head.checkpoint = octets(m->checkpoint);
 }
 
+static struct keyd_policy_quota
+policy_quota(const Keyd__V1__PolicyQuota *m)
+{
+    return (struct keyd_policy_quota){
+        .of_domain = m->of_domain,
+        .operation = m->operation,
+        .rate = m->rate,
+        .seconds = m->seconds,
+        .burst = m->burst,
+        .in_flight_max = m->in_flight_max,
+        .line = m->line,
+        .jobs = {m->left, m->in_flight, m->refused},
+        .lookups = {m->lookup_left, m->lookup_in_flight, m->lookup_refused},
+    };
+}
+
+static enum keyd_status
+fill_policy(struct box *box, const Keyd__V1__PolicyExplainResult *m)
+{
+    struct keyd_policy_decision *decisions =
+        take(box, m->n_decisions, sizeof *decisions);
+    struct keyd_policy_quota *quotas = take(box, m->n_quotas, sizeof *quotas);
+
+    if (decisions == NULL || quotas == NULL)
+        return KEYD_NOMEM;
+    for (size_t i = 0; i < m->n_decisions; i++)
+        decisions[i] = (struct keyd_policy_decision){
+            m->decisions[i]->operation,
+            (enum keyd_policy_verdict)m->decisions[i]->verdict, m->decisions[i]->line};
+    for (size_t i = 0; i < m->n_quotas; i++)
+        quotas[i] = policy_quota(m->quotas[i]);
+    box->answer.out.policy.principal = octets(m->principal);
+    box->answer.out.policy.class_name = octets(m->class_name);
+    box->answer.out.policy.uid = m->uid;
+    box->answer.out.policy.section_line = m->section_line;
+    box->answer.out.policy.operations_line = m->operations_line;
+    box->answer.out.policy.domains_line = m->domains_line;
+    box->answer.out.policy.keys_line = m->keys_line;
+    box->answer.out.policy.domain_line = m->domain_line;
+    box->answer.out.policy.decisions = decisions;
+    box->answer.out.policy.n_decisions = m->n_decisions;
+    box->answer.out.policy.quotas = quotas;
+    box->answer.out.policy.n_quotas = m->n_quotas;
+    return KEYD_OK;
+}
+
 /* The signet, from the message or whole out of the descriptor. */
 static enum keyd_status
 fill_object(struct box *box, ProtobufCBinaryData inline_octets, uint32_t fd_size,
@@ -239,6 +285,8 @@ answer_fill(struct box *box, const Keyd__V1__Response *m, int fd)
     case KEYD__V1__RESPONSE__RESULT_AUDIT_HEAD:
         fill_audit_head(box, m->audit_head);
         return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_POLICY_EXPLAIN:
+        return fill_policy(box, m->policy_explain);
     default:
         return KEYD_PROTOCOL;
     }

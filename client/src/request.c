@@ -245,6 +245,20 @@ make_audit_read(struct maker *k, const struct keyd_request *in, void *message)
     q->limit = in->in.audit_read.limit;
 }
 
+static void
+make_policy_explain(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__PolicyExplainRequest *q = message;
+
+    q->principal = octets(k, in->in.policy_explain.principal);
+    q->class_name = octets(k, in->in.policy_explain.class_name);
+    q->uid = in->in.policy_explain.uid;
+    q->operation = in->in.policy_explain.operation;
+    q->domain = octets(k, in->in.policy_explain.domain);
+    q->key_id = octets(k, in->in.policy_explain.key_id);
+    q->key_role = (Keyd__V1__KeyRole)in->in.policy_explain.key_role;
+}
+
 /* Operations without fields have no maker. */
 static const struct {
     enum keyd_op op;
@@ -266,6 +280,7 @@ static const struct {
     {KEYD_OP_ISSUE_ORG_SIGNET, make_issue_org_signet},
     {KEYD_OP_AUDIT_READ, make_audit_read},
     {KEYD_OP_AUDIT_HEAD, NULL},
+    {KEYD_OP_POLICY_EXPLAIN, make_policy_explain},
 };
 
 static void

@@ -16,7 +16,8 @@ enum {
     ANSWER_KEYS_MAX = 40,
     ANSWER_ITEMS_MAX = 64,
     ANSWER_PROCESSES_MAX = 64,
-    ANSWER_COUNTERS_MAX = 16,
+    ANSWER_COUNTERS_MAX = 128,
+    ANSWER_QUOTAS_MAX = 2 * KD_POLICY_OWN_QUOTAS_MAX,
 };
 
 /* A process as the supervisor reports it. */
@@ -48,6 +49,7 @@ struct answer {
         Keyd__V1__ImportKeyResult import_key;
         Keyd__V1__AuditReadResult audit_read;
         Keyd__V1__AuditHeadResult audit_head;
+        Keyd__V1__PolicyExplainResult policy_explain;
     } u;
     Keyd__V1__Key keys[ANSWER_KEYS_MAX];
     Keyd__V1__Key *key_list[ANSWER_KEYS_MAX];
@@ -62,6 +64,11 @@ struct answer {
     Keyd__V1__AuditCheckpoint checkpoint[ANSWER_ITEMS_MAX];
     Keyd__V1__AuditCheckpoint *checkpoint_list[ANSWER_ITEMS_MAX];
     ProtobufCBinaryData octets_list[ANSWER_ITEMS_MAX];
+    Keyd__V1__PolicyDecision decision[ANSWER_ITEMS_MAX];
+    Keyd__V1__PolicyDecision *decision_list[ANSWER_ITEMS_MAX];
+    Keyd__V1__PolicyQuota quota[ANSWER_QUOTAS_MAX];
+    Keyd__V1__PolicyQuota *quota_list[ANSWER_QUOTAS_MAX];
+    char counter_name[ANSWER_COUNTERS_MAX][48];
     uint64_t from; /* of the request, where the answer needs it (AuditRead) */
 };
 
@@ -95,6 +102,7 @@ extern const struct op_rpc op_rpc_public_keys, op_rpc_generate_key, op_rpc_retir
 extern const struct op_rpc op_rpc_token_init, op_rpc_add_unseal_slot, op_rpc_unseal,
     op_rpc_seal;
 extern const struct op_rpc op_rpc_audit_read, op_rpc_audit_head;
+extern const struct op_rpc op_rpc_policy_explain;
 
 /* --- shared by the halves --- */
 

@@ -27,6 +27,7 @@ static const struct {
     {KD_OP_GenerateKey, run_generate_key},
     {KD_OP_RetireKey, run_retire_key},
     {KD_OP_ImportKey, run_import_key},
+    {KD_OP_PolicyExplain, run_policy_explain},
 };
 
 void

@@ -66,5 +66,6 @@ void run_seal(struct vault *v, struct task *t);
 void run_generate_key(struct vault *v, struct task *t);
 void run_retire_key(struct vault *v, struct task *t);
 void run_import_key(struct vault *v, struct task *t);
+void run_policy_explain(struct vault *v, struct task *t);
 
 #endif

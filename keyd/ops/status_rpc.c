@@ -62,6 +62,32 @@ add_counter(struct answer *a, const char *name, uint64_t value)
     a->counter_list[i] = out;
 }
 
+/* "over-quota:NAME", where there is anything to say: the vault's count and the gates'.
+ * Adds both to the total. */
+static kd_err
+add_over_quota(struct answer *a, struct kd_slice list, uint64_t *total)
+{
+    struct kd_cur c = kd_cur(list);
+    kd_err err;
+
+    while (kd_cur_left(&c) != 0) {
+        struct kd_over_line m;
+        if ((err = kd_over_line_get(kd_list_next(&c), &m)) != KD_OK)
+            return err;
+        if (m.klass >= KD_CLASS_COUNT || m.row >= KD_POLICY_ROWS_MAX)
+            return KD_MALFORMED;
+        uint64_t direct = a->quotas->classes[m.klass].refused[m.row];
+        *total += direct;
+        if (m.n + direct == 0 || a->u.status.n_counters == ANSWER_COUNTERS_MAX - 1)
+            continue;
+        char *name = a->counter_name[a->u.status.n_counters];
+        snprintf(name, sizeof a->counter_name[0], "over-quota:%.*s", (int)m.name.n,
+                 (const char *)m.name.p);
+        add_counter(a, name, m.n + direct);
+    }
+    return kd_cur_end(&c);
+}
+
 static kd_err
 unpack(struct kd_slice body, struct answer *a)
 {
@@ -90,6 +116,12 @@ unpack(struct kd_slice body, struct answer *a)
     add_counter(a, "issued", m.issued);
     add_counter(a, "refused", m.refused);
     add_counter(a, "hidden-memory", m.hidden_memory);
+    add_counter(a, "denied", m.denied);
+    add_counter(a, "failed", m.failed);
+    uint64_t over = m.over_quota;
+    if ((err = add_over_quota(a, m.quotas, &over)) != KD_OK)
+        return err;
+    add_counter(a, "over-quota", over);
     a->r.result_case = KEYD__V1__RESPONSE__RESULT_SERVICE_STATUS;
     a->r.service_status = out;
     return KD_OK;

@@ -7,9 +7,45 @@
 
 enum { PROBE_EVERY_MS = 1000 };
 
+/* What quotas have refused, of each principal to operators, else of who asks. Where the
+ * gates count is known by the place in its class. */
+static void
+put_over_quota(const struct vault *v, const struct task *t, struct kd_buf *list)
+{
+    const struct kd_policy *p = v->conf.policy;
+    bool all = t->caller.klass == KD_CLASS_ADMIN;
+    struct kd_slice own = {NULL, 0};
+    struct kd_buf one;
+    size_t first;
+
+    if (kd_policy_name(p, &t->caller, &own) != KD_OK)
+        return;
+    kd_buf_init(&one, 128);
+    for (size_t row = 0; row < kd_policy_n_rows(p); row++) {
+        struct kd_caller caller = kd_policy_caller_at(p, row);
+        struct kd_slice name = kd_policy_name_at(p, row);
+        if (!all && name.p != own.p)
+            continue;
+        kd_policy_of_class(p, caller.klass, &first);
+        struct kd_over_line m = {.klass = (uint8_t)caller.klass,
+                                 .row = (uint16_t)(row - first),
+                                 .n = v->quotas.rows->refused[row],
+                                 .name = name};
+        kd_buf_reset(&one);
+        kd_over_line_put(&one, &m);
+        kd_buf_u32(list, (uint32_t)one.n);
+        kd_buf_put(list, kd_buf_slice(&one));
+    }
+    kd_buf_free(&one);
+}
+
 static void
 reply(struct vault *v, struct task *t)
 {
+    struct kd_buf over;
+
+    kd_buf_init(&over, 16384);
+    put_over_quota(v, t, &over);
     bool degraded =
         v->state == VAULT_OPERATIONAL &&
         (!v->probe.ok || kd_token_faults(v->token) != 0 || v->ledger.chan.fd < 0);
@@ -26,9 +62,14 @@ reply(struct vault *v, struct task *t)
         .issued = v->n_issued,
         .refused = v->n_refused,
         .started = v->started,
+        .denied = v->n_denied,
+        .over_quota = v->n_over_quota,
+        .failed = v->n_failed,
+        .quotas = kd_buf_slice(&over),
     };
 
     kd_status_done_put(&t->reply, &m);
+    kd_buf_free(&over);
     task_finish(v, t, KD_OK, 0);
 }
 

@@ -100,6 +100,9 @@ matrix_ask(struct matrix_ask *a, enum kd_op op, uint64_t serial,
     case KD_OP_AuditRead:
         a->q.in.audit_read.from_seq = 1;
         return true;
+    case KD_OP_PolicyExplain:
+        a->q.in.policy_explain.principal = KEYD_STR("nobody");
+        return true;
     default:
         return false;
     }

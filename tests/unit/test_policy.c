@@ -121,6 +121,7 @@ static const struct {
     {"IssueOrgSignet", "a", "cdk"},
     {"AuditRead", "a", "l"},
     {"AuditHead", "a", "l"},
+    {"PolicyExplain", "a", ""},
 };
 enum { MATRIX_SIZE = sizeof matrix / sizeof matrix[0] };
 

@@ -357,6 +357,14 @@ kd_policy_first_quota(const struct kd_policy *p, size_t row)
     return p->row_quotas[row];
 }
 
+void
+kd_policy_domain_quotas(const struct kd_policy *p, size_t domain, size_t *from,
+                        size_t *to)
+{
+    *from = p->domain_quotas[domain] - p->n_row_quotas;
+    *to = p->domain_quotas[domain + 1] - p->n_row_quotas;
+}
+
 kd_err
 kd_policy_find(const struct kd_policy *p, struct kd_slice name, struct kd_caller *out)
 {

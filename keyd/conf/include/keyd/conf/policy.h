@@ -193,12 +193,17 @@ const struct kd_quota *kd_policy_quota(const struct kd_policy *policy, bool of_d
                                        size_t i);
 
 /* Rows, in the policy's order. caller_at: its name is borrowed. of_class: the first of
- * the class, and how many; first_quota: index of its first line among those of rows. */
+ * the class, and how many; first_quota: index of its first line among those of rows, of
+ * the number of rows: how many lines there are. */
 struct kd_caller kd_policy_caller_at(const struct kd_policy *policy, size_t row);
 struct kd_slice kd_policy_name_at(const struct kd_policy *policy, size_t row);
 size_t kd_policy_of_class(const struct kd_policy *policy, unsigned klass,
                           size_t *first);
 size_t kd_policy_first_quota(const struct kd_policy *policy, size_t row);
+
+/* The lines of a domain, from to before to, among those of domains. */
+void kd_policy_domain_quotas(const struct kd_policy *policy, size_t domain,
+                             size_t *from, size_t *to);
 
 /* The principal of that name: names are unique in a configuration. KD_NOT_FOUND. */
 kd_err kd_policy_find(const struct kd_policy *policy, struct kd_slice name,
