@@ -112,6 +112,8 @@ is_changing(enum keyd_op op)
     case KEYD_OP_AUDIT_READ:
     case KEYD_OP_AUDIT_HEAD:
     case KEYD_OP_POLICY_EXPLAIN:
+    case KEYD_OP_RELOAD:
+    case KEYD_OP_DRAIN:
         break;
     }
     return false;

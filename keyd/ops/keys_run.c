@@ -65,7 +65,7 @@ generate_change(struct task *t, struct store_change *c)
 static bool
 one_operator_may(struct vault *v, struct task *t)
 {
-    if (v->conf.single_operator)
+    if (t->conf->is.single_operator)
         return true;
     task_finish(v, t, KD_DENIED, KD_REASON_NEEDS_QUORUM);
     return false;
@@ -75,7 +75,7 @@ one_operator_may(struct vault *v, struct task *t)
 static bool
 may_have_key(struct vault *v, struct task *t, unsigned role, const uint8_t *id)
 {
-    if (run_key_allowed(v, t, role, id) == KD_OK)
+    if (run_key_allowed(t, role, id) == KD_OK)
         return true;
     task_finish(v, t, KD_DENIED, t->reason);
     return false;
@@ -118,11 +118,11 @@ retire_change(struct task *t, struct store_change *c)
 /* The operation is about a domain, and a key that is not there has none: all that is
  * missing for a yes is then the domain. */
 static bool
-may_retire_some(struct vault *v, struct task *t)
+may_retire_some(const struct task *t)
 {
     return task_is_internal(t) ||
-           kd_policy_explain(v->conf.policy, &t->caller, t->op, kd_slice(NULL, 0)) ==
-               KD_POLICY_NO_DOMAIN;
+           kd_policy_explain(t->conf->is.policy, &t->caller, t->op,
+                             kd_slice(NULL, 0)) == KD_POLICY_NO_DOMAIN;
 }
 
 void
@@ -144,7 +144,7 @@ run_retire_key(struct vault *v, struct task *t)
     memcpy(c->keys[0].octets, c->job.retire.id, sizeof c->keys[0].octets);
     /* Whose key it is decides whether the caller may; that there is none says nothing
      * to one who may not. */
-    if (!may_retire_some(v, t)) {
+    if (!may_retire_some(t)) {
         task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
         return;
     }

@@ -58,13 +58,14 @@ add_lookups(const struct answer *a, unsigned klass, const struct kd_explain_quot
     struct kd_quota quota = {.op = m->op, .rate = {m->n, m->seconds, m->burst}};
 
     quota.in_flight = m->in_flight_max;
-    if (klass >= KD_CLASS_COUNT || m->at >= KD_POLICY_QUOTAS_MAX ||
-        !kd_quota_is_valid(&quota))
+    q->lookup_left = m->burst; /* where no gate has counted it yet */
+    if (klass >= KD_CLASS_COUNT || !kd_quota_is_valid(&quota))
         return;
-    const struct kd_quota_region *region =
-        m->of_domain ? &a->quotas->domains : &a->quotas->classes[klass];
-    struct kd_quota_level level =
-        kd_quota_level(&region->cells[m->at], &quota, kd_clock_ns());
+    const struct kd_quota_cell *cell = kd_quota_find(
+        m->of_domain ? &a->quotas->domains : &a->quotas->classes[klass], m->mark);
+    if (cell == NULL)
+        return;
+    struct kd_quota_level level = kd_quota_level(cell, &quota, kd_clock_ns());
     q->lookup_left = level.left;
     q->lookup_in_flight = level.in_flight;
     q->lookup_refused = level.refused;

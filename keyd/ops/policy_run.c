@@ -6,11 +6,11 @@
 
 /* The one meant, as far as there is one. */
 static struct kd_caller
-caller_of(const struct vault *v, const struct kd_explain_job *job)
+caller_of(const struct kd_policy *p, const struct kd_explain_job *job)
 {
     struct kd_caller caller = kd_caller_local(job->klass, job->uid);
 
-    if (job->name.n != 0 && kd_policy_find(v->conf.policy, job->name, &caller) != KD_OK)
+    if (job->name.n != 0 && kd_policy_find(p, job->name, &caller) != KD_OK)
         caller = kd_caller_local(KD_CLASS_COUNT, KD_UID_NONE);
     return caller;
 }
@@ -43,15 +43,18 @@ put_decision(struct kd_buf *list, unsigned op, const struct kd_policy_trace *tra
 }
 
 static void
-put_quota(const struct vault *v, struct kd_buf *list, bool of_domain, size_t at,
-          size_t first)
+put_quota(const struct task *t, struct kd_buf *list, bool of_domain, size_t at)
 {
-    const struct kd_quota *q = kd_policy_quota(v->conf.policy, of_domain, at);
-    const struct kd_quota_region *region =
-        of_domain ? v->quotas.domains : v->quotas.rows;
-    struct kd_quota_level level = kd_quota_level(&region->cells[at], q, kd_clock_ns());
+    const struct kd_quota_table *table = &t->vault->quotas;
+    const struct kd_quota_map *map = &t->conf->quotas;
+    const struct kd_policy *p = t->conf->is.policy;
+    const struct kd_quota *q = kd_policy_quota(p, of_domain, at);
+    const struct kd_quota_cell *cell = of_domain
+                                           ? &table->domains->cells[map->of_domains[at]]
+                                           : &table->rows->cells[map->of_lines[at]];
+    struct kd_quota_level level = kd_quota_level(cell, q, kd_clock_ns());
     struct kd_explain_quota m = {.of_domain = of_domain,
-                                 .at = (uint16_t)(at - first),
+                                 .mark = kd_quota_mark_line(p, of_domain, at),
                                  .op = q->op,
                                  .n = q->rate.n,
                                  .seconds = (uint16_t)q->rate.seconds,
@@ -72,34 +75,33 @@ put_quota(const struct vault *v, struct kd_buf *list, bool of_domain, size_t at,
 
 /* The lines of a principal, and of the domain asked about. */
 static void
-put_quotas(const struct vault *v, size_t row, struct kd_slice domain,
+put_quotas(const struct task *t, size_t row, struct kd_slice domain,
            struct kd_buf *list)
 {
-    const struct kd_policy *p = v->conf.policy;
-    size_t from, to, class_row, i;
+    const struct kd_policy *p = t->conf->is.policy;
+    size_t i, to;
 
-    kd_policy_of_class(p, kd_policy_caller_at(p, row).klass, &class_row);
-    size_t first = kd_policy_first_quota(p, class_row);
     for (i = kd_policy_first_quota(p, row); i < kd_policy_first_quota(p, row + 1); i++)
-        put_quota(v, list, false, i, first);
+        put_quota(t, list, false, i);
     if (kd_policy_domain_find(p, domain, &i) != KD_OK)
         return;
-    kd_policy_domain_quotas(p, i, &from, &to);
-    for (; from < to; from++)
-        put_quota(v, list, true, from, 0);
+    kd_policy_domain_quotas(p, i, &i, &to);
+    for (; i < to; i++)
+        put_quota(t, list, true, i);
 }
 
 static void
 explain(struct vault *v, struct task *t, const struct kd_explain_job *job)
 {
-    struct kd_caller caller = caller_of(v, job);
+    const struct kd_policy *p = t->conf->is.policy;
+    struct kd_caller caller = caller_of(p, job);
     struct kd_policy_key key = key_of(v, job);
     struct kd_policy_trace trace;
     struct kd_buf decisions, quotas;
 
     kd_buf_init(&decisions, 1024);
     kd_buf_init(&quotas, 2048);
-    kd_policy_trace(v->conf.policy, &caller, KD_OP_NONE, job->domain, NULL, &trace);
+    kd_policy_trace(p, &caller, KD_OP_NONE, job->domain, NULL, &trace);
     struct kd_explain_done m = {.klass = (uint8_t)caller.klass,
                                 .uid = caller.uid,
                                 .name = trace.name,
@@ -109,11 +111,11 @@ explain(struct vault *v, struct task *t, const struct kd_explain_job *job)
                                 .keys = trace.lines.keys,
                                 .domain_line = trace.domain_line};
     if (trace.row != KD_POLICY_ROWS_MAX)
-        put_quotas(v, trace.row, job->domain, &quotas);
+        put_quotas(t, trace.row, job->domain, &quotas);
     for (unsigned op = 1; op <= KD_OP_MAX; op++) {
         if (job->op != 0 ? op != job->op : !kd_op_is_served(op, caller.klass))
             continue;
-        kd_policy_trace(v->conf.policy, &caller, op, job->domain, &key, &trace);
+        kd_policy_trace(p, &caller, op, job->domain, &key, &trace);
         put_decision(&decisions, op, &trace);
     }
     m.decisions = kd_buf_slice(&decisions);

@@ -18,6 +18,8 @@ enum {
     ANSWER_PROCESSES_MAX = 64,
     ANSWER_COUNTERS_MAX = 128,
     ANSWER_QUOTAS_MAX = 2 * KD_POLICY_OWN_QUOTAS_MAX,
+    ANSWER_REASONS_MAX = 32,
+    ANSWER_SHADOW_MAX = 96,
 };
 
 /* A process as the supervisor reports it. */
@@ -35,6 +37,8 @@ struct answer {
 
     union {
         Keyd__V1__HelloResult hello;
+        Keyd__V1__UploadPartResult upload_part;
+        Keyd__V1__FetchPartResult fetch_part;
         Keyd__V1__StatusResult status;
         Keyd__V1__PublicKeysResult public_keys;
         Keyd__V1__LookupSignetResult lookup_signet;
@@ -50,6 +54,8 @@ struct answer {
         Keyd__V1__AuditReadResult audit_read;
         Keyd__V1__AuditHeadResult audit_head;
         Keyd__V1__PolicyExplainResult policy_explain;
+        Keyd__V1__ReloadResult reload;
+        Keyd__V1__DrainResult drain;
     } u;
     Keyd__V1__Key keys[ANSWER_KEYS_MAX];
     Keyd__V1__Key *key_list[ANSWER_KEYS_MAX];
@@ -69,6 +75,10 @@ struct answer {
     Keyd__V1__PolicyQuota quota[ANSWER_QUOTAS_MAX];
     Keyd__V1__PolicyQuota *quota_list[ANSWER_QUOTAS_MAX];
     char counter_name[ANSWER_COUNTERS_MAX][48];
+    ProtobufCBinaryData reason_list[ANSWER_REASONS_MAX];
+    Keyd__V1__ShadowLine shadow[ANSWER_SHADOW_MAX];
+    Keyd__V1__ShadowLine *shadow_list[ANSWER_SHADOW_MAX];
+    uint8_t object_id[16];
     uint64_t from; /* of the request, where the answer needs it (AuditRead) */
 };
 
@@ -103,6 +113,7 @@ extern const struct op_rpc op_rpc_token_init, op_rpc_add_unseal_slot, op_rpc_uns
     op_rpc_seal;
 extern const struct op_rpc op_rpc_audit_read, op_rpc_audit_head;
 extern const struct op_rpc op_rpc_policy_explain;
+extern const struct op_rpc op_rpc_reload, op_rpc_drain;
 
 /* --- shared by the halves --- */
 

@@ -28,6 +28,8 @@ static const struct {
     {KD_OP_RetireKey, run_retire_key},
     {KD_OP_ImportKey, run_import_key},
     {KD_OP_PolicyExplain, run_policy_explain},
+    {KD_OP_Reload, run_reload},
+    {KD_OP_Drain, run_drain},
 };
 
 void
@@ -57,8 +59,9 @@ run_start(struct vault *v, struct task *t)
 static bool
 is_within_quota(struct vault *v, struct task *t, struct kd_slice domain)
 {
-    kd_err err = kd_quota_take(&v->quotas, v->conf.policy, &t->caller, t->op, domain,
-                               kd_clock_ns(), &t->quota, &t->retry_ms);
+    kd_err err =
+        kd_quota_take(&v->quotas, &t->conf->quotas, t->conf->is.policy, &t->caller,
+                      t->op, domain, kd_clock_ns(), &t->quota, &t->retry_ms);
 
     if (err == KD_OK)
         return true;
@@ -69,8 +72,13 @@ is_within_quota(struct vault *v, struct task *t, struct kd_slice domain)
 bool
 run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
 {
-    if (!task_is_internal(t) &&
-        kd_policy_check(v->conf.policy, &t->caller, t->op, domain) != KD_OK) {
+    bool allowed =
+        task_is_internal(t) ||
+        kd_policy_check(t->conf->is.policy, &t->caller, t->op, domain) == KD_OK;
+
+    if (!task_is_internal(t))
+        shadow_watch(v, t, domain, allowed);
+    if (!allowed) {
         task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
         return false;
     }
@@ -82,10 +90,10 @@ run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
 }
 
 kd_err
-run_key_allowed(const struct vault *v, struct task *t, unsigned role, const uint8_t *id)
+run_key_allowed(struct task *t, unsigned role, const uint8_t *id)
 {
     if (task_is_internal(t) ||
-        kd_policy_check_key(v->conf.policy, &t->caller, role, id) == KD_OK)
+        kd_policy_check_key(t->conf->is.policy, &t->caller, role, id) == KD_OK)
         return KD_OK;
     return run_refuse(t, KD_DENIED, KD_REASON_KEY_NOT_PERMITTED);
 }
@@ -104,6 +112,7 @@ run_record(struct kd_audit_record *record, struct run_names *names,
     };
     bool own = task_is_internal(t);
     bool remote = t->caller.klass == KD_CLASS_TLS;
+    (void)v; /* all of it is the task's */
     int n = own      ? snprintf(names->principal, sizeof names->principal, "keyd")
             : remote ? snprintf(names->principal, sizeof names->principal, "tls:%.*s",
                                 (int)t->caller.name.n, (const char *)t->remote)
@@ -117,7 +126,7 @@ run_record(struct kd_audit_record *record, struct run_names *names,
         .principal = kd_slice(names->principal, (size_t)n),
         .domain = domain,
     };
-    if (v->conf.single_operator && t->caller.klass == KD_CLASS_ADMIN && !own)
+    if (t->conf->is.single_operator && t->caller.klass == KD_CLASS_ADMIN && !own)
         record->notes |= KD_NOTE_SINGLE_OPERATOR;
 }
 

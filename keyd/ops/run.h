@@ -25,8 +25,7 @@ bool run_allowed(struct vault *v, struct task *t, struct kd_slice domain);
 /* Policy for a key that the request names or that is chosen for it: KD_OK, or KD_DENIED
  * and the task's reason is set. id: NULL for one to be made. Also on a crypto thread.
  */
-kd_err run_key_allowed(const struct vault *v, struct task *t, unsigned role,
-                       const uint8_t *id) KD_MUST_USE;
+kd_err run_key_allowed(struct task *t, unsigned role, const uint8_t *id) KD_MUST_USE;
 
 /* Where a record's principal text lives until it is encoded. */
 struct run_names {
@@ -67,5 +66,7 @@ void run_generate_key(struct vault *v, struct task *t);
 void run_retire_key(struct vault *v, struct task *t);
 void run_import_key(struct vault *v, struct task *t);
 void run_policy_explain(struct vault *v, struct task *t);
+void run_reload(struct vault *v, struct task *t);
+void run_drain(struct vault *v, struct task *t);
 
 #endif

@@ -5,31 +5,43 @@
 #include <keyd/base/clock.h>
 #include <keyd/base/secret.h>
 
-enum { PROBE_EVERY_MS = 1000 };
+enum { PROBE_EVERY_MS = 1000, SHADOW_OCTETS = 8192, OVER_OCTETS = 16384 };
 
-/* What quotas have refused, of each principal to operators, else of who asks. Where the
- * gates count is known by the place in its class. */
+/* Why, and what a watched policy says, are for operators: the words name what is wrong,
+ * the lines other principals. */
+static void
+add_for_operators(const struct vault *v, const struct vault_facts *facts,
+                  struct kd_status_done *m, struct kd_buf *lines)
+{
+    m->reasons = facts->reasons;
+    m->shadow_on = v->conf->shadow != NULL;
+    m->shadow_since = v->shadow.since;
+    m->shadow_pairs = (uint32_t)v->shadow.n;
+    shadow_put(&v->shadow, lines);
+    m->shadow = kd_buf_slice(lines);
+}
+
+/* What quotas have refused, of each principal to operators, else of who asks. */
 static void
 put_over_quota(const struct vault *v, const struct task *t, struct kd_buf *list)
 {
-    const struct kd_policy *p = v->conf.policy;
+    const struct kd_policy *p = t->conf->is.policy;
     bool all = t->caller.klass == KD_CLASS_ADMIN;
     struct kd_slice own = {NULL, 0};
     struct kd_buf one;
-    size_t first;
 
     if (kd_policy_name(p, &t->caller, &own) != KD_OK)
         return;
     kd_buf_init(&one, 128);
     for (size_t row = 0; row < kd_policy_n_rows(p); row++) {
-        struct kd_caller caller = kd_policy_caller_at(p, row);
         struct kd_slice name = kd_policy_name_at(p, row);
+        const struct kd_quota_cell *cell =
+            &v->quotas.rows->cells[t->conf->quotas.of_rows[row]];
         if (!all && name.p != own.p)
             continue;
-        kd_policy_of_class(p, caller.klass, &first);
-        struct kd_over_line m = {.klass = (uint8_t)caller.klass,
-                                 .row = (uint16_t)(row - first),
-                                 .n = v->quotas.rows->refused[row],
+        struct kd_over_line m = {.klass = (uint8_t)kd_policy_caller_at(p, row).klass,
+                                 .mark = kd_quota_mark_row(p, row),
+                                 .n = cell->refused,
                                  .name = name};
         kd_buf_reset(&one);
         kd_over_line_put(&one, &m);
@@ -42,19 +54,17 @@ put_over_quota(const struct vault *v, const struct task *t, struct kd_buf *list)
 static void
 reply(struct vault *v, struct task *t)
 {
-    struct kd_buf over;
+    struct vault_facts facts;
+    struct kd_buf lines, over;
 
-    kd_buf_init(&over, 16384);
+    kd_buf_init(&over, OVER_OCTETS);
     put_over_quota(v, t, &over);
-    bool degraded =
-        v->state == VAULT_OPERATIONAL &&
-        (!v->probe.ok || kd_token_faults(v->token) != 0 || v->ledger.chan.fd < 0);
+    vault_facts(v, &facts);
     struct kd_status_done m = {
-        .state = (uint8_t)(v->opens_itself ? VAULT_STARTING : v->state),
-        .degraded = degraded,
+        .state = (uint8_t)vault_state_of(&facts),
         .probe = v->token != NULL && v->probe.ok,
         .probe_us = v->probe.us,
-        .single_operator = v->conf.single_operator,
+        .single_operator = v->conf->is.single_operator,
         .hidden_memory = kd_secret_is_hidden(),
         .epoch = v->chain.epoch,
         .seq = v->chain.first == 0 ? 0 : v->chain.first - 1,
@@ -67,10 +77,14 @@ reply(struct vault *v, struct task *t)
         .failed = v->n_failed,
         .quotas = kd_buf_slice(&over),
     };
-
+    kd_buf_init(&lines, SHADOW_OCTETS);
+    if (t->caller.klass == KD_CLASS_ADMIN)
+        add_for_operators(v, &facts, &m, &lines);
     kd_status_done_put(&t->reply, &m);
+    kd_err err = lines.err != KD_OK ? lines.err : over.err;
+    kd_buf_free(&lines);
     kd_buf_free(&over);
-    task_finish(v, t, KD_OK, 0);
+    task_finish(v, t, err, 0);
 }
 
 /* Every active key once. */
@@ -102,6 +116,7 @@ probed(struct vault *v, struct task *t)
     if (t->err != KD_OK)
         vault_event(v, EVENT_PROBE_FAILED, t->err, 0);
     v->probe.ok = t->err == KD_OK;
+    v->probe.is_made = true;
     v->probe.us = t->reason;
     reply(v, t);
 }

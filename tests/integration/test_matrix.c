@@ -27,6 +27,7 @@ static const struct cells {
     enum about about;
     enum moves moves;
     enum keyd_status in[STATES];
+    bool is_part;
 } cells[KD_OP_MAX + 1] = {
 #define CELLS(name, listeners, about, moves, unprovisioned, sealed, operational)       \
     [KD_OP_##name] = {#name,                                                           \
@@ -34,14 +35,18 @@ static const struct cells {
                       about,                                                           \
                       moves,                                                           \
                       {KEYD_##unprovisioned, KEYD_##sealed, KEYD_##operational}},
+#define PARTS(op, on) [KD_OP_##op] = {.name = #op, .listeners = on, .is_part = true},
 #include "matrix_cells.def"
+#undef PARTS
 #undef CELLS
 };
 
 /* An operation of ops.def without cells does not build. */
 enum {
 #define CELLS(name, ...) HAS_CELLS_##name,
+#define PARTS(name, ...) HAS_CELLS_##name,
 #include "matrix_cells.def"
+#undef PARTS
 #undef CELLS
 #define KD_OP(number, name, classes, flags) NEEDS_CELLS_##name = HAS_CELLS_##name,
 #include <keyd/ops/ops.def>
@@ -90,6 +95,13 @@ static const struct caller {
     {"vault on mta", "mta", DAEMON_VAULT, true, false, NULL},
 };
 enum { CALLERS = sizeof callers / sizeof callers[0] };
+
+static bool
+is_asked(unsigned op, bool moving)
+{
+    return cells[op].name != NULL && !cells[op].is_part &&
+           (cells[op].moves == MOVES) == moving;
+}
 
 static bool
 is_served(const struct caller *c, const struct cells *row)
@@ -145,7 +157,7 @@ ask_all(const struct caller *c, bool moving, int out)
     for (unsigned op = 1; op <= KD_OP_MAX; op++) {
         struct matrix_ask a;
         struct keyd_answer *answer = NULL;
-        if (cells[op].name == NULL || (cells[op].moves == MOVES) != moving)
+        if (!is_asked(op, moving))
             continue;
         if (connected != KEYD_OK || op == KD_OP_Hello) {
             got[op] = (uint8_t)connected;
@@ -196,7 +208,7 @@ check_caller(const struct caller *c, enum state state, bool moving)
     run_caller(c, moving, got);
     for (unsigned op = 1; op <= KD_OP_MAX; op++) {
         const struct cells *row = &cells[op];
-        if (row->name == NULL || (row->moves == MOVES) != moving)
+        if (!is_asked(op, moving))
             continue;
         enum keyd_status want = expected(c, row, state);
         n_cells++;

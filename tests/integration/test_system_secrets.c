@@ -489,8 +489,7 @@ every_role_has_the_descriptors_it_needs_and_no_others(void **state)
     static const char *const ledger[] = {
         "null", "log", "socket", "state", "registry.db", "registry.db-wal", NULL};
     static const char *const supervisor[] = {
-        "null",  "log",        "socket",
-        "state", "[signalfd]", "memfd:keyd-quotas (deleted)",
+        "null", "log", "socket", "state", "[signalfd]", "memfd:keyd-quotas (deleted)",
         NULL};
 
     (void)state;

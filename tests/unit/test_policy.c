@@ -107,6 +107,8 @@ static const struct {
     {"Hello", "msita", "e"},
     {"Status", "msita", "e"},
     {"PublicKeys", "msita", "e"},
+    {"UploadPart", "t", "e"},
+    {"FetchPart", "t", "e"},
     {"LookupSignet", "msta", "dl"},
     {"LookupHistory", "msta", "dl"},
     {"VerifyCurrent", "msta", "dl"},
@@ -120,6 +122,8 @@ static const struct {
     {"ImportKey", "a", "cdk"},
     {"IssueOrgSignet", "a", "cdk"},
     {"AuditRead", "a", "l"},
+    {"Reload", "a", ""},
+    {"Drain", "a", ""},
     {"AuditHead", "a", "l"},
     {"PolicyExplain", "a", ""},
 };

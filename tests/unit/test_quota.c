@@ -159,6 +159,8 @@ policy_with(const char *alice_one, const char *alice_two, const char *domain_one
 }
 
 static struct kd_quota_table table;
+static struct kd_quota_map map;
+static uint32_t serial;
 static struct kd_quota_held held[4096];
 
 static int
@@ -166,7 +168,35 @@ make_table(void **state)
 {
     (void)state;
     memset(held, 0, sizeof held);
+    kd_quota_map_clear(&map);
+    serial = 0;
     return kd_quota_private(&table) == KD_OK ? 0 : -1;
+}
+
+/* A policy comes into force; is_start: in a new process. */
+static void
+claim(const struct kd_policy *p, bool is_start)
+{
+    struct kd_quota_map now;
+
+    assert_int_equal(kd_quota_claim(&table, p, ++serial, is_start ? NULL : &map, &now),
+                     KD_OK);
+    kd_quota_map_clear(&map);
+    map = now;
+}
+
+static bool
+is_at_rest(const struct kd_policy *p)
+{
+    static const struct kd_quota any = {KD_OP_NONE, {1, 1, 1}, 1, 0};
+    uint32_t n = 0;
+
+    for (size_t i = 0; i < kd_policy_n_quotas(p, false); i++)
+        n += kd_quota_level(&table.rows->cells[map.of_lines[i]], &any, 0).in_flight;
+    for (size_t i = 0; i < kd_policy_n_quotas(p, true); i++)
+        n +=
+            kd_quota_level(&table.domains->cells[map.of_domains[i]], &any, 0).in_flight;
+    return n == 0;
 }
 
 static kd_err
@@ -175,7 +205,7 @@ take_as(const struct kd_policy *p, uint32_t uid, unsigned op, const char *domain
 {
     const struct kd_caller caller = kd_caller_local(KD_CLASS_MTA, uid);
 
-    return kd_quota_take(&table, p, &caller, op, str(domain), now, h, wait);
+    return kd_quota_take(&table, &map, p, &caller, op, str(domain), now, h, wait);
 }
 
 static unsigned
@@ -199,7 +229,7 @@ who_has_no_line_has_no_quota(void **state)
     struct kd_policy *p = policy_with("LookupSignet 5/s burst 3", NULL, NULL);
 
     (void)state;
-    kd_quota_claim(&table, p, false);
+    claim(p, true);
     assert_int_equal(take_all(p, BOB, KD_OP_LookupSignet, "example.com", SECOND),
                      100000);
     assert_int_equal(take_all(p, ALICE, KD_OP_VerifyCurrent, "example.com", SECOND),
@@ -219,7 +249,7 @@ every_line_that_matches_counts(void **state)
     struct kd_quota_held h;
 
     (void)state;
-    kd_quota_claim(&table, p, false);
+    claim(p, true);
     assert_int_equal(take_all(p, ALICE, KD_OP_LookupSignet, "example.com", SECOND), 30);
     /* the line of all has 20 left, whatever the domain */
     assert_int_equal(take_all(p, ALICE, KD_OP_VerifyCurrent, "example.net", SECOND),
@@ -246,7 +276,7 @@ a_refusal_takes_nothing_from_the_other_lines(void **state)
     uint32_t wait;
 
     (void)state;
-    kd_quota_claim(&table, p, false);
+    claim(p, true);
     assert_int_equal(take_all(p, ALICE, KD_OP_LookupSignet, "example.com", SECOND), 1);
     for (unsigned i = 0; i < 1000; i++)
         assert_int_equal(
@@ -267,7 +297,7 @@ the_wait_told_is_the_longest_and_true(void **state)
     uint32_t wait = 0;
 
     (void)state;
-    kd_quota_claim(&table, p, false);
+    claim(p, true);
     assert_int_equal(
         take_as(p, ALICE, KD_OP_LookupSignet, "example.com", SECOND, &h, &wait), KD_OK);
     assert_int_equal(
@@ -293,7 +323,7 @@ what_is_in_flight_is_bounded_and_given_back(void **state)
     uint32_t wait = 1;
 
     (void)state;
-    kd_quota_claim(&table, p, false);
+    claim(p, true);
     for (unsigned i = 0; i < 5; i++)
         assert_int_equal(take_as(p, ALICE, KD_OP_LookupSignet, "example.com", SECOND,
                                  &held[i], &wait),
@@ -317,7 +347,7 @@ what_is_in_flight_is_bounded_and_given_back(void **state)
     assert_int_equal(
         take_as(p, BOB, KD_OP_VerifyCurrent, "example.com", SECOND, &extra, &wait),
         KD_BUSY);
-    assert_false(kd_quota_is_at_rest(&table, p));
+    assert_false(is_at_rest(p));
     kd_quota_give(&table, &held[0]);
     kd_quota_give(&table, &held[0]); /* once */
     assert_int_equal(
@@ -326,7 +356,7 @@ what_is_in_flight_is_bounded_and_given_back(void **state)
     kd_quota_give(&table, &extra);
     for (unsigned i = 1; i < 9; i++)
         kd_quota_give(&table, &held[i]);
-    assert_true(kd_quota_is_at_rest(&table, p));
+    assert_true(is_at_rest(p));
     kd_policy_free(p);
 }
 
@@ -338,15 +368,15 @@ refusals_are_counted_by_line_and_by_row(void **state)
     uint32_t wait;
 
     (void)state;
-    kd_quota_claim(&table, p, false);
+    claim(p, true);
     take_all(p, ALICE, KD_OP_LookupSignet, "example.com", SECOND);
     for (unsigned i = 0; i < 6; i++)
         kd_ignore(
             take_as(p, ALICE, KD_OP_LookupSignet, "example.com", SECOND, &h, &wait));
-    assert_int_equal(table.rows->refused[0], 7);
-    assert_int_equal(table.rows->refused[1], 0);
-    struct kd_quota_level level =
-        kd_quota_level(&table.rows->cells[0], kd_policy_quota(p, false, 0), SECOND);
+    assert_int_equal(table.rows->cells[map.of_rows[0]].refused, 7);
+    assert_int_equal(table.rows->cells[map.of_rows[1]].refused, 0);
+    struct kd_quota_level level = kd_quota_level(&table.rows->cells[map.of_lines[0]],
+                                                 kd_policy_quota(p, false, 0), SECOND);
     assert_int_equal(level.refused, 7);
     assert_int_equal(level.left, 0);
     kd_policy_free(p);
@@ -361,12 +391,12 @@ a_line_that_says_something_else_starts_anew(void **state)
     struct kd_policy *other = policy_with("LookupSignet 1/hour burst 6", NULL, NULL);
 
     (void)state;
-    kd_quota_claim(&table, p, false);
+    claim(p, true);
     assert_int_equal(take_all(p, ALICE, KD_OP_LookupSignet, "example.com", SECOND), 5);
-    kd_quota_claim(&table, same, true);
+    claim(same, false);
     assert_int_equal(take_all(same, ALICE, KD_OP_LookupSignet, "example.com", SECOND),
                      0);
-    kd_quota_claim(&table, other, true);
+    claim(other, false);
     assert_int_equal(take_all(other, ALICE, KD_OP_LookupSignet, "example.com", SECOND),
                      6);
     kd_policy_free(p);
@@ -374,28 +404,108 @@ a_line_that_says_something_else_starts_anew(void **state)
     kd_policy_free(other);
 }
 
+/* A reload that moves a line, or adds others, gives nobody a new burst. */
+static void
+a_line_keeps_its_count_wherever_it_stands(void **state)
+{
+    struct kd_policy *p = policy_with("VerifyCurrent 1/hour burst 5", NULL, NULL);
+    struct kd_policy *moved =
+        policy_with("LookupSignet 1/s", "VerifyCurrent 1/hour burst 5", "* 100/s");
+    uint32_t wait;
+
+    (void)state;
+    claim(p, true);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(take_as(p, ALICE, KD_OP_VerifyCurrent, "example.com", SECOND,
+                                 &held[i], &wait),
+                         KD_OK);
+    claim(moved, false);
+    assert_int_equal(take_all(moved, ALICE, KD_OP_VerifyCurrent, "example.net", SECOND),
+                     2);
+    claim(p, false);
+    assert_int_equal(take_all(p, ALICE, KD_OP_VerifyCurrent, "example.com", SECOND), 0);
+    kd_policy_free(p);
+    kd_policy_free(moved);
+}
+
+/* One line that is another each time, for longer than there are cells. */
+static void
+cells_of_old_lines_are_used_again(void **state)
+{
+    struct kd_policy *stays = policy_with("* 1/hour burst 7", NULL, NULL);
+    char text[64];
+
+    (void)state;
+    claim(stays, true);
+    assert_int_equal(take_all(stays, ALICE, KD_OP_Status, "", SECOND), 7);
+    for (unsigned i = 1; i < KD_QUOTA_CELLS + 1000; i++) {
+        snprintf(text, sizeof text, "LookupSignet %u/s burst 2", i);
+        struct kd_policy *p = policy_with(text, "* 1/hour burst 7", NULL);
+        claim(p, false);
+        if (i % 500 == 0 || i > KD_QUOTA_CELLS + 990) {
+            uint64_t mark = kd_quota_mark_line(p, false, 1);
+            assert_int_equal(take_all(p, ALICE, KD_OP_Status, "", SECOND), 0);
+            assert_ptr_equal(kd_quota_find(table.rows, mark),
+                             &table.rows->cells[map.of_lines[1]]);
+            assert_true(map.of_lines[0] != map.of_lines[1]);
+        }
+        kd_policy_free(p);
+    }
+    kd_policy_free(stays);
+}
+
+static void
+marks_differ_by_owner_and_by_what_is_said(void **state)
+{
+    struct kd_policy *p[] = {policy_with("* 5/s", NULL, NULL),
+                             policy_with("* 6/s", NULL, NULL),
+                             policy_with("* 5/s burst 6", NULL, NULL),
+                             policy_with("* 5/s in-flight 1", NULL, NULL),
+                             policy_with("Status 5/s", NULL, NULL),
+                             policy_with("* 5/min", NULL, "* 5/s")};
+    enum { N = sizeof p / sizeof *p };
+
+    (void)state;
+    for (unsigned i = 0; i < N; i++)
+        for (unsigned k = 0; k < i; k++)
+            assert_true(kd_quota_mark_line(p[i], false, 0) !=
+                        kd_quota_mark_line(p[k], false, 0));
+    assert_true(kd_quota_mark_line(p[5], true, 0) !=
+                kd_quota_mark_line(p[0], false, 0));
+    assert_true(kd_quota_mark_row(p[0], 0) != kd_quota_mark_row(p[0], 1));
+    assert_true(kd_quota_mark_row(p[0], 0) == kd_quota_mark_row(p[1], 0));
+    for (unsigned i = 0; i < N; i++)
+        kd_policy_free(p[i]);
+}
+
 static void
 what_a_process_left_in_flight_is_forgotten_by_the_next_in_its_slot(void **state)
 {
     struct kd_policy *p = policy_with("LookupSignet in-flight 2", NULL, NULL);
     struct kd_quota_table other = table;
+    struct kd_quota_map others;
     uint32_t wait;
 
     (void)state;
-    kd_quota_claim(&table, p, false);
+    claim(p, true);
     other.slot = 3;
     for (unsigned i = 0; i < 2; i++)
         assert_int_equal(take_as(p, ALICE, KD_OP_LookupSignet, "example.com", SECOND,
                                  &held[i], &wait),
                          KD_OK);
-    kd_quota_claim(&other, p, false); /* another gate starts: nothing changes */
+    /* another gate starts: nothing changes */
+    assert_int_equal(kd_quota_claim(&other, p, 0, NULL, &others), KD_OK);
+    kd_quota_map_clear(&others);
     assert_int_equal(
         take_as(p, ALICE, KD_OP_LookupSignet, "example.com", SECOND, &held[2], &wait),
         KD_BUSY);
-    kd_quota_claim(&table, p, false); /* ours was ended and started again */
-    assert_true(kd_quota_is_at_rest(&table, p));
+    claim(p, true); /* ours was ended and started again */
+    assert_true(is_at_rest(p));
     assert_int_equal(take_all(p, ALICE, KD_OP_LookupSignet, "example.com", SECOND),
                      100000);
+    /* what would be given back by nobody's request does no harm */
+    kd_quota_give(&table, &held[0]);
+    assert_true(is_at_rest(p));
     kd_policy_free(p);
 }
 
@@ -419,7 +529,7 @@ processes_that_share_the_memory_share_the_quota(void **state)
             continue;
         if (kd_quota_shared_map(fds[0], fds[1], KD_CLASS_MTA, i, &table, &all) != KD_OK)
             _exit(1);
-        kd_quota_claim(&table, p, false);
+        claim(p, true);
         struct kd_quota_held h;
         uint32_t wait;
         for (unsigned k = 0; k < 100000; k++) {
@@ -433,18 +543,21 @@ processes_that_share_the_memory_share_the_quota(void **state)
         assert_true(waitpid(pid[i], &status, 0) == pid[i] && status == 0);
     assert_int_equal(kd_quota_shared_map(fds[0], fds[1], KD_CLASS_MTA, 9, &table, &all),
                      KD_OK);
-    struct kd_quota_level level = kd_quota_level(&all->classes[KD_CLASS_MTA].cells[0],
-                                                 kd_policy_quota(p, false, 0), SECOND);
-    unsigned left = level.left;
+    claim(p, true);
+    const struct kd_quota_cell *own =
+        kd_quota_find(&all->classes[KD_CLASS_MTA], kd_quota_mark_line(p, false, 0));
+    const struct kd_quota_cell *shared =
+        kd_quota_find(&all->domains, kd_quota_mark_line(p, true, 0));
+    assert_non_null(own);
+    assert_non_null(shared);
+    unsigned left = kd_quota_level(own, kd_policy_quota(p, false, 0), SECOND).left;
     /* all of it was taken but for what was refused for the sake of the three in flight
      */
-    assert_true(left == 0 || all->domains.cells[0].refused != 0);
+    assert_true(left == 0 || shared->refused != 0);
     assert_int_equal(take_all(p, ALICE, KD_OP_LookupSignet, "example.com", SECOND),
                      left);
     assert_int_equal(
-        kd_quota_level(&all->domains.cells[0], kd_policy_quota(p, true, 0), SECOND)
-            .in_flight,
-        0);
+        kd_quota_level(shared, kd_policy_quota(p, true, 0), SECOND).in_flight, 0);
     close(fds[0]);
     close(fds[1]);
     kd_policy_free(p);
@@ -463,16 +576,16 @@ the_memory_can_be_neither_shrunk_nor_written_by_who_may_only_read(void **state)
     assert_int_equal(write(fds[1], "x", 1), -1);
     assert_int_equal(
         kd_quota_shared_map(fds[0], fds[1], KD_CLASS_ADMIN, 0, &table, &all), KD_OK);
-    table.rows->refused[5] = 42;
-    table.domains->refused[6] = 43;
-    assert_int_equal(all->classes[KD_CLASS_ADMIN].refused[5], 42);
-    assert_int_equal(all->domains.refused[6], 43);
-    assert_int_equal(all->classes[KD_CLASS_MTA].refused[5], 0);
+    table.rows->cells[5].refused = 42;
+    table.domains->cells[6].refused = 43;
+    assert_int_equal(all->classes[KD_CLASS_ADMIN].cells[5].refused, 42);
+    assert_int_equal(all->domains.cells[6].refused, 43);
+    assert_int_equal(all->classes[KD_CLASS_MTA].cells[5].refused, 0);
     close(fds[0]);
     close(fds[1]);
     /* without descriptors it is memory of our own */
     assert_int_equal(kd_quota_shared_map(-1, -1, KD_CLASS_MTA, 0, &table, &all), KD_OK);
-    table.rows->refused[5] = 44;
+    table.rows->cells[5].refused = 44;
 }
 
 /* Random takes, gives, refusals and new policies; what was held is given back. */
@@ -491,7 +604,7 @@ all_that_was_taken_is_given_back_in_the_end(void **state)
     size_t n_ok = 0, n_busy = 0;
 
     (void)state;
-    kd_quota_claim(&table, p[0], false);
+    claim(p[0], true);
     for (unsigned i = 0; i < 300000; i++) {
         x ^= x << 13;
         x ^= x >> 7;
@@ -499,7 +612,7 @@ all_that_was_taken_is_given_back_in_the_end(void **state)
         struct kd_quota_held *h = &held[x % 128];
         const struct kd_policy *now = p[i / 50000 % 2];
         if (i % 50000 == 0)
-            kd_quota_claim(&table, now, true);
+            claim(now, i == 0);
         kd_quota_give(&table, h);
         kd_err err = take_as(now, x >> 20 & 1 ? ALICE : BOB, ops[x >> 24 & 3],
                              x >> 28 & 1 ? "example.com" : "example.net",
@@ -511,8 +624,10 @@ all_that_was_taken_is_given_back_in_the_end(void **state)
     assert_true(n_ok > 10000 && n_busy > 10000);
     for (unsigned i = 0; i < 128; i++)
         kd_quota_give(&table, &held[i]);
-    assert_true(kd_quota_is_at_rest(&table, p[0]));
-    assert_true(kd_quota_is_at_rest(&table, p[1]));
+    for (unsigned i = 0; i < 2; i++) {
+        claim(p[i], false);
+        assert_true(is_at_rest(p[i]));
+    }
     kd_policy_free(p[0]);
     kd_policy_free(p[1]);
 }
@@ -531,6 +646,9 @@ main(void)
         cmocka_unit_test_setup(what_is_in_flight_is_bounded_and_given_back, make_table),
         cmocka_unit_test_setup(refusals_are_counted_by_line_and_by_row, make_table),
         cmocka_unit_test_setup(a_line_that_says_something_else_starts_anew, make_table),
+        cmocka_unit_test_setup(a_line_keeps_its_count_wherever_it_stands, make_table),
+        cmocka_unit_test_setup(cells_of_old_lines_are_used_again, make_table),
+        cmocka_unit_test(marks_differ_by_owner_and_by_what_is_said),
         cmocka_unit_test_setup(
             what_a_process_left_in_flight_is_forgotten_by_the_next_in_its_slot,
             make_table),

@@ -81,7 +81,7 @@ read_listeners(struct kd_conf_reading *r, struct kd_conf_places *places)
             continue;
         if (!kd_class_find(s->title, &klass)) {
             kd_conf_error(r->problems, s->line,
-                          "listener \"%s\": not mta, submission, milter or admin",
+                          "listener \"%s\": not mta, submission, milter, tls or admin",
                           KD_CONF_QUOTE(s->title));
             continue;
         }

@@ -53,6 +53,9 @@ option_of(const struct kd_conf_key *key)
     case KD_CONF_GROUP:
     case KD_CONF_ROLE_USER:
     case KD_CONF_ROLE_GROUP:
+    case KD_CONF_REMOTE:
+    case KD_CONF_PIN:
+    case KD_CONF_ADDRESS:
     case KD_CONF_TICKETS:
         break;
     }

@@ -144,7 +144,7 @@ set_class(const struct setting *s)
 {
     assert(s->key->size == sizeof(enum kd_class));
     if (!kd_class_find(s->value->text, s->member))
-        refuse(s, "mta, submission, milter or admin");
+        refuse(s, "mta, submission, milter, tls or admin");
 }
 
 /* Absolute, no empty part, no "." or "..", no "/" at the end. */
@@ -263,6 +263,45 @@ set_id(const struct setting *s)
                       s->key->name, id->name);
         id->is_known = false;
     }
+}
+
+static void
+set_remote(const struct setting *s)
+{
+    if (!length_is_in_range(s))
+        return;
+    if (s->value->form != KD_SCAN_STRING || !kd_remote_name_is_valid(s->value->text)) {
+        refuse(s, "a domain in lower case (no wildcard, no dot at the end) or uri: and "
+                  "a URI, in double quotes");
+        return;
+    }
+    assert(s->key->size == sizeof(char *));
+    *(char **)s->member = kd_conf_copy(s->r, s->value->text);
+}
+
+static void
+set_pin(const struct setting *s)
+{
+    struct kd_conf_pin *pin = s->member;
+
+    assert(s->key->size == sizeof *pin);
+    pin->is_set = s->value->form == KD_SCAN_STRING &&
+                  kd_conf_pin_parse(s->value->text, pin->sha256);
+    if (!pin->is_set)
+        refuse(s, "64 hexadecimal digits in double quotes");
+}
+
+static void
+set_address(const struct setting *s)
+{
+    struct kd_conf_address *a = s->member;
+
+    assert(s->key->size == sizeof *a);
+    if (!length_is_in_range(s))
+        return;
+    if (s->value->form != KD_SCAN_STRING || !kd_conf_address_parse(s->value->text, a))
+        refuse(s, "a numeric address and a port, \"192.0.2.1:4433\" or "
+                  "\"[2001:db8::1]:4433\"");
 }
 
 /* Lists: called once an item. */
@@ -492,6 +531,15 @@ set_one(const struct setting *s)
     case KD_CONF_FIELDS:
         add_field(s);
         break;
+    case KD_CONF_REMOTE:
+        set_remote(s);
+        break;
+    case KD_CONF_PIN:
+        set_pin(s);
+        break;
+    case KD_CONF_ADDRESS:
+        set_address(s);
+        break;
     case KD_CONF_ACCOUNT_KEYS:
         add_account_key(s);
         break;
@@ -607,7 +655,7 @@ kd_conf_clear_section(enum kd_conf_section type, void *base)
         void *member = (char *)base + key->offset;
         if (key->section != type)
             continue;
-        if (key->type == KD_CONF_PATH)
+        if (key->type == KD_CONF_PATH || key->type == KD_CONF_REMOTE)
             free(*(char **)member);
         if (key->type == KD_CONF_KEYS)
             free(((struct kd_conf_keys *)member)->ids);

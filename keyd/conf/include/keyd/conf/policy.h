@@ -47,6 +47,8 @@ enum {
     KD_POLICY_QUOTAS_MAX = 4096,   /* lines of all principals and domains */
     KD_POLICY_OWN_QUOTAS_MAX = 16, /* of one of them */
     KD_DOMAIN_MAX = 253,           /* octets of a domain */
+    KD_REMOTE_MAX = 255,           /* of what a certificate names */
+    KD_PIN_SIZE = 32,              /* of a public key's SHA-256 */
     KD_POLICY_SIZE_MAX = 512 * 1024
 };
 
@@ -111,6 +113,10 @@ bool kd_domain_is_valid(struct kd_slice domain);
 
 /* [a-z0-9] then [a-z0-9._-], at most KD_POLICY_NAME_MAX. */
 bool kd_principal_name_is_valid(struct kd_slice name);
+
+/* What a remote principal's certificate names: a dNSName, which is a valid domain, or
+ * "uri:" and a URI of printable ASCII with a scheme. */
+bool kd_remote_name_is_valid(struct kd_slice name);
 
 /* In any order. with: for each domain; NULL for nothing. KD_INVALID for a bad domain,
  * name, uid, class, key role, quota or operation of another class; KD_CONFLICT for a

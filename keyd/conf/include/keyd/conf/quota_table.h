@@ -17,23 +17,26 @@
 #include <keyd/conf/policy.h>
 
 enum {
-    KD_QUOTA_SLOTS = 20, /* processes that count in one region: the gates */
+    KD_QUOTA_SLOTS = 20,      /* processes that count in one region: the gates */
+    KD_QUOTA_CELLS = 1 << 14, /* the lines and rows of three policies, and some */
     KD_QUOTA_WAIT_MAX_MS = 3600000
 };
 
-/* Of one line. */
+/* What is counted for one line; for a row, refused alone. */
 struct kd_quota_cell {
-    kd_rate_state rate;
-    _Atomic uint64_t made_for; /* what the line said: another one starts anew */
+    _Alignas(128) kd_rate_state rate;
+    _Atomic uint64_t mark; /* whose it is; 0: nobody's */
     _Atomic uint64_t refused;
+    _Atomic uint32_t serial; /* of the last configuration that had it */
     _Atomic uint16_t in_flight[KD_QUOTA_SLOTS]; /* of each process */
 };
 
-/* The lines of a class's rows by their index in the class's policy (or of all rows, in
- * the vault), or those of the domains. */
+/* A line has its cell by its mark, a hash of whose line it is and of what it says, in
+ * an open table: what a new configuration leaves as it was goes on counting where it
+ * counted, wherever it stands now, and what says something else starts anew. When none
+ * is free, a cell that the last configurations did not have becomes another line's. */
 struct kd_quota_region {
-    _Alignas(4096) struct kd_quota_cell cells[KD_POLICY_QUOTAS_MAX];
-    _Atomic uint64_t refused[512]; /* by row; of domains unused */
+    struct kd_quota_cell cells[KD_QUOTA_CELLS];
 };
 
 struct kd_quota_shared {
@@ -46,29 +49,47 @@ struct kd_quota_table {
     unsigned slot; /* ours */
 };
 
+/* Where the lines of one policy count: indices of cells. */
+struct kd_quota_map {
+    uint16_t *of_lines;   /* owned; of each line of rows */
+    uint16_t *of_rows;    /* behind them: where a row's refusals count */
+    uint16_t *of_domains; /* behind those: of each line of domains */
+    size_t n_rows_and_lines, n_domains;
+};
+
 /* What a request in flight gives back at its end. All zero: nothing. */
 struct kd_quota_held {
     uint8_t n;
     struct kd_quota_cell *of[KD_QUOTA_MATCHES_MAX];
 };
 
-/* Before the first request: lines that say something else than when their cell was last
- * used start anew, and what an earlier process in our slot left in flight is forgotten.
- * Again after a new policy, with keep_in_flight: what is in flight will be given back.
- */
-void kd_quota_claim(const struct kd_quota_table *t, const struct kd_policy *policy,
-                    bool keep_in_flight);
+/* The marks of a line and of a row. */
+uint64_t kd_quota_mark_line(const struct kd_policy *policy, bool of_domain, size_t at);
+uint64_t kd_quota_mark_row(const struct kd_policy *policy, size_t row);
+
+/* Finds or takes the cells of a policy that comes into force, the serial'th
+ * configuration; 0: a new process does not know yet, and claims again when it does.
+ * before: where this process counted until now; what it had not is not in flight here,
+ * whatever a process before it left in the slot. NULL: it is new. KD_NOMEM. */
+kd_err kd_quota_claim(const struct kd_quota_table *t, const struct kd_policy *policy,
+                      uint32_t serial, const struct kd_quota_map *before,
+                      struct kd_quota_map *out) KD_MUST_USE;
+void kd_quota_map_clear(struct kd_quota_map *map);
 
 /* Takes one operation from every line that matches. KD_BUSY if one of them has none
  * left: nothing is taken then, the refusal is counted, and *wait_ms is the time after
  * which there is one (0: unknown, too many are in flight). now: CLOCK_MONOTONIC, ns. */
-kd_err kd_quota_take(const struct kd_quota_table *t, const struct kd_policy *policy,
-                     const struct kd_caller *caller, unsigned op,
-                     struct kd_slice domain, int64_t now, struct kd_quota_held *held,
-                     uint32_t *wait_ms) KD_MUST_USE;
+kd_err kd_quota_take(const struct kd_quota_table *t, const struct kd_quota_map *map,
+                     const struct kd_policy *policy, const struct kd_caller *caller,
+                     unsigned op, struct kd_slice domain, int64_t now,
+                     struct kd_quota_held *held, uint32_t *wait_ms) KD_MUST_USE;
 
 /* The operation has ended. Empties held; giving twice gives once. */
 void kd_quota_give(const struct kd_quota_table *t, struct kd_quota_held *held);
+
+/* The cell of a mark, to read; NULL if it has none. */
+const struct kd_quota_cell *kd_quota_find(const struct kd_quota_region *region,
+                                          uint64_t mark);
 
 /* How a cell stands. */
 struct kd_quota_level {
@@ -78,10 +99,6 @@ struct kd_quota_level {
 };
 struct kd_quota_level kd_quota_level(const struct kd_quota_cell *cell,
                                      const struct kd_quota *quota, int64_t now);
-
-/* Nothing in flight in any line: for tests of who gives back. */
-bool kd_quota_is_at_rest(const struct kd_quota_table *t,
-                         const struct kd_policy *policy);
 
 /* --- the memory --- */
 

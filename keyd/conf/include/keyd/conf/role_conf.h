@@ -36,6 +36,11 @@ struct kd_limits {
     uint32_t frame_timeout;
     uint32_t write_timeout;
     uint32_t idle_timeout;
+    uint32_t max_remote_connections; /* this and the rest: of the gate tls */
+    uint32_t max_handshakes;
+    uint32_t handshake_timeout; /* seconds */
+    uint32_t handshake_rate;    /* a second */
+    uint32_t handshake_rate_total;
 };
 
 /* How far the provider is from a user's keys (P5); the number travels in requests. */

@@ -1,0 +1,199 @@
+/* What the vault asks, and what a new one is told. */
+#include "ledger.h"
+
+#include <keyd/base/log.h>
+#include <keyd/base/memfd.h>
+
+#include <unistd.h>
+
+static void
+tell_issue(struct ledger *l, struct kd_told_issue *m, const struct kd_signet_row *row)
+{
+    int fd = -1;
+
+    if (row != NULL) {
+        m->generation = row->generation;
+        m->seq = row->seq;
+        kd_err err =
+            kd_memfd_if_large(row->signet, KD_CHAN_INLINE_MAX, &m->signet, &fd);
+        if (err != KD_OK)
+            m->err = (uint8_t)err;
+    }
+    kd_told_issue_put(&l->scratch, m);
+    ledger_send(l, &l->vault.chan, KD_MSG_told_issue, fd);
+}
+
+static kd_err
+on_ask_issue(struct ledger *l, struct kd_slice body)
+{
+    struct kd_ask_issue ask;
+    struct kd_issue_query q = {0};
+    struct kd_issue_state s = {0};
+    const struct kd_signet_row *row = NULL;
+    kd_err err = kd_ask_issue_get(body, &ask);
+
+    if (err != KD_OK)
+        return err;
+    q.address = ask.address;
+    memcpy(q.ssr_fp, ask.ssr, sizeof q.ssr_fp);
+    memcpy(q.signing_key, ask.signing_key, sizeof q.signing_key);
+    memcpy(q.encryption_key, ask.encryption_key, sizeof q.encryption_key);
+    q.has_idem = ask.has_key != 0;
+    memcpy(q.idem, ask.key, sizeof q.idem);
+    err = kd_store_issue_query(l->store, &q, &s);
+    if (err == KD_UNAVAILABLE)
+        ledger_disk_failed("query", err);
+    struct kd_told_issue m = {.tag = ask.tag,
+                              .err = (uint8_t)err,
+                              .signing_key_known = s.signing_key_known,
+                              .encryption_key_known = s.encryption_key_known,
+                              .key_seen = s.idem_seen};
+    memcpy(m.key_request, s.idem_request, sizeof m.key_request);
+    if (err == KD_OK && s.issued) {
+        m.is = KD_TOLD_STORED;
+        row = &s.stored;
+    } else if (err == KD_OK && s.has_head) {
+        m.is = KD_TOLD_HEAD;
+        row = &s.head;
+    }
+    tell_issue(l, &m, row);
+    return KD_OK;
+}
+
+struct one_record {
+    uint64_t seq;
+    struct kd_told_key *m;
+    struct ledger *l;
+};
+
+static bool
+tell_record(void *arg, uint64_t seq, struct kd_slice record, kd_err stored)
+{
+    struct one_record *one = arg;
+
+    if (seq != one->seq)
+        return false;
+    one->m->err = (uint8_t)stored;
+    one->m->record = record;
+    kd_told_key_put(&one->l->scratch, one->m); /* while the record is borrowed */
+    return false;
+}
+
+static kd_err
+on_ask_key(struct ledger *l, struct kd_slice body)
+{
+    struct kd_ask_key ask;
+    kd_err err = kd_ask_key_get(body, &ask);
+    uint64_t seq = 0;
+
+    if (err != KD_OK)
+        return err;
+    struct kd_told_key m = {.tag = ask.tag};
+    err = kd_store_idem_find(l->store, ask.key, m.request, &seq);
+    if (err == KD_OK) {
+        struct one_record one = {seq, &m, l};
+        err = kd_store_records(l->store, seq, tell_record, &one);
+    }
+    if (err == KD_UNAVAILABLE)
+        ledger_disk_failed("query", err);
+    if (l->scratch.n == 0) {
+        m.err = (uint8_t)(err == KD_OK ? KD_FAILED : err);
+        kd_told_key_put(&l->scratch, &m);
+    }
+    ledger_send(l, &l->vault.chan, KD_MSG_told_key, -1);
+    return KD_OK;
+}
+
+static kd_err
+on_refused(struct ledger *l, struct kd_slice body)
+{
+    struct kd_refused m;
+    kd_err err = kd_refused_get(body, &m);
+
+    if (err != KD_OK || kd_op_name(m.op) == NULL)
+        return KD_MALFORMED;
+    l->refused[m.op] += m.n;
+    return KD_OK;
+}
+
+kd_err
+questions_on_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
+{
+    struct ledger *l = ctx;
+    kd_err err;
+
+    if (type == KD_MSG_commit) {
+        batch_set_aside(l, body, fd);
+        return KD_OK;
+    }
+    if (type == KD_MSG_refused && fd < 0)
+        err = on_refused(l, body);
+    else if (type == KD_MSG_ask_issue && fd < 0)
+        err = on_ask_issue(l, body);
+    else if (type == KD_MSG_ask_key && fd < 0)
+        err = on_ask_key(l, body);
+    else
+        err = KD_MALFORMED;
+    if (fd >= 0)
+        close(fd);
+    if (err != KD_OK)
+        kd_log(KD_WARN, "message %u of the vault refused: %s", type, kd_err_text(err));
+    return err;
+}
+
+/* --- what a new vault is told --- */
+
+static bool
+tell_org(void *arg, const struct kd_org_row *row)
+{
+    struct ledger *l = arg;
+    struct kd_ledger_org m = {.domain = row->domain, .version = row->version};
+    int fd = -1;
+
+    if (kd_memfd_if_large(row->signet, KD_CHAN_INLINE_MAX, &m.signet, &fd) != KD_OK) {
+        kd_chan_close(&l->vault.chan);
+        return false;
+    }
+    kd_ledger_org_put(&l->scratch, &m);
+    ledger_send(l, &l->vault.chan, KD_MSG_ledger_org, fd);
+    return true;
+}
+
+static void
+tell_keystore(struct ledger *l)
+{
+    struct kd_ledger_ready m = {0};
+    struct kd_slice store, inl;
+    int fd = -1;
+    kd_err err = kd_store_keystore_read(l->store, &store, &m.keystore);
+
+    if (err == KD_OK &&
+        (err = kd_memfd_if_large(store, KD_CHAN_INLINE_MAX, &inl, &fd)) == KD_OK)
+        err = kd_chan_put(&l->vault.chan, KD_MSG_KEYSTORE, inl, fd);
+    if (err != KD_OK && err != KD_NOT_FOUND && err != KD_CLOSED)
+        ledger_disk_failed("key store", err);
+    kd_ledger_ready_put(&l->scratch, &m);
+    ledger_send(l, &l->vault.chan, KD_MSG_ledger_ready, -1);
+}
+
+void
+questions_greet(struct ledger *l)
+{
+    struct kd_audit_tail tail;
+    struct kd_ledger_state m = {0};
+
+    kd_store_tail(l->store, &tail);
+    memcpy(m.instance, tail.instance, sizeof m.instance);
+    m.epoch = tail.epoch;
+    m.seq = tail.seq;
+    m.time = tail.time_ms;
+    memcpy(m.hash, tail.hash, sizeof m.hash);
+    kd_err err = kd_store_checkpoint_last(l->store, &m.checkpoint);
+    if (err != KD_OK && err != KD_NOT_FOUND)
+        ledger_disk_failed("checkpoint", err);
+    kd_ledger_state_put(&l->scratch, &m);
+    ledger_send(l, &l->vault.chan, KD_MSG_ledger_state, -1);
+    if ((err = kd_store_org_heads(l->store, tell_org, l)) != KD_OK)
+        ledger_disk_failed("organizational signets", err);
+    tell_keystore(l);
+}
