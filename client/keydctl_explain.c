@@ -132,6 +132,9 @@ print_who(const struct explained *x)
     if (x->a->out.policy.uid != KD_UID_NONE)
         emit(stdout, ", uid %u", (unsigned)x->a->out.policy.uid);
     emit(stdout, " (%s)\n", line_text(x->a->out.policy.section_line, line));
+    if (x->a->out.policy.stopped)
+        emit(stdout, "%-11sall it asks is refused, until \"keydctl principal allow\"\n",
+             "STOPPED");
 }
 
 /* What would have to be written, and where. */
@@ -180,6 +183,12 @@ print_missing(const struct explained *x, const struct keyd_policy_decision *d)
     }
 }
 
+static bool
+is_allowed(const struct explained *x, const struct keyd_policy_decision *d)
+{
+    return d->verdict == KEYD_POLICY_ALLOWED && !x->a->out.policy.stopped;
+}
+
 /* The way to a yes, part by part. */
 static void
 print_path(const struct explained *x, const struct keyd_policy_decision *d)
@@ -208,9 +217,12 @@ print_path(const struct explained *x, const struct keyd_policy_decision *d)
 static void
 print_one(const struct explained *x, const struct keyd_policy_decision *d)
 {
-    emit(stdout, "%s: %s%s\n", op_text(d->operation),
-         d->verdict == KEYD_POLICY_ALLOWED ? "" : "denied: ",
-         verdicts[verdict_index(d->verdict)].text);
+    if (is_allowed(x, d) || d->verdict != KEYD_POLICY_ALLOWED)
+        emit(stdout, "%s: %s%s\n", op_text(d->operation),
+             d->verdict == KEYD_POLICY_ALLOWED ? "" : "denied: ",
+             verdicts[verdict_index(d->verdict)].text);
+    else
+        emit(stdout, "%s: denied: the principal is stopped\n", op_text(d->operation));
     print_who(x);
     print_path(x, d);
     print_missing(x, d);
@@ -346,6 +358,7 @@ explained_to_json(const struct explained *x)
         json_put(j, "domains_line", json_line_number(x->a->out.policy.domains_line)) &&
         json_put(j, "keys_line", json_line_number(x->a->out.policy.keys_line)) &&
         json_put(j, "domain_line", json_line_number(x->a->out.policy.domain_line)) &&
+        json_put(j, "stopped", json_boolean(x->a->out.policy.stopped)) &&
         json_put(j, "decisions", decisions_to_json(x)) &&
         json_put(j, "quotas", quotas_to_json(x));
 
@@ -360,7 +373,7 @@ explained_show(const struct explained *x, bool json)
 {
     const struct keyd_policy_decision *d = x->a->out.policy.decisions;
     bool one = x->op != KD_OP_NONE && x->a->out.policy.n_decisions == 1;
-    int status = one && d->verdict != KEYD_POLICY_ALLOWED ? EX_NEGATIVE : EX_OK;
+    int status = one && !is_allowed(x, d) ? EX_NEGATIVE : EX_OK;
 
     if (json)
         return json_done(explained_to_json(x), status);

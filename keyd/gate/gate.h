@@ -40,6 +40,8 @@ struct gate {
     struct kd_quota_table quotas;
     struct kd_quota_map quota_map;            /* of conf */
     const struct kd_quota_shared *all_quotas; /* of every class, to read */
+    struct kd_buf stopped; /* names of principals, each behind a length (stops.h) */
+    bool stops_known;      /* the vault has said who is stopped */
     struct process_line processes[ANSWER_PROCESSES_MAX];
     struct kd_arena arena;
     struct kd_frame_scratch scratch;

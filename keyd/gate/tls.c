@@ -24,7 +24,8 @@ struct stream {
     int64_t good_until; /* seconds since 1970 */
 };
 
-static struct material *newest;
+/* In use, and what comes into use with the configuration it was sent for. */
+static struct material *newest, *next;
 
 /* --- octets --- */
 
@@ -174,6 +175,19 @@ start(struct gate *g)
     shakes_setup(g, connected);
 }
 
+static void
+taken(struct gate *g)
+{
+    if (next == NULL)
+        return;
+    shakes_rules(g, next);
+    material_free(newest);
+    newest = next;
+    next = NULL;
+    kd_log(KD_INFO, "certificates loaded: serial=%u principals=%zu denied=%zu",
+           newest->serial, newest->conf.n_clients, newest->conf.denied.n / KD_PIN_SIZE);
+}
+
 static kd_err
 control(struct gate *g, uint16_t type, struct kd_slice body, int fd)
 {
@@ -181,7 +195,6 @@ control(struct gate *g, uint16_t type, struct kd_slice body, int fd)
     struct material *fresh;
     kd_err err = KD_UNSUPPORTED;
 
-    (void)g;
     if (type == KD_MSG_ctl_tls)
         err = fd < 0 ? KD_MALFORMED : kd_ctl_tls_get(body, &m);
     if (err == KD_OK)
@@ -189,12 +202,10 @@ control(struct gate *g, uint16_t type, struct kd_slice body, int fd)
     if (fd >= 0)
         close(fd);
     if (err == KD_OK) {
-        shakes_rules(fresh);
-        material_free(newest);
-        newest = fresh;
-        kd_log(KD_INFO, "certificates loaded: serial=%u principals=%zu denied=%zu",
-               fresh->serial, fresh->conf.n_clients,
-               fresh->conf.denied.n / KD_PIN_SIZE);
+        material_free(next);
+        next = fresh;
+        if (newest == NULL)
+            taken(g); /* the first, for the configuration it was started with */
     } else if (err != KD_UNSUPPORTED && newest != NULL) {
         kd_log(KD_WARN, "certificates not taken, going on with those before: %s",
                kd_err_text(err));
@@ -221,5 +232,6 @@ const struct transport gate_transport = {.program = "keyd-gate-tls",
                                          .clear = clear,
                                          .may_ask = may_ask,
                                          .control = control,
+                                         .taken = taken,
                                          .turn = shakes_turn,
                                          .tick = shakes_tick};

@@ -122,6 +122,7 @@ unpack(struct kd_slice body, struct answer *a)
     out->domains_line = m.domains;
     out->keys_line = m.keys;
     out->domain_line = m.domain_line;
+    out->stopped = m.stopped != 0;
     if ((err = unpack_decisions(m.decisions, a)) != KD_OK ||
         (err = unpack_quotas(m.quotas, m.klass, a)) != KD_OK)
         return err;

@@ -109,7 +109,8 @@ explain(struct vault *v, struct task *t, const struct kd_explain_job *job)
                                 .operations = trace.lines.operations,
                                 .domains = trace.lines.domains,
                                 .keys = trace.lines.keys,
-                                .domain_line = trace.domain_line};
+                                .domain_line = trace.domain_line,
+                                .stopped = stops_has(v, &caller)};
     if (trace.row != KD_POLICY_ROWS_MAX)
         put_quotas(t, trace.row, job->domain, &quotas);
     for (unsigned op = 1; op <= KD_OP_MAX; op++) {

@@ -76,6 +76,8 @@ reply(struct vault *v, struct task *t)
         .over_quota = v->n_over_quota,
         .failed = v->n_failed,
         .quotas = kd_buf_slice(&over),
+        .resets = v->n_resets,
+        .stopped = (uint32_t)v->stops.n,
     };
     kd_buf_init(&lines, SHADOW_OCTETS);
     if (t->caller.klass == KD_CLASS_ADMIN)

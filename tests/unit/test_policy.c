@@ -113,6 +113,8 @@ static const struct {
     {"LookupHistory", "msta", "dl"},
     {"VerifyCurrent", "msta", "dl"},
     {"IssueUserSignet", "st", "cdk"},
+    {"FreezeAddress", "sta", "cd"},
+    {"ResetAddress", "sta", "cd"},
     {"TokenInit", "a", "cs"},
     {"AddUnsealSlot", "a", "cks"},
     {"Unseal", "a", "s"},
@@ -126,6 +128,7 @@ static const struct {
     {"Drain", "a", ""},
     {"AuditHead", "a", "l"},
     {"PolicyExplain", "a", ""},
+    {"StopPrincipal", "a", "c"},
 };
 enum { MATRIX_SIZE = sizeof matrix / sizeof matrix[0] };
 
