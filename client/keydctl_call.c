@@ -177,6 +177,7 @@ is_changing(enum keyd_op op)
     case KEYD_OP_APPROVAL_LIST:
     case KEYD_OP_APPROVAL_SHOW:
     case KEYD_OP_APPROVAL_SIGN:
+    case KEYD_OP_POLICY_EXPLAIN:
     case KEYD_OP_RELOAD:
     case KEYD_OP_DRAIN:
         break;

@@ -551,6 +551,8 @@ setup(struct vault *v)
 
     kd_buf_init(&octets, KD_ROLE_CONF_SIZE_MAX);
     kd_role_start(&v->ctl, "keyd-vault", &octets);
+    if ((err = kd_quota_private(&v->quotas)) != KD_OK)
+        kd_role_die("quotas", err);
     if ((err = vault_conf_new(v, kd_buf_slice(&octets), &v->conf)) != KD_OK)
         kd_role_die("bad configuration", err);
     kd_buf_free(&octets);

@@ -103,6 +103,7 @@ enum keyd_op {
     KEYD_OP_APPROVAL_LIST = 43,
     KEYD_OP_APPROVAL_SHOW = 44,
     KEYD_OP_APPROVAL_SIGN = 45,
+    KEYD_OP_POLICY_EXPLAIN = 46,
     KEYD_OP_RELOAD = 47,
     KEYD_OP_DRAIN = 48,
     KEYD_OP_STOP_PRINCIPAL = 49,
@@ -194,6 +195,16 @@ enum keyd_verdict {
     KEYD_CURRENT = 1,
     KEYD_UPDATE = 2,  /* it was current once; current_fp is newer */
     KEYD_UNKNOWN = 3, /* never was one of this name; current_fp is */
+};
+
+enum keyd_policy_verdict {
+    KEYD_POLICY_ALLOWED = 1,
+    KEYD_POLICY_NO_PRINCIPAL = 2,
+    KEYD_POLICY_NOT_SERVED = 3,
+    KEYD_POLICY_NOT_PERMITTED = 4,
+    KEYD_POLICY_NO_DOMAIN = 5,
+    KEYD_POLICY_OTHER_DOMAIN = 6,
+    KEYD_POLICY_OTHER_KEY = 7,
 };
 
 enum keyd_slot_kind {
@@ -327,6 +338,15 @@ struct keyd_request {
             struct keyd_octets signature; /* Ed25519 over the text */
         } approval_sign;
         struct {
+            struct keyd_octets principal;  /* its name, or else */
+            struct keyd_octets class_name; /* its class and uid */
+            uint32_t uid;
+            uint32_t operation; /* 0: every one */
+            struct keyd_octets domain;
+            struct keyd_octets key_id;
+            enum keyd_key_role key_role; /* KEYD_ROLE_NONE: not asked */
+        } policy_explain;
+        struct {
             enum keyd_drain_action action;
             bool wait; /* for what is in flight, as long as the deadline lets it */
         } drain;
@@ -394,6 +414,24 @@ struct keyd_stopped {
 struct keyd_audit_item {
     uint64_t seq;
     struct keyd_octets octets; /* record or checkpoint */
+};
+
+struct keyd_policy_decision {
+    uint32_t operation;
+    enum keyd_policy_verdict verdict;
+    uint32_t line; /* where it is listed; 0: nowhere */
+};
+
+struct keyd_policy_quota {
+    bool of_domain;     /* else of the principal */
+    uint32_t operation; /* 0: every one */
+    uint32_t rate, seconds, burst;
+    uint32_t in_flight_max;
+    uint32_t line;
+    struct {
+        uint32_t left, in_flight;
+        uint64_t refused;
+    } jobs, lookups; /* what the vault counts, and what the gates do */
 };
 
 struct keyd_answer {
@@ -503,6 +541,18 @@ struct keyd_answer {
         struct {
             uint32_t given, needed;
         } approval_sign;
+        struct {
+            struct keyd_octets principal; /* empty: there is none */
+            struct keyd_octets class_name;
+            uint32_t uid;
+            uint32_t section_line, operations_line, domains_line, keys_line;
+            uint32_t domain_line; /* 0: not served */
+            bool stopped;         /* all it asks is refused */
+            const struct keyd_policy_decision *decisions;
+            size_t n_decisions;
+            const struct keyd_policy_quota *quotas;
+            size_t n_quotas;
+        } policy;
         struct {
             uint32_t serial;           /* how often it was taken anew since the start */
             struct keyd_octets digest; /* SHA-256 of the file */

@@ -292,6 +292,53 @@ fill_approval_show(struct box *box, const Keyd__V1__ApprovalShowResult *m)
     return fill_approvals(box, &m->approval, 1);
 }
 
+static struct keyd_policy_quota
+policy_quota(const Keyd__V1__PolicyQuota *m)
+{
+    return (struct keyd_policy_quota){
+        .of_domain = m->of_domain,
+        .operation = m->operation,
+        .rate = m->rate,
+        .seconds = m->seconds,
+        .burst = m->burst,
+        .in_flight_max = m->in_flight_max,
+        .line = m->line,
+        .jobs = {m->left, m->in_flight, m->refused},
+        .lookups = {m->lookup_left, m->lookup_in_flight, m->lookup_refused},
+    };
+}
+
+static enum keyd_status
+fill_policy(struct box *box, const Keyd__V1__PolicyExplainResult *m)
+{
+    struct keyd_policy_decision *decisions =
+        take(box, m->n_decisions, sizeof *decisions);
+    struct keyd_policy_quota *quotas = take(box, m->n_quotas, sizeof *quotas);
+
+    if (decisions == NULL || quotas == NULL)
+        return KEYD_NOMEM;
+    for (size_t i = 0; i < m->n_decisions; i++)
+        decisions[i] = (struct keyd_policy_decision){
+            m->decisions[i]->operation,
+            (enum keyd_policy_verdict)m->decisions[i]->verdict, m->decisions[i]->line};
+    for (size_t i = 0; i < m->n_quotas; i++)
+        quotas[i] = policy_quota(m->quotas[i]);
+    box->answer.out.policy.principal = octets(m->principal);
+    box->answer.out.policy.class_name = octets(m->class_name);
+    box->answer.out.policy.uid = m->uid;
+    box->answer.out.policy.section_line = m->section_line;
+    box->answer.out.policy.operations_line = m->operations_line;
+    box->answer.out.policy.domains_line = m->domains_line;
+    box->answer.out.policy.keys_line = m->keys_line;
+    box->answer.out.policy.domain_line = m->domain_line;
+    box->answer.out.policy.stopped = m->stopped;
+    box->answer.out.policy.decisions = decisions;
+    box->answer.out.policy.n_decisions = m->n_decisions;
+    box->answer.out.policy.quotas = quotas;
+    box->answer.out.policy.n_quotas = m->n_quotas;
+    return KEYD_OK;
+}
+
 /* What comes apart from a response. */
 struct apart {
     int fd;   /* -1: it came in parts, or there is none */
@@ -412,6 +459,8 @@ answer_fill(struct box *box, const Keyd__V1__Response *m, int fd, size_t n_objec
         box->answer.out.approval_sign.given = m->approval_sign->given;
         box->answer.out.approval_sign.needed = m->approval_sign->needed;
         return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_POLICY_EXPLAIN:
+        return fill_policy(box, m->policy_explain);
     case KEYD__V1__RESPONSE__RESULT_RELOAD:
         box->answer.out.reload.serial = m->reload->serial;
         box->answer.out.reload.digest = octets(m->reload->digest);

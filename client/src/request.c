@@ -326,6 +326,20 @@ make_approval_sign(struct maker *k, const struct keyd_request *in, void *message
 }
 
 static void
+make_policy_explain(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__PolicyExplainRequest *q = message;
+
+    q->principal = octets(k, in->in.policy_explain.principal);
+    q->class_name = octets(k, in->in.policy_explain.class_name);
+    q->uid = in->in.policy_explain.uid;
+    q->operation = in->in.policy_explain.operation;
+    q->domain = octets(k, in->in.policy_explain.domain);
+    q->key_id = octets(k, in->in.policy_explain.key_id);
+    q->key_role = (Keyd__V1__KeyRole)in->in.policy_explain.key_role;
+}
+
+static void
 make_drain(struct maker *k, const struct keyd_request *in, void *message)
 {
     Keyd__V1__DrainRequest *q = message;
@@ -363,6 +377,7 @@ static const struct {
     {KEYD_OP_APPROVAL_LIST, NULL},
     {KEYD_OP_APPROVAL_SHOW, make_approval_show},
     {KEYD_OP_APPROVAL_SIGN, make_approval_sign},
+    {KEYD_OP_POLICY_EXPLAIN, make_policy_explain},
     {KEYD_OP_RELOAD, NULL},
     {KEYD_OP_DRAIN, make_drain},
 };

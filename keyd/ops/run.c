@@ -4,6 +4,7 @@
 #include <dime/display.h>
 #include <dime/info.h>
 #include <dime/signet.h>
+#include <keyd/base/clock.h>
 #include <keyd/base/memfd.h>
 #include <keyd/base/secret.h>
 
@@ -34,6 +35,7 @@ static const struct {
     {KD_OP_ApprovalList, run_approval_list},
     {KD_OP_ApprovalShow, run_approval_show},
     {KD_OP_ApprovalSign, run_approval_sign},
+    {KD_OP_PolicyExplain, run_policy_explain},
     {KD_OP_Reload, run_reload},
     {KD_OP_Drain, run_drain},
 };
@@ -65,6 +67,20 @@ run_start(struct vault *v, struct task *t)
     task_finish(v, t, KD_UNSUPPORTED, 0);
 }
 
+/* After policy, so that nobody uses up what he may not have, and before any work. */
+static bool
+is_within_quota(struct vault *v, struct task *t, struct kd_slice domain)
+{
+    kd_err err =
+        kd_quota_take(&v->quotas, &t->conf->quotas, t->conf->is.policy, &t->caller,
+                      t->op, domain, kd_clock_ns(), &t->quota, &t->retry_ms);
+
+    if (err == KD_OK)
+        return true;
+    task_finish(v, t, err, KD_REASON_OVER_QUOTA);
+    return false;
+}
+
 bool
 run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
 {
@@ -89,7 +105,16 @@ run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
         task_finish(v, t, KD_UNAVAILABLE, KD_REASON_CLOCK);
         return false;
     }
-    return true;
+    return task_is_internal(t) || is_within_quota(v, t, domain);
+}
+
+kd_err
+run_key_allowed(struct task *t, unsigned role, const uint8_t *id)
+{
+    if (task_is_internal(t) ||
+        kd_policy_check_key(t->conf->is.policy, &t->caller, role, id) == KD_OK)
+        return KD_OK;
+    return run_refuse(t, KD_DENIED, KD_REASON_KEY_NOT_PERMITTED);
 }
 
 void

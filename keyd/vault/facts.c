@@ -25,7 +25,7 @@ reasons_of_domains(const struct vault *v)
             reasons |= kd_state_bit(KD_STATE_NO_ORG_SIGNET);
         else if (!org->verified)
             reasons |= kd_state_bit(KD_STATE_ORG_SIGNET_BAD);
-        else if (!org->has_signer)
+        else if (org->n_usable == 0)
             reasons |= kd_state_bit(KD_STATE_NO_SIGNER);
     }
     return reasons;

@@ -9,7 +9,7 @@
 
 #include "pool.h"
 
-#include <keyd/conf/policy.h>
+#include <keyd/conf/quota_table.h>
 #include <keyd/job/job.h>
 #include <keyd/ops/ops.h>
 
@@ -98,6 +98,8 @@ struct task {
     /* What comes out. */
     kd_err err;
     uint16_t reason;
+    uint32_t retry_ms; /* of a refusal: when it could pass; 0: no advice */
+    struct kd_quota_held quota;
     struct kd_buf reply;
     int reply_fd;
 

@@ -17,6 +17,7 @@
 #include "../role.h"
 
 #include <keyd/base/chan.h>
+#include <keyd/conf/quota_table.h>
 #include <keyd/conf/role_conf.h>
 #include <keyd/token/soft_store.h>
 #include <keyd/token/token.h>
@@ -52,6 +53,7 @@ struct vault {
     uint64_t unrecorded_tag;       /* of the task that asked for it, or 0 */
     struct shadow shadow;
     bool is_draining; /* the gates take no more requests */
+    struct kd_quota_table quotas;
 
     enum vault_state state;
     struct chain chain;
@@ -93,6 +95,7 @@ struct vault {
 
     uint64_t started; /* wall clock, ms */
     uint64_t n_issued, n_refused;
+    uint64_t n_denied, n_over_quota, n_failed; /* of those refused */
     uint64_t refused[KD_OP_MAX + 1]; /* by operation, not told to the ledger yet */
     int64_t tell_refused_at;         /* CLOCK_MONOTONIC, ms */
     int64_t tell_stale_at;           /* the same */

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 
 enum { ROLE_GATE = 1, ROLE_VAULT = 2, ROLE_LEDGER = 3 };
-enum { VERSION = 1 };
+enum { VERSION = 2 };
+enum { WORKERS_MAX = 4 }; /* of a listener, as its key workers */
 
 _Static_assert(KD_POLICY_SIZE_MAX +
                        KD_POLICY_DOMAINS_MAX * sizeof(struct kd_domain_rules) + 4096 <=
@@ -159,6 +160,7 @@ kd_conf_for_gate_encode(const struct kd_conf_for_gate *c, struct kd_buf *b)
 {
     put_head(b, ROLE_GATE, c->hardening, c->log_level);
     kd_buf_u8(b, (uint8_t)c->klass);
+    kd_buf_u8(b, (uint8_t)c->worker);
     put_limits(b, &c->limits);
     put_policy(b, c->policy);
 }
@@ -171,6 +173,7 @@ kd_conf_for_gate_decode(struct kd_slice octets, struct kd_conf_for_gate *out)
 
     take_head(&cur, ROLE_GATE, &c.hardening, &c.log_level);
     c.klass = (enum kd_class)take_at_most(&cur, KD_CLASS_COUNT - 1);
+    c.worker = take_at_most(&cur, WORKERS_MAX - 1);
     take_limits(&cur, &c.limits);
     take_policy(&cur, &c.policy);
     check_gate_policy(&cur, &c);
