@@ -101,6 +101,8 @@ is_changing(enum keyd_op op)
     case KEYD_OP_RETIRE_KEY:
     case KEYD_OP_IMPORT_KEY:
     case KEYD_OP_ISSUE_ORG_SIGNET:
+    case KEYD_OP_REGISTRY_RESTORE:
+    case KEYD_OP_AUDIT_DROP:
         return true;
     case KEYD_OP_STATUS:
     case KEYD_OP_PUBLIC_KEYS:
@@ -111,6 +113,7 @@ is_changing(enum keyd_op op)
     case KEYD_OP_SEAL:
     case KEYD_OP_AUDIT_READ:
     case KEYD_OP_AUDIT_HEAD:
+    case KEYD_OP_REGISTRY_BACKUP:
         break;
     }
     return false;

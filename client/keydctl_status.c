@@ -1,6 +1,8 @@
 /* keydctl status, health. */
 #include "keydctl.h"
 
+#include <keyd/job/reasons.h>
+
 static const char *const states[] = {
     [KEYD_STATE_UNPROVISIONED] = "unprovisioned", [KEYD_STATE_SEALED] = "sealed",
     [KEYD_STATE_OPERATIONAL] = "operational",     [KEYD_STATE_DEGRADED] = "degraded",
@@ -62,6 +64,13 @@ print_status(const struct keyd_answer *a)
     char text[TIME_TEXT];
 
     emit(stdout, "state            %s\n", state_text(a->out.status.state));
+    if (a->out.status.reason.n != 0) {
+        const char *sentence = kd_reason_text(slice_of(a->out.status.reason));
+        emit(stdout, "why              ");
+        print_text(stdout, slice_of(a->out.status.reason));
+        emit(stdout, "%s%s\n", sentence == NULL ? "" : ": ",
+             sentence == NULL ? "" : sentence);
+    }
     emit(stdout, "probe            %s",
          a->out.status.probe_ok ? "good" : "none or bad");
     if (a->out.status.probe_us != 0)
@@ -131,6 +140,7 @@ status_to_json(const struct keyd_answer *a)
     json_t *j = json_object();
     bool good =
         json_put(j, "state", json_string(state_text(a->out.status.state))) &&
+        json_put(j, "reason", json_octets(slice_of(a->out.status.reason))) &&
         json_put(j, "probe_ok", json_boolean(a->out.status.probe_ok)) &&
         json_put(j, "probe_us", json_integer((json_int_t)a->out.status.probe_us)) &&
         json_put(j, "version", json_octets(slice_of(a->out.status.version))) &&

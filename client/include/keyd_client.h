@@ -83,6 +83,9 @@ enum keyd_op {
     KEYD_OP_ISSUE_ORG_SIGNET = 39,
     KEYD_OP_AUDIT_READ = 40,
     KEYD_OP_AUDIT_HEAD = 41,
+    KEYD_OP_REGISTRY_BACKUP = 50,
+    KEYD_OP_REGISTRY_RESTORE = 51,
+    KEYD_OP_AUDIT_DROP = 52,
 };
 
 enum keyd_account_mode {
@@ -142,6 +145,13 @@ enum keyd_slot_kind {
     KEYD_SLOT_PASSPHRASE = 1,
     KEYD_SLOT_CREDENTIAL = 2,
     KEYD_SLOT_SHARES = 3,
+};
+
+enum keyd_backup_state {
+    KEYD_BACKUP_COPYING = 1,
+    KEYD_BACKUP_VERIFYING = 2,
+    KEYD_BACKUP_DONE = 3,
+    KEYD_BACKUP_FAILED = 4,
 };
 
 /* Permission bits of a key (signet field 2). */
@@ -226,6 +236,18 @@ struct keyd_request {
             uint64_t from_seq;
             uint32_t limit; /* 0: the most */
         } audit_read;
+        struct {
+            struct keyd_octets name;
+            bool poll; /* begin none, only tell of it */
+        } registry_backup;
+        struct {
+            uint64_t seq; /* of the head to take for good */
+            struct keyd_octets record_hash;
+        } registry_restore;
+        struct {
+            uint64_t through_seq;
+            struct keyd_octets segment_hash; /* of the records up to it */
+        } audit_drop;
     } in;
 };
 
@@ -275,6 +297,7 @@ struct keyd_answer {
             uint32_t probe_us;
             bool single_operator;
             uint64_t epoch, audit_seq, started_ms;
+            struct keyd_octets reason; /* a word on why it is failed or degraded */
             const struct keyd_process *processes;
             size_t n_processes;
             const struct keyd_counter *counters;
@@ -319,7 +342,23 @@ struct keyd_answer {
         struct {
             uint64_t epoch, seq, time_ms;
             struct keyd_octets record_hash, tree_head, checkpoint;
+            uint64_t first_seq;                 /* the first record there is */
+            struct keyd_octets base_checkpoint; /* of the one before it, or empty */
         } audit_head;
+        struct {
+            enum keyd_backup_state state;
+            uint64_t pages, pages_total;
+            uint64_t seq, size; /* when done */
+            struct keyd_octets record_hash;
+            struct keyd_octets reason; /* why it failed */
+        } backup;
+        struct {
+            uint64_t epoch, seq;
+            enum keyd_service_state state;
+        } restored;
+        struct {
+            uint64_t first_seq; /* the first record that is left */
+        } dropped;
     } out;
 };
 

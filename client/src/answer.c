@@ -97,6 +97,7 @@ fill_status(struct box *box, const Keyd__V1__StatusResult *m)
     box->answer.out.status.epoch = m->epoch;
     box->answer.out.status.audit_seq = m->audit_seq;
     box->answer.out.status.started_ms = m->started_ms;
+    box->answer.out.status.reason = octets(m->reason);
     status = fill_processes(box, m->processes, m->n_processes);
     return status != KEYD_OK ? status : fill_counters(box, m->counters, m->n_counters);
 }
@@ -147,6 +148,20 @@ fill_audit_head(struct box *box, const Keyd__V1__AuditHeadResult *m)
     box->answer.out.audit_head.record_hash = octets(m->record_hash);
     box->answer.out.audit_head.tree_head = octets(m->tree_head);
     box->answer.out.audit_head.checkpoint = octets(m->checkpoint);
+    box->answer.out.audit_head.first_seq = m->first_seq;
+    box->answer.out.audit_head.base_checkpoint = octets(m->base_checkpoint);
+}
+
+static void
+fill_backup(struct box *box, const Keyd__V1__RegistryBackupResult *m)
+{
+    box->answer.out.backup.state = (enum keyd_backup_state)m->state;
+    box->answer.out.backup.pages = m->pages;
+    box->answer.out.backup.pages_total = m->pages_total;
+    box->answer.out.backup.seq = m->seq;
+    box->answer.out.backup.size = m->size;
+    box->answer.out.backup.record_hash = octets(m->record_hash);
+    box->answer.out.backup.reason = octets(m->reason);
 }
 
 /* The signet, from the message or whole out of the descriptor. */
@@ -238,6 +253,18 @@ answer_fill(struct box *box, const Keyd__V1__Response *m, int fd)
         return fill_audit(box, m->audit_read);
     case KEYD__V1__RESPONSE__RESULT_AUDIT_HEAD:
         fill_audit_head(box, m->audit_head);
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_REGISTRY_BACKUP:
+        fill_backup(box, m->registry_backup);
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_REGISTRY_RESTORE:
+        box->answer.out.restored.epoch = m->registry_restore->epoch;
+        box->answer.out.restored.seq = m->registry_restore->seq;
+        box->answer.out.restored.state =
+            (enum keyd_service_state)m->registry_restore->state;
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_AUDIT_DROP:
+        box->answer.out.dropped.first_seq = m->audit_drop->first_seq;
         return KEYD_OK;
     default:
         return KEYD_PROTOCOL;

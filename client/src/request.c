@@ -245,6 +245,33 @@ make_audit_read(struct maker *k, const struct keyd_request *in, void *message)
     q->limit = in->in.audit_read.limit;
 }
 
+static void
+make_registry_backup(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__RegistryBackupRequest *q = message;
+
+    q->name = octets(k, in->in.registry_backup.name);
+    q->poll = in->in.registry_backup.poll;
+}
+
+static void
+make_registry_restore(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__RegistryRestoreRequest *q = message;
+
+    q->seq = in->in.registry_restore.seq;
+    q->record_hash = octets(k, in->in.registry_restore.record_hash);
+}
+
+static void
+make_audit_drop(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__AuditDropRequest *q = message;
+
+    q->through_seq = in->in.audit_drop.through_seq;
+    q->segment_hash = octets(k, in->in.audit_drop.segment_hash);
+}
+
 /* Operations without fields have no maker. */
 static const struct {
     enum keyd_op op;
@@ -266,6 +293,9 @@ static const struct {
     {KEYD_OP_ISSUE_ORG_SIGNET, make_issue_org_signet},
     {KEYD_OP_AUDIT_READ, make_audit_read},
     {KEYD_OP_AUDIT_HEAD, NULL},
+    {KEYD_OP_REGISTRY_BACKUP, make_registry_backup},
+    {KEYD_OP_REGISTRY_RESTORE, make_registry_restore},
+    {KEYD_OP_AUDIT_DROP, make_audit_drop},
 };
 
 static void

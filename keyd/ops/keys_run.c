@@ -60,17 +60,6 @@ generate_change(struct task *t, struct store_change *c)
     return err == KD_OK ? activate(c, &info) : refuse_spec(t, err);
 }
 
-/* New keys and their retirement are quorum operations; a site of one operator says so
- * in its configuration. */
-static bool
-one_operator_may(struct vault *v, struct task *t)
-{
-    if (v->conf.single_operator)
-        return true;
-    task_finish(v, t, KD_DENIED, KD_REASON_NEEDS_QUORUM);
-    return false;
-}
-
 void
 run_generate_key(struct vault *v, struct task *t)
 {
@@ -86,7 +75,7 @@ run_generate_key(struct vault *v, struct task *t)
     c->domain = c->job.generate.domain;
     c->change = generate_change;
     c->reply = reply_keys;
-    if (run_allowed(v, t, c->domain) && one_operator_may(v, t))
+    if (run_allowed(v, t, c->domain) && run_one_operator_may(v, t))
         store_change_start(v, t);
 }
 
@@ -141,7 +130,7 @@ run_retire_key(struct vault *v, struct task *t)
         return;
     }
     if (run_allowed(v, t, kd_slice(info.domain, info.domain_size)) &&
-        one_operator_may(v, t))
+        run_one_operator_may(v, t))
         store_change_start(v, t);
 }
 
@@ -222,7 +211,7 @@ run_import_key(struct vault *v, struct task *t)
     c->domain = c->job.import.domain;
     c->change = import_change;
     c->reply = reply_keys;
-    if (run_allowed(v, t, c->domain) && one_operator_may(v, t))
+    if (run_allowed(v, t, c->domain) && run_one_operator_may(v, t))
         store_change_start(v, t);
 }
 

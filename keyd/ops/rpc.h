@@ -8,6 +8,7 @@
 #define KEYD_OPS_RPC_H
 
 #include <keyd/job/job.h>
+#include <keyd/job/reasons.h>
 #include <keyd/ops/ops.h>
 #include <keyd/rpc/rpc_pb.h>
 
@@ -46,6 +47,9 @@ struct answer {
         Keyd__V1__ImportKeyResult import_key;
         Keyd__V1__AuditReadResult audit_read;
         Keyd__V1__AuditHeadResult audit_head;
+        Keyd__V1__RegistryBackupResult registry_backup;
+        Keyd__V1__RegistryRestoreResult registry_restore;
+        Keyd__V1__AuditDropResult audit_drop;
     } u;
     Keyd__V1__Key keys[ANSWER_KEYS_MAX];
     Keyd__V1__Key *key_list[ANSWER_KEYS_MAX];
@@ -60,6 +64,7 @@ struct answer {
     Keyd__V1__AuditCheckpoint checkpoint[ANSWER_ITEMS_MAX];
     Keyd__V1__AuditCheckpoint *checkpoint_list[ANSWER_ITEMS_MAX];
     ProtobufCBinaryData octets_list[ANSWER_ITEMS_MAX];
+    char word[KD_REASON_NAME_MAX];
     uint64_t from; /* of the request, where the answer needs it (AuditRead) */
 };
 
@@ -93,6 +98,8 @@ extern const struct op_rpc op_rpc_public_keys, op_rpc_generate_key, op_rpc_retir
 extern const struct op_rpc op_rpc_token_init, op_rpc_add_unseal_slot, op_rpc_unseal,
     op_rpc_seal;
 extern const struct op_rpc op_rpc_audit_read, op_rpc_audit_head;
+extern const struct op_rpc op_rpc_registry_backup, op_rpc_registry_restore,
+    op_rpc_audit_drop;
 
 /* --- shared by the halves --- */
 
@@ -104,6 +111,9 @@ kd_err rpc_profile_put(enum kd_op op, Keyd__V1__ProfileField *const *fields, siz
 /* A signet of the answer: inline, or the size of what came as a descriptor. */
 kd_err rpc_signet(struct answer *a, struct kd_slice inl, ProtobufCBinaryData *octets,
                   uint32_t *fd_size) KD_MUST_USE;
+
+/* As enum vault_state of the vault counts. */
+Keyd__V1__ServiceState rpc_state(uint8_t state, bool degraded);
 
 /* Reads key lines; at most ANSWER_KEYS_MAX. */
 kd_err rpc_keys(struct kd_slice lines, struct answer *a, size_t *n) KD_MUST_USE;

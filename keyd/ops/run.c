@@ -26,6 +26,9 @@ static const struct {
     {KD_OP_GenerateKey, run_generate_key},
     {KD_OP_RetireKey, run_retire_key},
     {KD_OP_ImportKey, run_import_key},
+    {KD_OP_RegistryBackup, run_registry_backup},
+    {KD_OP_RegistryRestore, run_registry_restore},
+    {KD_OP_AuditDrop, run_audit_drop},
 };
 
 void
@@ -39,9 +42,56 @@ run_refuse_sealed(struct vault *v, struct task *t)
         task_finish(v, t, KD_SEALED, KD_REASON_SEALED);
 }
 
+enum kd_reason
+run_trouble(const struct vault *v)
+{
+    static const enum kd_reason reasons[KD_STANDS_COUNT] = {
+        [KD_STANDS_BEHIND] = KD_REASON_REGISTRY_BEHIND,
+        [KD_STANDS_FORKED] = KD_REASON_REGISTRY_FORKED,
+        [KD_STANDS_MISSING] = KD_REASON_CHECKPOINT_MISSING,
+        [KD_STANDS_UNREADABLE] = KD_REASON_CHECKPOINT_UNREADABLE,
+        [KD_STANDS_KEYSTORE] = KD_REASON_KEYSTORE_OTHER,
+    };
+
+    if (vault_is_held(v))
+        return reasons[v->standing];
+    if ((v->health.flags & (KD_HEALTH_DISK_LOW | KD_HEALTH_NO_RESERVE)) != 0)
+        return KD_REASON_DISK_FULL;
+    if ((v->health.flags & (KD_HEALTH_OUTSIDE_FAILING | KD_HEALTH_OUTSIDE_OVERDUE)) !=
+        0)
+        return KD_REASON_CHECKPOINT_OVERDUE;
+    return KD_REASON_NONE;
+}
+
+/* What is refused before anything is done, because the record of it should not or could
+ * not be stored. True, or the task was answered. */
+static bool
+may_be_recorded(struct vault *v, struct task *t)
+{
+    const unsigned stores = KD_OPF_CHANGES | KD_OPF_KEY;
+    const unsigned wanting = KD_HEALTH_DISK_LOW | KD_HEALTH_OUTSIDE_OVERDUE;
+    unsigned flags = kd_op_flags(t->op);
+
+    if (vault_is_held(v) && (flags & (KD_OPF_EVERYONE | KD_OPF_RESCUE)) == 0) {
+        task_finish(v, t, KD_UNAVAILABLE, (uint16_t)run_trouble(v));
+        return false;
+    }
+    if ((flags & stores) != 0 && (flags & (KD_OPF_RESCUE | KD_OPF_FREES)) == 0 &&
+        (v->health.flags & wanting) != 0) {
+        task_finish(v, t, KD_UNAVAILABLE,
+                    (v->health.flags & KD_HEALTH_DISK_LOW) != 0
+                        ? KD_REASON_DISK_FULL
+                        : KD_REASON_CHECKPOINT_OVERDUE);
+        return false;
+    }
+    return true;
+}
+
 void
 run_start(struct vault *v, struct task *t)
 {
+    if (!may_be_recorded(v, t))
+        return;
     if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
         run_refuse_sealed(v, t);
         return;
@@ -53,6 +103,15 @@ run_start(struct vault *v, struct task *t)
         }
     }
     task_finish(v, t, KD_UNSUPPORTED, 0);
+}
+
+bool
+run_one_operator_may(struct vault *v, struct task *t)
+{
+    if (v->conf.single_operator)
+        return true;
+    task_finish(v, t, KD_DENIED, KD_REASON_NEEDS_QUORUM);
+    return false;
 }
 
 bool
@@ -184,6 +243,8 @@ told_key(struct vault *v, struct task *t)
         t->once_fresh(v, t);
     else if (memcmp(m.request, t->request, sizeof t->request) != 0)
         task_finish(v, t, KD_INVALID, KD_REASON_IDEMPOTENCY_KEY_USED);
+    else if (m.record.n == 0)
+        task_finish(v, t, KD_CONFLICT, KD_REASON_RECORD_DROPPED);
     else
         t->once_again(v, t, m.record);
 }

@@ -20,6 +20,13 @@ void run_refuse_sealed(struct vault *v, struct task *t);
  * operations about none. */
 bool run_allowed(struct vault *v, struct task *t, struct kd_slice domain);
 
+/* What takes a quorum one operator may do alone where there is only one: true, or the
+ * task has been answered "denied". */
+bool run_one_operator_may(struct vault *v, struct task *t);
+
+/* Why the vault is failed or degraded, as far as the registry goes. */
+enum kd_reason run_trouble(const struct vault *v);
+
 /* Where a record's principal text lives until it is encoded. */
 struct run_names {
     char principal[8 + KD_POLICY_NAME_MAX];
@@ -58,5 +65,8 @@ void run_seal(struct vault *v, struct task *t);
 void run_generate_key(struct vault *v, struct task *t);
 void run_retire_key(struct vault *v, struct task *t);
 void run_import_key(struct vault *v, struct task *t);
+void run_registry_backup(struct vault *v, struct task *t);
+void run_registry_restore(struct vault *v, struct task *t);
+void run_audit_drop(struct vault *v, struct task *t);
 
 #endif

@@ -3,11 +3,12 @@
 
 #include "../role.h"
 
+#include <keyd/job/reasons.h>
+
 #include <stdio.h>
 
-/* As enum vault_state of the vault counts. */
-static Keyd__V1__ServiceState
-state_of(uint8_t state, bool degraded)
+Keyd__V1__ServiceState
+rpc_state(uint8_t state, bool degraded)
 {
     static const Keyd__V1__ServiceState states[] = {
         KEYD__V1__SERVICE_STATE__SERVICE_STATE_STARTING,
@@ -72,7 +73,7 @@ unpack(struct kd_slice body, struct answer *a)
     if (err != KD_OK)
         return err;
     keyd__v1__status_result__init(out);
-    out->state = state_of(m.state, m.degraded != 0);
+    out->state = rpc_state(m.state, m.degraded != 0);
     out->version = kd_rpc_data(kd_slice_str(KEYD_VERSION));
     out->probe_ok = m.probe != 0;
     out->probe_us = m.probe_us;
@@ -90,6 +91,11 @@ unpack(struct kd_slice body, struct answer *a)
     add_counter(a, "issued", m.issued);
     add_counter(a, "refused", m.refused);
     add_counter(a, "hidden-memory", m.hidden_memory);
+    add_counter(a, "disk-free", m.disk_free);
+    add_counter(a, "checkpoint-file", (m.health & KD_HEALTH_NO_OUTSIDE) == 0);
+    add_counter(a, "checkpoint-record", m.outside);
+    add_counter(a, "checkpoint-failures", m.outside_failures);
+    out->reason = kd_rpc_data(kd_slice_str(kd_reason_name(m.reason, a->word)));
     a->r.result_case = KEYD__V1__RESPONSE__RESULT_SERVICE_STATUS;
     a->r.service_status = out;
     return KD_OK;

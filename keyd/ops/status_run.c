@@ -10,9 +10,10 @@ enum { PROBE_EVERY_MS = 1000 };
 static void
 reply(struct vault *v, struct task *t)
 {
-    bool degraded =
-        v->state == VAULT_OPERATIONAL &&
-        (!v->probe.ok || kd_token_faults(v->token) != 0 || v->ledger.chan.fd < 0);
+    const unsigned faults = v->health.flags & ~(unsigned)KD_HEALTH_NO_OUTSIDE;
+    bool degraded = v->state == VAULT_OPERATIONAL &&
+                    (faults != 0 || !v->probe.ok || kd_token_faults(v->token) != 0 ||
+                     v->ledger.chan.fd < 0);
     struct kd_status_done m = {
         .state = (uint8_t)(v->opens_itself ? VAULT_STARTING : v->state),
         .degraded = degraded,
@@ -26,6 +27,11 @@ reply(struct vault *v, struct task *t)
         .issued = v->n_issued,
         .refused = v->n_refused,
         .started = v->started,
+        .reason = (uint16_t)run_trouble(v),
+        .health = v->health.flags,
+        .disk_free = v->health.free,
+        .outside = v->health.outside,
+        .outside_failures = v->health.failures,
     };
 
     kd_status_done_put(&t->reply, &m);

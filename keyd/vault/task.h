@@ -7,7 +7,7 @@
 #ifndef KEYD_VAULT_TASK_H
 #define KEYD_VAULT_TASK_H
 
-#include "pool.h"
+#include "../pool.h"
 
 #include <keyd/conf/policy.h>
 #include <keyd/job/job.h>

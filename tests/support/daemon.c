@@ -83,7 +83,8 @@ put_caller(FILE *f)
     } all[] = {
         {"admin", "\"TokenInit\", \"AddUnsealSlot\", \"Unseal\", \"Seal\", "
                   "\"GenerateKey\", \"RetireKey\", \"ImportKey\", \"IssueOrgSignet\", "
-                  "\"AuditRead\", \"AuditHead\", " LOOKUPS},
+                  "\"AuditRead\", \"AuditHead\", \"RegistryBackup\", "
+                  "\"RegistryRestore\", \"AuditDrop\", " LOOKUPS},
         {"submission", "\"IssueUserSignet\", " LOOKUPS},
         {"mta", LOOKUPS},
     };
@@ -140,6 +141,8 @@ write_conf(const struct daemon *d)
                 "user-gate = \"%d\"\nuser-vault = \"%d\"\nuser-ledger = \"%d\"\n"
                 "group = \"%d\"\n",
                 DAEMON_GATE, DAEMON_VAULT, DAEMON_LEDGER, DAEMON_GROUP);
+    if (o->top == NULL || strstr(o->top, "reserve-space") == NULL)
+        fputs("reserve-space = 1048576\n", f); /* there are many of these */
     if (o->top != NULL)
         fprintf(f, "%s\n", o->top);
     fprintf(f, "domain \"example.com\" {\n%s\n}\ndomain \"example.net\" {\n}\n",

@@ -25,7 +25,8 @@ enum key {
     K_KEYSTORE_SHA256,
     K_OUTCOME,
     K_NOTES,
-    K_LAST = K_NOTES,
+    K_ABOUT,
+    K_LAST = K_ABOUT,
 };
 
 enum {
@@ -33,7 +34,7 @@ enum {
     NAME_MAX_SIZE = 32, /* of an operation or class */
 };
 
-enum shape { LINK = 1, ADDRESS = 2, SIGNS = 4, KEYSTORE = 8 };
+enum shape { LINK = 1, ADDRESS = 2, SIGNS = 4, KEYSTORE = 8, ABOUT = 16 };
 
 static const struct op {
     const char *text;
@@ -170,6 +171,8 @@ shape_is_good(const struct kd_audit_record *r)
         return false;
     if ((shape & KEYSTORE) == 0 && r->keystore_generation != 0)
         return false;
+    if ((shape & ABOUT) == 0 && r->about_seq != 0)
+        return false;
     if ((shape & SIGNS) != 0 && r->outcome == KD_OUTCOME_DONE && r->n_digests == 0)
         return false;
     return r->n_digests <= KD_AUDIT_DIGESTS_MAX;
@@ -180,8 +183,8 @@ record_is_good(const struct kd_audit_record *r)
 {
     return r->epoch <= INT64_MAX && r->seq != 0 && r->seq <= INT64_MAX &&
            r->time_ms <= INT64_MAX && r->keystore_generation <= INT64_MAX &&
-           r->op > KD_AUDIT_NO_OP && (unsigned)r->op < KD_AUDIT_OP_COUNT &&
-           r->class > KD_AUDIT_CLASS_NONE &&
+           r->about_seq <= INT64_MAX && r->op > KD_AUDIT_NO_OP &&
+           (unsigned)r->op < KD_AUDIT_OP_COUNT && r->class > KD_AUDIT_CLASS_NONE &&
            (unsigned)r->class < KD_AUDIT_CLASS_COUNT &&
            (unsigned)r->outcome < KD_OUTCOME_COUNT && (r->notes & ~all_notes) == 0 &&
            principal_is_good(r->principal) && domain_is_good(r->domain) &&
@@ -211,6 +214,8 @@ is_present(const struct kd_audit_record *r, enum key key)
         return r->keystore_generation != 0;
     case K_NOTES:
         return r->notes != 0;
+    case K_ABOUT:
+        return r->about_seq != 0;
     case K_VERSION:
     case K_INSTANCE:
     case K_EPOCH:
@@ -288,6 +293,9 @@ put_value(struct kd_buf *b, const struct kd_audit_record *r, enum key key)
         break;
     case K_NOTES:
         kd_cbor_put_uint(b, r->notes);
+        break;
+    case K_ABOUT:
+        kd_cbor_put_uint(b, r->about_seq);
         break;
     }
 }
@@ -432,6 +440,9 @@ read_value(struct kd_cur *c, struct kd_audit_record *r, uint64_t key)
     case K_NOTES:
         r->notes = (uint32_t)read_number(c, 1, UINT32_MAX);
         break;
+    case K_ABOUT:
+        r->about_seq = read_number(c, 1, INT64_MAX);
+        break;
     default:
         kd_cur_fail(c, KD_MALFORMED);
     }
@@ -480,5 +491,18 @@ kd_audit_hash(struct kd_slice octets, uint8_t hash[KD_SHA256_SIZE])
     crypto_hash_sha256_init(&st);
     crypto_hash_sha256_update(&st, &leaf, sizeof leaf);
     crypto_hash_sha256_update(&st, octets.p, octets.n);
+    crypto_hash_sha256_final(&st, hash);
+}
+
+void
+kd_segment_add(uint8_t hash[KD_SHA256_SIZE], struct kd_slice record)
+{
+    static const uint8_t link = 2; /* neither a leaf (0) nor a node (1) of RFC 6962 */
+    crypto_hash_sha256_state st;
+
+    crypto_hash_sha256_init(&st);
+    crypto_hash_sha256_update(&st, &link, sizeof link);
+    crypto_hash_sha256_update(&st, hash, KD_SHA256_SIZE);
+    crypto_hash_sha256_update(&st, record.p, record.n);
     crypto_hash_sha256_final(&st, hash);
 }

@@ -26,14 +26,19 @@ const struct kd_store_ops kd_store_sqlite = {
     .records = sq_records,
     .checkpoints = sq_checkpoints,
     .checkpoint_last = sq_checkpoint_last,
+    .checkpoint_at = sq_checkpoint_at,
     .counters = sq_counters,
     .begin = sq_begin,
     .add = sq_add,
     .count = sq_count,
     .purge_idem = sq_purge_idem,
+    .sweep = sq_sweep,
     .commit = sq_commit,
     .abort = sq_abort,
     .tend = sq_tend,
+    .copy_begin = sq_copy_begin,
+    .copy_step = sq_copy_step,
+    .copy_end = sq_copy_end,
 };
 
 kd_err

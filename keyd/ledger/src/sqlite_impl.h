@@ -86,6 +86,8 @@ kd_err sq_checkpoints(struct kd_backend *b, uint64_t from,
                       kd_checkpoint_visitor visitor, void *arg) KD_MUST_USE;
 kd_err sq_checkpoint_last(struct kd_backend *b,
                           struct kd_slice *signed_octets) KD_MUST_USE;
+kd_err sq_checkpoint_at(struct kd_backend *b, uint64_t seq,
+                        struct kd_slice *signed_octets) KD_MUST_USE;
 kd_err sq_counters(struct kd_backend *b, kd_counter_visitor visitor,
                    void *arg) KD_MUST_USE;
 
@@ -97,9 +99,17 @@ kd_err sq_add(struct kd_backend *b, const struct kd_store_item *item,
 kd_err sq_count(struct kd_backend *b, struct kd_slice name, uint64_t n) KD_MUST_USE;
 kd_err sq_purge_idem(struct kd_backend *b, uint64_t before_ms, unsigned max,
                      unsigned *n) KD_MUST_USE;
+kd_err sq_sweep(struct kd_backend *b, unsigned max, unsigned *n) KD_MUST_USE;
 kd_err sq_commit(struct kd_backend *b, const struct kd_audit_tail *tail) KD_MUST_USE;
 void sq_abort(struct kd_backend *b);
 kd_err sq_tend(struct kd_backend *b) KD_MUST_USE;
+
+/* sqlite_copy.c */
+kd_err sq_copy_begin(struct kd_backend *b, const char *path,
+                     struct kd_backend_copy **out) KD_MUST_USE;
+kd_err sq_copy_step(struct kd_backend_copy *c, unsigned pages,
+                    struct kd_store_copied *out) KD_MUST_USE;
+kd_err sq_copy_end(struct kd_backend_copy *c);
 
 /* sqlite_open.c */
 void sq_setup(void);

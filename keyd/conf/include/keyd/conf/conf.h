@@ -86,6 +86,9 @@ struct kd_conf {
     uint32_t verify_sampled;
     uint32_t group_commit_max;
     uint32_t audit_checkpoint_interval; /* seconds */
+    char *checkpoint_file;              /* NULL: none */
+    uint32_t checkpoint_grace;          /* seconds */
+    uint32_t reserve_space;             /* octets */
     struct kd_limits limits;
     struct kd_conf_listener listeners[KD_CLASS_COUNT]; /* by class */
     uint8_t digest[KD_CONF_DIGEST_SIZE]; /* SHA-256 of the file's octets */

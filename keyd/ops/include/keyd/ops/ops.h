@@ -41,7 +41,10 @@ enum {
     KD_OPF_KEY = 1 << 2,      /* uses keys: refused while sealed */
     KD_OPF_EVERYONE = 1 << 3, /* every principal of its classes has it */
     KD_OPF_LOOKUP = 1 << 4,   /* read from the ledger, never audited */
-    KD_OPF_SECRET = 1 << 5    /* its descriptor may hold words: no hash of it is kept */
+    KD_OPF_SECRET = 1 << 5,   /* its descriptor may hold words: no hash of it is kept */
+    KD_OPF_QUORUM = 1 << 6,   /* no operator alone, but where the site has only one */
+    KD_OPF_RESCUE = 1 << 7,   /* done even while the registry is not accepted */
+    KD_OPF_FREES = 1 << 8     /* done even while the disk is nearly full */
 };
 
 struct kd_op_info {
