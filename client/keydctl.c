@@ -40,8 +40,10 @@ enum option_number {
     N_OPTIONS
 };
 
+_Static_assert(N_OPTIONS <= 64, "a verb's options are the bits of a number");
+
 enum option_bit {
-#define KEYDCTL_TEXT(id, member, name, letter) OPT_##id = 1 << NUMBER_##id,
+#define KEYDCTL_TEXT(id, member, name, letter) OPT_##id = UINT64_C(1) << NUMBER_##id,
 #define KEYDCTL_FLAG KEYDCTL_TEXT
 #define KEYDCTL_LIST KEYDCTL_TEXT
 #include "keydctl_options.def"
@@ -77,7 +79,7 @@ static const struct verb {
     enum socket socket;
     unsigned flags;
     int n_args;
-    unsigned options;
+    uint64_t options;
     const char *synopsis;
 } verbs[] = {
 #define KEYDCTL_VERB(noun, verb, function, socket, flags, args, takes, synopsis)       \
@@ -87,10 +89,10 @@ static const struct verb {
 };
 enum { N_VERBS = sizeof verbs / sizeof verbs[0] };
 
-static unsigned
+static uint64_t
 options_of(const struct verb *v)
 {
-    unsigned common = v->socket == NO_SOCKET ? 0 : OPT_SOCKET | OPT_TIMEOUT;
+    uint64_t common = v->socket == NO_SOCKET ? 0 : OPT_SOCKET | OPT_TIMEOUT;
 
     return v->options | common | OPT_JSON;
 }

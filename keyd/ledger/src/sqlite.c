@@ -8,6 +8,7 @@ const struct kd_store_ops kd_store_sqlite = {
     .setup = sq_setup,
     .open = sq_open,
     .close = sq_close,
+    .is_damaged = sq_is_damaged,
     .head = sq_head,
     .stats = sq_stats,
     .rows_since = sq_rows_since,
@@ -41,6 +42,12 @@ const struct kd_store_ops kd_store_sqlite = {
     .copy_end = sq_copy_end,
 };
 
+bool
+sq_is_damaged(const struct kd_backend *b)
+{
+    return b->is_damaged;
+}
+
 kd_err
 sq_err(struct kd_backend *b, int rc)
 {
@@ -65,6 +72,7 @@ sq_err(struct kd_backend *b, int rc)
         break;
     }
     kd_log(KD_WARN, "ledger: registry code=%d text=\"%s\"", rc, sqlite3_errmsg(b->db));
+    b->is_damaged |= (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB;
     switch (rc & 0xff) {
     case SQLITE_NOMEM:
         return KD_NOMEM;

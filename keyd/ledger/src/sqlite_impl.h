@@ -20,6 +20,7 @@ struct kd_backend {
     unsigned wal_pages;     /* in the write-ahead log, as of the last commit */
     bool checked_whole;
     struct kd_buf core; /* the split signet that user_cores hands out */
+    bool is_damaged;    /* SQLite said so, whatever was asked of it */
 };
 
 /* The meaning of a result code; logs what is a fault. SQLITE_ROW is KD_OK, SQLITE_DONE
@@ -103,6 +104,9 @@ kd_err sq_sweep(struct kd_backend *b, unsigned max, unsigned *n) KD_MUST_USE;
 kd_err sq_commit(struct kd_backend *b, const struct kd_audit_tail *tail) KD_MUST_USE;
 void sq_abort(struct kd_backend *b);
 kd_err sq_tend(struct kd_backend *b) KD_MUST_USE;
+
+/* sqlite.c */
+bool sq_is_damaged(const struct kd_backend *b);
 
 /* sqlite_copy.c */
 kd_err sq_copy_begin(struct kd_backend *b, const char *path,

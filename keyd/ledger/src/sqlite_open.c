@@ -54,6 +54,13 @@ path_of(const struct kd_store_conf *conf, const char *name, char out[PATH_MAX],
     return KD_OK;
 }
 
+/* A matter of owner and mode, which does not pass by itself; or of the disk. */
+static kd_err
+err_of(int error)
+{
+    return error == EACCES || error == EPERM || error == EROFS ? KD_DENIED : KD_IO;
+}
+
 /* What an operator reads when SQLite refuses. */
 static kd_err
 refuse(sqlite3 *db, int rc, char why[KD_STORE_WHY_MAX])
@@ -67,12 +74,13 @@ refuse(sqlite3 *db, int rc, char why[KD_STORE_WHY_MAX])
         return kd_store_why(why, KD_INVALID, "registry is damaged: %s",
                             sqlite3_errmsg(db));
     case SQLITE_READONLY:
-        return kd_store_why(why, KD_IO, "registry is read-only");
+        return kd_store_why(why, KD_DENIED, "registry is read-only");
     case SQLITE_NOMEM:
         return kd_store_why(why, KD_NOMEM, "out of memory");
     default:
-        return kd_store_why(why, KD_IO, "registry: %s (code %d, errno %d)",
-                            sqlite3_errmsg(db), rc, sqlite3_system_errno(db));
+        return kd_store_why(why, err_of(sqlite3_system_errno(db)),
+                            "registry: %s (code %d, errno %d)", sqlite3_errmsg(db), rc,
+                            sqlite3_system_errno(db));
     }
 }
 
@@ -223,7 +231,7 @@ configure(sqlite3 *db, const struct kd_store_conf *conf, char why[KD_STORE_WHY_M
 
     /* SQLite falls back to reading without a word, then fails to lock. */
     if (sqlite3_db_readonly(db, "main") != 0)
-        return kd_store_why(why, KD_IO, "registry is read-only");
+        return kd_store_why(why, KD_DENIED, "registry is read-only");
     kd_ignore(sqlite3_busy_timeout(db, (int)(busy > INT_MAX ? INT_MAX : busy)));
     kd_ignore(sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL));
     kd_ignore(sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, NULL));

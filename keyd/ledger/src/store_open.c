@@ -276,8 +276,11 @@ kd_store_open(const struct kd_store_ops *ops, const struct kd_store_conf *conf,
     }
     if ((err = ops->open(conf, &s->backend, why)) != KD_OK)
         goto out;
-    if ((err = check_all(s, conf, why)) != KD_OK)
+    if ((err = check_all(s, conf, why)) != KD_OK) {
+        if (err == KD_IO && ops->is_damaged(s->backend))
+            err = KD_INVALID;
         goto out;
+    }
     *out = s;
     s = NULL;
 out:

@@ -40,6 +40,8 @@ struct kd_store_ops {
     kd_err (*open)(const struct kd_store_conf *conf, struct kd_backend **out,
                    char why[KD_STORE_WHY_MAX]);
     void (*close)(struct kd_backend *b);
+    /* True if it has seen that its file is damaged, as opposed to a disk that fails. */
+    bool (*is_damaged)(const struct kd_backend *b);
     kd_err (*head)(struct kd_backend *b, struct kd_backend_head *out);
     kd_err (*stats)(struct kd_backend *b, struct kd_store_stats *out);
     /* Signets, of users and organizations, that name a record from `from` on; counted

@@ -57,7 +57,8 @@ struct kd_store_conf {
  *   KD_UNSUPPORTED  the schema of another version of keyd
  *   KD_INVALID      damaged, altered, truncated, older than the outside checkpoint, or
  *                   the key store file is not the one recorded
- *   KD_IO           cannot be read or written (read-only, full, a failing disk)
+ *   KD_DENIED       read-only, or not ours to open
+ *   KD_IO           cannot be read or written now (full, a failing disk): may pass
  *   KD_NOMEM
  * Before a sandbox, kd_store_setup. */
 kd_err kd_store_open(const struct kd_store_ops *ops, const struct kd_store_conf *conf,
