@@ -204,6 +204,11 @@ verify_item(struct verifying *v, enum export_type type, struct kd_slice octets)
     if (type == EXPORT_RECORD)
         v->skips = v->check.begun && kd_audit_decode(octets, &record) == KD_OK &&
                    record.seq <= v->check.chain.tail.seq;
+    if (v->skips && type == EXPORT_RECORD && record.seq < v->check.first) {
+        v->check.broken_at = v->check.first;
+        v->check.why = "the files are not in the order of their records";
+        return EX_NEGATIVE;
+    }
     if (v->skips)
         return EX_OK;
     return type == EXPORT_RECORD ? verify_record(v, octets)

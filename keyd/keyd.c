@@ -223,7 +223,9 @@ settles(uint16_t event)
                      event == EVENT_WRONG_SECRET || event == EVENT_KEYSTORE_BAD ||
                      event == EVENT_KEYSTORE_OLD || event == EVENT_CHECKPOINT_BAD ||
                      event == EVENT_LEDGER_WENT_BACK || event == EVENT_KEYSTORE_OTHER ||
-                     event == EVENT_CHECKPOINT_UNREADABLE;
+                     event == EVENT_CHECKPOINT_UNREADABLE ||
+                     event == EVENT_REGISTRY_BEHIND || event == EVENT_REGISTRY_FORKED ||
+                     event == EVENT_CHECKPOINT_MISSING;
 }
 
 static void
