@@ -13,6 +13,8 @@
 enum {
     EX_NEGATIVE = 1,   /* asked whether something holds, and it does not */
     EX_UNREADABLE = 2, /* lint: not a matter of what the file says */
+    EX_WARNING = 1,    /* health: look soon */
+    EX_CRITICAL = 2,   /* health: look now */
     LIST_MAX = 128,
     ARGS_MAX = 2,
 };

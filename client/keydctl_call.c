@@ -114,6 +114,8 @@ is_changing(enum keyd_op op)
     case KEYD_OP_AUDIT_READ:
     case KEYD_OP_AUDIT_HEAD:
     case KEYD_OP_REGISTRY_BACKUP:
+    case KEYD_OP_RELOAD:
+    case KEYD_OP_DRAIN:
         break;
     }
     return false;

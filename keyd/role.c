@@ -101,6 +101,20 @@ kd_role_ready(struct kd_chan *ctl)
     kd_log(KD_INFO, "ready: %s", kd_sandbox_describe());
 }
 
+void
+kd_role_turned(struct kd_chan *ctl, enum kd_turn turn, uint32_t serial, kd_err err,
+               uint32_t in_flight)
+{
+    struct kd_ctl_turned m = {(uint8_t)turn, serial, (uint8_t)err, in_flight};
+    struct kd_buf b;
+
+    kd_buf_init(&b, 64);
+    kd_ctl_turned_put(&b, &m);
+    if (kd_chan_put(ctl, KD_MSG_ctl_turned, kd_buf_slice(&b), -1) != KD_OK)
+        kd_role_die("cannot answer the supervisor", KD_CLOSED);
+    kd_buf_free(&b);
+}
+
 int
 kd_role_directory(void)
 {

@@ -6,25 +6,33 @@
 #include <keyd/rpc/rpc_frame.h>
 
 struct event;
+struct gate;
+struct part;
 struct pending;
 struct principal;
 
 struct conn {
     struct conn *prev, *next; /* all connections */
     struct conn *next_dirty;
+    struct gate *gate;
     struct event *event;
+    void *stream;            /* the transport's */
+    struct part *parts;      /* objects that come or go in parts */
+    uint64_t n_parts;        /* ever: the next one's number */
     struct pending *pending; /* its requests in flight */
     unsigned n_pending;
     int fd;
     struct kd_caller caller; /* its name, if any, lies in remote */
     uint8_t remote[KD_POLICY_NAME_MAX];
     struct principal *principal;
+    uint32_t serial;     /* of the configuration that is_known is by */
     short armed;         /* what the event waits for */
     bool is_known : 1;   /* policy has a principal of this uid */
     bool is_greeted : 1; /* Hello was answered */
     bool has_spoken : 1; /* an octet has come */
     bool is_dirty : 1;
     bool is_held : 1;        /* frames were read that must wait */
+    bool has_more : 1;       /* octets have come that no poll tells of */
     bool is_half_closed : 1; /* nothing more comes, answers may go */
     bool is_leaving : 1;     /* to be closed once its answers are out */
     bool is_broken : 1;      /* to be closed now */

@@ -57,6 +57,26 @@ principal_is_over(const struct principal_table *t, const struct principal *p,
 }
 
 kd_err
+principal_take_object(struct principal_table *t, struct principal *p,
+                      const struct kd_limits *limits, size_t size)
+{
+    if (p->n_uploads >= limits->max_principal_uploads ||
+        size > limits->upload_pool - t->uploads)
+        return KD_BUSY;
+    p->n_uploads++;
+    t->uploads += size;
+    return KD_OK;
+}
+
+void
+principal_give_object(struct principal_table *t, struct principal *p, size_t size)
+{
+    assert(p->n_uploads > 0 && t->uploads >= size);
+    p->n_uploads--;
+    t->uploads -= size;
+}
+
+kd_err
 principal_take(struct principal_table *t, struct principal *p,
                const struct kd_limits *limits, size_t frame, size_t upload)
 {
@@ -64,13 +84,10 @@ principal_take(struct principal_table *t, struct principal *p,
         return KD_BUSY;
     if (frame > limits->max_principal_frames - p->frames)
         return KD_BUSY;
-    if (upload != 0 && (p->n_uploads >= limits->max_principal_uploads ||
-                        upload > limits->upload_pool - t->uploads))
+    if (upload != 0 && principal_take_object(t, p, limits, upload) != KD_OK)
         return KD_BUSY;
     p->n_requests++;
     p->frames += frame;
-    p->n_uploads += upload != 0;
-    t->uploads += upload;
     return KD_OK;
 }
 
@@ -78,9 +95,9 @@ void
 principal_give(struct principal_table *t, struct principal *p, size_t frame,
                size_t upload)
 {
-    assert(p->n_requests > 0 && p->frames >= frame && t->uploads >= upload);
+    assert(p->n_requests > 0 && p->frames >= frame);
     p->n_requests--;
     p->frames -= frame;
-    p->n_uploads -= upload != 0;
-    t->uploads -= upload;
+    if (upload != 0)
+        principal_give_object(t, p, upload);
 }

@@ -46,4 +46,9 @@ kd_err principal_take(struct principal_table *t, struct principal *p,
 void principal_give(struct principal_table *t, struct principal *p, size_t frame,
                     size_t upload);
 
+/* The same for an object without a request: one that comes or goes in parts. */
+kd_err principal_take_object(struct principal_table *t, struct principal *p,
+                             const struct kd_limits *limits, size_t size) KD_MUST_USE;
+void principal_give_object(struct principal_table *t, struct principal *p, size_t size);
+
 #endif

@@ -17,7 +17,7 @@ enum { INFO_MAX = DIME_FIELDS_MAX - 4096 };
 
 struct org_issue {
     struct kd_issue_org_job job; /* borrows from the task's body */
-    size_t domain;               /* index in the policy */
+    size_t org;                  /* place of the domain */
     struct kd_buf info;
     struct made made;
 };
@@ -106,7 +106,7 @@ static void
 committed(struct vault *v, struct task *t)
 {
     struct org_issue *x = t->data;
-    uint32_t version = v->orgs[x->domain].version + 1;
+    uint32_t version = v->orgs[x->org]->version + 1;
 
     if (t->err == KD_OK)
         t->err =
@@ -123,7 +123,7 @@ static void
 built(struct vault *v, struct task *t)
 {
     struct org_issue *x = t->data;
-    struct kd_row_org row = {.version = v->orgs[x->domain].version + 1};
+    struct kd_row_org row = {.version = v->orgs[x->org]->version + 1};
     struct kd_audit_record record;
     struct run_names names;
     struct kd_buf body;
@@ -160,7 +160,7 @@ static void
 answer_again(struct vault *v, struct task *t, struct kd_slice octets)
 {
     struct org_issue *x = t->data;
-    struct vault_org *org = &v->orgs[x->domain];
+    struct vault_org *org = v->orgs[x->org];
     struct kd_audit_record record;
     struct dime_signet current;
     enum dime_reason why;
@@ -213,11 +213,11 @@ run_issue_org_signet(struct vault *v, struct task *t)
     }
     if (!run_allowed(v, t, x->job.domain))
         return;
-    if (kd_policy_domain_find(v->conf.policy, x->job.domain, &x->domain) != KD_OK) {
+    if (vault_serves(t, x->job.domain, &x->org, NULL) != KD_OK) {
         task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
         return;
     }
-    if (!v->conf.single_operator) {
+    if (!t->conf->is.single_operator) {
         task_finish(v, t, KD_DENIED, KD_REASON_NEEDS_QUORUM);
         return;
     }

@@ -28,13 +28,12 @@
 
 enum { ATTEMPTS = 3, INFO_MAX = DIME_FIELDS_MAX - 1024 };
 
-enum account_mode { TRUSTFUL, CAUTIOUS, PARANOID, ACCOUNT_MODES };
-
 struct issue {
-    struct kd_issue_job job; /* borrows from the task's body */
-    size_t domain;           /* index in the policy */
-    struct dime_signet ssr;  /* borrows from job.ssr */
-    struct kd_buf info;      /* filtered profile */
+    struct kd_issue_job job;             /* borrows from the task's body */
+    size_t org;                          /* place of the domain */
+    const struct kd_domain_rules *rules; /* borrowed from the task's configuration */
+    struct dime_signet ssr;              /* borrows from job.ssr */
+    struct kd_buf info;                  /* filtered profile */
 
     unsigned attempts;
     enum kd_told is;
@@ -66,8 +65,10 @@ issue_free(void *data)
 static bool
 level_fits(const struct dime_signet *ssr, uint8_t mode)
 {
-    static const uint8_t allowed[ACCOUNT_MODES] = {
-        [TRUSTFUL] = 0, [CAUTIOUS] = 1 | 2 | 4, [PARANOID] = 1 | 2 | 4 | 8};
+    static const uint8_t allowed[KD_ACCOUNT_MODES] = {[KD_ACCOUNT_TRUSTFUL] = 0,
+                                                      [KD_ACCOUNT_CAUTIOUS] = 1 | 2 | 4,
+                                                      [KD_ACCOUNT_PARANOID] =
+                                                          1 | 2 | 4 | 8};
     struct dime_field f;
 
     if (dime_signet_find(ssr, DIME_USER_ALTERNATE_KEY, &f) != KD_OK)
@@ -105,7 +106,7 @@ check(struct task *t)
     if ((t->err = dime_fingerprint(&x->ssr, DIME_PART_REQUEST, x->ssr_fp)) != KD_OK)
         return;
     t->err = run_profile(t, DIME_USER, x->job.profile, x->job.with_image != 0,
-                         t->vault->conf.profile_fields[x->domain], &x->info);
+                         x->rules->profile_fields, &x->info);
 }
 
 /* --- ask --- */
@@ -227,7 +228,7 @@ believe(const struct task *t, struct issue *x, struct dime_signet *out)
     if (dime_signet_parse_own(DIME_USER, kd_buf_slice(&x->told), out, &why) != KD_OK ||
         out->part != DIME_PART_IDENTIFIED ||
         !kd_slice_eq(out->identifier, x->job.address) ||
-        !vault_signed(t->vault, x->domain, out))
+        !vault_signed(t->vault, x->org, out))
         return KD_UNAVAILABLE;
     return KD_OK;
 }
@@ -297,7 +298,7 @@ sign(struct task *t)
     } else if ((t->err = check_custody(t, x)) != KD_OK) {
         return;
     }
-    if ((t->err = vault_signer(t->vault, x->domain, &x->made.key)) != KD_OK) {
+    if ((t->err = vault_signer(t->vault, x->org, &x->made.key)) != KD_OK) {
         kd_ignore(run_refuse(t, t->err, KD_REASON_NO_SIGNING_KEY));
         return;
     }
@@ -350,7 +351,7 @@ fill_row(const struct vault *v, const struct issue *x, struct kd_row_issue *row)
     memcpy(row->core, x->made.core, sizeof row->core);
     memcpy(row->full, x->made.full, sizeof row->full);
     memcpy(row->id, x->made.id, sizeof row->id);
-    memcpy(row->org, v->orgs[x->domain].full, sizeof row->org);
+    memcpy(row->org, v->orgs[x->org]->full, sizeof row->org);
 }
 
 static void
@@ -364,7 +365,7 @@ signed_(struct vault *v, struct task *t)
     int fd = -1;
 
     run_record(&record, &names, v, t, KD_AUDIT_ISSUE_USER,
-               kd_policy_domain(v->conf.policy, x->domain));
+               vault_org_name(v->orgs[x->org]));
     record.address = x->job.address;
     record.generation = x->generation;
     record.link_seq = x->seq;
@@ -405,7 +406,7 @@ run_issue_user_signet(struct vault *v, struct task *t)
     kd_buf_init(&x->told, DIME_SIGNET_MAX);
     made_init(&x->made, t, KD_SIGN_USER_SIGNET);
     kd_err err = kd_issue_job_get(t->body, &x->job);
-    if (err != KD_OK || x->job.mode >= ACCOUNT_MODES) {
+    if (err != KD_OK || x->job.mode >= KD_ACCOUNT_MODES) {
         task_finish(v, t, KD_MALFORMED, 0);
         return;
     }
@@ -416,11 +417,15 @@ run_issue_user_signet(struct vault *v, struct task *t)
     struct kd_slice domain = dime_identifier_domain(x->job.address);
     if (!run_allowed(v, t, domain))
         return;
-    if (kd_policy_domain_find(v->conf.policy, domain, &x->domain) != KD_OK) {
+    if (vault_serves(t, domain, &x->org, &x->rules) != KD_OK) {
         task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
         return;
     }
-    if (!v->orgs[x->domain].verified) {
+    if (!kd_domain_rules_allow_mode(x->rules, x->job.mode)) {
+        task_finish(v, t, KD_DENIED, KD_REASON_ACCOUNT_MODE);
+        return;
+    }
+    if (!v->orgs[x->org]->verified) {
         task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_ORG_SIGNET);
         return;
     }

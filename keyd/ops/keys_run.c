@@ -96,11 +96,11 @@ retire_change(struct task *t, struct store_change *c)
 /* The operation is about a domain, and a key that is not there has none: all that is
  * missing for a yes is then the domain. */
 static bool
-may_retire_some(struct vault *v, struct task *t)
+may_retire_some(const struct task *t)
 {
     return task_is_internal(t) ||
-           kd_policy_explain(v->conf.policy, &t->caller, t->op, kd_slice(NULL, 0)) ==
-               KD_POLICY_NO_DOMAIN;
+           kd_policy_explain(t->conf->is.policy, &t->caller, t->op,
+                             kd_slice(NULL, 0)) == KD_POLICY_NO_DOMAIN;
 }
 
 void
@@ -122,11 +122,16 @@ run_retire_key(struct vault *v, struct task *t)
     memcpy(c->keys[0].octets, c->job.retire.id, sizeof c->keys[0].octets);
     /* Whose key it is decides whether the caller may; that there is none says nothing
      * to one who may not. */
+    if (!may_retire_some(t)) {
+        task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+        return;
+    }
+    if (v->token == NULL) {
+        run_refuse_sealed(v, t);
+        return;
+    }
     if (kd_token_get(v->token, &c->keys[0], &info) != KD_OK) {
-        if (may_retire_some(v, t))
-            task_finish(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
-        else
-            task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+        task_finish(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
         return;
     }
     if (run_allowed(v, t, kd_slice(info.domain, info.domain_size)) &&

@@ -2,6 +2,7 @@
 #include "rpc.h"
 
 #include <keyd/job/reasons.h>
+#include <keyd/job/state.h>
 
 static kd_err
 pack_backup(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
@@ -70,10 +71,12 @@ unpack_restore(struct kd_slice body, struct answer *a)
 
     if (err != KD_OK)
         return err;
+    if (m.state < KD_SERVICE_UNPROVISIONED || m.state > KD_SERVICE_STARTING)
+        return KD_MALFORMED;
     keyd__v1__registry_restore_result__init(out);
     out->epoch = m.epoch;
     out->seq = m.seq;
-    out->state = rpc_state(m.state, false);
+    out->state = (Keyd__V1__ServiceState)m.state;
     a->r.result_case = KEYD__V1__RESPONSE__RESULT_REGISTRY_RESTORE;
     a->r.registry_restore = out;
     return KD_OK;

@@ -75,8 +75,11 @@ run_registry_backup(struct vault *v, struct task *t)
 static void
 tell_restored(struct vault *v, struct task *t, uint64_t epoch, uint64_t seq)
 {
-    struct kd_restore_done m = {.epoch = epoch, .seq = seq, .state = (uint8_t)v->state};
+    struct kd_restore_done m = {.epoch = epoch, .seq = seq};
+    struct vault_facts facts;
 
+    vault_facts(v, &facts);
+    m.state = (uint8_t)vault_state_of(&facts);
     kd_restore_done_put(&t->reply, &m);
     task_finish(v, t, KD_OK, 0);
 }

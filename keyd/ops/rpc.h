@@ -17,6 +17,8 @@ enum {
     ANSWER_ITEMS_MAX = 64,
     ANSWER_PROCESSES_MAX = 64,
     ANSWER_COUNTERS_MAX = 16,
+    ANSWER_REASONS_MAX = 32,
+    ANSWER_SHADOW_MAX = 96,
 };
 
 /* A process as the supervisor reports it. */
@@ -33,6 +35,8 @@ struct answer {
 
     union {
         Keyd__V1__HelloResult hello;
+        Keyd__V1__UploadPartResult upload_part;
+        Keyd__V1__FetchPartResult fetch_part;
         Keyd__V1__StatusResult status;
         Keyd__V1__PublicKeysResult public_keys;
         Keyd__V1__LookupSignetResult lookup_signet;
@@ -50,6 +54,8 @@ struct answer {
         Keyd__V1__RegistryBackupResult registry_backup;
         Keyd__V1__RegistryRestoreResult registry_restore;
         Keyd__V1__AuditDropResult audit_drop;
+        Keyd__V1__ReloadResult reload;
+        Keyd__V1__DrainResult drain;
     } u;
     Keyd__V1__Key keys[ANSWER_KEYS_MAX];
     Keyd__V1__Key *key_list[ANSWER_KEYS_MAX];
@@ -65,6 +71,10 @@ struct answer {
     Keyd__V1__AuditCheckpoint *checkpoint_list[ANSWER_ITEMS_MAX];
     ProtobufCBinaryData octets_list[ANSWER_ITEMS_MAX];
     char word[KD_REASON_NAME_MAX];
+    ProtobufCBinaryData reason_list[ANSWER_REASONS_MAX];
+    Keyd__V1__ShadowLine shadow[ANSWER_SHADOW_MAX];
+    Keyd__V1__ShadowLine *shadow_list[ANSWER_SHADOW_MAX];
+    uint8_t object_id[16];
     uint64_t from; /* of the request, where the answer needs it (AuditRead) */
 };
 
@@ -100,6 +110,7 @@ extern const struct op_rpc op_rpc_token_init, op_rpc_add_unseal_slot, op_rpc_uns
 extern const struct op_rpc op_rpc_audit_read, op_rpc_audit_head;
 extern const struct op_rpc op_rpc_registry_backup, op_rpc_registry_restore,
     op_rpc_audit_drop;
+extern const struct op_rpc op_rpc_reload, op_rpc_drain;
 
 /* --- shared by the halves --- */
 
@@ -111,9 +122,6 @@ kd_err rpc_profile_put(enum kd_op op, Keyd__V1__ProfileField *const *fields, siz
 /* A signet of the answer: inline, or the size of what came as a descriptor. */
 kd_err rpc_signet(struct answer *a, struct kd_slice inl, ProtobufCBinaryData *octets,
                   uint32_t *fd_size) KD_MUST_USE;
-
-/* As enum vault_state of the vault counts. */
-Keyd__V1__ServiceState rpc_state(uint8_t state, bool degraded);
 
 /* Reads key lines; at most ANSWER_KEYS_MAX. */
 kd_err rpc_keys(struct kd_slice lines, struct answer *a, size_t *n) KD_MUST_USE;

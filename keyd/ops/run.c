@@ -29,6 +29,8 @@ static const struct {
     {KD_OP_RegistryBackup, run_registry_backup},
     {KD_OP_RegistryRestore, run_registry_restore},
     {KD_OP_AuditDrop, run_audit_drop},
+    {KD_OP_Reload, run_reload},
+    {KD_OP_Drain, run_drain},
 };
 
 void
@@ -43,7 +45,7 @@ run_refuse_sealed(struct vault *v, struct task *t)
 }
 
 enum kd_reason
-run_trouble(const struct vault *v)
+run_held(const struct vault *v)
 {
     static const enum kd_reason reasons[KD_STANDS_COUNT] = {
         [KD_STANDS_BEHIND] = KD_REASON_REGISTRY_BEHIND,
@@ -53,14 +55,7 @@ run_trouble(const struct vault *v)
         [KD_STANDS_KEYSTORE] = KD_REASON_KEYSTORE_OTHER,
     };
 
-    if (vault_is_held(v))
-        return reasons[v->standing];
-    if ((v->health.flags & (KD_HEALTH_DISK_LOW | KD_HEALTH_NO_RESERVE)) != 0)
-        return KD_REASON_DISK_FULL;
-    if ((v->health.flags & (KD_HEALTH_OUTSIDE_FAILING | KD_HEALTH_OUTSIDE_OVERDUE)) !=
-        0)
-        return KD_REASON_CHECKPOINT_OVERDUE;
-    return KD_REASON_NONE;
+    return reasons[v->standing];
 }
 
 /* What is refused before anything is done, because the record of it should not or could
@@ -73,7 +68,7 @@ may_be_recorded(struct vault *v, struct task *t)
     unsigned flags = kd_op_flags(t->op);
 
     if (vault_is_held(v) && (flags & (KD_OPF_EVERYONE | KD_OPF_RESCUE)) == 0) {
-        task_finish(v, t, KD_UNAVAILABLE, (uint16_t)run_trouble(v));
+        task_finish(v, t, KD_UNAVAILABLE, (uint16_t)run_held(v));
         return false;
     }
     if ((flags & stores) != 0 && (flags & (KD_OPF_RESCUE | KD_OPF_FREES)) == 0 &&
@@ -92,10 +87,6 @@ run_start(struct vault *v, struct task *t)
 {
     if (!may_be_recorded(v, t))
         return;
-    if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
-        run_refuse_sealed(v, t);
-        return;
-    }
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         if (runs[i].op == t->op) {
             runs[i].start(v, t);
@@ -108,7 +99,7 @@ run_start(struct vault *v, struct task *t)
 bool
 run_one_operator_may(struct vault *v, struct task *t)
 {
-    if (v->conf.single_operator)
+    if (t->conf->is.single_operator)
         return true;
     task_finish(v, t, KD_DENIED, KD_REASON_NEEDS_QUORUM);
     return false;
@@ -117,11 +108,21 @@ run_one_operator_may(struct vault *v, struct task *t)
 bool
 run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
 {
-    if (task_is_internal(t) ||
-        kd_policy_check(v->conf.policy, &t->caller, t->op, domain) == KD_OK)
-        return true;
-    task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
-    return false;
+    bool allowed =
+        task_is_internal(t) ||
+        kd_policy_check(t->conf->is.policy, &t->caller, t->op, domain) == KD_OK;
+
+    if (!task_is_internal(t))
+        shadow_watch(v, t, domain, allowed);
+    if (!allowed) {
+        task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+        return false;
+    }
+    if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
+        run_refuse_sealed(v, t);
+        return false;
+    }
+    return true;
 }
 
 void
@@ -138,6 +139,7 @@ run_record(struct kd_audit_record *record, struct run_names *names,
     };
     bool own = task_is_internal(t);
     bool remote = t->caller.klass == KD_CLASS_TLS;
+    (void)v; /* all of it is the task's */
     int n = own      ? snprintf(names->principal, sizeof names->principal, "keyd")
             : remote ? snprintf(names->principal, sizeof names->principal, "tls:%.*s",
                                 (int)t->caller.name.n, (const char *)t->remote)
@@ -151,7 +153,7 @@ run_record(struct kd_audit_record *record, struct run_names *names,
         .principal = kd_slice(names->principal, (size_t)n),
         .domain = domain,
     };
-    if (v->conf.single_operator && t->caller.klass == KD_CLASS_ADMIN && !own)
+    if (t->conf->is.single_operator && t->caller.klass == KD_CLASS_ADMIN && !own)
         record->notes |= KD_NOTE_SINGLE_OPERATOR;
 }
 

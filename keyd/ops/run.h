@@ -16,16 +16,17 @@ void run_start(struct vault *v, struct task *t);
 /* Ends a task that needs keys: starting, not initialised, or sealed. */
 void run_refuse_sealed(struct vault *v, struct task *t);
 
-/* Policy: true, or the task has been answered "denied". domain may be empty for
- * operations about none. */
+/* Policy, then, where the operation needs keys, whether they are open: true, or the
+ * task has been answered. In this order, so that who may not learns nothing else.
+ * domain may be empty for operations about none. */
 bool run_allowed(struct vault *v, struct task *t, struct kd_slice domain);
 
 /* What takes a quorum one operator may do alone where there is only one: true, or the
  * task has been answered "denied". */
 bool run_one_operator_may(struct vault *v, struct task *t);
 
-/* Why the vault is failed or degraded, as far as the registry goes. */
-enum kd_reason run_trouble(const struct vault *v);
+/* Why a vault that is held is so. */
+enum kd_reason run_held(const struct vault *v);
 
 /* Where a record's principal text lives until it is encoded. */
 struct run_names {
@@ -68,5 +69,7 @@ void run_import_key(struct vault *v, struct task *t);
 void run_registry_backup(struct vault *v, struct task *t);
 void run_registry_restore(struct vault *v, struct task *t);
 void run_audit_drop(struct vault *v, struct task *t);
+void run_reload(struct vault *v, struct task *t);
+void run_drain(struct vault *v, struct task *t);
 
 #endif

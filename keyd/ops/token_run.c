@@ -208,9 +208,17 @@ check_against_log(struct vault *v, const struct unsealing *u)
         c.seq >= v->chain.next) {
         vault_event(v, EVENT_CHECKPOINT_BAD, v->checkpoint_size, v->chain.next);
         v->standing = KD_STANDS_UNKNOWN; /* the registry itself disagrees */
+        vault_raise(v, KD_STATE_CHECKPOINT_BAD);
         return KD_INVALID;
     }
     return KD_OK;
+}
+
+static void
+refuse_store(struct vault *v, kd_err err)
+{
+    vault_event(v, EVENT_KEYSTORE_BAD, err, v->store_recorded);
+    vault_raise(v, KD_STATE_KEY_STORE_BAD);
 }
 
 static void
@@ -226,7 +234,7 @@ unsealed(struct vault *v, struct task *t)
         t->reason == KD_REASON_BAD_DESCRIPTOR)
         vault_event(v, EVENT_WRONG_SECRET, u->job.kind, 0);
     else if (t->err != KD_OK && t->reason == 0)
-        vault_event(v, EVENT_KEYSTORE_BAD, t->err, v->store_recorded);
+        refuse_store(v, t->err);
     /* While the passphrase was stretched the ledger may have come back as another. */
     if (t->err == KD_OK && v->state == VAULT_FAILED && !vault_is_held(v))
         t->err = run_refuse(t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
@@ -234,7 +242,7 @@ unsealed(struct vault *v, struct task *t)
         v->token = NULL;
         vault_keys_refresh(v);
         kd_ignore(run_refuse(
-            t, t->err, vault_is_held(v) ? run_trouble(v) : KD_REASON_STORED_DIFFERS));
+            t, t->err, vault_is_held(v) ? run_held(v) : KD_REASON_STORED_DIFFERS));
         v->state = VAULT_FAILED;
     }
     if (t->err != KD_OK) {
@@ -242,7 +250,9 @@ unsealed(struct vault *v, struct task *t)
         return;
     }
     u->token = NULL;
-    kd_token_set_verify(v->token, v->conf.verify_sampled);
+    vault_clear(v, KD_STATE_KEY_STORE_BAD);
+    v->probe.is_made = false;
+    kd_token_set_verify(v->token, v->conf->is.verify_sampled);
     vault_event(v, EVENT_UNSEALED, kd_token_count(v->token), v->store_recorded);
     if (vault_is_held(v)) { /* open, but nothing is recorded before the acceptance */
         task_finish(v, t, KD_OK, 0);

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 enum { BACKLOG = 1024 };
@@ -20,11 +21,22 @@ failed(const char *what, const char *path)
     return KD_IO;
 }
 
-/* The directory of a socket's path; the admin socket's is for its owner alone, since
- * who can reach that socket is asked for nothing but a uid. */
-static kd_err
-make_directory(const char *socket_path, mode_t mode)
+/* The admin socket's directory is for its owner alone, since who can reach that socket
+ * is asked for nothing but a uid; and for the operators' group, if one was given and
+ * may use the socket. */
+static bool
+admits_group(const struct kd_conf_listener *l)
 {
+    return l->group.is_known && (l->mode & 060) != 0;
+}
+
+/* The directory of a socket's path. */
+static kd_err
+make_directory(const struct kd_conf_listener *l, unsigned klass)
+{
+    bool is_admin = klass == KD_CLASS_ADMIN;
+    mode_t mode = !is_admin ? 0755 : admits_group(l) ? 0710 : 0700;
+    const char *socket_path = l->socket;
     struct sockaddr_un sun;
     char path[sizeof sun.sun_path];
     int n = snprintf(path, sizeof path, "%s", socket_path);
@@ -33,8 +45,10 @@ make_directory(const char *socket_path, mode_t mode)
     if (slash == NULL || slash == path)
         return KD_OK;
     *slash = '\0';
-    if (mkdir(path, mode) != 0)
+    if (mkdir(path, mode) != 0 && (errno != EEXIST || !is_admin))
         return errno == EEXIST ? KD_OK : failed("directory", path);
+    if (is_admin && admits_group(l) && chown(path, (uid_t)-1, l->group.id) != 0)
+        return failed("directory", path);
     return chmod(path, mode) == 0 ? KD_OK : failed("directory", path);
 }
 
@@ -83,7 +97,6 @@ listen_one(const struct kd_conf *conf, unsigned klass, int *out)
     /* Without one of its own, the roles' group; unknown unless started as root. */
     const struct kd_conf_id *group = l->group.is_known ? &l->group : &conf->group;
     struct sockaddr_un sun = {.sun_family = AF_UNIX};
-    mode_t directory = klass == KD_CLASS_ADMIN ? 0700 : 0755;
     kd_err err;
 
     if (strlen(l->socket) >= sizeof sun.sun_path) {
@@ -91,7 +104,7 @@ listen_one(const struct kd_conf *conf, unsigned klass, int *out)
         return KD_INVALID;
     }
     memcpy(sun.sun_path, l->socket, strlen(l->socket) + 1);
-    if ((err = make_directory(l->socket, directory)) != KD_OK)
+    if ((err = make_directory(l, klass)) != KD_OK)
         return err;
     if (is_alive(&sun)) {
         kd_log(KD_WARN, "another daemon answers on %s", l->socket);
@@ -102,6 +115,71 @@ listen_one(const struct kd_conf *conf, unsigned klass, int *out)
     return bind_socket(l, group, &sun, out);
 }
 
+/* --- sockets that are there already (systemd.socket(5)) --- */
+
+/* Whose it is, by where it is bound; KD_CLASS_COUNT for nobody's. */
+static unsigned
+class_of_socket(const struct kd_conf *conf, int fd)
+{
+    for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++) {
+        const struct kd_conf_listener *l = &conf->listeners[klass];
+        if (l->is_open && l->socket != NULL &&
+            sd_is_socket_unix(fd, SOCK_STREAM, 1, l->socket, 0) > 0)
+            return klass;
+    }
+    return KD_CLASS_COUNT;
+}
+
+/* Who made it answers for its mode; one that lets in more than is configured should not
+ * go unnoticed. (Who may ask for what is by uid all the same.) */
+static void
+check_mode(const struct kd_conf_listener *l)
+{
+    struct stat st;
+
+    if (stat(l->socket, &st) == 0 && (st.st_mode & 0777 & ~l->mode) != 0)
+        kd_log(KD_WARN, "socket %s: mode %04o, more than the configured %04o",
+               l->socket, (unsigned)st.st_mode & 0777, l->mode);
+}
+
+static kd_err
+take_socket(struct supervisor *s, int fd)
+{
+    unsigned klass = class_of_socket(s->conf, fd);
+
+    if (klass == KD_CLASS_COUNT || s->listeners[klass] >= 0) {
+        kd_log(KD_WARN, "socket %d was given to us and is no listener's: closed", fd);
+        close(fd);
+        return KD_OK;
+    }
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+        return failed("socket", s->conf->listeners[klass].socket);
+    check_mode(&s->conf->listeners[klass]);
+    s->listeners[klass] = fd;
+    s->has_socket[klass] = true;
+    kd_log(KD_INFO, "listener \"%s\" has its socket from the service manager",
+           kd_class_name(klass));
+    return KD_OK;
+}
+
+/* Connections during a restart wait in the queue of a socket that outlives us. */
+static kd_err
+take_sockets(struct supervisor *s)
+{
+    int n = sd_listen_fds(1);
+    kd_err err = KD_OK;
+
+    if (n < 0) {
+        kd_log(KD_WARN, "LISTEN_FDS: %s", strerror(-n));
+        return KD_INVALID;
+    }
+    for (int i = 0; i < n && err == KD_OK; i++)
+        err = take_socket(s, SD_LISTEN_FDS_START + i);
+    return err;
+}
+
 kd_err
 listen_all(struct supervisor *s)
 {
@@ -109,6 +187,8 @@ listen_all(struct supervisor *s)
 
     for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++)
         s->listeners[klass] = -1;
+    if ((err = take_sockets(s)) != KD_OK)
+        return err;
     if (mkdir(s->conf->run_directory, 0755) == 0) {
         if (chmod(s->conf->run_directory, 0755) != 0)
             return failed("directory", s->conf->run_directory);
@@ -116,7 +196,7 @@ listen_all(struct supervisor *s)
         return failed("directory", s->conf->run_directory);
     }
     for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++)
-        if (s->conf->listeners[klass].is_open &&
+        if (s->conf->listeners[klass].is_open && s->listeners[klass] < 0 &&
             (err = listen_one(s->conf, klass, &s->listeners[klass])) != KD_OK)
             return err;
     return KD_OK;
@@ -127,6 +207,6 @@ listen_remove(struct supervisor *s)
 {
     /* The sandbox may forbid it; the next start removes them as well. */
     for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++)
-        if (s->listeners[klass] >= 0)
-            kd_ignore(unlink(s->conf->listeners[klass].socket));
+        if (s->listeners[klass] >= 0 && !s->has_socket[klass])
+            kd_ignore(unlink(s->started->listeners[klass].socket));
 }

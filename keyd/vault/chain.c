@@ -167,6 +167,7 @@ chain_on_state(struct vault *v, struct kd_slice body)
     } else if (memcmp(c->instance, state.instance, sizeof c->instance) != 0 ||
                !knows(c, state.seq, state.hash)) {
         vault_event(v, EVENT_LEDGER_WENT_BACK, state.seq, c->first - 1);
+        vault_raise(v, KD_STATE_LEDGER_WENT_BACK);
         v->state = VAULT_FAILED;
         v->standing = KD_STANDS_UNKNOWN; /* no operation lifts this */
         chain_give_up(v);

@@ -51,31 +51,44 @@ check_profile(Keyd__V1__ProfileField *const *profile, size_t n,
 }
 
 /* image_fd stands in the operation so that it is part of what is hashed; it must not
- * say otherwise than the frame. */
+ * say otherwise than the frame or the upload. */
 static kd_err
-check_image(bool image_fd, bool has_fd, const ProtobufCMessage *m,
+check_image(bool image_fd, bool has_object, const ProtobufCMessage *m,
             struct kd_rpc_fault *fault)
 {
-    return image_fd == has_fd ? KD_OK
-                              : refuse(fault, KD_RPC_FD_MISMATCH, m, "image_fd");
+    return image_fd == has_object ? KD_OK
+                                  : refuse(fault, KD_RPC_FD_MISMATCH, m, "image_fd");
+}
+
+/* A part is no part of something smaller than itself. */
+static kd_err
+check_part(const Keyd__V1__UploadPartRequest *m, struct kd_rpc_fault *fault)
+{
+    if (m->offset >= m->total)
+        return refuse(fault, KD_RPC_FIELD_VALUE, &m->base, "offset");
+    if (m->data.len > m->total - m->offset)
+        return refuse(fault, KD_RPC_FIELD_VALUE, &m->base, "data");
+    return KD_OK;
 }
 
 static kd_err
-check_operation(const Keyd__V1__Request *m, bool has_fd, struct kd_rpc_fault *fault)
+check_operation(const Keyd__V1__Request *m, bool has_object, struct kd_rpc_fault *fault)
 {
     kd_err err;
 
     switch ((unsigned)m->op_case) {
     case KEYD__V1__REQUEST__OP_HELLO:
         return check_hello(m->hello, fault);
+    case KEYD__V1__REQUEST__OP_UPLOAD_PART:
+        return check_part(m->upload_part, fault);
     case KEYD__V1__REQUEST__OP_ISSUE_USER_SIGNET:
-        if ((err = check_image(m->issue_user_signet->image_fd, has_fd,
+        if ((err = check_image(m->issue_user_signet->image_fd, has_object,
                                &m->issue_user_signet->base, fault)) != KD_OK)
             return err;
         return check_profile(m->issue_user_signet->profile,
                              m->issue_user_signet->n_profile, fault);
     case KEYD__V1__REQUEST__OP_ISSUE_ORG_SIGNET:
-        if ((err = check_image(m->issue_org_signet->image_fd, has_fd,
+        if ((err = check_image(m->issue_org_signet->image_fd, has_object,
                                &m->issue_org_signet->base, fault)) != KD_OK)
             return err;
         return check_profile(m->issue_org_signet->profile,
@@ -95,20 +108,24 @@ static kd_err
 check_request_rules(const Keyd__V1__Request *m, bool has_fd, struct kd_rpc_fault *fault)
 {
     const struct kd_rpc_op *op = kd_rpc_op((unsigned)m->op_case);
+    bool has_object = has_fd || m->upload_id.len != 0;
 
     if (op == NULL)
         return refuse(fault, KD_RPC_NO_OPERATION, &m->base, NULL);
     if (m->takes_fd != has_fd)
         return refuse(fault, KD_RPC_FD_MISMATCH, &m->base, "takes_fd");
-    if (has_fd && op->fd_in == KD_RPC_FD_NO)
-        return refuse(fault, KD_RPC_FD_UNWANTED, &m->base, "takes_fd");
-    if (!has_fd && op->fd_in == KD_RPC_FD_MUST)
+    if (has_fd && m->upload_id.len != 0)
+        return refuse(fault, KD_RPC_FD_MISMATCH, &m->base, "upload_id");
+    if (has_object && op->fd_in == KD_RPC_FD_NO)
+        return refuse(fault, has_fd ? KD_RPC_FD_UNWANTED : KD_RPC_UPLOAD_UNWANTED,
+                      &m->base, has_fd ? "takes_fd" : "upload_id");
+    if (!has_object && op->fd_in == KD_RPC_FD_MUST)
         return refuse(fault, KD_RPC_FD_NEEDED, &m->base, "takes_fd");
     if (op->changing && m->idempotency_key.len == 0)
         return refuse(fault, KD_RPC_KEY_NEEDED, &m->base, "idempotency_key");
     if (!op->changing && m->idempotency_key.len != 0)
         return refuse(fault, KD_RPC_KEY_UNWANTED, &m->base, "idempotency_key");
-    return check_operation(m, has_fd, fault);
+    return check_operation(m, has_object, fault);
 }
 
 kd_err
@@ -123,20 +140,20 @@ kd_rpc_check_request(const Keyd__V1__Request *m, bool has_fd,
     return check_request_rules(m, has_fd, fault);
 }
 
-/* A signet is in the answer or in the descriptor, never in both or neither. */
+/* A signet is in the answer or in its object, never in both or neither. */
 static kd_err
-check_signet(const ProtobufCBinaryData *signet, uint32_t fd_size, bool has_fd,
+check_signet(const ProtobufCBinaryData *signet, uint32_t fd_size, bool has_object,
              const ProtobufCMessage *m, struct kd_rpc_fault *fault)
 {
-    if ((fd_size != 0) != has_fd)
+    if ((fd_size != 0) != has_object)
         return refuse(fault, KD_RPC_FD_MISMATCH, m, "signet_fd_size");
-    if ((signet->len != 0) == has_fd)
+    if ((signet->len != 0) == has_object)
         return refuse(fault, KD_RPC_FIELD_VALUE, m, "signet");
     return KD_OK;
 }
 
 static kd_err
-check_result(const Keyd__V1__Response *m, bool has_fd, struct kd_rpc_fault *fault)
+check_result(const Keyd__V1__Response *m, bool has_object, struct kd_rpc_fault *fault)
 {
     const Keyd__V1__IssuedSignet *issued = NULL;
 
@@ -149,7 +166,7 @@ check_result(const Keyd__V1__Response *m, bool has_fd, struct kd_rpc_fault *faul
         break;
     case KEYD__V1__RESPONSE__RESULT_LOOKUP_SIGNET:
         return check_signet(&m->lookup_signet->signet, m->lookup_signet->signet_fd_size,
-                            has_fd, &m->lookup_signet->base, fault);
+                            has_object, &m->lookup_signet->base, fault);
     case KEYD__V1__RESPONSE__RESULT_ISSUE_USER_SIGNET:
         issued = m->issue_user_signet;
         break;
@@ -160,9 +177,9 @@ check_result(const Keyd__V1__Response *m, bool has_fd, struct kd_rpc_fault *faul
         break;
     }
     if (issued != NULL)
-        return check_signet(&issued->signet, issued->signet_fd_size, has_fd,
+        return check_signet(&issued->signet, issued->signet_fd_size, has_object,
                             &issued->base, fault);
-    if (has_fd)
+    if (has_object)
         return refuse(fault, KD_RPC_FD_UNWANTED, &m->base, NULL);
     return KD_OK;
 }
@@ -172,10 +189,13 @@ check_response_rules(const Keyd__V1__Response *m, bool has_fd,
                      struct kd_rpc_fault *fault)
 {
     bool ok = m->status == KEYD__V1__STATUS__STATUS_OK;
+    bool has_object = has_fd || m->object_id.len != 0;
 
     if (ok != (m->result_case != KEYD__V1__RESPONSE__RESULT__NOT_SET))
         return refuse(fault, KD_RPC_RESULT_MISMATCH, &m->base, "status");
-    if (!ok && has_fd)
+    if (has_fd && m->object_id.len != 0)
+        return refuse(fault, KD_RPC_FD_MISMATCH, &m->base, "object_id");
+    if (!ok && has_object)
         return refuse(fault, KD_RPC_FD_UNWANTED, &m->base, NULL);
     if (ok && m->id == 0)
         return refuse(fault, KD_RPC_FIELD_RANGE, &m->base, "id");
@@ -185,7 +205,7 @@ check_response_rules(const Keyd__V1__Response *m, bool has_fd,
         return refuse(fault, KD_RPC_FIELD_VALUE, &m->base, "retry_after_ms");
     if (!is_reason_word(m->detail))
         return refuse(fault, KD_RPC_FIELD_VALUE, &m->base, "detail");
-    return check_result(m, has_fd, fault);
+    return check_result(m, has_object, fault);
 }
 
 kd_err

@@ -72,8 +72,14 @@ try_vault(struct kd_slice octets)
     kd_conf_for_vault_encode(&c, &buffer);
     require_same(octets);
     check_policy(c.policy);
-    fuzz_require(!kd_conf_for_vault_may_add(&c, 0, 15));
-    fuzz_require(!kd_conf_for_vault_may_add(&c, 0, 253));
+    for (size_t i = 0; i < kd_policy_n_domains(c.policy); i++) {
+        const struct kd_domain_rules *r = &c.rules[i];
+        fuzz_require(!kd_domain_rules_may_add(r, 15));
+        fuzz_require(!kd_domain_rules_may_add(r, 253));
+        fuzz_require(!kd_domain_rules_allow_mode(r, KD_ACCOUNT_MODES));
+        fuzz_require(r->tickets == 0 || r->account_keys.n > 0);
+        fuzz_require(r->reset_delay >= kd_reset_delay_least());
+    }
     kd_conf_for_vault_clear(&c);
 }
 

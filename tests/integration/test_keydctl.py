@@ -28,6 +28,7 @@ ALICE = "alice@orga.example"
 STRANGER = 61004  # no principal
 
 OK, NO, UNREADABLE, USAGE, DATA, NOINPUT, NOUSER = 0, 1, 2, 64, 65, 66, 67
+WARNING, CRITICAL = 1, 2  # health
 UNAVAILABLE, CANTCREAT, TEMPFAIL, NOPERM = 69, 73, 75, 77
 
 CONF = """
@@ -243,7 +244,7 @@ def usage():
     run(USAGE, "audit", "verify", "--file", "x", "--audit-key", "A" * 42)
     run(USAGE, "audit", "export")
     r = run(OK, "--help", socket=False)
-    for later in ("freeze", "reissue", "approve", "backup", "drain", "reload", "bench", "unwrap"):
+    for later in ("freeze", "reissue", "approve", "backup", "bench", "unwrap"):
         check("%s is not listed" % later, later not in r.out)
     check("version", run(OK, "--version", socket=False).out.startswith("keydctl "))
 
@@ -261,8 +262,8 @@ def no_daemon():
         run(UNAVAILABLE, *args, stdin=b"a passphrase").says("no keyd answers there")
     check("nothing was made", not os.path.exists(path("never")))
     check("in JSON too", run(UNAVAILABLE, "status", "--json").json["status"] == "unavailable")
-    run(NO, "health")
-    run(NO, "health", "--json")
+    run(CRITICAL, "health")
+    run(CRITICAL, "health", "--json")
 
 
 def unprovisioned():
@@ -273,7 +274,7 @@ def unprovisioned():
     check("who holds keys", {p["role"] for p in r["processes"] if p["holds_keys"]} == {"vault"})
     check("single operator", r["single_operator"] is True)
     check("text", "unprovisioned" in run(OK, "status").out)
-    run(NO, "health")
+    run(CRITICAL, "health")
     run(UNAVAILABLE, "key", "list").says("[not-initialised]")
     run(UNAVAILABLE, "key", "generate", "--role", "pok", "--domain", DOMAIN) \
         .says("not done (sealed): there is no key store yet [not-initialised]")
@@ -310,9 +311,11 @@ def init():
     check("the same request again is done already",
           run(OK, "token", "init", "--credential-file", path("credential"),
               "--idempotency-key", key, "--json").json["slot"] == 0)
-    run(OK, "health")
-    r = run(OK, "health", "--json").json
-    check("health", r["healthy"] and r["state"] == "operational" and r["probe_ok"])
+    check("health", "org-signet-missing" in run(WARNING, "health").out)
+    r = run(WARNING, "health", "--json").json
+    check("health, JSON", not r["healthy"] and r["state"] == "degraded" and
+          r["reasons"] == ["org-signet-missing"] and r["probe_ok"])
+    check("because", "because          org-signet-missing: a domain" in run(OK, "status").out)
     return audit_key
 
 
@@ -538,7 +541,7 @@ def secrets():
     run(DATA, "unseal", "--passphrase-file", path("passphrase")).says("[already-unsealed]")
     check("sealed", run(OK, "seal", "--json").json["state"] == "sealed")
     run(UNAVAILABLE, "seal").says("[sealed]")
-    run(NO, "health")
+    run(CRITICAL, "health")
     check("status", run(OK, "status", "--json").json["state"] == "sealed")
     run(UNAVAILABLE, "signet", "issue", ALICE, SIGNETS + "/alice2.ssr").says("[sealed]")
     run(UNAVAILABLE, "key", "list").says("[sealed]")

@@ -2,6 +2,7 @@
 
 #include <keyd/base/clock.h>
 #include <keyd/base/err.h>
+#include <keyd/ops/ops.h>
 
 #include <dirent.h>
 #include <errno.h>
@@ -78,22 +79,24 @@ write_file(const char *path, const void *octets, size_t n, mode_t mode)
 static void
 put_caller(FILE *f)
 {
-    static const struct {
-        const char *class, *operations;
-    } all[] = {
-        {"admin", "\"TokenInit\", \"AddUnsealSlot\", \"Unseal\", \"Seal\", "
-                  "\"GenerateKey\", \"RetireKey\", \"ImportKey\", \"IssueOrgSignet\", "
-                  "\"AuditRead\", \"AuditHead\", \"RegistryBackup\", "
-                  "\"RegistryRestore\", \"AuditDrop\", " LOOKUPS},
-        {"submission", "\"IssueUserSignet\", " LOOKUPS},
-        {"mta", LOOKUPS},
-    };
+    static const enum kd_class classes[] = {KD_CLASS_ADMIN, KD_CLASS_SUBMISSION,
+                                            KD_CLASS_MTA};
 
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
+        const char *name = kd_class_name(classes[i]), *comma = "";
         fprintf(f,
-                "principal \"caller-%s\" {\n uid = %u\n class = \"%s\"\n "
-                "operations = { %s }\n " BOTH "}\n",
-                all[i].class, (unsigned)geteuid(), all[i].class, all[i].operations);
+                "principal \"caller-%s\" {\n uid = %u\n class = \"%s\"\n " BOTH
+                " operations = {",
+                name, (unsigned)geteuid(), name);
+        for (unsigned op = 1; op <= KD_OP_MAX; op++) {
+            if (!kd_op_is_served(op, classes[i]) ||
+                (kd_op_flags(op) & KD_OPF_EVERYONE) != 0)
+                continue;
+            fprintf(f, "%s \"%s\"", comma, kd_op_name(op));
+            comma = ",";
+        }
+        fputs(" }\n}\n", f);
+    }
 }
 
 static void
@@ -149,6 +152,9 @@ write_conf(const struct daemon *d)
             o->in_domain == NULL
                 ? " issue-profile-fields = { 16, 18, 19, 94, 251, 252 }"
                 : o->in_domain);
+    if (geteuid() == 0) /* operators and auditors of other uids come in */
+        fprintf(f, "listener \"admin\" {\n group = \"%d\"\n mode = \"0660\"\n}\n",
+                DAEMON_GROUP);
     put_caller(f);
     put_others(f);
     return fclose(f) == 0 ? chmod(d->conf, 0644) == 0 : fail("%s", strerror(errno));
@@ -236,7 +242,8 @@ is_up(const struct daemon *d)
     if (c != NULL && keyd_client_connect(c, path, 1000) == KEYD_OK &&
         keyd_client_status(c, &a) == KEYD_OK) {
         enum keyd_service_state s = a->out.status.state;
-        up = s == KEYD_STATE_OPERATIONAL || s == KEYD_STATE_UNPROVISIONED ||
+        up = s == KEYD_STATE_OPERATIONAL || s == KEYD_STATE_DEGRADED ||
+             s == KEYD_STATE_UNPROVISIONED ||
              (s == KEYD_STATE_SEALED && d->options.sealed);
         for (size_t i = 0; i < a->out.status.n_processes; i++)
             up = up && a->out.status.processes[i].sandbox;

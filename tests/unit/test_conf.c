@@ -473,7 +473,14 @@ enum type {
     ROLE_GROUP,
     OPERATIONS,
     DOMAINS,
-    FIELDS
+    FIELDS,
+    REMOTE,
+    PIN,
+    ADDRESS,
+    ACCOUNT_KEYS,
+    TICKETS,
+    DELAY,
+    ACCOUNT_MODES
 };
 
 static const struct key {
@@ -530,10 +537,11 @@ every_number_is_accepted_within_its_range_and_not_beyond(void **state)
     (void)state;
     for (size_t i = 0; i < N_KEYS; i++) {
         const struct key *key = &keys[i];
-        if (key->type != INT && key->type != AUTO_INT)
+        if (key->type != INT && key->type != AUTO_INT && key->type != DELAY)
             continue;
+        int64_t least = key->type == DELAY ? kd_reset_delay_least() : key->min;
         n++;
-        snprintf(value, sizeof value, "%lld", (long long)key->min);
+        snprintf(value, sizeof value, "%lld", (long long)least);
         accepted_silently(with_key(key, value, text, sizeof text));
         snprintf(value, sizeof value, "%lld", (long long)key->max);
         accepted_silently(with_key(key, value, text, sizeof text));
@@ -542,12 +550,12 @@ every_number_is_accepted_within_its_range_and_not_beyond(void **state)
         refused(with_key(key, "18446744073709551617", text, sizeof text), 4,
                 "is not within");
         refused(with_key(key, "no", text, sizeof text), 4, "is not a number");
-        if (key->min == 0)
+        if (least == 0)
             continue;
-        snprintf(value, sizeof value, "%lld", (long long)key->min - 1);
+        snprintf(value, sizeof value, "%lld", (long long)least - 1);
         refused(with_key(key, value, text, sizeof text), 4, "is not within");
     }
-    assert_int_equal(n, 19);
+    assert_int_equal(n, 26);
 }
 
 static void
@@ -556,10 +564,13 @@ numbers_land_in_their_members(void **state)
     struct kd_conf *c = accepted(
         "crypto-threads = 2 verify-sampled = 3 group-commit-max = 4\n"
         "audit-checkpoint-interval = 11 max-connections = 12 max-in-flight = 13\n"
+        "drain-timeout = 25\n"
         "max-frame = 16401 max-principal-frames = 65542 max-upload = 65543\n"
         "max-principal-uploads = 14 upload-pool = 1048577 upload-timeout = 15\n"
         "hello-timeout = 16 first-octet-timeout = 10 frame-timeout = 17\n"
-        "write-timeout = 18 idle-timeout = 19\n"
+        "write-timeout = 18 idle-timeout = 19 max-remote-connections = 20\n"
+        "max-handshakes = 21 handshake-timeout = 22 handshake-rate = 23\n"
+        "handshake-rate-total = 24\n"
         "listener \"admin\" { workers = 4 }\n" TAIL,
         &as_user);
 
@@ -568,6 +579,7 @@ numbers_land_in_their_members(void **state)
     assert_int_equal(c->verify_sampled, 3);
     assert_int_equal(c->group_commit_max, 4);
     assert_int_equal(c->audit_checkpoint_interval, 11);
+    assert_int_equal(c->drain_timeout, 25);
     assert_int_equal(c->limits.max_connections, 12);
     assert_int_equal(c->limits.max_in_flight, 13);
     assert_int_equal(c->limits.max_frame, 16401);
@@ -581,6 +593,11 @@ numbers_land_in_their_members(void **state)
     assert_int_equal(c->limits.frame_timeout, 17);
     assert_int_equal(c->limits.write_timeout, 18);
     assert_int_equal(c->limits.idle_timeout, 19);
+    assert_int_equal(c->limits.max_remote_connections, 20);
+    assert_int_equal(c->limits.max_handshakes, 21);
+    assert_int_equal(c->limits.handshake_timeout, 22);
+    assert_int_equal(c->limits.handshake_rate, 23);
+    assert_int_equal(c->limits.handshake_rate_total, 24);
     assert_int_equal(c->listeners[KD_CLASS_ADMIN].workers, 4);
     kd_conf_free(c);
 }
@@ -700,7 +717,7 @@ profile_fields_are_those_that_may_be_added(void **state)
     /* sorted: a.example before example.com */
     assert_string_equal(c->domains[0].name, "a.example");
     for (unsigned f = 0; f < 256; f++)
-        assert_int_equal((c->domains[0].profile_fields[f / 8] >> f % 8) & 1,
+        assert_int_equal((c->domains[0].rules.profile_fields[f / 8] >> f % 8) & 1,
                          f == 16 || f == 27 || f == 252);
     kd_conf_free(c);
     refused(TAIL "domain \"a.example\" {\n issue-profile-fields = { 16,\n 15 }\n}\n", 6,
@@ -713,6 +730,100 @@ profile_fields_are_those_that_may_be_added(void **state)
             "in the list already");
     refused(TAIL "domain \"a.example\" { issue-profile-fields = { Name } }\n", 4,
             "is not the number of a field");
+}
+
+#define KEY_A "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+#define KEY_B "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw"
+
+static void
+account_keys_are_points_in_base64(void **state)
+{
+    static const uint8_t a[] = {0xd7, 0x5a, 0x98, 0x01, 0x82, 0xb1, 0x0a, 0xb7,
+                                0xd5, 0x4b, 0xfe, 0xd3, 0xc9, 0x64, 0x07, 0x3a,
+                                0x0e, 0xe1, 0x72, 0xf3, 0xda, 0xa6, 0x23, 0x25,
+                                0xaf, 0x02, 0x1a, 0x68, 0xf7, 0x07, 0x51, 0x1a};
+    static const char *const bad[] = {
+        "", KEY_A "==", KEY_A "A", "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHUR",
+        /* URL alphabet; bits left over; zero octets; an order-8 point */
+        "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURp",
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "JuiVj8KyJ7BFw/SJ8u+Y8NXfrAXTxjM5sTgCiG1T/AU"};
+    char text[512];
+    struct kd_conf *c = accepted("domain \"a.example\" { account-key = { \"" KEY_A
+                                 "\", \"" KEY_B "=\" } require-ticket = both }\n" TAIL,
+                                 &as_user);
+
+    (void)state;
+    assert_int_equal(problems.n, 0);
+    assert_int_equal(c->domains[0].rules.account_keys.n, 2);
+    assert_memory_equal(c->domains[0].rules.account_keys.key[0], a, sizeof a);
+    assert_int_equal(c->domains[1].rules.account_keys.n, 0);
+    kd_conf_free(c);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        snprintf(text, sizeof text,
+                 TAIL "domain \"a.example\" { account-key = { \"%s\" } "
+                      "require-ticket = first }\n",
+                 bad[i]);
+        refused(text, 4, "is not an Ed25519 public key in base64");
+    }
+    refused(TAIL "domain \"a.example\" { require-ticket = first account-key = {\n"
+                 "\"" KEY_A "\",\n\"" KEY_A "=\" } }\n",
+            6, "in the list already");
+}
+
+static void
+a_ticket_takes_a_key_and_a_key_a_ticket(void **state)
+{
+    (void)state;
+    refused(TAIL "domain \"a.example\" {\nrequire-ticket = reset\n}\n", 5,
+            "without an account-key nobody can make one");
+    refused(TAIL "domain \"a.example\" {\nrequire-ticket = reset account-key = {}\n}\n",
+            5, "without an account-key nobody can make one");
+    kd_conf_free(accepted(
+        TAIL "domain \"a.example\" { account-key = { \"" KEY_A "\" } }\n", &as_user));
+    assert_true(has_problem(4, true, "tickets are not looked at"));
+    refused(TAIL "domain \"a.example\" { require-ticket = yes }\n", 4,
+            "is not none, first, reset or both");
+}
+
+static void
+account_modes_are_all_unless_named(void **state)
+{
+    struct kd_conf *c = accepted(
+        TAIL "domain \"a.example\" { account-modes = { trustful, paranoid } }\n",
+        &as_user);
+
+    (void)state;
+    assert_false(kd_domain_rules_allow_mode(&c->domains[0].rules, KD_ACCOUNT_CAUTIOUS));
+    assert_true(kd_domain_rules_allow_mode(&c->domains[0].rules, KD_ACCOUNT_TRUSTFUL));
+    assert_true(kd_domain_rules_allow_mode(&c->domains[0].rules, KD_ACCOUNT_PARANOID));
+    for (unsigned mode = 0; mode < 40; mode++)
+        assert_int_equal(kd_domain_rules_allow_mode(&c->domains[1].rules, mode),
+                         mode < KD_ACCOUNT_MODES);
+    kd_conf_free(c);
+    refused(TAIL "domain \"a.example\" { account-modes = { } }\n", 4,
+            "name at least one");
+    refused(TAIL "domain \"a.example\" { account-modes = { Paranoid } }\n", 4,
+            "is not trustful, cautious or paranoid");
+    refused(TAIL "domain \"a.example\" { account-modes = { cautious, cautious } }\n", 4,
+            "in the list already");
+}
+
+static void
+a_reset_waits_three_days_or_longer(void **state)
+{
+    struct kd_conf *c =
+        accepted(TAIL "domain \"a.example\" { reset-delay = 600000 }\n", &as_user);
+
+    (void)state;
+    assert_int_equal(c->domains[0].rules.reset_delay, 600000);
+    assert_int_equal(c->domains[1].rules.reset_delay, 72 * 3600);
+    kd_conf_free(c);
+    if (kd_reset_delay_least() == 72 * 3600)
+        refused(TAIL "domain \"a.example\" { reset-delay = 259199 }\n", 4,
+                "is not within 259200");
+    refused(TAIL "domain \"a.example\" { reset-delay = 0 }\n", 4, "is not within");
 }
 
 /* --- what keys say of each other --- */
@@ -839,8 +950,8 @@ listeners_are_of_served_classes(void **state)
     struct kd_conf *c;
 
     (void)state;
-    refused(TAIL "listener \"tls\" { }\n", 4, "not served yet");
-    refused(TAIL "listener \"smtp\" { }\n", 4, "not mta, submission, milter or admin");
+    refused(TAIL "listener \"smtp\" { }\n", 4,
+            "not mta, submission, milter, tls or admin");
     c = accepted(TAIL "listener \"milter\" { }\n", &as_user);
     assert_true(has_problem(4, true, "no principal is of that class"));
     assert_true(c->listeners[KD_CLASS_MILTER].is_open);
@@ -855,6 +966,137 @@ listeners_are_of_served_classes(void **state)
     assert_int_equal(c->listeners[KD_CLASS_MILTER].group.id, 2001);
     kd_conf_free(c);
     refused(TAIL "listener \"admin\" { group = missing }\n", 4, "there is no group");
+}
+
+/* A remote listener, line 4, and two of its keys' hashes. */
+#define REMOTE_AT(address, more)                                                       \
+    TAIL "listener \"tls\" { address = " address " certificate = \"/c\" "              \
+         "key = \"/k\" client-ca = \"/a\" " more " }\n"
+#define UNPINNED REMOTE_AT("\"0.0.0.0:4433\"", "allow-unpinned = yes")
+#define PINNED REMOTE_AT("\"0.0.0.0:4433\"", "")
+#define PRINCIPAL_AT(name, keys)                                                       \
+    "principal \"" name "\" { class = tls operations = {} " keys " }\n"
+#define PIN_A "\"00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF\""
+#define PIN_B "\"10112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\""
+
+static void
+the_remote_listener_has_an_address_and_no_socket(void **state)
+{
+    static const char *const bad[] = {
+        "\"localhost:4433\"", "\"0.0.0.0\"",        "\"0.0.0.0:0\"",
+        "\"0.0.0.0:65536\"",  "\"0.0.0.0:04433\"",  "\"0.0.0.0:443x\"",
+        "\"[0.0.0.0]:4433\"", "\"::1:4433\"",       "\"[::1]4433\"",
+        "\"[::1%lo]:4433\"",  "\"[::1:4433\"",      "\"1.2.3.4.5:4433\"",
+        "\"010.0.0.1:4433\"", "\"  1.2.3.4:4433\"", "\":4433567890\"",
+        "\"[::g]:44335678\""};
+    struct kd_conf *c;
+    char text[640];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(text, sizeof text,
+                 TAIL "listener \"tls\" { address = %s certificate = \"/c\" key = "
+                      "\"/k\" }\n",
+                 bad[i]);
+        refused(text, 4, "a numeric address and a port");
+    }
+    c = accepted(REMOTE_AT("\"[2001:db8::1]:4433\"", ""), &as_user);
+    assert_true(c->listeners[KD_CLASS_TLS].is_open);
+    assert_int_equal(c->listeners[KD_CLASS_TLS].address.family, 6);
+    assert_int_equal(c->listeners[KD_CLASS_TLS].address.port, 4433);
+    assert_int_equal(c->listeners[KD_CLASS_TLS].address.octets[0], 0x20);
+    assert_int_equal(c->listeners[KD_CLASS_TLS].workers, 1);
+    assert_null(c->listeners[KD_CLASS_TLS].socket);
+    assert_null(c->listeners[KD_CLASS_TLS].denied_keys);
+    assert_false(c->listeners[KD_CLASS_TLS].allow_unpinned);
+    kd_conf_free(c);
+    c = accepted(REMOTE_AT("\"192.0.2.1:1\"", "denied-keys = \"/d\""), &as_user);
+    assert_int_equal(c->listeners[KD_CLASS_TLS].address.family, 4);
+    assert_string_equal(c->listeners[KD_CLASS_TLS].address.text, "192.0.2.1:1");
+    kd_conf_free(c);
+    refused(REMOTE_AT("\"0.0.0.0:4433\"", "socket = \"/run/x\""), 4,
+            "socket: listener \"tls\" has none");
+    refused(REMOTE_AT("\"0.0.0.0:4433\"", "mode = \"0600\""), 4,
+            "mode: listener \"tls\" has none");
+    refused(TAIL "listener \"mta\" { client-ca = \"/a\" }\n", 4,
+            "client-ca: listener \"mta\" has none");
+    refused(TAIL "listener \"tls\" { address = \"0.0.0.0:4433\" key = \"/k\" }\n", 4,
+            "certificate is missing");
+    refused(
+        REMOTE_AT("\"0.0.0.0:4433\"", "denied-keys = \"/var/lib/dime-keyd/denied\""), 4,
+        "denied-keys: inside state-directory");
+    refused_with_others(TAIL PRINCIPAL_AT("x", "pin = " PIN_A), 0,
+                        "no listener \"tls\" section");
+}
+
+static void
+a_remote_principal_has_a_name_or_a_key(void **state)
+{
+    static const char *const bad_names[] = {
+        "*.example.com",   "mx.example.com.",   "MX.example.com", "mx..example.com",
+        "192.0.2.1",       "mx_1.example.com",  "uri:",           "uri:spiffe",
+        "uri:spiffe:",     "uri:sp iffe://a",   "uri::a",         "user@example.com",
+        "-mx.example.com", "mx1.example.com/x", "URI:spiffe://a"};
+    struct kd_conf *c;
+    char text[640];
+
+    (void)state;
+    c = accepted(UNPINNED PRINCIPAL_AT("x", "san = \"mx1.example.com\""), &as_user);
+    assert_string_equal(c->principals[1].san, "mx1.example.com");
+    assert_int_equal(c->principals[1].uid, KD_UID_NONE);
+    assert_false(c->principals[1].pin.is_set);
+    kd_conf_free(c);
+    c = accepted(PINNED PRINCIPAL_AT("x", "san = \"uri:spiffe://example.com/X?y\" "
+                                          "pin = " PIN_A " next-pin = " PIN_B),
+                 &as_user);
+    assert_true(c->principals[1].pin.is_set && c->principals[1].next_pin.is_set);
+    assert_int_equal(c->principals[1].pin.sha256[31], 0xff);
+    assert_int_equal(c->principals[1].next_pin.sha256[0], 0x10);
+    kd_conf_free(c);
+    accepted_silently(PINNED PRINCIPAL_AT("x", "pin = " PIN_A));
+    refused(PINNED PRINCIPAL_AT("x", "san = \"mx1.example.com\""), 5, "has no pin");
+    refused(PINNED PRINCIPAL_AT("x", ""), 5, "takes san, pin or both");
+    refused(PINNED PRINCIPAL_AT("x", "uid = 5 pin = " PIN_A), 5,
+            "uid: a principal of class tls has none");
+    refused(TAIL "principal \"y\" { uid = 5 class = mta operations = {} pin = " PIN_A
+                 " }\n",
+            4, "pin: a principal of class mta has none");
+    refused(PINNED PRINCIPAL_AT("x", "pin = \"00\""), 5, "64 hexadecimal digits");
+    refused(PINNED PRINCIPAL_AT("x", "pin = " PIN_A " next-pin = " PIN_A), 5,
+            "the same as pin");
+    refused(PINNED PRINCIPAL_AT("x", "pin = " PIN_A)
+                PRINCIPAL_AT("y", "pin = " PIN_B " next-pin = " PIN_A),
+            6, "principal \"x\" has the same key");
+    refused(UNPINNED PRINCIPAL_AT("x", "san = \"a.example\"")
+                PRINCIPAL_AT("y", "san = \"a.example\""),
+            6, "principal \"x\" has the same");
+    refused(TAIL "listener \"tls\" { address = \"0.0.0.0:4433\" certificate = \"/c\" "
+                 "key = \"/k\" allow-unpinned = yes }\n" PRINCIPAL_AT(
+                     "x", "san = \"a.example\""),
+            5, "has no client-ca");
+    for (size_t i = 0; i < sizeof bad_names / sizeof *bad_names; i++) {
+        snprintf(text, sizeof text,
+                 UNPINNED "principal \"x\" { class = tls operations = "
+                          "{} san = \"%s\" pin = " PIN_A " }\n",
+                 bad_names[i]);
+        refused(text, 5, "a domain in lower case");
+    }
+}
+
+static void
+a_remote_principal_has_no_operation_of_operators(void **state)
+{
+    (void)state;
+    for (unsigned op = 1; op <= KD_OP_MAX; op++) {
+        char text[640];
+        if (kd_op_name(op) == NULL || kd_op_classes(op) != KD_ON_ADMIN)
+            continue;
+        snprintf(text, sizeof text,
+                 PINNED "principal \"x\" { class = tls operations = { \"%s\" } domains "
+                        "= { \"example.com\" } pin = " PIN_A " }\n",
+                 kd_op_name(op));
+        refused_with_others(text, 5, "is not served to class tls");
+    }
 }
 
 static void
@@ -951,10 +1193,8 @@ principals_say_class_and_operations(void **state)
             "class is missing");
     refused(TAIL "principal \"x\" { uid = 1 class = mta }\n", 4,
             "operations is missing");
-    refused(TAIL "principal \"x\" { uid = 1 class = tls operations = {} }\n", 4,
-            "tls is not served yet");
     refused(TAIL "principal \"x\" { uid = 1 class = smtp operations = {} }\n", 4,
-            "is not mta, submission, milter or admin");
+            "is not mta, submission, milter, tls or admin");
     refused(TAIL "principal \"X y\" { uid = 1 class = mta operations = {} }\n", 4,
             "a name has 1 to 32");
     refused(TAIL
@@ -1293,7 +1533,8 @@ every_key_is_in_the_manual_with_its_range_and_default(void **state)
             fail_msg("keyd.conf(5) lacks %s", keys[i].name);
             continue;
         }
-        if ((keys[i].type == INT || keys[i].type == AUTO_INT) &&
+        if ((keys[i].type == INT || keys[i].type == AUTO_INT ||
+             keys[i].type == DELAY) &&
             keys[i].section != PRINCIPAL) {
             snprintf(part, sizeof part, "From %lld to %lld; the default is",
                      (long long)keys[i].min, (long long)keys[i].max);
@@ -1388,6 +1629,10 @@ main(void)
         cmocka_unit_test(words_are_taken_as_listed_only),
         cmocka_unit_test(paths_are_absolute_and_plain),
         cmocka_unit_test(profile_fields_are_those_that_may_be_added),
+        cmocka_unit_test(account_keys_are_points_in_base64),
+        cmocka_unit_test(a_ticket_takes_a_key_and_a_key_a_ticket),
+        cmocka_unit_test(account_modes_are_all_unless_named),
+        cmocka_unit_test(a_reset_waits_three_days_or_longer),
         cmocka_unit_test(domains_served_are_valid_and_there),
         cmocka_unit_test(the_most_domains_and_principals_fit_and_one_more_does_not),
         cmocka_unit_test(roles_have_users_of_their_own),
@@ -1395,6 +1640,9 @@ main(void)
         cmocka_unit_test(folders_do_not_lie_in_each_other),
         cmocka_unit_test(limits_fit_each_other),
         cmocka_unit_test(listeners_are_of_served_classes),
+        cmocka_unit_test(the_remote_listener_has_an_address_and_no_socket),
+        cmocka_unit_test(a_remote_principal_has_a_name_or_a_key),
+        cmocka_unit_test(a_remote_principal_has_no_operation_of_operators),
         cmocka_unit_test(modes_of_sockets_are_two),
         cmocka_unit_test(sockets_do_not_share_a_place),
         cmocka_unit_test(a_principal_has_one_uid),

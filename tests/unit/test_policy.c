@@ -107,6 +107,8 @@ static const struct {
     {"Hello", "msita", "e"},
     {"Status", "msita", "e"},
     {"PublicKeys", "msita", "e"},
+    {"UploadPart", "t", "e"},
+    {"FetchPart", "t", "e"},
     {"LookupSignet", "msta", "dl"},
     {"LookupHistory", "msta", "dl"},
     {"VerifyCurrent", "msta", "dl"},
@@ -120,6 +122,8 @@ static const struct {
     {"ImportKey", "a", "cdk"},
     {"IssueOrgSignet", "a", "cdk"},
     {"AuditRead", "a", "l"},
+    {"Reload", "a", ""},
+    {"Drain", "a", ""},
     {"AuditHead", "a", "l"},
 };
 enum { MATRIX_SIZE = sizeof matrix / sizeof matrix[0] };
@@ -544,7 +548,9 @@ some_conf(void)
         "crypto-threads = 3 verify-sampled = 7 group-commit-max = 99\n"
         "audit-checkpoint-interval = 61 max-frame = 20000 idle-timeout = 86400\n"
         "domain \"example.org\" { issue-profile-fields = { 16, 252 } }\n"
-        "domain \"example.com\" { issue-profile-fields = { 19 } }\n"
+        "domain \"example.com\" { issue-profile-fields = { 19 }\n"
+        "  account-key = { \"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo\" }\n"
+        "  require-ticket = reset account-modes = { paranoid } reset-delay = 300000 }\n"
         "principal \"submitd\" { uid = 1001 class = submission\n"
         "  operations = { \"IssueUserSignet\", \"LookupSignet\" }\n"
         "  domains = { \"example.org\" } }\n"
@@ -587,16 +593,74 @@ the_vault_is_told_all_of_the_policy(void **state)
                            str("example.org")),
                      KD_OK);
     /* example.com comes first in the policy, whatever the order in the file */
-    assert_true(kd_conf_for_vault_may_add(&got, 0, 19));
-    assert_false(kd_conf_for_vault_may_add(&got, 0, 16));
-    assert_true(kd_conf_for_vault_may_add(&got, 1, 16));
-    assert_true(kd_conf_for_vault_may_add(&got, 1, 252));
-    assert_false(kd_conf_for_vault_may_add(&got, 1, 19));
-    assert_false(kd_conf_for_vault_may_add(&got, 2, 16));
-    assert_false(kd_conf_for_vault_may_add(&got, 0, 256));
+    assert_true(kd_domain_rules_may_add(&got.rules[0], 19));
+    assert_false(kd_domain_rules_may_add(&got.rules[0], 16));
+    assert_true(kd_domain_rules_may_add(&got.rules[1], 16));
+    assert_true(kd_domain_rules_may_add(&got.rules[1], 252));
+    assert_false(kd_domain_rules_may_add(&got.rules[1], 19));
+    assert_false(kd_domain_rules_may_add(&got.rules[0], 256));
+    assert_int_equal(got.rules[0].account_keys.n, 1);
+    assert_int_equal(got.rules[0].account_keys.key[0][0], 0xd7);
+    assert_int_equal(got.rules[0].tickets, KD_TICKET_RESET);
+    assert_int_equal(got.rules[0].account_modes, 1 << KD_ACCOUNT_PARANOID);
+    assert_int_equal(got.rules[0].reset_delay, 300000);
+    assert_int_equal(got.rules[1].account_keys.n, 0);
+    assert_int_equal(got.rules[1].tickets, 0);
+    assert_int_equal(got.rules[1].account_modes, KD_ACCOUNT_MODES_ALL);
+    assert_int_equal(got.rules[1].reset_delay, 259200);
     kd_conf_for_vault_clear(&made);
     kd_conf_for_vault_clear(&got);
     kd_buf_free(&b);
+}
+
+static struct kd_domain_rules
+with_the_key_twice(const struct kd_domain_rules *rules)
+{
+    struct kd_domain_rules r = *rules;
+
+    r.account_keys.n = 2;
+    memcpy(r.account_keys.key[1], r.account_keys.key[0], KD_ACCOUNT_KEY_SIZE);
+    return r;
+}
+
+static void
+rules_that_contradict_each_other_do_not_decode(void **state)
+{
+    struct kd_conf_for_vault made, got = {0};
+    struct kd_conf *conf = some_conf();
+
+    (void)state;
+    assert_int_equal(kd_conf_for_vault_make(conf, &made), KD_OK);
+    kd_conf_free(conf);
+    for (unsigned i = 0; i < 7; i++) {
+        struct kd_domain_rules *r = &made.rules[0], kept = *r;
+        struct kd_buf b;
+        if (i == 0)
+            r->account_keys.n = 0;
+        else if (i == 1)
+            r->account_modes = 0;
+        else if (i == 2)
+            r->account_modes = KD_ACCOUNT_MODES_ALL + 1;
+        else if (i == 3)
+            r->tickets = KD_TICKET_ALL + 1;
+        else if (i == 4)
+            r->reset_delay = kd_reset_delay_least() - 1;
+        else if (i == 5)
+            r->profile_fields[1] = 0x80;
+        else
+            *r = with_the_key_twice(r);
+        kd_buf_init(&b, KD_ROLE_CONF_SIZE_MAX);
+        kd_conf_for_vault_encode(&made, &b);
+        assert_int_equal(kd_conf_for_vault_decode(kd_buf_slice(&b), &got),
+                         KD_MALFORMED);
+        *r = kept;
+        kd_buf_reset(&b);
+        kd_conf_for_vault_encode(&made, &b);
+        assert_int_equal(kd_conf_for_vault_decode(kd_buf_slice(&b), &got), KD_OK);
+        kd_conf_for_vault_clear(&got);
+        kd_buf_free(&b);
+    }
+    kd_conf_for_vault_clear(&made);
 }
 
 static void
@@ -677,9 +741,9 @@ damaged_octets_of_a_role_are_refused(void **state)
     b.p[4] = 2; /* single_operator */
     assert_int_equal(kd_conf_for_vault_decode(kd_buf_slice(&b), &got), KD_MALFORMED);
     b.p[4] = 1;
-    b.p[b.n - KD_PROFILE_FIELDS_SIZE] = 2; /* field 1 of the last domain */
+    b.p[b.n - KD_PROFILE_FIELDS_SIZE - 7] = 2; /* field 1 of the last domain */
     assert_int_equal(kd_conf_for_vault_decode(kd_buf_slice(&b), &got), KD_MALFORMED);
-    b.p[b.n - KD_PROFILE_FIELDS_SIZE] = 0;
+    b.p[b.n - KD_PROFILE_FIELDS_SIZE - 7] = 0;
     kd_buf_u8(&b, 0);
     assert_int_equal(kd_conf_for_vault_decode(kd_buf_slice(&b), &got), KD_MALFORMED);
     kd_conf_for_vault_clear(&vault);
@@ -719,6 +783,7 @@ main(void)
         cmocka_unit_test(every_bit_flip_is_refused_or_canonical),
         cmocka_unit_test(a_class_is_told_its_own_look_ups_only),
         cmocka_unit_test(the_vault_is_told_all_of_the_policy),
+        cmocka_unit_test(rules_that_contradict_each_other_do_not_decode),
         cmocka_unit_test(a_gate_is_told_its_class_only),
         cmocka_unit_test(the_ledger_is_told_its_numbers),
         cmocka_unit_test(damaged_octets_of_a_role_are_refused),

@@ -812,6 +812,53 @@ rules_between_the_fields_of_a_response_hold(void **state)
 }
 
 static void
+an_object_comes_with_the_frame_or_in_parts_never_both(void **state)
+{
+    Keyd__V1__Request *q =
+        sample_request(&build, KEYD__V1__REQUEST__OP_ISSUE_USER_SIGNET);
+    Keyd__V1__Response *r =
+        sample_response(&build, KEYD__V1__RESPONSE__RESULT_LOOKUP_SIGNET);
+
+    (void)state;
+    q->upload_id = sample_octets(&build, 16);
+    expect_request(q, false, KD_RPC_FD_MISMATCH); /* image_fd says there is none */
+    q->issue_user_signet->image_fd = true;
+    expect_request(q, false, KD_RPC_NO_REASON);
+    q->takes_fd = true;
+    expect_request(q, true, KD_RPC_FD_MISMATCH);
+    q = sample_request(&build, KEYD__V1__REQUEST__OP_SEAL);
+    q->upload_id = sample_octets(&build, 16);
+    expect_request(q, false, KD_RPC_UPLOAD_UNWANTED);
+
+    r->object_id = sample_octets(&build, 16);
+    expect_response(r, false, KD_RPC_FD_MISMATCH);
+    r->lookup_signet->signet_fd_size = 60000;
+    r->lookup_signet->signet.len = 0;
+    expect_response(r, false, KD_RPC_NO_REASON);
+    expect_response(r, true, KD_RPC_FD_MISMATCH);
+    r = sample_response(&build, KEYD__V1__RESPONSE__RESULT_SEAL);
+    r->object_id = sample_octets(&build, 16);
+    expect_response(r, false, KD_RPC_FD_UNWANTED);
+}
+
+static void
+a_part_lies_within_its_object(void **state)
+{
+    Keyd__V1__Request *q = sample_request(&build, KEYD__V1__REQUEST__OP_UPLOAD_PART);
+
+    (void)state;
+    q->upload_part->data = sample_octets(&build, 10);
+    q->upload_part->total = 10;
+    expect_request(q, false, KD_RPC_NO_REASON);
+    q->upload_part->offset = 1;
+    expect_request(q, false, KD_RPC_FIELD_VALUE);
+    q->upload_part->data.len = 9;
+    expect_request(q, false, KD_RPC_NO_REASON);
+    q->upload_part->offset = 10;
+    expect_request(q, false, KD_RPC_FIELD_VALUE);
+}
+
+static void
 what_is_sent_is_checked_as_what_is_received(void **state)
 {
     Keyd__V1__Response *m = sample_response(&build, KEYD__V1__RESPONSE__RESULT_SEAL);
@@ -887,6 +934,8 @@ main(void)
         T(rules_between_the_fields_of_a_request_hold),
         T(rules_of_issuance_hold),
         T(rules_between_the_fields_of_a_response_hold),
+        T(an_object_comes_with_the_frame_or_in_parts_never_both),
+        T(a_part_lies_within_its_object),
         T(what_is_sent_is_checked_as_what_is_received),
         T(every_error_has_a_status_and_every_reason_a_word),
     };

@@ -173,6 +173,28 @@ check_limits(struct kd_conf_reading *r)
                       "hello-timeout: shorter than first-octet-timeout");
 }
 
+/* Domains. */
+
+void
+kd_conf_check_domain(struct kd_conf_reading *r, size_t section,
+                     struct kd_conf_domain *d)
+{
+    const struct kd_scan_entry *modes = kd_scan_find(r->scan, section, "account-modes");
+    const struct kd_scan_entry *keys = kd_scan_find(r->scan, section, "account-key");
+
+    if (modes == NULL)
+        d->rules.account_modes = KD_ACCOUNT_MODES_ALL;
+    else if (modes->n == 0)
+        kd_conf_error(r->problems, modes->line,
+                      "account-modes: nobody could have an account: name at least one");
+    if (d->rules.tickets != 0 && (keys == NULL || keys->n == 0))
+        kd_conf_error(r->problems, kd_scan_line(r->scan, section, "require-ticket"),
+                      "require-ticket: without an account-key nobody can make one");
+    if (d->rules.tickets == 0 && d->rules.account_keys.n > 0)
+        kd_conf_warn(r->problems, kd_scan_line(r->scan, section, "account-key"),
+                     "account-key: require-ticket is none: tickets are not looked at");
+}
+
 /* Principals. */
 
 static uint32_t
@@ -250,6 +272,75 @@ check_is_no_role(struct kd_conf_reading *r, size_t section,
                      p->name, roles[i].key);
 }
 
+/* Keys that are of a principal in another class than its own. */
+static void
+check_other_keys(struct kd_conf_reading *r, size_t section,
+                 const struct kd_conf_principal *p)
+{
+    static const char *const local[] = {"uid", "user"};
+    static const char *const remote[] = {"san", "pin", "next-pin"};
+    bool is_remote = p->klass == KD_CLASS_TLS;
+
+    for (size_t i = 0; i < (is_remote ? 2U : 3U); i++) {
+        const char *key = is_remote ? local[i] : remote[i];
+        if (kd_scan_find(r->scan, section, key) != NULL)
+            kd_conf_error(r->problems, kd_scan_line(r->scan, section, key),
+                          "%s: a principal of class %s has none", key,
+                          kd_class_name(p->klass));
+    }
+}
+
+static bool
+same_pin(const struct kd_conf_pin *a, const struct kd_conf_pin *b)
+{
+    return a->is_set && b->is_set && memcmp(a->sha256, b->sha256, KD_PIN_SIZE) == 0;
+}
+
+/* One certificate, one principal: no name and no key stands for two. */
+static void
+check_remote_is_alone(struct kd_conf_reading *r, size_t section,
+                      const struct kd_conf_principal *p,
+                      const struct kd_conf_principal *other)
+{
+    if (other->klass != KD_CLASS_TLS)
+        return;
+    if (p->san != NULL && other->san != NULL && strcmp(p->san, other->san) == 0)
+        kd_conf_error(r->problems, kd_scan_line(r->scan, section, "san"),
+                      "san: principal \"%s\" has the same", other->name);
+    if (same_pin(&p->pin, &other->pin) || same_pin(&p->pin, &other->next_pin) ||
+        same_pin(&p->next_pin, &other->pin) || same_pin(&p->next_pin, &other->next_pin))
+        kd_conf_error(r->problems, kd_scan_line(r->scan, section, "pin"),
+                      "pin: principal \"%s\" has the same key", other->name);
+}
+
+static void
+check_remote(struct kd_conf_reading *r, size_t section, struct kd_conf_principal *p)
+{
+    const struct kd_conf_listener *l = &r->conf->listeners[KD_CLASS_TLS];
+    uint32_t line = kd_scan_line(r->scan, section, NULL);
+
+    p->uid = KD_UID_NONE;
+    if (p->san == NULL && !p->pin.is_set)
+        kd_conf_error(r->problems, line,
+                      "principal \"%s\": takes san, pin or both: what its certificate "
+                      "is known by",
+                      p->name);
+    if (p->next_pin.is_set && !p->pin.is_set)
+        kd_conf_error(r->problems, kd_scan_line(r->scan, section, "next-pin"),
+                      "next-pin: there is no pin before it");
+    if (same_pin(&p->pin, &p->next_pin))
+        kd_conf_error(r->problems, kd_scan_line(r->scan, section, "next-pin"),
+                      "next-pin: the same as pin");
+    if (p->san != NULL && l->client_ca == NULL)
+        kd_conf_error(r->problems, kd_scan_line(r->scan, section, "san"),
+                      "san: listener \"tls\" has no client-ca to trace it to");
+    if (p->san != NULL && !p->pin.is_set && !l->allow_unpinned)
+        kd_conf_error(r->problems, kd_scan_line(r->scan, section, "san"),
+                      "principal \"%s\": has no pin, and listener \"tls\" does not "
+                      "say allow-unpinned = yes",
+                      p->name);
+}
+
 static void
 check_principals(struct kd_conf_reading *r, const struct kd_conf_places *places)
 {
@@ -258,10 +349,15 @@ check_principals(struct kd_conf_reading *r, const struct kd_conf_places *places)
     for (size_t i = 0; i < c->n_principals; i++) {
         struct kd_conf_principal *p = &c->principals[i];
         size_t section = places->principals[i];
-        if (p->klass == KD_CLASS_TLS)
-            kd_conf_error(r->problems, kd_scan_line(r->scan, section, "class"),
-                          "class: tls is not served yet");
         check_operations(r, section, p);
+        check_other_keys(r, section, p);
+        p->ops |= kd_ops_of_class(p->klass, KD_OPF_EVERYONE);
+        if (p->klass == KD_CLASS_TLS) {
+            check_remote(r, section, p);
+            for (size_t k = 0; k < i; k++)
+                check_remote_is_alone(r, section, p, &c->principals[k]);
+            continue;
+        }
         if (!settle_uid(r, section, p))
             continue;
         check_is_no_role(r, section, p);
@@ -272,7 +368,6 @@ check_principals(struct kd_conf_reading *r, const struct kd_conf_places *places)
                     "principal \"%s\": uid %u of class %s is principal \"%s\" "
                     "already",
                     p->name, p->uid, kd_class_name(p->klass), c->principals[k].name);
-        p->ops |= kd_ops_of_class(p->klass, KD_OPF_EVERYONE);
     }
 }
 
@@ -293,10 +388,12 @@ fill_listener(struct kd_conf_reading *r, unsigned klass)
     struct kd_conf_listener *l = &r->conf->listeners[klass];
     bool is_admin = klass == KD_CLASS_ADMIN;
 
-    if (l->mode == 0)
-        l->mode = is_admin ? 0600 : 0660;
     if (l->workers == 0)
         l->workers = 1;
+    if (klass == KD_CLASS_TLS)
+        return;
+    if (l->mode == 0)
+        l->mode = is_admin ? 0600 : 0660;
     if (l->socket != NULL)
         return;
     if (asprintf(&l->socket, "%s/%s%s.sock", r->conf->run_directory,
@@ -338,6 +435,54 @@ check_pair(struct kd_conf_reading *r, const struct kd_conf_places *places,
                       kd_class_name(other));
 }
 
+/* Keys that this listener has no use for, and those it cannot do without. */
+static void
+check_listener_keys(struct kd_conf_reading *r, const struct kd_conf_places *places,
+                    unsigned klass)
+{
+    static const struct {
+        const char *key;
+        bool of_tls, is_required;
+    } keys[] = {{"socket", false, false},       {"mode", false, false},
+                {"group", false, false},        {"address", true, true},
+                {"certificate", true, true},    {"key", true, true},
+                {"client-ca", true, false},     {"denied-keys", true, false},
+                {"allow-unpinned", true, false}};
+    size_t section = places->listeners[klass];
+    bool is_tls = klass == KD_CLASS_TLS;
+
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && section != 0; i++) {
+        bool is_given = kd_scan_find(r->scan, section, keys[i].key) != NULL;
+        if (is_given && keys[i].of_tls != is_tls)
+            kd_conf_error(r->problems, kd_scan_line(r->scan, section, keys[i].key),
+                          "%s: listener \"%s\" has none", keys[i].key,
+                          kd_class_name(klass));
+        if (is_tls && !is_given && keys[i].is_required)
+            kd_conf_error(r->problems, kd_scan_line(r->scan, section, NULL),
+                          "listener \"tls\": %s is missing", keys[i].key);
+    }
+}
+
+/* What decides who is who does not lie where a role can write. */
+static void
+check_tls_files(struct kd_conf_reading *r, const struct kd_conf_places *places)
+{
+    const struct kd_conf_listener *l = &r->conf->listeners[KD_CLASS_TLS];
+    const struct {
+        const char *key, *path;
+    } files[] = {{"certificate", l->certificate},
+                 {"key", l->key},
+                 {"client-ca", l->client_ca},
+                 {"denied-keys", l->denied_keys}};
+
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (files[i].path != NULL &&
+            kd_conf_path_is_within(files[i].path, r->conf->state_directory))
+            kd_conf_error(r->problems,
+                          listener_line(r, places, KD_CLASS_TLS, files[i].key),
+                          "%s: inside state-directory", files[i].key);
+}
+
 static void
 check_listener(struct kd_conf_reading *r, const struct kd_conf_places *places,
                unsigned klass)
@@ -357,7 +502,7 @@ check_listener(struct kd_conf_reading *r, const struct kd_conf_places *places,
                       "socket: the admin socket takes a folder of its own (mode 0700), "
                       "not run-directory");
     for (unsigned other = 0; other < klass; other++)
-        if (c->listeners[other].is_open)
+        if (c->listeners[other].is_open && other != KD_CLASS_TLS)
             check_pair(r, places, klass, other);
 }
 
@@ -379,10 +524,11 @@ check_listeners(struct kd_conf_reading *r, const struct kd_conf_places *places)
         bool has_section = places->listeners[klass] != 0;
         bool is_used = has_principal(c, klass);
         c->listeners[klass].is_open = has_section || is_used || klass == KD_CLASS_ADMIN;
-        if (klass == KD_CLASS_TLS && has_section)
-            kd_conf_error(r->problems, listener_line(r, places, klass, NULL),
-                          "listener \"tls\": not served yet");
-        else if (has_section && !is_used)
+        check_listener_keys(r, places, klass);
+        if (klass == KD_CLASS_TLS && is_used && !has_section)
+            kd_conf_error(r->problems, 0,
+                          "principals of class tls, but no listener \"tls\" section");
+        if (has_section && !is_used)
             kd_conf_warn(r->problems, listener_line(r, places, klass, NULL),
                          "listener \"%s\": no principal is of that class: nobody can "
                          "use it",
@@ -395,8 +541,9 @@ check_listeners(struct kd_conf_reading *r, const struct kd_conf_places *places)
                      "the service");
     /* The admin class is the last: pairs are compared with those before. */
     for (unsigned klass = 0; klass < KD_CLASS_COUNT && r->err == KD_OK; klass++)
-        if (c->listeners[klass].is_open)
+        if (c->listeners[klass].is_open && klass != KD_CLASS_TLS)
             check_listener(r, places, klass);
+    check_tls_files(r, places);
 }
 
 void

@@ -64,6 +64,7 @@ read_domains(struct kd_conf_reading *r)
             return;
         c->n_domains++;
         kd_conf_set_section(r, i, d);
+        kd_conf_check_domain(r, i, d);
     }
     if (r->err == KD_OK)
         qsort(c->domains, c->n_domains, sizeof *c->domains, compare_domains);
@@ -79,7 +80,7 @@ read_listeners(struct kd_conf_reading *r, struct kd_conf_places *places)
             continue;
         if (!kd_class_find(s->title, &klass)) {
             kd_conf_error(r->problems, s->line,
-                          "listener \"%s\": not mta, submission, milter or admin",
+                          "listener \"%s\": not mta, submission, milter, tls or admin",
                           KD_CONF_QUOTE(s->title));
             continue;
         }

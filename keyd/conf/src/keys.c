@@ -43,7 +43,14 @@ bool
 kd_conf_key_is_list(const struct kd_conf_key *key)
 {
     return key->type == KD_CONF_OPERATIONS || key->type == KD_CONF_DOMAINS ||
-           key->type == KD_CONF_FIELDS;
+           key->type == KD_CONF_FIELDS || key->type == KD_CONF_ACCOUNT_KEYS ||
+           key->type == KD_CONF_ACCOUNT_MODES;
+}
+
+int64_t
+kd_conf_key_least(const struct kd_conf_key *key)
+{
+    return key->type == KD_CONF_DELAY ? kd_reset_delay_least() : key->min;
 }
 
 bool

@@ -27,7 +27,14 @@ enum kd_conf_type {
     KD_CONF_ROLE_GROUP,
     KD_CONF_OPERATIONS,
     KD_CONF_DOMAINS,
-    KD_CONF_FIELDS
+    KD_CONF_FIELDS,
+    KD_CONF_REMOTE,
+    KD_CONF_PIN,
+    KD_CONF_ADDRESS,
+    KD_CONF_ACCOUNT_KEYS,
+    KD_CONF_TICKETS,
+    KD_CONF_DELAY,
+    KD_CONF_ACCOUNT_MODES
 };
 
 struct kd_conf_key {
@@ -50,6 +57,9 @@ const struct kd_conf_key *kd_conf_key_find(enum kd_conf_section section,
 
 /* "domain", "listener", "principal"; "" for the top. */
 const char *kd_conf_section_name(enum kd_conf_section section);
+
+/* Its min, or of a DELAY what this build takes. */
+int64_t kd_conf_key_least(const struct kd_conf_key *key);
 
 bool kd_conf_key_is_list(const struct kd_conf_key *key);
 

@@ -77,6 +77,27 @@ kd_principal_name_is_valid(struct kd_slice name)
     return true;
 }
 
+bool
+kd_remote_name_is_valid(struct kd_slice name)
+{
+    static const char prefix[] = "uri:";
+    size_t at = sizeof prefix - 1, scheme = at;
+
+    if (name.n < at || memcmp(name.p, prefix, at) != 0)
+        return kd_domain_is_valid(name);
+    if (name.n > KD_REMOTE_MAX)
+        return false;
+    while (scheme < name.n && is_lower_or_digit(name.p[scheme]))
+        scheme++;
+    if (scheme == at || scheme + 1 >= name.n || name.p[scheme] != ':')
+        return false;
+    for (; at < name.n; at++)
+        if (name.p[at] <= ' ' || name.p[at] > '~' || name.p[at] == '"' ||
+            name.p[at] == '\\')
+            return false;
+    return true;
+}
+
 /* A remote principal is known by its name, not by a uid. */
 static bool
 uid_may_have_a_row(unsigned klass, uint32_t uid)

@@ -30,6 +30,7 @@ option_of(const struct kd_conf_key *key)
 {
     switch (key->type) {
     case KD_CONF_INT:
+    case KD_CONF_DELAY:
         return (cfg_opt_t)CFG_INT(key->name, 0, CFGF_NODEFAULT);
     case KD_CONF_BOOL:
         return (cfg_opt_t)CFG_BOOL(key->name, cfg_false, CFGF_NODEFAULT);
@@ -37,6 +38,8 @@ option_of(const struct kd_conf_key *key)
         return (cfg_opt_t)CFG_INT_LIST(key->name, NULL, CFGF_NODEFAULT);
     case KD_CONF_OPERATIONS:
     case KD_CONF_DOMAINS:
+    case KD_CONF_ACCOUNT_KEYS:
+    case KD_CONF_ACCOUNT_MODES:
         return (cfg_opt_t)CFG_STR_LIST(key->name, NULL, CFGF_NODEFAULT);
     case KD_CONF_AUTO_INT:
     case KD_CONF_HARDENING:
@@ -48,6 +51,10 @@ option_of(const struct kd_conf_key *key)
     case KD_CONF_GROUP:
     case KD_CONF_ROLE_USER:
     case KD_CONF_ROLE_GROUP:
+    case KD_CONF_REMOTE:
+    case KD_CONF_PIN:
+    case KD_CONF_ADDRESS:
+    case KD_CONF_TICKETS:
         break;
     }
     return (cfg_opt_t)CFG_STR(key->name, NULL, CFGF_NODEFAULT);

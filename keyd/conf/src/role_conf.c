@@ -9,8 +9,8 @@
 enum { ROLE_GATE = 1, ROLE_VAULT = 2, ROLE_LEDGER = 3 };
 enum { VERSION = 1 };
 
-_Static_assert(KD_POLICY_SIZE_MAX + KD_POLICY_DOMAINS_MAX * KD_PROFILE_FIELDS_SIZE +
-                       4096 <=
+_Static_assert(KD_POLICY_SIZE_MAX +
+                       KD_POLICY_DOMAINS_MAX * sizeof(struct kd_domain_rules) + 4096 <=
                    KD_ROLE_CONF_SIZE_MAX,
                "the largest configuration of a role fits");
 
@@ -19,20 +19,25 @@ _Static_assert(KD_POLICY_SIZE_MAX + KD_POLICY_DOMAINS_MAX * KD_PROFILE_FIELDS_SI
 static bool
 is_in_range(const struct kd_conf_key *key, uint32_t v)
 {
-    return v >= key->min && v <= key->max;
+    return v >= kd_conf_key_least(key) && v <= key->max;
 }
 
 static uint32_t
-take_u32(struct kd_cur *c, const char *key_name)
+take_u32_of(struct kd_cur *c, enum kd_conf_section section, const char *key_name)
 {
-    const struct kd_conf_key *key =
-        kd_conf_key_find(KD_CONF_TOP, kd_slice_str(key_name));
+    const struct kd_conf_key *key = kd_conf_key_find(section, kd_slice_str(key_name));
     uint32_t v = kd_cur_u32(c);
 
     assert(key != NULL);
     if (!is_in_range(key, v))
         kd_cur_fail(c, KD_MALFORMED);
     return v;
+}
+
+static uint32_t
+take_u32(struct kd_cur *c, const char *key_name)
+{
+    return take_u32_of(c, KD_CONF_TOP, key_name);
 }
 
 static uint8_t
@@ -208,22 +213,33 @@ kd_conf_for_vault_make(const struct kd_conf *conf, struct kd_conf_for_vault *out
                                   .audit_checkpoint_interval =
                                       conf->audit_checkpoint_interval,
                                   .limits = conf->limits};
-    uint8_t(*fields)[KD_PROFILE_FIELDS_SIZE] =
-        calloc(conf->n_domains + 1, sizeof *fields);
-    kd_err err = fields == NULL ? KD_NOMEM : KD_OK;
+    struct kd_domain_rules *rules = calloc(conf->n_domains + 1, sizeof *rules);
+    kd_err err = rules == NULL ? KD_NOMEM : KD_OK;
 
     memcpy(c.digest, conf->digest, sizeof c.digest);
     if (err == KD_OK)
         err = kd_policy_decode(kd_policy_octets(conf->policy), &c.policy);
     if (err != KD_OK) {
-        free(fields);
+        free(rules);
         return err;
     }
     for (size_t i = 0; i < conf->n_domains; i++)
-        memcpy(fields[i], conf->domains[i].profile_fields, KD_PROFILE_FIELDS_SIZE);
+        rules[i] = conf->domains[i].rules;
     *out = c;
-    out->profile_fields = fields;
+    out->rules = rules;
     return KD_OK;
+}
+
+static void
+put_rules(struct kd_buf *b, const struct kd_domain_rules *r)
+{
+    kd_buf_put(b, kd_slice(r->profile_fields, sizeof r->profile_fields));
+    kd_buf_u8(b, r->account_keys.n);
+    for (size_t i = 0; i < r->account_keys.n; i++)
+        kd_buf_put(b, kd_slice(r->account_keys.key[i], KD_ACCOUNT_KEY_SIZE));
+    kd_buf_u8(b, r->tickets);
+    kd_buf_u8(b, r->account_modes);
+    kd_buf_u32(b, r->reset_delay);
 }
 
 void
@@ -238,30 +254,53 @@ kd_conf_for_vault_encode(const struct kd_conf_for_vault *c, struct kd_buf *b)
     put_limits(b, &c->limits);
     put_policy(b, c->policy);
     for (size_t i = 0; i < kd_policy_n_domains(c->policy); i++)
-        kd_buf_put(b, kd_slice(c->profile_fields[i], KD_PROFILE_FIELDS_SIZE));
+        put_rules(b, &c->rules[i]);
+}
+
+static void
+take_account_keys(struct kd_cur *cur, struct kd_account_keys *keys)
+{
+    keys->n = take_at_most(cur, KD_ACCOUNT_KEYS_MAX);
+    if (cur->err != KD_OK)
+        return;
+    for (size_t i = 0; i < keys->n; i++) {
+        kd_cur_copy(cur, keys->key[i], KD_ACCOUNT_KEY_SIZE);
+        for (size_t k = 0; k < i; k++)
+            if (memcmp(keys->key[i], keys->key[k], KD_ACCOUNT_KEY_SIZE) == 0)
+                kd_cur_fail(cur, KD_MALFORMED);
+    }
+}
+
+static void
+take_rules(struct kd_cur *cur, struct kd_domain_rules *r)
+{
+    kd_cur_copy(cur, r->profile_fields, sizeof r->profile_fields);
+    /* Fields 1 to 15 are cryptographic and 253 to 255 end a signet. */
+    if (r->profile_fields[0] != 0 || r->profile_fields[1] != 0 ||
+        (r->profile_fields[31] & 0xe0) != 0)
+        kd_cur_fail(cur, KD_MALFORMED);
+    take_account_keys(cur, &r->account_keys);
+    r->tickets = take_at_most(cur, KD_TICKET_ALL);
+    r->account_modes = take_at_most(cur, KD_ACCOUNT_MODES_ALL);
+    r->reset_delay = take_u32_of(cur, KD_CONF_DOMAIN, "reset-delay");
+    if (r->account_modes == 0 || (r->tickets != 0 && r->account_keys.n == 0))
+        kd_cur_fail(cur, KD_MALFORMED);
 }
 
 /* The policy says how many there are. */
 static void
-take_profile_fields(struct kd_cur *cur, struct kd_conf_for_vault *c)
+take_all_rules(struct kd_cur *cur, struct kd_conf_for_vault *c)
 {
     size_t n = c->policy == NULL ? 0 : kd_policy_n_domains(c->policy);
-    struct kd_slice all = kd_cur_take(cur, n * KD_PROFILE_FIELDS_SIZE);
 
     if (cur->err != KD_OK)
         return;
-    if ((c->profile_fields = calloc(n + 1, sizeof *c->profile_fields)) == NULL) {
+    if ((c->rules = calloc(n + 1, sizeof *c->rules)) == NULL) {
         kd_cur_fail(cur, KD_NOMEM);
         return;
     }
-    if (n > 0)
-        memcpy(c->profile_fields, all.p, all.n);
-    for (size_t i = 0; i < n; i++) {
-        const uint8_t *set = c->profile_fields[i];
-        /* Fields 1 to 15 are cryptographic and 253 to 255 end a signet. */
-        if (set[0] != 0 || set[1] != 0 || (set[31] & 0xe0) != 0)
-            kd_cur_fail(cur, KD_MALFORMED);
-    }
+    for (size_t i = 0; i < n && cur->err == KD_OK; i++)
+        take_rules(cur, &c->rules[i]);
 }
 
 kd_err
@@ -278,7 +317,7 @@ kd_conf_for_vault_decode(struct kd_slice octets, struct kd_conf_for_vault *out)
     kd_cur_copy(&cur, c.digest, sizeof c.digest);
     take_limits(&cur, &c.limits);
     take_policy(&cur, &c.policy);
-    take_profile_fields(&cur, &c);
+    take_all_rules(&cur, &c);
     kd_err err = kd_cur_end(&cur);
     if (err == KD_OK)
         *out = c;
@@ -291,16 +330,20 @@ void
 kd_conf_for_vault_clear(struct kd_conf_for_vault *c)
 {
     kd_policy_free(c->policy);
-    free(c->profile_fields);
+    free(c->rules);
     *c = (struct kd_conf_for_vault){0};
 }
 
 bool
-kd_conf_for_vault_may_add(const struct kd_conf_for_vault *c, size_t domain,
-                          unsigned field)
+kd_domain_rules_may_add(const struct kd_domain_rules *rules, unsigned field)
 {
-    return domain < kd_policy_n_domains(c->policy) && field <= 255 &&
-           (c->profile_fields[domain][field / 8] & 1U << field % 8) != 0;
+    return field <= 255 && (rules->profile_fields[field / 8] & 1U << field % 8) != 0;
+}
+
+bool
+kd_domain_rules_allow_mode(const struct kd_domain_rules *rules, unsigned mode)
+{
+    return mode < KD_ACCOUNT_MODES && (rules->account_modes & 1U << mode) != 0;
 }
 
 void

@@ -2,10 +2,12 @@
 #include "problems.h"
 
 #include <assert.h>
+#include <sodium.h>
 #include <stdlib.h>
 
 enum { FIELD_FIRST = 16, FIELD_LAST = 252 };
-enum { DIGITS_MAX = 18 }; /* of an int64_t, whatever they are */
+enum { ACCOUNT_KEY_TEXT = 43 }; /* base64 of 32 octets without padding */
+enum { DIGITS_MAX = 18 };       /* of an int64_t, whatever they are */
 
 /* The value being set. */
 struct setting {
@@ -64,10 +66,11 @@ set_int(const struct setting *s)
         refuse(s, "a number");
         return;
     }
-    if (n < s->key->min || n > s->key->max) {
+    int64_t least = kd_conf_key_least(s->key);
+    if (n < least || n > s->key->max) {
         kd_conf_error(s->r->problems, s->value->line,
                       "%s: %s is not within %lld to %lld", s->key->name,
-                      KD_CONF_QUOTE(s->value->text), (long long)s->key->min,
+                      KD_CONF_QUOTE(s->value->text), (long long)least,
                       (long long)s->key->max);
         return;
     }
@@ -141,7 +144,7 @@ set_class(const struct setting *s)
 {
     assert(s->key->size == sizeof(enum kd_class));
     if (!kd_class_find(s->value->text, s->member))
-        refuse(s, "mta, submission, milter or admin");
+        refuse(s, "mta, submission, milter, tls or admin");
 }
 
 /* Absolute, no empty part, no "." or "..", no "/" at the end. */
@@ -262,6 +265,45 @@ set_id(const struct setting *s)
     }
 }
 
+static void
+set_remote(const struct setting *s)
+{
+    if (!length_is_in_range(s))
+        return;
+    if (s->value->form != KD_SCAN_STRING || !kd_remote_name_is_valid(s->value->text)) {
+        refuse(s, "a domain in lower case (no wildcard, no dot at the end) or uri: and "
+                  "a URI, in double quotes");
+        return;
+    }
+    assert(s->key->size == sizeof(char *));
+    *(char **)s->member = kd_conf_copy(s->r, s->value->text);
+}
+
+static void
+set_pin(const struct setting *s)
+{
+    struct kd_conf_pin *pin = s->member;
+
+    assert(s->key->size == sizeof *pin);
+    pin->is_set = s->value->form == KD_SCAN_STRING &&
+                  kd_conf_pin_parse(s->value->text, pin->sha256);
+    if (!pin->is_set)
+        refuse(s, "64 hexadecimal digits in double quotes");
+}
+
+static void
+set_address(const struct setting *s)
+{
+    struct kd_conf_address *a = s->member;
+
+    assert(s->key->size == sizeof *a);
+    if (!length_is_in_range(s))
+        return;
+    if (s->value->form != KD_SCAN_STRING || !kd_conf_address_parse(s->value->text, a))
+        refuse(s, "a numeric address and a port, \"192.0.2.1:4433\" or "
+                  "\"[2001:db8::1]:4433\"");
+}
+
 /* Lists: called once an item. */
 
 static void
@@ -295,10 +337,82 @@ add_field(const struct setting *s)
         set[n / 8] |= (uint8_t)(1U << n % 8);
 }
 
+/* 43 characters, with or without the one of padding; a point that a signature can be
+ * verified under. */
+static void
+add_account_key(const struct setting *s)
+{
+    struct kd_account_keys *keys = s->member;
+    struct kd_slice text = s->value->text;
+    uint8_t key[KD_ACCOUNT_KEY_SIZE];
+    size_t n;
+
+    assert(s->key->size == sizeof *keys);
+    if (text.n == ACCOUNT_KEY_TEXT + 1 && text.p[ACCOUNT_KEY_TEXT] == '=')
+        text.n--;
+    if (keys->n == KD_ACCOUNT_KEYS_MAX)
+        return; /* reported */
+    if (text.n != ACCOUNT_KEY_TEXT ||
+        sodium_base642bin(key, sizeof key, (const char *)text.p, text.n, NULL, &n, NULL,
+                          sodium_base64_VARIANT_ORIGINAL_NO_PADDING) != 0 ||
+        n != sizeof key || crypto_core_ed25519_is_valid_point(key) != 1) {
+        refuse(s, "an Ed25519 public key in base64");
+        return;
+    }
+    for (size_t i = 0; i < keys->n; i++)
+        if (memcmp(keys->key[i], key, sizeof key) == 0) {
+            refuse(s, "new: it is in the list already");
+            return;
+        }
+    memcpy(keys->key[keys->n++], key, sizeof key);
+}
+
+static void
+add_account_mode(const struct setting *s)
+{
+    static const char *const words[KD_ACCOUNT_MODES] = {
+        [KD_ACCOUNT_TRUSTFUL] = "trustful",
+        [KD_ACCOUNT_CAUTIOUS] = "cautious",
+        [KD_ACCOUNT_PARANOID] = "paranoid"};
+    uint8_t *set = s->member;
+    unsigned mode = 0;
+
+    assert(s->key->size == sizeof *set);
+    while (mode < KD_ACCOUNT_MODES && !is_word(s->value, words[mode]))
+        mode++;
+    if (mode == KD_ACCOUNT_MODES)
+        refuse(s, "trustful, cautious or paranoid");
+    else if ((*set & 1U << mode) != 0)
+        refuse(s, "new: it is in the list already");
+    else
+        *set |= (uint8_t)(1U << mode);
+}
+
+static void
+set_tickets(const struct setting *s)
+{
+    static const struct {
+        const char *word;
+        uint8_t set;
+    } words[] = {{"none", 0},
+                 {"first", KD_TICKET_FIRST},
+                 {"reset", KD_TICKET_RESET},
+                 {"both", KD_TICKET_ALL}};
+
+    assert(s->key->size == sizeof(uint8_t));
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (is_word(s->value, words[i].word)) {
+            *(uint8_t *)s->member = words[i].set;
+            return;
+        }
+    refuse(s, "none, first, reset or both");
+}
+
 static void
 set_one(const struct setting *s)
 {
     switch (s->key->type) {
+    case KD_CONF_DELAY:
     case KD_CONF_INT:
         set_int(s);
         break;
@@ -334,6 +448,24 @@ set_one(const struct setting *s)
         break;
     case KD_CONF_FIELDS:
         add_field(s);
+        break;
+    case KD_CONF_REMOTE:
+        set_remote(s);
+        break;
+    case KD_CONF_PIN:
+        set_pin(s);
+        break;
+    case KD_CONF_ADDRESS:
+        set_address(s);
+        break;
+    case KD_CONF_ACCOUNT_KEYS:
+        add_account_key(s);
+        break;
+    case KD_CONF_ACCOUNT_MODES:
+        add_account_mode(s);
+        break;
+    case KD_CONF_TICKETS:
+        set_tickets(s);
         break;
     case KD_CONF_DOMAINS: /* later, see the header */
         break;
@@ -435,7 +567,7 @@ kd_conf_clear_section(enum kd_conf_section type, void *base)
         void *member = (char *)base + key->offset;
         if (key->section != type)
             continue;
-        if (key->type == KD_CONF_PATH)
+        if (key->type == KD_CONF_PATH || key->type == KD_CONF_REMOTE)
             free(*(char **)member);
         if (key->size == sizeof(struct kd_conf_id) &&
             (key->type == KD_CONF_USER || key->type == KD_CONF_GROUP ||

@@ -46,25 +46,48 @@ struct kd_conf_id {
     bool is_known; /* false for a role's user when not started as root */
 };
 
+/* A SHA-256. */
+struct kd_conf_pin {
+    bool is_set;
+    uint8_t sha256[KD_PIN_SIZE];
+};
+
+/* Of the listener tls. */
+struct kd_conf_address {
+    char text[56];  /* as written; empty for none */
+    uint8_t family; /* 4 or 6; 0 for none */
+    uint8_t octets[16];
+    uint16_t port;
+};
+
 struct kd_conf_listener {
     bool is_open; /* its class has a section or a principal; admin always */
     char *socket;
     uint32_t mode;
     struct kd_conf_id group;
     uint32_t workers;
+    /* Class tls alone, which has no socket, mode or group. Paths NULL for none. */
+    struct kd_conf_address address;
+    char *certificate;
+    char *key;
+    char *client_ca;
+    char *denied_keys;
+    bool allow_unpinned;
 };
 
 struct kd_conf_domain {
     char *name;
-    uint8_t
-        profile_fields[KD_PROFILE_FIELDS_SIZE]; /* field i: bit i % 8 of octet i / 8 */
+    struct kd_domain_rules rules;
 };
 
 struct kd_conf_principal {
     char *name;
     struct kd_conf_id user; /* unset where uid is given */
-    uint32_t uid;
+    uint32_t uid;           /* KD_UID_NONE of class tls */
     enum kd_class klass;
+    char *san; /* this and the pins: class tls alone; NULL for none */
+    struct kd_conf_pin pin;
+    struct kd_conf_pin next_pin;
     uint64_t ops;      /* as listed, plus those of every principal */
     uint16_t *domains; /* indices into the domains */
     size_t n_domains;
@@ -89,6 +112,8 @@ struct kd_conf {
     char *checkpoint_file;              /* NULL: none */
     uint32_t checkpoint_grace;          /* seconds */
     uint32_t reserve_space;             /* octets */
+    uint32_t drain_timeout;             /* seconds */
+    char *shadow_policy;                /* NULL: none */
     struct kd_limits limits;
     struct kd_conf_listener listeners[KD_CLASS_COUNT]; /* by class */
     uint8_t digest[KD_CONF_DIGEST_SIZE]; /* SHA-256 of the file's octets */
@@ -113,6 +138,12 @@ struct kd_conf_env {
 
 /* This machine and this process: everything checked. */
 void kd_conf_env_real(struct kd_conf_env *env);
+
+/* 64 hexadecimal digits. */
+bool kd_conf_pin_parse(struct kd_slice text, uint8_t sha256[KD_PIN_SIZE]);
+
+/* "192.0.2.1:4433" or "[2001:db8::1]:4433"; no names. *out is written on success. */
+bool kd_conf_address_parse(struct kd_slice text, struct kd_conf_address *out);
 
 /* Reads the file at path. It must be a regular file of root or of our own uid, writable
  * by neither group nor others, in a directory of which the same holds. env NULL: real.

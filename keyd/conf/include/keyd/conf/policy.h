@@ -29,6 +29,8 @@ enum {
     KD_POLICY_ROWS_MAX = 256,
     KD_POLICY_NAME_MAX = 32, /* of a principal */
     KD_DOMAIN_MAX = 253,     /* octets of a domain */
+    KD_REMOTE_MAX = 255,     /* of what a certificate names */
+    KD_PIN_SIZE = 32,        /* of a public key's SHA-256 */
     KD_POLICY_SIZE_MAX = 320 * 1024
 };
 
@@ -72,6 +74,10 @@ bool kd_domain_is_valid(struct kd_slice domain);
 
 /* [a-z0-9] then [a-z0-9._-], at most KD_POLICY_NAME_MAX. */
 bool kd_principal_name_is_valid(struct kd_slice name);
+
+/* What a remote principal's certificate names: a dNSName, which is a valid domain, or
+ * "uri:" and a URI of printable ASCII with a scheme. */
+bool kd_remote_name_is_valid(struct kd_slice name);
 
 /* In any order. KD_INVALID for a bad domain, name, uid, class or operation of another
  * class; KD_CONFLICT for a domain twice, a {class, uid} twice or a remote principal's

@@ -15,6 +15,8 @@ enum kd_hardening { KD_HARDENING_STRICT, KD_HARDENING_RELAXED };
 
 enum {
     KD_PROFILE_FIELDS_SIZE = 32,
+    KD_ACCOUNT_KEYS_MAX = 4,
+    KD_ACCOUNT_KEY_SIZE = 32, /* Ed25519 */
     KD_CONF_DIGEST_SIZE = 32,
     KD_CHECKPOINT_PATH_MAX = 241,      /* octets with the NUL */
     KD_ROLE_CONF_SIZE_MAX = 512 * 1024 /* of the octets */
@@ -35,7 +37,49 @@ struct kd_limits {
     uint32_t frame_timeout;
     uint32_t write_timeout;
     uint32_t idle_timeout;
+    uint32_t max_remote_connections; /* this and the rest: of the gate tls */
+    uint32_t max_handshakes;
+    uint32_t handshake_timeout; /* seconds */
+    uint32_t handshake_rate;    /* a second */
+    uint32_t handshake_rate_total;
 };
+
+/* How far the provider is from a user's keys (P5); the number travels in requests. */
+enum kd_account_mode {
+    KD_ACCOUNT_TRUSTFUL,
+    KD_ACCOUNT_CAUTIOUS,
+    KD_ACCOUNT_PARANOID,
+    KD_ACCOUNT_MODES
+};
+enum { KD_ACCOUNT_MODES_ALL = (1 << KD_ACCOUNT_MODES) - 1 };
+
+/* What needs a ticket of the account system; a set. */
+enum {
+    KD_TICKET_FIRST = 1 << 0, /* the first signet of an address */
+    KD_TICKET_RESET = 1 << 1, /* a new chain in place of one that was lost (D-072) */
+    KD_TICKET_ALL = KD_TICKET_FIRST | KD_TICKET_RESET
+};
+
+/* Any of them signs tickets: one is in use, another is coming or going. */
+struct kd_account_keys {
+    uint8_t n;
+    uint8_t key[KD_ACCOUNT_KEYS_MAX][KD_ACCOUNT_KEY_SIZE];
+};
+
+/* What a domain's section says about issuing for it. */
+struct kd_domain_rules {
+    /* Signet fields that may be added at issuance: field i is bit i % 8 of octet i / 8.
+     */
+    uint8_t profile_fields[KD_PROFILE_FIELDS_SIZE];
+    struct kd_account_keys account_keys; /* none only if tickets is 0 */
+    uint8_t tickets;                     /* KD_TICKET_* */
+    uint8_t account_modes;               /* bit 1 << enum kd_account_mode; never 0 */
+    uint32_t reset_delay;                /* seconds */
+};
+
+/* The least that reset-delay may be: 72 hours (D-072), except in builds for tests
+ * (KEYD_TEST_SHORT_DELAYS), which are never installed. */
+uint32_t kd_reset_delay_least(void);
 
 struct kd_conf;
 
@@ -56,10 +100,9 @@ struct kd_conf_for_vault {
     uint32_t audit_checkpoint_interval;  /* seconds */
     uint8_t digest[KD_CONF_DIGEST_SIZE]; /* SHA-256 of keyd.conf, for the audit log */
     struct kd_limits limits;
-    struct kd_policy *policy; /* owned: all of it */
-    /* Owned: for each domain of the policy, in its order, the signet fields that may be
-     * added at issuance (field i: bit i % 8 of octet i / 8). */
-    uint8_t (*profile_fields)[KD_PROFILE_FIELDS_SIZE];
+    struct kd_policy *policy;      /* owned: all of it */
+    struct kd_domain_rules *rules; /* owned: for each domain of the policy, in its order
+                                    */
 };
 
 struct kd_conf_for_ledger {
@@ -99,8 +142,10 @@ kd_err kd_conf_for_ledger_decode(struct kd_slice octets,
 void kd_conf_for_gate_clear(struct kd_conf_for_gate *c);
 void kd_conf_for_vault_clear(struct kd_conf_for_vault *c);
 
-/* May field (0 to 255) be added for domain i of the policy? */
-bool kd_conf_for_vault_may_add(const struct kd_conf_for_vault *c, size_t domain,
-                               unsigned field);
+/* May field (0 to 255) be added under these rules? */
+bool kd_domain_rules_may_add(const struct kd_domain_rules *rules, unsigned field);
+
+/* May an account of that mode (whatever number came) have a signet? */
+bool kd_domain_rules_allow_mode(const struct kd_domain_rules *rules, unsigned mode);
 
 #endif

@@ -1,0 +1,27 @@
+/* Connections whose caller is known: frames in, answers out, and when each ends. */
+#ifndef KEYD_GATE_SERVE_H
+#define KEYD_GATE_SERVE_H
+
+#include "gate.h"
+
+/* Takes the listening socket, in place of the one before. */
+void serve_listen(struct gate *g, int fd);
+
+/* Accepts, or not: after the limit or anything else it depends on has changed. */
+void serve_accept(struct gate *g);
+
+/* A connection of that caller begins; takes fd. stream: what the transport keeps, freed
+ * by its clear. NULL if it had to be closed at once. */
+struct conn *serve_open(struct gate *g, int fd, const struct kd_caller *who,
+                        void *stream);
+
+/* There is something to send, or to decide; settled at the end of the turn. */
+void serve_later(struct gate *g, struct conn *c);
+
+/* Ends what is due of all that was put off. */
+void serve_settle(struct gate *g);
+
+void serve_close(struct gate *g, struct conn *c);
+void serve_tick(struct gate *g, int64_t now);
+
+#endif

@@ -1,0 +1,116 @@
+#include "matrix_ask.h"
+
+#include "daemon.h"
+
+#include <stdio.h>
+
+#define COM KEYD_STR("example.com")
+
+static bool
+issue(struct matrix_ask *a, uint64_t serial)
+{
+    struct person_keys own;
+
+    person_keys("matrix", serial, 0, &own);
+    if (person_ssr(&own, NULL, &a->ssr) != KD_OK)
+        return false;
+    snprintf(a->address, sizeof a->address, "m%llu@example.com",
+             (unsigned long long)serial);
+    a->q.in.issue_user_signet.address = KEYD_STR(a->address);
+    a->q.in.issue_user_signet.ssr = (struct keyd_octets){a->ssr.p, a->ssr.n};
+    a->q.in.issue_user_signet.account_mode = KEYD_ACCOUNT_TRUSTFUL;
+    return true;
+}
+
+/* The daemon's credential, or for a new slot other octets. */
+static void
+slot(struct matrix_ask *a, const uint8_t *credential, bool is_new)
+{
+    a->q.in.slot.kind = KEYD_SLOT_CREDENTIAL;
+    memcpy(a->secret, credential, DAEMON_CREDENTIAL_SIZE);
+    a->secret[0] ^= (char)is_new;
+    a->q.in.slot.secret = (struct keyd_secret){a->secret, DAEMON_CREDENTIAL_SIZE};
+}
+
+static const struct keyd_octets no_sok[1];
+
+static void
+org_signet(struct matrix_ask *a)
+{
+    a->q.in.issue_org_signet.domain = COM;
+    a->q.in.issue_org_signet.pok_id = (struct keyd_octets){a->id, sizeof a->id};
+    a->q.in.issue_org_signet.encryption_id = (struct keyd_octets){a->id, sizeof a->id};
+    a->q.in.issue_org_signet.sok_ids = no_sok;
+}
+
+static void
+key_file(struct matrix_ask *a)
+{
+    a->q.in.import_key.domain = COM;
+    a->q.in.import_key.signing_role = KEYD_ROLE_SOK;
+    a->q.in.import_key.permissions = KEYD_PERM_SIGNET;
+    snprintf(a->secret, sizeof a->secret, "not a key file");
+    a->q.in.import_key.key_file = (struct keyd_secret){a->secret, strlen(a->secret)};
+}
+
+bool
+matrix_ask(struct matrix_ask *a, enum kd_op op, uint64_t serial,
+           const uint8_t *credential)
+{
+    *a = (struct matrix_ask){.q.op = (enum keyd_op)op};
+    kd_buf_init(&a->ssr, 4096);
+    switch ((unsigned)op) {
+    case KD_OP_Status:
+    case KD_OP_PublicKeys:
+    case KD_OP_Seal:
+    case KD_OP_AuditHead:
+    case KD_OP_Reload:
+        return true;
+    case KD_OP_Drain: /* what is cancelled without having begun changes nothing */
+        a->q.in.drain.action = KEYD_DRAIN_CANCEL;
+        return true;
+    case KD_OP_LookupSignet:
+        a->q.in.lookup_signet.name = COM;
+        return true;
+    case KD_OP_LookupHistory:
+        a->q.in.lookup_history.address = KEYD_STR("nobody@example.com");
+        return true;
+    case KD_OP_VerifyCurrent:
+        a->q.in.verify_current.name = COM;
+        a->q.in.verify_current.fingerprint = (struct keyd_octets){a->fp, sizeof a->fp};
+        return true;
+    case KD_OP_IssueUserSignet:
+        return issue(a, serial);
+    case KD_OP_TokenInit:
+    case KD_OP_Unseal:
+    case KD_OP_AddUnsealSlot:
+        slot(a, credential, op == KD_OP_AddUnsealSlot);
+        return true;
+    case KD_OP_GenerateKey:
+        a->q.in.generate_key.role = KEYD_ROLE_SOK;
+        a->q.in.generate_key.algorithm = KEYD_ED25519;
+        a->q.in.generate_key.domain = COM;
+        a->q.in.generate_key.permissions = KEYD_PERM_CERTIFICATE;
+        return true;
+    case KD_OP_RetireKey:
+        a->q.in.retire_key.id = (struct keyd_octets){a->id, sizeof a->id};
+        return true;
+    case KD_OP_ImportKey:
+        key_file(a);
+        return true;
+    case KD_OP_IssueOrgSignet:
+        org_signet(a);
+        return true;
+    case KD_OP_AuditRead:
+        a->q.in.audit_read.from_seq = 1;
+        return true;
+    default:
+        return false;
+    }
+}
+
+void
+matrix_ask_clear(struct matrix_ask *a)
+{
+    kd_buf_free(&a->ssr);
+}
