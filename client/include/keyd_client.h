@@ -622,7 +622,7 @@ enum keyd_status keyd_client_retire_key(keyd_client *c, struct keyd_octets id,
 enum keyd_status keyd_client_audit_read(keyd_client *c, uint64_t from_seq,
                                         uint32_t limit, struct keyd_answer **answer);
 enum keyd_status keyd_client_audit_head(keyd_client *c, struct keyd_answer **answer);
-enum keyd_status keyd_client_reload(keyd_client *c, struct keyd_answer **answer);
+enum keyd_status keyd_client_reload_server(keyd_client *c, struct keyd_answer **answer);
 enum keyd_status keyd_client_drain(keyd_client *c, enum keyd_drain_action action,
                                    bool wait, struct keyd_answer **answer);
 

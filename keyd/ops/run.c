@@ -85,8 +85,6 @@ may_be_recorded(struct vault *v, struct task *t)
 void
 run_start(struct vault *v, struct task *t)
 {
-    if (!may_be_recorded(v, t))
-        return;
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         if (runs[i].op == t->op) {
             runs[i].start(v, t);
@@ -118,6 +116,8 @@ run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
         task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
         return false;
     }
+    if (!may_be_recorded(v, t))
+        return false;
     if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
         run_refuse_sealed(v, t);
         return false;

@@ -16,9 +16,10 @@ void run_start(struct vault *v, struct task *t);
 /* Ends a task that needs keys: starting, not initialised, or sealed. */
 void run_refuse_sealed(struct vault *v, struct task *t);
 
-/* Policy, then, where the operation needs keys, whether they are open: true, or the
- * task has been answered. In this order, so that who may not learns nothing else.
- * domain may be empty for operations about none. */
+/* Policy, then whether what it does can be recorded, then, where the operation needs
+ * keys, whether they are open: true, or the task has been answered. In this order, so
+ * that who may not learns nothing else. domain may be empty for operations about none.
+ */
 bool run_allowed(struct vault *v, struct task *t, struct kd_slice domain);
 
 /* What takes a quorum one operator may do alone where there is only one: true, or the

