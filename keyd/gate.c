@@ -151,6 +151,7 @@ setup(struct gate *g)
     kd_arena_init(&g->arena);
     kd_buf_init(&g->body, KD_JOB_BODY_MAX);
     kd_buf_init(&g->message, KD_CHAN_BODY_MAX);
+    kd_buf_init(&g->stopped, 16384);
     g->base = event_base_new();
     if (g->base == NULL)
         kd_role_die("event loop", KD_NOMEM);
@@ -184,6 +185,7 @@ turn(struct gate *g)
     serve_settle(g);
     turn_tell(g, false);
     g->has_more = gate_transport.turn != NULL && gate_transport.turn(g);
+    serve_settle(g); /* connections that began just now may have asked already */
     kd_role_flush(&g->ctl, &g->vault);
     kd_role_flush(&g->ctl, &g->ledger);
     unwatch_closed(&g->on_vault, &g->vault);

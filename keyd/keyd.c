@@ -11,10 +11,12 @@
  * again, and the links to its neighbours are made anew; one that keeps ending is left
  * alone, loudly. */
 #include "role.h"
+#include "supervisor/change.h"
 #include "supervisor/child.h"
 #include "supervisor/links.h"
 #include "supervisor/listen.h"
 #include "supervisor/report.h"
+#include "supervisor/tls.h"
 
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
@@ -351,7 +353,7 @@ raise_limits(void)
 {
     enum { MEMLOCK = 64 * 1024 * 1024, BESIDE_CONNECTIONS = 1024 };
     const struct rlimit lock = {MEMLOCK, MEMLOCK};
-    rlim_t n = sup.conf->limits.max_connections + BESIDE_CONNECTIONS;
+    rlim_t n = change_most_connections(sup.conf) + BESIDE_CONNECTIONS;
     const struct rlimit files = {n, n};
     struct rlimit now;
 
@@ -430,6 +432,8 @@ main(int argc, char **argv)
     print_problems(path, &problems);
     if (err != KD_OK)
         return EX_CONFIG;
+    if (check_only && tls_check(sup.conf) != KD_OK)
+        return EX_CONFIG;
     if (check_only)
         return puts("configuration is good") < 0 ? EX_IOERR : 0;
     sup.conf_path = path;
@@ -439,6 +443,9 @@ main(int argc, char **argv)
     reload_start_shadow(&sup);
     umask(077);
     catch_signals();
+    sup.tls = -1;
+    if (tls_reload(&sup) != KD_OK)
+        return EX_CONFIG;
     if (listen_all(&sup) != KD_OK || children_plan(&sup) != KD_OK)
         return EX_OSERR;
     raise_limits();

@@ -191,10 +191,10 @@ open_store(struct ledger *l)
     kd_err err = kd_store_open(&kd_store_sqlite, &conf, &l->store, why);
 
     if (err != KD_OK) {
-        /* What the disk or memory did may pass: started again, after growing waits.
-         * Otherwise asking again is of no use before an operator has looked, and the
-         * supervisor tells this status from a crash. */
-        bool may_pass = err == KD_NOMEM || err == KD_IO;
+        /* Asking again is of no use before an operator has looked, unless it was only
+         * the disk or memory: the supervisor tells this status from a crash, after
+         * which it starts the ledger again, with growing waits. */
+        bool may_pass = err == KD_NOMEM || err == KD_UNAVAILABLE;
         kd_log(KD_WARN, "registry %s: %s (%s)",
                may_pass ? "cannot be opened now, to be tried again" : "refused", why,
                kd_err_text(err));

@@ -142,7 +142,7 @@ keyd_client_audit_head(keyd_client *c, struct keyd_answer **answer)
 }
 
 enum keyd_status
-keyd_client_reload_server(keyd_client *c, struct keyd_answer **answer)
+keyd_client_reload(keyd_client *c, struct keyd_answer **answer)
 {
     struct keyd_request q = {.op = KEYD_OP_RELOAD};
 

@@ -14,6 +14,8 @@ static const struct op_rpc *const all[] = {
     &op_rpc_unseal,          &op_rpc_seal,
     &op_rpc_audit_read,      &op_rpc_audit_head,
     &op_rpc_reload,          &op_rpc_drain,
+    &op_rpc_audit_head,      &op_rpc_freeze_address,
+    &op_rpc_reset_address,   &op_rpc_stop_principal,
     &op_rpc_registry_backup, &op_rpc_registry_restore,
     &op_rpc_audit_drop,
 };

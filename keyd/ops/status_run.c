@@ -44,6 +44,8 @@ reply(struct vault *v, struct task *t)
         .disk_free = v->health.free,
         .outside = v->health.outside,
         .outside_failures = v->health.failures,
+        .resets = v->n_resets,
+        .stopped = (uint32_t)v->stops.n,
     };
     kd_buf_init(&lines, SHADOW_OCTETS);
     if (t->caller.klass == KD_CLASS_ADMIN)

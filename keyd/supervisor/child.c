@@ -79,8 +79,9 @@ plan_one(struct supervisor *s, enum kd_role role, unsigned gate, const char *dir
                  kd_class_name(kd_gate_class(gate)), gate % KD_GATE_WORKERS_MAX + 1);
     else
         snprintf(c->name, sizeof c->name, "keyd-%s", kd_role_name(role));
-    int n =
-        snprintf(c->path, sizeof c->path, "%s/keyd-%s", directory, kd_role_name(role));
+    bool is_remote = role == KD_ROLE_GATE && kd_gate_class(gate) == KD_CLASS_TLS;
+    int n = snprintf(c->path, sizeof c->path, "%s/keyd-%s%s", directory,
+                     kd_role_name(role), is_remote ? "-tls" : "");
     if (n < 0 || (size_t)n >= sizeof c->path || access(c->path, X_OK) != 0) {
         kd_log(KD_WARN, "%s cannot be run: %s", c->path, strerror(errno));
         return KD_NOT_FOUND;

@@ -66,6 +66,8 @@ struct supervisor {
     struct child children[CHILDREN_MAX];
     uint32_t serial; /* of the newest link or descriptor */
     struct links links;
+    int tls; /* memfd of what the remote gates are told (tls.h); -1: nothing yet */
+    uint32_t tls_serial;
     int signals;
     int state_directory;
     bool is_confined, is_announced, is_stopping;

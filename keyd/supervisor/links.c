@@ -1,4 +1,5 @@
 #include "links.h"
+#include "tls.h"
 
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
@@ -18,7 +19,7 @@ send_link(struct child *c, enum kd_link link, unsigned gate, uint32_t serial, in
     kd_buf_init(&b, 64);
     kd_ctl_link_put(&b, &m);
     /* A child that is gone gets its links when it is started again. */
-    kd_ignore(kd_chan_put(&c->ctl, KD_MSG_ctl_link, kd_buf_slice(&b), fd));
+    kd_ignore(kd_chan_put_buf(&c->ctl, KD_MSG_ctl_link, &b, fd));
     kd_buf_free(&b);
 }
 
@@ -79,6 +80,7 @@ void
 links_make(struct supervisor *s, struct child *c)
 {
     if (c->role == KD_ROLE_GATE) {
+        tls_send(s, c); /* before the listener: whom it may believe */
         join_gate(s, c->gate, true, true);
         links_hand_listener(s, c);
         return;

@@ -2,6 +2,7 @@
 #include "change.h"
 #include "child.h"
 #include "report.h"
+#include "tls.h"
 
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
@@ -80,7 +81,7 @@ send_turn(struct child *c, enum kd_turn turn, uint32_t serial, uint64_t tag, int
     kd_buf_init(&b, 64);
     kd_ctl_turn_put(&b, &m);
     /* Who is gone is told when it is started again. */
-    kd_ignore(kd_chan_put(&c->ctl, KD_MSG_ctl_turn, kd_buf_slice(&b), fd));
+    kd_ignore(kd_chan_put_buf(&c->ctl, KD_MSG_ctl_turn, &b, fd));
     kd_buf_free(&b);
 }
 
@@ -335,8 +336,7 @@ reload_by_wish(struct supervisor *s, uint64_t tag)
 static kd_err
 take_other_material(struct supervisor *s)
 {
-    (void)s;
-    return KD_OK;
+    return tls_reload(s);
 }
 
 static bool

@@ -6,8 +6,10 @@
 #include "chain.h"
 #include "conf.h"
 #include "keys.h"
+#include "reset_clock.h"
 #include "shadow.h"
 #include "state.h"
+#include "stops.h"
 #include "task.h"
 
 #include "../pool.h"
@@ -27,6 +29,7 @@ struct vault_gate {
     enum kd_class klass;
     unsigned n_tasks, n_fds; /* of its in the table, and those with a descriptor */
     size_t octets;           /* of their requests */
+    uint32_t obeys;          /* the list of stopped principals that it goes by */
 };
 
 /* What has come on the ledger's channel. It speaks first, once, in this order. */
@@ -76,6 +79,13 @@ struct vault {
     uint64_t raised;   /* bits of enum kd_state_reason; vault_raise, vault_clear */
     int credential;    /* descriptor of the credential file, -1 if none */
     bool opens_itself; /* by the credential, now: no operator is needed */
+    int64_t unseal_at; /* CLOCK_MONOTONIC, ms: when to try that again; 0: not */
+
+    bool knows_accounts; /* the ledger has told what the next four are made of */
+    struct vault_stops stops;
+    struct reset_clock clock; /* of pending resets */
+    uint32_t n_resets;        /* pending, as the ledger says */
+    int64_t tell_uptime_at;   /* CLOCK_MONOTONIC, ms */
 
     /* Why nothing is issued although all parts are there: WELL or UNKNOWN if there is
      * no such reason. Only RegistryRestore lifts it. */

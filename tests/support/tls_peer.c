@@ -1,312 +1,316 @@
 #include "tls_peer.h"
+#include "test.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <keyd/base/clock.h>
-#include <keyd/base/err.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-static void
-must(bool x, const char *what)
+/* --- the listener --- */
+
+/* Free now; the daemon takes it in a moment. */
+static uint16_t
+free_port(void)
 {
-    if (x)
-        return;
-    fprintf(stderr, "tls_peer: %s\n", what);
-    ERR_print_errors_fp(stderr);
-    abort();
-}
-
-/* ---- certificates */
-
-static void
-path_of(char to[256], const char *dir, const char *name, const char *suffix)
-{
-    must(snprintf(to, 256, "%s/%s.%s", dir, name, suffix) < 256, "path");
-}
-
-static FILE *
-open_file(const char *dir, const char *name, const char *suffix, const char *mode)
-{
-    char path[256];
-
-    path_of(path, dir, name, suffix);
-    FILE *f = fopen(path, mode);
-    must(f != NULL, path);
-    return f;
-}
-
-static void
-add_extension(X509 *x, X509 *issuer, int nid, const char *value)
-{
-    X509V3_CTX ctx;
-
-    X509V3_set_ctx(&ctx, issuer, x, NULL, NULL, 0);
-    X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-    must(e != NULL && X509_add_ext(x, e, -1) == 1, "extension");
-    X509_EXTENSION_free(e);
-}
-
-static void
-write_pin(const X509 *x, uint8_t pin[32])
-{
-    unsigned char *der = NULL;
-    int n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x), &der);
-
-    must(n > 0 && EVP_Digest(der, (size_t)n, pin, NULL, EVP_sha256(), NULL) == 1,
-         "pin");
-    OPENSSL_free(der);
-}
-
-static void
-sign(const char *dir, const struct tls_person *p, X509 *x, EVP_PKEY *own)
-{
-    X509 *issuer = x;
-    EVP_PKEY *key = own;
-
-    if (p->ca != NULL) {
-        FILE *f = open_file(dir, p->ca, "pem", "re");
-        issuer = PEM_read_X509(f, NULL, NULL, NULL);
-        fclose(f);
-        f = open_file(dir, p->ca, "key", "re");
-        key = PEM_read_PrivateKey(f, NULL, NULL, NULL);
-        fclose(f);
-    }
-    must(issuer != NULL && key != NULL, "issuer");
-    must(X509_set_issuer_name(x, X509_get_subject_name(issuer)) == 1, "issuer's name");
-    add_extension(x, issuer, NID_basic_constraints,
-                  p->is_ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
-    if (p->san != NULL)
-        add_extension(x, issuer, NID_subject_alt_name, p->san);
-    if (p->purpose != NULL)
-        add_extension(x, issuer, NID_ext_key_usage, p->purpose);
-    must(X509_sign(x, key, NULL) > 0, "sign");
-    if (p->ca != NULL) {
-        X509_free(issuer);
-        EVP_PKEY_free(key);
-    }
-}
-
-void
-tls_person_make(const char *dir, const char *name, const struct tls_person *p,
-                uint8_t pin[32])
-{
-    static long serial;
-    enum { DAY = 24 * 60 * 60 };
-    EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
-    X509 *x = X509_new();
-
-    must(key != NULL && x != NULL, "key");
-    must(X509_set_version(x, X509_VERSION_3) == 1 &&
-             ASN1_INTEGER_set(X509_get_serialNumber(x), ++serial) == 1 &&
-             X509_gmtime_adj(X509_getm_notBefore(x), (long)p->from_days * DAY) !=
-                 NULL &&
-             X509_gmtime_adj(X509_getm_notAfter(x), (long)p->to_days * DAY) != NULL &&
-             X509_set_pubkey(x, key) == 1 &&
-             X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
-                                        (const unsigned char *)name, -1, -1, 0) == 1,
-         "certificate");
-    sign(dir, p, x, key);
-    FILE *f = open_file(dir, name, "pem", "we");
-    must(PEM_write_X509(f, x) == 1 && fclose(f) == 0, "write");
-    f = open_file(dir, name, "key", "we");
-    must(PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL) == 1 && fclose(f) == 0,
-         "write");
-    if (pin != NULL)
-        write_pin(x, pin);
-    X509_free(x);
-    EVP_PKEY_free(key);
-}
-
-/* ---- the server */
-
-static SSL_CTX *
-make_ctx(const struct tls_peer *p)
-{
-    char path[256];
-    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-
-    must(ctx != NULL, "context");
-    path_of(path, p->dir, p->own, "pem");
-    must(SSL_CTX_use_certificate_chain_file(ctx, path) == 1, path);
-    path_of(path, p->dir, p->own, "key");
-    must(SSL_CTX_use_PrivateKey_file(ctx, path, SSL_FILETYPE_PEM) == 1, path);
-    path_of(path, p->dir, p->ca, "pem");
-    must(SSL_CTX_load_verify_file(ctx, path) == 1, path);
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-    must(SSL_CTX_set_max_proto_version(
-             ctx, p->manner == TLS_MANNER_OLD ? TLS1_2_VERSION : TLS1_3_VERSION) == 1,
-         "version");
-    /* Tickets stay on: a client that resumes would be seen. */
-    must(SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"t", 1) == 1, "id");
-    return ctx;
-}
-
-/* Octets from one side to the other until either ends. */
-static bool
-from_client(SSL *ssl, int far)
-{
-    uint8_t octets[16384];
-    int n;
-
-    do {
-        n = SSL_read(ssl, octets, sizeof octets);
-        if (n <= 0)
-            return SSL_get_error(ssl, n) == SSL_ERROR_WANT_READ;
-        if (send(far, octets, (size_t)n, MSG_NOSIGNAL) != n)
-            return false;
-    } while (SSL_pending(ssl) > 0);
-    return true;
-}
-
-static bool
-to_client(SSL *ssl, int far)
-{
-    uint8_t octets[16384];
-    ssize_t n = recv(far, octets, sizeof octets, 0);
-
-    return n > 0 && SSL_write(ssl, octets, (int)n) == n;
-}
-
-static bool
-should_stop(struct tls_peer *p)
-{
-    pthread_mutex_lock(&p->lock);
-    bool stop = p->stop;
-    pthread_mutex_unlock(&p->lock);
-    return stop;
-}
-
-static void
-relay(struct tls_peer *p, SSL *ssl, int sock, int far)
-{
-    struct pollfd polled[2] = {{sock, POLLIN, 0}, {far, POLLIN, 0}};
-    bool ok = true;
-
-    while (ok && !should_stop(p)) {
-        if (poll(polled, 2, 20) < 0)
-            return;
-        if (polled[0].revents != 0)
-            ok = from_client(ssl, far);
-        if (ok && polled[1].revents != 0)
-            ok = to_client(ssl, far);
-    }
-}
-
-static void
-serve(struct tls_peer *p, SSL *ssl, int sock)
-{
-    int pair[2];
-
-    must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0, "pair");
-    pthread_mutex_lock(&p->lock);
-    if (p->inner >= 0)
-        close(p->inner);
-    p->inner = pair[0];
-    p->was_resumed = SSL_session_reused(ssl) == 1;
-    p->n_shaken++;
-    pthread_mutex_unlock(&p->lock);
-    relay(p, ssl, sock, pair[1]);
-    close(pair[1]);
-}
-
-static void
-misbehave(struct tls_peer *p, int sock)
-{
-    if (p->manner == TLS_MANNER_GARBAGE)
-        must(send(sock, "220 mail.example.net ESMTP\r\n", 28, MSG_NOSIGNAL) == 28,
-             "send");
-    while (p->manner == TLS_MANNER_SILENT && !should_stop(p))
-        kd_ignore(usleep(1000)); /* however long */
-}
-
-static void *
-run(void *arg)
-{
-    struct tls_peer *p = arg;
-    SSL_CTX *ctx = make_ctx(p);
-    struct pollfd polled = {p->listener, POLLIN, 0};
-
-    while (!should_stop(p)) {
-        if (poll(&polled, 1, 20) != 1)
-            continue;
-        int sock = accept(p->listener, NULL, NULL);
-        SSL *ssl = SSL_new(ctx);
-        must(sock >= 0 && ssl != NULL && SSL_set_fd(ssl, sock) == 1, "accept");
-        if (p->manner > TLS_MANNER_OLD)
-            misbehave(p, sock);
-        else if (SSL_accept(ssl) == 1)
-            serve(p, ssl, sock);
-        if (SSL_is_init_finished(ssl))
-            SSL_shutdown(ssl);
-        ERR_clear_error();
-        SSL_free(ssl);
-        close(sock);
-    }
-    SSL_CTX_free(ctx);
-    return NULL;
-}
-
-void
-tls_peer_start(struct tls_peer *p)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET,
+    struct sockaddr_in in = {.sin_family = AF_INET,
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof at;
-    sigset_t set, old;
+    socklen_t n = sizeof in;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    p->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    must(bind(p->listener, (struct sockaddr *)&at, sizeof at) == 0 &&
-             listen(p->listener, 8) == 0 &&
-             getsockname(p->listener, (struct sockaddr *)&at, &size) == 0,
-         "listen");
-    p->port = ntohs(at.sin_port);
-    p->inner = -1;
-    p->stop = false;
-    pthread_mutex_init(&p->lock, NULL);
-    /* Its writes to a client that has gone must not end the test; the client's own
-     * must not raise it at all, which is why it is not ignored everywhere. */
-    sigemptyset(&set);
-    sigaddset(&set, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &set, &old);
-    must(pthread_create(&p->thread, NULL, run, p) == 0, "thread");
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&in, sizeof in) == 0 &&
+                getsockname(fd, (struct sockaddr *)&in, &n) == 0);
+    close(fd);
+    return ntohs(in.sin_port);
 }
+
+static void
+write_text(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "we");
+
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0 && fchmod(fileno(f), 0644) == 0 && fclose(f) == 0);
+}
+
+void
+tls_place_renew(struct tls_place *p)
+{
+    const struct identity *chain[] = {&p->server};
+
+    identity_clear(&p->server);
+    identity_make(&p->server, &(struct cert_spec){.issuer = &p->root,
+                                                  .cn = "keyd",
+                                                  .san = "DNS:localhost,IP:127.0.0.1",
+                                                  .eku = "serverAuth"});
+    certs_write(p->cert, chain, 1);
+    key_write(p->key, &p->server);
+}
+
+void
+tls_place_deny(struct tls_place *p, const char *text)
+{
+    write_text(p->denied, text);
+}
+
+void
+tls_place_make(struct tls_place *p, const char *more)
+{
+    const struct identity *roots[] = {&p->root};
+    const char *base = getenv("TMPDIR");
+    char mx2[65], mx3[65];
+
+    *p = (struct tls_place){.port = free_port()};
+    snprintf(p->dir, sizeof p->dir, "%s/keyd-tls-XXXXXX",
+             base == NULL || strlen(base) > 30 ? "/tmp" : base);
+    assert_non_null(mkdtemp(p->dir));
+    snprintf(p->ca, sizeof p->ca, "%s/ca.pem", p->dir);
+    snprintf(p->cert, sizeof p->cert, "%s/cert.pem", p->dir);
+    snprintf(p->key, sizeof p->key, "%s/key.pem", p->dir);
+    snprintf(p->denied, sizeof p->denied, "%s/denied", p->dir);
+    identity_root(&p->root, "clients and servers");
+    certs_write(p->ca, roots, 1);
+    tls_place_renew(p);
+    tls_place_deny(p, "# none\n");
+    identity_make(
+        &p->mx1, &(struct cert_spec){.issuer = &p->root, .san = "DNS:mx1.example.com"});
+    identity_make(
+        &p->mx2, &(struct cert_spec){.issuer = &p->root, .san = "DNS:mx2.example.com"});
+    identity_make(&p->mx3, &(struct cert_spec){.cn = "mx3"});
+    identity_pin_text(&p->mx2, mx2);
+    identity_pin_text(&p->mx3, mx3);
+    int n = snprintf(
+        p->top, sizeof p->top,
+        "%s\nlistener \"tls\" {\n address = \"127.0.0.1:%u\"\n certificate = \"%s\"\n"
+        " key = \"%s\"\n client-ca = \"%s\"\n denied-keys = \"%s\"\n"
+        " allow-unpinned = yes\n}\n"
+        "principal \"mx1\" {\n class = \"tls\"\n san = \"mx1.example.com\"\n"
+        " operations = { \"LookupSignet\", \"LookupHistory\", \"VerifyCurrent\", "
+        "\"IssueUserSignet\" }\n domains = { \"example.com\" }\n}\n"
+        "principal \"mx2\" {\n class = \"tls\"\n san = \"mx2.example.com\"\n pin = "
+        "\"%s\"\n operations = { \"VerifyCurrent\" }\n domains = { \"example.com\" "
+        "}\n}\n"
+        "principal \"mx3\" {\n class = \"tls\"\n pin = \"%s\"\n operations = { }\n}\n",
+        more == NULL ? "" : more, p->port, p->cert, p->key, p->ca, p->denied, mx2, mx3);
+    assert_true(n > 0 && (size_t)n < sizeof p->top);
+}
+
+void
+tls_place_clear(struct tls_place *p)
+{
+    const char *const files[] = {p->ca, p->cert, p->key, p->denied};
+
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        unlink(files[i]);
+    rmdir(p->dir);
+    identity_clear(&p->root);
+    identity_clear(&p->server);
+    identity_clear(&p->mx1);
+    identity_clear(&p->mx2);
+    identity_clear(&p->mx3);
+}
+
+/* --- clients --- */
 
 int
-tls_peer_take(struct tls_peer *p, int wait_ms)
+tls_tcp(uint16_t port, const char *from)
 {
-    int64_t until = kd_clock_ms() + wait_ms;
-    int fd;
+    static const struct timeval patience = {5, 0};
+    static const int on = 1;
+    struct sockaddr_in in = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                             .sin_port = htons(port)};
+    struct sockaddr_in self = {.sin_family = AF_INET};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    for (;;) {
-        pthread_mutex_lock(&p->lock);
-        fd = p->inner;
-        p->inner = -1;
-        pthread_mutex_unlock(&p->lock);
-        if (fd >= 0 || kd_clock_ms() >= until)
-            return fd;
-        kd_ignore(usleep(1000)); /* the thread is at work */
+    assert_true(fd >= 0);
+    assert_int_equal(
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+    assert_int_equal(
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience), 0);
+    assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
+    if (from != NULL) {
+        assert_int_equal(inet_pton(AF_INET, from, &self.sin_addr), 1);
+        assert_int_equal(bind(fd, (struct sockaddr *)&self, sizeof self), 0);
     }
+    if (connect(fd, (struct sockaddr *)&in, sizeof in) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+bool
+tls_open_from(struct tls_peer *t, uint16_t port, const char *from,
+              const struct identity *id, const struct identity *others)
+{
+    *t = (struct tls_peer){.fd = tls_tcp(port, from)};
+    kd_frame_in_init(&t->in, KD_FRAME_MAX);
+    kd_frame_out_init(&t->out, 4 * 1024 * 1024);
+    kd_arena_init(&t->arena);
+    if (t->fd < 0)
+        return false;
+    t->ctx = SSL_CTX_new(TLS_client_method());
+    assert_non_null(t->ctx);
+    SSL_CTX_set_security_level(t->ctx, 0); /* what is weak is the server's to refuse */
+    if (id != NULL) {
+        assert_int_equal(SSL_CTX_use_certificate(t->ctx, id->cert), 1);
+        assert_int_equal(SSL_CTX_use_PrivateKey(t->ctx, id->key), 1);
+    }
+    if (others != NULL)
+        assert_int_equal(SSL_CTX_add1_chain_cert(t->ctx, others->cert), 1);
+    t->ssl = SSL_new(t->ctx);
+    assert_true(t->ssl != NULL && SSL_set_fd(t->ssl, t->fd) == 1);
+    bool ok = SSL_connect(t->ssl) == 1;
+    ERR_clear_error();
+    return ok;
+}
+
+bool
+tls_open(struct tls_peer *t, uint16_t port, const struct identity *id)
+{
+    return tls_open_from(t, port, NULL, id, NULL);
 }
 
 void
-tls_peer_stop(struct tls_peer *p)
+tls_close(struct tls_peer *t)
 {
-    pthread_mutex_lock(&p->lock);
-    p->stop = true;
-    pthread_mutex_unlock(&p->lock);
-    pthread_join(p->thread, NULL);
-    if (p->inner >= 0)
-        close(p->inner);
-    close(p->listener);
-    pthread_mutex_destroy(&p->lock);
+    SSL_free(t->ssl);
+    SSL_CTX_free(t->ctx);
+    if (t->fd >= 0)
+        close(t->fd);
+    kd_frame_in_clear(&t->in);
+    kd_frame_out_clear(&t->out);
+    kd_arena_free(&t->arena);
+    ERR_clear_error();
+    t->ssl = NULL;
+    t->ctx = NULL;
+    t->fd = -1;
+}
+
+static bool
+send_all(struct tls_peer *t)
+{
+    struct kd_slice s;
+    size_t n;
+
+    for (;;) {
+        assert_int_equal(kd_frame_out_peek(&t->out, &s), KD_OK);
+        if (s.n == 0)
+            return true;
+        if (SSL_write_ex(t->ssl, s.p, s.n, &n) != 1) {
+            ERR_clear_error();
+            return false;
+        }
+        kd_frame_out_drop(&t->out, n);
+    }
+}
+
+bool
+tls_put(struct tls_peer *t, Keyd__V1__Request *r)
+{
+    struct kd_rpc_fault fault = {0};
+
+    r->id = ++t->id;
+    kd_err err = kd_rpc_put_request(&t->out, r, -1, &fault);
+    if (err != KD_OK)
+        fail_msg("%s.%s", fault.message, fault.field);
+    return send_all(t);
+}
+
+const Keyd__V1__Response *
+tls_receive(struct tls_peer *t)
+{
+    struct kd_frame frame;
+    struct kd_rpc_fault fault = {0};
+    const Keyd__V1__Response *r;
+    kd_err err;
+    size_t n;
+
+    while ((err = kd_frame_next(&t->in, &frame)) == KD_NOT_FOUND) {
+        if (SSL_read_ex(t->ssl, t->scratch.octets, sizeof t->scratch.octets, &n) != 1) {
+            ERR_clear_error();
+            return NULL;
+        }
+        assert_int_equal(kd_frame_feed(&t->in, kd_slice(t->scratch.octets, n), -1),
+                         KD_OK);
+    }
+    assert_int_equal(err, KD_OK);
+    err = kd_rpc_decode_response(&t->arena, frame.body, false, &r, &fault);
+    if (err != KD_OK)
+        fail_msg("answer: %s.%s", fault.message, fault.field);
+    /* What was fed is read over by the next call: a caller looks at one at a time. */
+    assert_int_equal(kd_frame_hold(&t->in), KD_OK);
+    return r;
+}
+
+const Keyd__V1__Response *
+tls_ask(struct tls_peer *t, Keyd__V1__Request *r)
+{
+    return tls_put(t, r) ? tls_receive(t) : NULL;
+}
+
+bool
+tls_hello(struct tls_peer *t)
+{
+    Keyd__V1__HelloRequest hello = KEYD__V1__HELLO_REQUEST__INIT;
+    Keyd__V1__Request r = KEYD__V1__REQUEST__INIT;
+
+    hello.min_version = hello.max_version = 1;
+    r.op_case = KEYD__V1__REQUEST__OP_HELLO;
+    r.hello = &hello;
+    const Keyd__V1__Response *a = tls_ask(t, &r);
+    return a != NULL && a->status == KEYD__V1__STATUS__STATUS_OK &&
+           kd_slice_eq(kd_rpc_slice(a->hello->class_name), kd_slice_str("tls"));
+}
+
+bool
+tls_greet(struct tls_peer *t, uint16_t port, const struct identity *id)
+{
+    if (tls_open(t, port, id) && tls_hello(t))
+        return true;
+    tls_close(t);
+    return false;
+}
+
+bool
+tls_status(struct tls_peer *t)
+{
+    Keyd__V1__StatusRequest status = KEYD__V1__STATUS_REQUEST__INIT;
+    Keyd__V1__Request r = KEYD__V1__REQUEST__INIT;
+
+    r.op_case = KEYD__V1__REQUEST__OP_SERVICE_STATUS;
+    r.service_status = &status;
+    const Keyd__V1__Response *a = tls_ask(t, &r);
+    return a != NULL && a->status == KEYD__V1__STATUS__STATUS_OK;
+}
+
+Keyd__V1__Status
+tls_upload(struct tls_peer *t, const uint8_t id[16], struct kd_slice octets)
+{
+    Keyd__V1__UploadPartRequest part = KEYD__V1__UPLOAD_PART_REQUEST__INIT;
+    Keyd__V1__Request r = KEYD__V1__REQUEST__INIT;
+    Keyd__V1__Status status = KEYD__V1__STATUS__STATUS_OK;
+
+    r.op_case = KEYD__V1__REQUEST__OP_UPLOAD_PART;
+    r.upload_part = &part;
+    part.upload_id = kd_rpc_data(kd_slice(id, 16));
+    part.total = (uint32_t)octets.n;
+    for (size_t at = 0; at < octets.n && status == KEYD__V1__STATUS__STATUS_OK;) {
+        size_t n =
+            octets.n - at < KD_RPC_INLINE_MAX ? octets.n - at : KD_RPC_INLINE_MAX;
+        part.offset = at;
+        part.data = kd_rpc_data(kd_slice(octets.p + at, n));
+        const Keyd__V1__Response *a = tls_ask(t, &r);
+        assert_non_null(a);
+        status = a->status;
+        at += n;
+        if (status == KEYD__V1__STATUS__STATUS_OK)
+            assert_true(a->upload_part->received == at);
+    }
+    return status;
 }

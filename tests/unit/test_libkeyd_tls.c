@@ -1,7 +1,7 @@
 /* libkeyd over TLS: handshakes that must fail, and objects in parts. */
 #include "rpc_sample.h"
 #include "rpc_server.h"
-#include "tls_peer.h"
+#include "tls_server.h"
 #include <keyd_client.h>
 
 #include <dirent.h>
@@ -22,7 +22,7 @@ static uint8_t server_pin[32], lone_pin[32];
 static char own_pem[256], own_key[256], ca_pem[256], other_ca_pem[256];
 
 static keyd_client *client;
-static struct tls_peer peer;
+static struct tls_server peer;
 static struct rpc_server server;
 static struct kd_arena build;
 static struct keyd_tls tls;
@@ -117,7 +117,7 @@ start(void **state)
     (void)state;
     fds_before = count_fds();
     client = keyd_client_new();
-    peer = (struct tls_peer){.listener = -1, .dir = dir, .own = "server", .ca = "ca"};
+    peer = (struct tls_server){.listener = -1, .dir = dir, .own = "server", .ca = "ca"};
     tls = (struct keyd_tls){.certificate = own_pem,
                             .key = own_key,
                             .ca = ca_pem,
@@ -138,7 +138,7 @@ stop(void **state)
     if (server.sock >= 0)
         rpc_server_clear(&server);
     if (peer.listener >= 0)
-        tls_peer_stop(&peer);
+        tls_server_stop(&peer);
     kd_arena_free(&build);
     /* A thread that looks a name up may still have one. */
     for (int i = 0; i < 2000 && count_fds() != fds_before; i++)
@@ -212,7 +212,7 @@ take_and_greet(uint32_t max_in_flight)
         rpc_server_clear(&server);
     for (int i = 0; i < 2000 && sock < 0; i++) {
         turn();
-        sock = tls_peer_take(&peer, 0);
+        sock = tls_server_take(&peer, 0);
     }
     assert_true(sock >= 0);
     rpc_server_init(&server, sock);
@@ -223,7 +223,7 @@ take_and_greet(uint32_t max_in_flight)
 static void
 up(uint32_t max_in_flight)
 {
-    tls_peer_start(&peer);
+    tls_server_start(&peer);
     add("127.0.0.1");
     take_and_greet(max_in_flight);
 }
@@ -265,7 +265,7 @@ expect_handshake(const char *word)
 {
     struct keyd_endpoint_info info = {0};
 
-    tls_peer_start(&peer);
+    tls_server_start(&peer);
     add("127.0.0.1");
     for (int i = 0; i < 2000 && info.n_lost == 0; i++) {
         turn();
@@ -291,7 +291,7 @@ a_server_named_by_its_address_only_if_that_is_certified(void **state)
     (void)state;
     tls.server_name = NULL; /* the address's: 127.0.0.1 */
     up(8);
-    tls_peer_stop(&peer);
+    tls_server_stop(&peer);
     peer.listener = -1;
     keyd_client_free(client);
     client = keyd_client_new();
@@ -425,7 +425,7 @@ silence_is_given_up(void **state)
 
     (void)state;
     peer.manner = TLS_MANNER_SILENT;
-    tls_peer_start(&peer);
+    tls_server_start(&peer);
     add("127.0.0.1");
     assert_int_equal(keyd_client_set_options(client, &o), KEYD_OK);
     for (int i = 0; i < 2000 && info.n_lost == 0; i++) {
@@ -490,14 +490,14 @@ renewed_files_are_read_when_told(void **state)
     tls_person_make(dir, "changing", &self, NULL);
     for (int i = 0; i < 20; i++)
         turn();
-    assert_int_equal(keyd_client_reload(client), KEYD_OK);
+    assert_int_equal(keyd_client_reload_tls(client), KEYD_OK);
     take_and_greet(8);
     const Keyd__V1__Request *q = next(); /* the look-up that waited */
     give(q->id, (unsigned)q->op_case);
     wait_seen(1);
     assert_int_equal(seen[0]->status, KEYD_OK);
     assert_int_equal(truncate(key, 10), 0);
-    assert_int_equal(keyd_client_reload(client), KEYD_DENIED);
+    assert_int_equal(keyd_client_reload_tls(client), KEYD_DENIED);
     assert_string_equal(keyd_client_detail(client), "tls-own-key");
 }
 
@@ -507,7 +507,7 @@ names_are_looked_up(void **state)
     struct keyd_endpoint_info info = {0};
 
     (void)state;
-    tls_peer_start(&peer);
+    tls_server_start(&peer);
     add("localhost");
     take_and_greet(8);
     add("no-such-host.invalid");

@@ -36,5 +36,9 @@ kd_err kd_keystore_resolve(struct kd_store *s, char why[KD_STORE_WHY_MAX]) KD_MU
 /* Whether the key store's file has this SHA-256. */
 kd_err kd_keystore_in_place(struct kd_store *s, const uint8_t sha256[KD_SHA256_SIZE],
                             bool *is) KD_MUST_USE;
+/* What a system call's error means for opening: KD_UNAVAILABLE for what may be better
+ * in a moment (a disk that fails or is full, no descriptors, no memory), KD_IO for what
+ * an operator has to look at. */
+kd_err kd_store_errno(int e);
 
 #endif
