@@ -309,7 +309,12 @@ generate(const uint8_t key[16], enum keyd_status status, const char *detail)
                             .domain = KEYD_STR("example.com"),
                             .permissions = KEYD_PERM_SIGNET}};
 
-    ask_ends(ask(c, &q), status, detail);
+    struct keyd_answer *a = ask(c, &q);
+    while (a->status == KEYD_BUSY) { /* the unsealing before is being recorded */
+        keyd_client_answer_free(a);
+        a = ask(c, &q);
+    }
+    ask_ends(a, status, detail);
     keyd_client_free(c);
 }
 
