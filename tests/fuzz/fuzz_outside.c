@@ -9,15 +9,22 @@
 #include <unistd.h>
 
 static int folder = -1;
+static char path[] = "/tmp/keyd-fuzz-XXXXXX";
+
+static void
+remove_folder(void)
+{
+    kd_ignore(unlinkat(folder, "c", 0));
+    kd_ignore(unlinkat(folder, "c.head", 0));
+    kd_ignore(rmdir(path));
+}
 
 static void
 make_folder(void)
 {
-    char path[] = "/tmp/keyd-fuzz-XXXXXX";
-
     fuzz_require(mkdtemp(path) != NULL);
     folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    fuzz_require(folder >= 0);
+    fuzz_require(folder >= 0 && atexit(remove_folder) == 0);
 }
 
 static void
