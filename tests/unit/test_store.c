@@ -1948,9 +1948,9 @@ other_versions_and_other_files_are_refused(void **state)
     struct world *w = *state;
 
     must_close(w);
-    assert_int_equal(sql(w, "PRAGMA user_version = 3"), SQLITE_OK);
+    assert_int_equal(sql(w, "PRAGMA user_version = 4"), SQLITE_OK);
     assert_int_equal(try_open(w), KD_UNSUPPORTED);
-    assert_non_null(strstr(w->why, "version 3"));
+    assert_non_null(strstr(w->why, "version 4"));
     assert_int_equal(sql(w, "PRAGMA user_version = 0"), SQLITE_OK);
     assert_int_equal(try_open(w), KD_UNSUPPORTED);
     /* this schema under the older number */
@@ -2262,12 +2262,12 @@ full_disk_makes_no_registry(void **state)
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     limit = before;
-    kd_err err = KD_IO;
+    kd_err err = KD_UNAVAILABLE;
     unsigned n_refused = 0;
-    for (limit.rlim_cur = 0; err == KD_IO; limit.rlim_cur += 4096) {
+    for (limit.rlim_cur = 0; err == KD_UNAVAILABLE; limit.rlim_cur += 4096) {
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
         err = kd_store_open(&kd_store_sqlite, &conf, &other, w->why);
-        n_refused += err == KD_IO;
+        n_refused += err == KD_UNAVAILABLE;
     }
     assert_int_equal(err, KD_OK);
     assert_in_range(n_refused, 8, 64);

@@ -22,6 +22,12 @@ sq_head(struct kd_backend *b, struct kd_backend_head *out)
         err = sq_copy(st, 2, h.hash, sizeof h.hash);
     if (err == KD_OK)
         err = sq_copy(st, 4, h.keystore_sha256, sizeof h.keystore_sha256);
+    h.base.seq = sq_u64(st, 5);
+    h.base.epoch = sq_u64(st, 6);
+    h.base.time_ms = sq_u64(st, 7);
+    if (err == KD_OK)
+        err = sq_copy(st, 8, h.base.hash, sizeof h.base.hash);
+    h.fence = sq_u64(st, 9);
     sq_reset(b, ST_HEAD);
     if (err != KD_OK || (err = sq_row(b, ST_REFERRED)) != KD_OK)
         return err;
@@ -463,6 +469,21 @@ sq_checkpoint_last(struct kd_backend *b, struct kd_slice *signed_octets)
     if ((err = sq_row_hold(b, ST_CHECKPOINT_LAST)) != KD_OK)
         return err;
     *signed_octets = sq_blob(sq_use(b, ST_CHECKPOINT_LAST), 0);
+    return KD_OK;
+}
+
+kd_err
+sq_checkpoint_at(struct kd_backend *b, uint64_t seq, struct kd_slice *signed_octets)
+{
+    kd_err err;
+
+    if (seq > INT64_MAX)
+        return KD_NOT_FOUND;
+    sq_release(b);
+    sq_bind_u64(sq_use(b, ST_CHECKPOINT_AT), 1, seq);
+    if ((err = sq_row_hold(b, ST_CHECKPOINT_AT)) != KD_OK)
+        return err;
+    *signed_octets = sq_blob(sq_use(b, ST_CHECKPOINT_AT), 0);
     return KD_OK;
 }
 
