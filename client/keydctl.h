@@ -13,6 +13,8 @@
 enum {
     EX_NEGATIVE = 1,   /* asked whether something holds, and it does not */
     EX_UNREADABLE = 2, /* lint: not a matter of what the file says */
+    EX_WARNING = 1,    /* health: look soon */
+    EX_CRITICAL = 2,   /* health: look now */
     LIST_MAX = 128,
     ARGS_MAX = 2,
 };
@@ -35,6 +37,8 @@ struct options {
     uint32_t timeout_ms;
     uint8_t key[KEYD_KEY_SIZE]; /* --idempotency-key */
     bool has_key;
+    bool is_many;          /* endpoints in place of the socket: */
+    const char *endpoints; /* KEYD_ENDPOINTS; NULL: those of --endpoint */
 #define KEYDCTL_FLAG(id, member, name, letter) bool member;
 #define KEYDCTL_TEXT(id, member, name, letter)
 #define KEYDCTL_LIST(id, member, name, letter)
@@ -56,7 +60,8 @@ struct session {
     const struct options *o;
 };
 
-/* Connects to o->socket. EX_OK, or complained of; session_close in every case. */
+/* Connects to o->socket, or uses the endpoints. EX_OK, or complained of; session_close
+ * in every case. */
 int session_open(struct session *s, const struct options *o);
 void session_close(struct session *s);
 

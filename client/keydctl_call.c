@@ -2,6 +2,7 @@
 #include "keydctl.h"
 
 #include <keyd/job/reasons.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { PAGES_MAX = 65536 };
@@ -68,6 +69,53 @@ not_connected(const struct options *o, enum keyd_status status, const char *deta
     return EX_SOFTWARE;
 }
 
+/* --- endpoints ----------------------------------------------------------------------
+ */
+
+enum { PATH_SIZE = 1024 };
+
+static bool
+file_in(const char *directory, const char *name, char out[PATH_SIZE])
+{
+    int n = snprintf(out, PATH_SIZE, "%s/%s", directory, name);
+
+    return n > 0 && n < PATH_SIZE;
+}
+
+static enum keyd_status
+add_endpoints(struct session *s)
+{
+    const struct options *o = s->o;
+    char certificate[PATH_SIZE], key[PATH_SIZE], ca[PATH_SIZE];
+    struct keyd_tls tls = {.certificate = certificate, .key = key, .ca = ca};
+    const struct keyd_options options = {.fail_at_once = true};
+    enum keyd_status status = keyd_client_set_options(s->client, &options);
+
+    if (o->tls != NULL &&
+        (!file_in(o->tls, "certificate.pem", certificate) ||
+         !file_in(o->tls, "key.pem", key) || !file_in(o->tls, "ca.pem", ca)))
+        return KEYD_USAGE;
+    const struct keyd_tls *used = o->tls == NULL ? NULL : &tls;
+    if (status == KEYD_OK && o->endpoints != NULL)
+        status = keyd_client_add_endpoints(s->client, o->endpoints, used);
+    for (size_t i = 0; status == KEYD_OK && i < o->endpoint.n; i++)
+        status = keyd_client_add_endpoints(s->client, o->endpoint.items[i], used);
+    return status;
+}
+
+static int
+use_endpoints(struct session *s)
+{
+    enum keyd_status status = add_endpoints(s);
+
+    if (status == KEYD_OK)
+        return EX_OK;
+    complain("--endpoint", keyd_client_detail(s->client));
+    return status == KEYD_USAGE   ? EX_USAGE
+           : status == KEYD_NOMEM ? EX_OSERR
+                                  : EX_NOINPUT;
+}
+
 int
 session_open(struct session *s, const struct options *o)
 {
@@ -78,6 +126,8 @@ session_open(struct session *s, const struct options *o)
         status = keyd_client_set_name(s->client, "keydctl " KEYD_VERSION);
     if (status == KEYD_OK)
         status = keyd_client_set_deadline(s->client, o->timeout_ms);
+    if (status == KEYD_OK && o->is_many)
+        return use_endpoints(s);
     if (status == KEYD_OK)
         status = keyd_client_connect(s->client, o->socket, (int)o->timeout_ms);
     return status == KEYD_OK
@@ -120,6 +170,8 @@ is_changing(enum keyd_op op)
     case KEYD_OP_SEAL:
     case KEYD_OP_AUDIT_READ:
     case KEYD_OP_AUDIT_HEAD:
+    case KEYD_OP_RELOAD:
+    case KEYD_OP_DRAIN:
         break;
     }
     return false;

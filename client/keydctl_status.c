@@ -1,5 +1,7 @@
-/* keydctl status, health. */
+/* keydctl status, health, policy shadow. */
 #include "keydctl.h"
+
+#include <keyd/job/state.h>
 
 static const char *const states[] = {
     [KEYD_STATE_UNPROVISIONED] = "unprovisioned", [KEYD_STATE_SEALED] = "sealed",
@@ -56,12 +58,27 @@ print_processes(const struct keyd_answer *a)
     }
 }
 
+/* What is wrong, in words and in a sentence. */
+static void
+print_reasons(const struct keyd_answer *a)
+{
+    for (size_t i = 0; i < a->out.status.n_reasons; i++) {
+        struct kd_slice word = slice_of(a->out.status.reasons[i]);
+        const char *sentence = kd_state_text(word);
+        emit(stdout, "because          ");
+        print_text(stdout, word);
+        emit(stdout, "%s%s\n", sentence == NULL ? "" : ": ",
+             sentence == NULL ? "" : sentence);
+    }
+}
+
 static void
 print_status(const struct keyd_answer *a)
 {
     char text[TIME_TEXT];
 
     emit(stdout, "state            %s\n", state_text(a->out.status.state));
+    print_reasons(a);
     emit(stdout, "probe            %s",
          a->out.status.probe_ok ? "good" : "none or bad");
     if (a->out.status.probe_us != 0)
@@ -126,11 +143,50 @@ counters_to_json(const struct keyd_answer *a)
 }
 
 static json_t *
+reasons_to_json(const struct keyd_answer *a)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < a->out.status.n_reasons; i++) {
+        json_t *j = json_octets(slice_of(a->out.status.reasons[i]));
+        if (json_array_append_new(list, j) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+/* null where no policy is watched. */
+static json_t *
+shadow_to_json(const struct keyd_answer *a)
+{
+    if (!a->out.status.shadow_on)
+        return json_null();
+    json_t *list = json_array();
+    for (size_t i = 0; i < a->out.status.n_shadow; i++) {
+        const struct keyd_shadow_line *l = &a->out.status.shadow[i];
+        json_t *j = json_pack(
+            "{s:o, s:o, s:I, s:I}", "principal", json_octets(slice_of(l->principal)),
+            "operation", json_octets(slice_of(l->operation)), "would_refuse",
+            (json_int_t)l->would_refuse, "would_allow", (json_int_t)l->would_allow);
+        if (json_array_append_new(list, j) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return json_pack("{s:o, s:I, s:o}", "since",
+                     json_time(a->out.status.shadow_since_ms), "pairs",
+                     (json_int_t)a->out.status.shadow_pairs, "lines", list);
+}
+
+static json_t *
 status_to_json(const struct keyd_answer *a)
 {
     json_t *j = json_object();
     bool good =
         json_put(j, "state", json_string(state_text(a->out.status.state))) &&
+        json_put(j, "reasons", reasons_to_json(a)) &&
         json_put(j, "probe_ok", json_boolean(a->out.status.probe_ok)) &&
         json_put(j, "probe_us", json_integer((json_int_t)a->out.status.probe_us)) &&
         json_put(j, "version", json_octets(slice_of(a->out.status.version))) &&
@@ -139,7 +195,8 @@ status_to_json(const struct keyd_answer *a)
         json_put(j, "epoch", json_integer((json_int_t)a->out.status.epoch)) &&
         json_put(j, "audit_seq", json_integer((json_int_t)a->out.status.audit_seq)) &&
         json_put(j, "counters", counters_to_json(a)) &&
-        json_put(j, "processes", processes_to_json(a));
+        json_put(j, "processes", processes_to_json(a)) &&
+        json_put(j, "shadow", shadow_to_json(a));
 
     if (good)
         return j;
@@ -169,25 +226,50 @@ verb_status(const struct options *o)
     return status;
 }
 
+/* As monitors understand it: 0 well, 1 look soon, 2 look now. A service that starts or
+ * drains is on its way somewhere. */
+static int
+health_of(const struct keyd_answer *a)
+{
+    switch (a->out.status.state) {
+    case KEYD_STATE_OPERATIONAL:
+        return a->out.status.probe_ok ? EX_OK : EX_WARNING;
+    case KEYD_STATE_DEGRADED:
+    case KEYD_STATE_DRAINING:
+    case KEYD_STATE_STARTING:
+        return EX_WARNING;
+    case KEYD_STATE_UNPROVISIONED:
+    case KEYD_STATE_SEALED:
+    case KEYD_STATE_FAILED:
+        break;
+    }
+    return EX_CRITICAL;
+}
+
 static int
 tell_health(const struct options *o, const struct keyd_answer *a)
 {
     enum keyd_service_state state = a->out.status.state;
     bool probe = a->out.status.probe_ok;
-    bool healthy = state == KEYD_STATE_OPERATIONAL && probe;
-    int status = healthy ? EX_OK : EX_NEGATIVE;
+    int status = health_of(a);
 
     if (o->json)
-        return json_done(json_pack("{s:b, s:s, s:b, s:I}", "healthy", healthy, "state",
-                                   state_text(state), "probe_ok", probe, "probe_us",
-                                   (json_int_t)a->out.status.probe_us),
+        return json_done(json_pack("{s:b, s:s, s:o, s:b, s:I}", "healthy",
+                                   status == EX_OK, "state", state_text(state),
+                                   "reasons", reasons_to_json(a), "probe_ok", probe,
+                                   "probe_us", (json_int_t)a->out.status.probe_us),
                          status);
-    emit(stdout, "%s, %s\n", state_text(state), probe ? "probe good" : "no good probe");
+    emit(stdout, "%s, %s", state_text(state), probe ? "probe good" : "no good probe");
+    for (size_t i = 0; i < a->out.status.n_reasons; i++) {
+        emit(stdout, i == 0 ? ": " : ", ");
+        print_text(stdout, slice_of(a->out.status.reasons[i]));
+    }
+    emit(stdout, "\n");
     return status;
 }
 
-/* For monitors, which want to know one thing: whatever keeps keyd from working, its
- * absence included, is "no". */
+/* For monitors, which want to know one thing: that nobody answers is as bad as it
+ * gets. */
 int
 verb_health(const struct options *o)
 {
@@ -198,7 +280,62 @@ verb_health(const struct options *o)
 
     if (status == EX_OK)
         status = session_call(&s, &q, &a);
-    status = status == EX_OK ? tell_health(o, a) : EX_NEGATIVE;
+    status = status == EX_OK ? tell_health(o, a) : EX_CRITICAL;
+    keyd_client_answer_free(a);
+    session_close(&s);
+    return status;
+}
+
+/* --- policy shadow ------------------------------------------------------------------
+ */
+
+static void
+print_padded(struct kd_slice text, size_t width)
+{
+    print_text(stdout, text);
+    emit(stdout, "%*s", text.n < width ? (int)(width - text.n) : 0, "");
+}
+
+static int
+print_shadow(const struct keyd_answer *a)
+{
+    char text[TIME_TEXT];
+
+    if (!a->out.status.shadow_on) {
+        emit(stdout, "no policy is watched (shadow-policy in keyd.conf)\n");
+        return EX_NEGATIVE;
+    }
+    emit(stdout, "since %s, %u pairs of principal and operation differ\n",
+         time_text(a->out.status.shadow_since_ms, text),
+         (unsigned)a->out.status.shadow_pairs);
+    if (a->out.status.n_shadow != 0)
+        emit(stdout, "\n%-32s %-18s %14s %14s\n", "principal", "operation",
+             "would refuse", "would allow");
+    for (size_t i = 0; i < a->out.status.n_shadow; i++) {
+        const struct keyd_shadow_line *l = &a->out.status.shadow[i];
+        print_padded(slice_of(l->principal), 33);
+        print_padded(slice_of(l->operation), 19);
+        emit(stdout, "%14ju %14ju\n", (uintmax_t)l->would_refuse,
+             (uintmax_t)l->would_allow);
+    }
+    return EX_OK;
+}
+
+int
+verb_policy_shadow(const struct options *o)
+{
+    struct keyd_request q = {.op = KEYD_OP_STATUS};
+    struct keyd_answer *a = NULL;
+    struct session s;
+    int status = session_open(&s, o);
+
+    if (status == EX_OK)
+        status = session_call(&s, &q, &a);
+    if (status == EX_OK && o->json)
+        status =
+            json_done(shadow_to_json(a), a->out.status.shadow_on ? EX_OK : EX_NEGATIVE);
+    else if (status == EX_OK)
+        status = print_shadow(a);
     keyd_client_answer_free(a);
     session_close(&s);
     return status;

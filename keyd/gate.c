@@ -12,6 +12,7 @@
 #include "gate/request.h"
 #include "gate/serve.h"
 #include "gate/transport.h"
+#include "gate/turn.h"
 
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
@@ -80,6 +81,12 @@ on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         keep_process(g, &process);
         return KD_OK;
     }
+    if (type == KD_MSG_ctl_turn) {
+        kd_err err = turn_take(g, body, fd);
+        if (err != KD_OK)
+            kd_role_die("bad message from the supervisor", err);
+        return KD_OK;
+    }
     if (gate_transport.control != NULL && type != KD_MSG_ctl_link) {
         kd_err err = gate_transport.control(g, type, body, fd);
         if (err == KD_OK)
@@ -116,6 +123,8 @@ on_tick(evutil_socket_t fd, short what, void *arg)
     (void)what;
     request_tick(g, now);
     serve_tick(g, now);
+    seen_tell(&g->seen, &g->vault.chan);
+    turn_tell(g, true);
     if (gate_transport.tick != NULL)
         gate_transport.tick(g, now);
 }
@@ -146,8 +155,7 @@ setup(struct gate *g)
     g->base = event_base_new();
     if (g->base == NULL)
         kd_role_die("event loop", KD_NOMEM);
-    g->max_conns = g->conf.klass == KD_CLASS_TLS ? g->conf.limits.max_remote_connections
-                                                 : g->conf.limits.max_connections;
+    g->max_conns = gate_max_conns(&g->conf);
     if (gate_transport.start != NULL)
         gate_transport.start(g);
     kd_role_enter(gate_transport.role, NULL, g->conf.hardening);
@@ -175,7 +183,9 @@ turn(struct gate *g)
     kd_role_serve(&g->ctl, &g->vault, PACKETS_A_TURN, request_on_vault, g);
     kd_role_serve(&g->ctl, &g->ledger, PACKETS_A_TURN, request_on_ledger, g);
     serve_settle(g);
+    turn_tell(g, false);
     g->has_more = gate_transport.turn != NULL && gate_transport.turn(g);
+    serve_settle(g); /* connections that began just now may have asked already */
     kd_role_flush(&g->ctl, &g->vault);
     kd_role_flush(&g->ctl, &g->ledger);
     unwatch_closed(&g->on_vault, &g->vault);

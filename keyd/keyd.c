@@ -11,8 +11,12 @@
  * again, and the links to its neighbours are made anew; one that keeps ending is left
  * alone, loudly. */
 #include "role.h"
+#include "supervisor/change.h"
 #include "supervisor/child.h"
+#include "supervisor/links.h"
 #include "supervisor/listen.h"
+#include "supervisor/report.h"
+#include "supervisor/tls.h"
 
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
@@ -32,147 +36,11 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-enum { RELINKS_A_MINUTE = 30, RELINK_MS = 20, STOP_MS = 5000 };
+enum { STOP_MS = 5000 };
 
 static struct supervisor sup;
-
-/* --- links between the roles --- */
-
-static void
-send_link(struct child *c, enum kd_link link, unsigned gate, uint32_t serial, int fd)
-{
-    struct kd_ctl_link m = {(uint8_t)link, (uint8_t)gate, serial};
-    struct kd_buf b;
-
-    kd_buf_init(&b, 64);
-    kd_ctl_link_put(&b, &m);
-    /* A child that is gone gets its links when it is started again. */
-    kd_ignore(kd_chan_put(&c->ctl, KD_MSG_ctl_link, kd_buf_slice(&b), fd));
-    kd_buf_free(&b);
-}
-
-/* Makes the link anew: one end as a_link to a, the other as b_link to b. */
-static void
-join(struct child *a, enum kd_link a_link, struct child *b, enum kd_link b_link,
-     unsigned gate, struct link *link)
-{
-    int fds[2];
-    uint32_t serial = ++sup.serial;
-
-    *link = (struct link){.serial = serial};
-    if (a == NULL || b == NULL || a->pid <= 0 || b->pid <= 0)
-        return;
-    if (kd_chan_pair(fds) != KD_OK) {
-        kd_log(KD_WARN, "no channel between two roles: %s", strerror(errno));
-        return;
-    }
-    send_link(a, a_link, gate, serial, fds[0]);
-    send_link(b, b_link, gate, serial, fds[1]);
-}
-
-static void
-join_gate(unsigned gate, bool to_vault, bool to_ledger)
-{
-    struct child *g = child_of(&sup, KD_ROLE_GATE, gate);
-
-    if (to_vault)
-        join(g, KD_LINK_VAULT, child_of(&sup, KD_ROLE_VAULT, 0), KD_LINK_GATE, gate,
-             &sup.links.to_vault[gate]);
-    if (to_ledger)
-        join(g, KD_LINK_LEDGER, child_of(&sup, KD_ROLE_LEDGER, 0), KD_LINK_GATE, gate,
-             &sup.links.to_ledger[gate]);
-}
-
-static void
-join_core(void)
-{
-    join(child_of(&sup, KD_ROLE_VAULT, 0), KD_LINK_LEDGER,
-         child_of(&sup, KD_ROLE_LEDGER, 0), KD_LINK_VAULT, 0, &sup.links.core);
-}
-
-/* A gate accepts from when the vault knows how it stands: until then connections wait
- * in the kernel's queue, for the moment that a start takes. */
-static void
-hand_listener(struct child *gate)
-{
-    int fd = sup.is_settled
-                 ? fcntl(sup.listeners[kd_gate_class(gate->gate)], F_DUPFD_CLOEXEC, 0)
-                 : -1;
-
-    if (fd >= 0)
-        send_link(gate, KD_LINK_LISTENER, gate->gate, ++sup.serial, fd);
-}
-
-/* All links of a role that was started (again). */
-static void
-join_neighbours(struct child *c)
-{
-    if (c->role == KD_ROLE_GATE) {
-        join_gate(c->gate, true, true);
-        hand_listener(c);
-        return;
-    }
-    join_core();
-    for (unsigned gate = 0; gate < KD_GATES_MAX; gate++)
-        join_gate(gate, c->role == KD_ROLE_VAULT, c->role == KD_ROLE_LEDGER);
-}
-
-/* The vault reads the credential itself; it gets a descriptor opened anew each time, so
- * that a rotated file counts. */
-static void
-hand_credential(struct child *vault)
-{
-    if (sup.conf->credential == NULL)
-        return;
-    int fd = open(sup.conf->credential, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    sup.opens_itself = fd >= 0;
-    if (fd >= 0)
-        send_link(vault, KD_LINK_CREDENTIAL, 0, ++sup.serial, fd);
-    else
-        kd_log(KD_WARN, "credential %s: %s", sup.conf->credential, strerror(errno));
-}
-
-/* --- what Status shows
- * ---------------------------------------------------------------- */
-
-static void
-tell_process(const struct child *about)
-{
-    /* The numbers of the protocol: supervisor 1, gate 2, vault 3, ledger 4. */
-    static const uint8_t numbers[KD_ROLE_COUNT] = {[KD_ROLE_SUPERVISOR] = 1,
-                                                   [KD_ROLE_GATE] = 2,
-                                                   [KD_ROLE_VAULT] = 3,
-                                                   [KD_ROLE_LEDGER] = 4};
-    struct kd_ctl_process m = {numbers[about->role], (uint8_t)about->gate,
-                               (uint32_t)about->pid, about->uid,
-                               about->is_ready,      about->starts};
-    struct kd_buf b;
-
-    kd_buf_init(&b, 64);
-    kd_ctl_process_put(&b, &m);
-    for (unsigned i = 0; i < sup.n_children; i++) {
-        struct child *c = &sup.children[i];
-        if (c->role == KD_ROLE_GATE && c->pid > 0)
-            kd_ignore(kd_chan_put(&c->ctl, KD_MSG_ctl_process, kd_buf_slice(&b), -1));
-    }
-    kd_buf_free(&b);
-}
-
-static void
-tell_all_processes(void)
-{
-    const struct child self = {.role = KD_ROLE_SUPERVISOR,
-                               .pid = getpid(),
-                               .uid = geteuid(),
-                               .is_ready = sup.is_confined};
-
-    tell_process(&self);
-    for (unsigned i = 0; i < sup.n_children; i++)
-        tell_process(&sup.children[i]);
-}
 
 /* --- children --- */
 
@@ -187,9 +55,11 @@ start_child(struct child *c)
     }
     /* Before the links: the vault unseals as soon as the ledger has spoken. */
     if (c->role == KD_ROLE_VAULT)
-        hand_credential(c);
-    join_neighbours(c);
-    tell_all_processes();
+        links_hand_credential(&sup, c);
+    reload_child_started(&sup, c);
+    drain_child_started(&sup, c);
+    links_make(&sup, c);
+    report_processes(&sup);
 }
 
 static void
@@ -202,26 +72,7 @@ announce_when_all_ready(void)
             return;
     sup.is_announced = true;
     kd_log(KD_INFO, "ready: %u processes", sup.n_children + 1);
-    kd_ignore(sd_notify(0, "READY=1")); /* not started by systemd: nothing to tell */
-}
-
-enum vault_event {
-#define KD_EVENT(name, level, text) EVENT_##name,
-#include <keyd/events.def>
-#undef KD_EVENT
-};
-
-/* True for what ends the vault's start: it is open, or it has said why it is not. With
- * a credential there is more to come after the registry was opened. */
-static bool
-settles(uint16_t event)
-{
-    return event == EVENT_OPEN
-               ? !sup.opens_itself
-               : event == EVENT_UNSEALED || event == EVENT_NO_KEYSTORE ||
-                     event == EVENT_WRONG_SECRET || event == EVENT_KEYSTORE_BAD ||
-                     event == EVENT_KEYSTORE_OLD || event == EVENT_CHECKPOINT_BAD ||
-                     event == EVENT_LEDGER_WENT_BACK;
+    report_ready("serving");
 }
 
 static void
@@ -230,99 +81,41 @@ on_settled(void)
     sup.is_settled = true;
     for (unsigned i = 0; i < sup.n_children; i++)
         if (sup.children[i].role == KD_ROLE_GATE && sup.children[i].pid > 0)
-            hand_listener(&sup.children[i]);
+            links_hand_listener(&sup, &sup.children[i]);
     announce_when_all_ready();
 }
 
-static void
-on_vault_event(struct kd_slice body)
+/* A step of a reload or of a drain was done, or not. */
+static kd_err
+on_turned(struct child *c, struct kd_slice body)
 {
-    static const struct {
-        enum kd_log_level level;
-        const char *text;
-    } events[] = {
-#define KD_EVENT(name, level, text) {level, text},
-#include <keyd/events.def>
-#undef KD_EVENT
-    };
-    struct kd_ctl_event m;
-    char line[256];
+    struct kd_ctl_turned m;
+    kd_err err = kd_ctl_turned_get(body, &m);
 
-    if (kd_ctl_event_get(body, &m) != KD_OK ||
-        m.event >= sizeof events / sizeof *events)
-        return;
-    event_text(events[m.event].text, m.a, m.b, line, sizeof line);
-    kd_log(events[m.event].level, "vault: %s", line);
-    if (!sup.is_settled && settles(m.event))
-        on_settled();
+    if (err != KD_OK)
+        return err;
+    if (m.turn == KD_TURN_DRAIN || m.turn == KD_TURN_SERVE)
+        drain_on_turned(&sup, c, &m);
+    else
+        reload_on_turned(&sup, c, &m);
+    return KD_OK;
 }
 
-/* Counts a link that broke by this running child's fault; false if it was ended. */
-static bool
-may_have_another(struct child *c)
+static kd_err
+on_wish(struct kd_slice body)
 {
-    int64_t now = kd_clock_ms();
+    struct kd_ctl_wish m;
+    kd_err err = kd_ctl_wish_get(body, &m);
 
-    if (now - c->lost_since > 60000) {
-        c->lost_since = now;
-        c->n_lost = 0;
-    }
-    if (++c->n_lost <= RELINKS_A_MINUTE)
-        return true;
-    kd_log(KD_WARN, "%s loses its links too often: starting it again", c->name);
-    c->is_ended_for_links = true;
-    kill(c->pid, SIGKILL);
-    return false;
-}
-
-/* A link broke. What to do about it shows in a moment: an end that died is on its way
- * to being started again, with all its links. */
-static void
-on_lost(struct child *from, struct kd_slice body)
-{
-    struct kd_ctl_lost m;
-
-    if (kd_ctl_lost_get(body, &m) != KD_OK)
-        return;
-    struct link *link = child_link(&sup, from, &m);
-    /* Else the other end said so first, or it was replaced meanwhile. */
-    if (link != NULL && link->serial == m.serial && link->lost_at == 0)
-        link->lost_at = kd_clock_ms();
-}
-
-/* Both ends live: somebody said something malformed, or does not read. The end that is
- * trusted less answers for it, whoever reported: the gate, and between vault and ledger
- * the ledger. Else a captured gate could have the vault ended, and the keys sealed. */
-static bool
-is_due(struct link *link, struct child *answers, const struct child *other)
-{
-    if (link->lost_at == 0 || kd_clock_ms() - link->lost_at < RELINK_MS)
-        return false;
-    link->lost_at = 0;
-    /* Who does not run gets its links when it is started. */
-    return answers != NULL && answers->pid > 0 && other->pid > 0 &&
-           may_have_another(answers);
-}
-
-/* Makes broken links anew; returns how long the loop may sleep, at most timeout. */
-static int
-relink_due(int timeout)
-{
-    struct child *vault = child_of(&sup, KD_ROLE_VAULT, 0);
-    struct child *ledger = child_of(&sup, KD_ROLE_LEDGER, 0);
-    bool waits = false;
-
-    if (is_due(&sup.links.core, ledger, vault))
-        join_core();
-    waits |= sup.links.core.lost_at != 0;
-    for (unsigned gate = 0; gate < KD_GATES_MAX; gate++) {
-        struct child *g = child_of(&sup, KD_ROLE_GATE, gate);
-        struct link *to_vault = &sup.links.to_vault[gate];
-        struct link *to_ledger = &sup.links.to_ledger[gate];
-        join_gate(gate, is_due(to_vault, g, vault), is_due(to_ledger, g, ledger));
-        waits |= to_vault->lost_at != 0 || to_ledger->lost_at != 0;
-    }
-    return waits && timeout > RELINK_MS ? RELINK_MS : timeout;
+    if (err != KD_OK)
+        return err;
+    if (m.wish >= KD_WISHES)
+        return KD_MALFORMED;
+    if (m.wish == KD_WISH_RELOAD)
+        reload_by_wish(&sup, m.tag);
+    else
+        drain_by_wish(&sup, &m);
+    return KD_OK;
 }
 
 static kd_err
@@ -334,12 +127,17 @@ on_child_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         close(fd); /* no role has one to give */
     if (type == KD_MSG_ctl_ready) {
         c->is_ready = true;
-        tell_all_processes();
+        report_processes(&sup);
         announce_when_all_ready();
     } else if (type == KD_MSG_ctl_lost) {
-        on_lost(c, body);
+        links_on_lost(&sup, c, body);
     } else if (type == KD_MSG_ctl_event && c->role == KD_ROLE_VAULT) {
-        on_vault_event(body);
+        if (report_event(&sup, body) && !sup.is_settled)
+            on_settled();
+    } else if (type == KD_MSG_ctl_turned) {
+        return on_turned(c, body);
+    } else if (type == KD_MSG_ctl_wish && c->role == KD_ROLE_VAULT) {
+        return on_wish(body);
     } else {
         return KD_MALFORMED;
     }
@@ -373,9 +171,11 @@ on_exit_of(struct child *c, int status)
         kd_log(level, "%s (pid %d) ended with status %d", c->name, (int)c->pid,
                WEXITSTATUS(status));
     child_ended(c);
-    tell_all_processes();
+    report_processes(&sup);
     if (sup.is_stopping)
         return;
+    reload_child_ended(&sup, c);
+    drain_child_ended(&sup, c);
     if (WIFEXITED(status) && WEXITSTATUS(status) == KD_ROLE_EXIT_REFUSED) {
         kd_log(KD_WARN, "%s will not run like this; stopping", c->name);
         sup.exit_status = EX_CONFIG;
@@ -430,13 +230,18 @@ static void
 on_signal(void)
 {
     struct signalfd_siginfo si;
+    bool hup = false; /* any number of them is one */
 
     while (read(sup.signals, &si, sizeof si) == (ssize_t)sizeof si) {
         if (si.ssi_signo == SIGCHLD)
             reap();
         else if (si.ssi_signo == SIGTERM || si.ssi_signo == SIGINT)
-            sup.is_stopping = true;
+            drain_by_signal(&sup);
+        else if (si.ssi_signo == SIGHUP)
+            hup = true;
     }
+    if (hup && !sup.is_stopping)
+        reload_by_signal(&sup);
 }
 
 static void
@@ -458,7 +263,7 @@ stop_all(void)
 {
     static const enum kd_role order[] = {KD_ROLE_GATE, KD_ROLE_VAULT, KD_ROLE_LEDGER};
 
-    kd_ignore(sd_notify(0, "STOPPING=1"));
+    report_stopping(0);
     for (size_t o = 0; o < sizeof order / sizeof *order; o++) {
         for (unsigned i = 0; i < sup.n_children; i++)
             if (sup.children[i].role == order[o])
@@ -480,7 +285,8 @@ static void
 run(void)
 {
     while (!sup.is_stopping) {
-        int timeout = relink_due(start_due());
+        int timeout = links_due(&sup, start_due());
+        timeout = reload_due(&sup, drain_due(&sup, timeout));
         for (unsigned i = 0; i < sup.n_children; i++)
             if (kd_chan_pending(&sup.children[i].ctl) &&
                 kd_chan_flush(&sup.children[i].ctl) != KD_OK)
@@ -546,7 +352,7 @@ raise_limits(void)
 {
     enum { MEMLOCK = 64 * 1024 * 1024, BESIDE_CONNECTIONS = 1024 };
     const struct rlimit lock = {MEMLOCK, MEMLOCK};
-    rlim_t n = sup.conf->limits.max_connections + BESIDE_CONNECTIONS;
+    rlim_t n = change_most_connections(sup.conf) + BESIDE_CONNECTIONS;
     const struct rlimit files = {n, n};
     struct rlimit now;
 
@@ -605,11 +411,20 @@ main(int argc, char **argv)
     print_problems(path, &problems);
     if (err != KD_OK)
         return EX_CONFIG;
+    if (check_only && tls_check(sup.conf) != KD_OK)
+        return EX_CONFIG;
     if (check_only)
         return puts("configuration is good") < 0 ? EX_IOERR : 0;
+    sup.conf_path = path;
+    sup.started = sup.conf;
+    sup.conf_serial = sup.reload.serial = 1;
     kd_log_setup("dime-keyd", sup.conf->log_level);
+    reload_start_shadow(&sup);
     umask(077);
     catch_signals();
+    sup.tls = -1;
+    if (tls_reload(&sup) != KD_OK)
+        return EX_CONFIG;
     if (listen_all(&sup) != KD_OK || children_plan(&sup) != KD_OK)
         return EX_OSERR;
     raise_limits();

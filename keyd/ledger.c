@@ -14,6 +14,7 @@
 
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
+#include <keyd/base/memfd.h>
 
 #include <poll.h>
 #include <stdio.h>
@@ -112,11 +113,56 @@ purge_keys_if_due(struct ledger *l)
 /* --- start and loop --- */
 
 static kd_err
+prepare(struct ledger *l, int fd)
+{
+    struct kd_buf b;
+
+    kd_buf_init(&b, KD_ROLE_CONF_SIZE_MAX);
+    kd_err err = fd < 0 ? KD_MALFORMED : kd_memfd_append(fd, KD_ROLE_CONF_SIZE_MAX, &b);
+    if (err == KD_OK)
+        err = kd_conf_for_ledger_decode(kd_buf_slice(&b), &l->next);
+    kd_buf_free(&b);
+    return err;
+}
+
+/* A change of the configuration (job.h, enum kd_turn). Nothing of the ledger's part
+ * decides on a request: it just takes it. */
+static kd_err
+on_turn(struct ledger *l, struct kd_slice body, int fd)
+{
+    struct kd_ctl_turn m;
+    kd_err err = kd_ctl_turn_get(body, &m);
+
+    if (err != KD_OK)
+        return err;
+    if (m.turn == KD_TURN_PREPARE) {
+        err = prepare(l, fd);
+        l->next_serial = err == KD_OK ? m.serial : 0;
+    } else if (m.turn == KD_TURN_TAKE && m.serial == l->next_serial) {
+        l->conf = l->next;
+        kd_log_setup("keyd-ledger", l->conf.log_level);
+    } else {
+        return m.turn == KD_TURN_NUMBER || m.turn == KD_TURN_DROP ? KD_OK
+                                                                  : KD_MALFORMED;
+    }
+    kd_role_turned(&l->ctl, (enum kd_turn)m.turn, m.serial, err, 0);
+    return KD_OK;
+}
+
+static kd_err
 on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
 {
     struct ledger *l = ctx;
     struct kd_ctl_link m;
 
+    if (type == KD_MSG_ctl_turn) {
+        kd_err err = on_turn(l, body, fd);
+        if (fd >= 0)
+            close(fd);
+        if (err != KD_OK)
+            kd_role_die("bad message from the supervisor", err);
+        return KD_OK;
+    }
     if (type != KD_MSG_ctl_link || fd < 0 || kd_ctl_link_get(body, &m) != KD_OK ||
         m.gate >= KD_GATES_MAX)
         kd_role_die("bad message from the supervisor", KD_MALFORMED);
@@ -141,9 +187,9 @@ open_store(struct ledger *l)
 
     if (err != KD_OK) {
         kd_log(KD_WARN, "registry refused: %s (%s)", why, kd_err_text(err));
-        /* Asking again is of no use before an operator has looked: the supervisor tells
-         * this status from a crash. */
-        _exit(err == KD_NOMEM ? 1 : KD_ROLE_EXIT_REFUSED);
+        /* Asking again is of no use before an operator has looked, unless it was only
+         * the disk or memory: the supervisor tells this status from a crash. */
+        _exit(err == KD_NOMEM || err == KD_UNAVAILABLE ? 1 : KD_ROLE_EXIT_REFUSED);
     }
 }
 

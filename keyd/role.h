@@ -47,6 +47,10 @@ void kd_role_enter(enum kd_role role, const struct kd_sandbox_paths *paths,
 /* Tells the supervisor that the role serves from now on. */
 void kd_role_ready(struct kd_chan *ctl);
 
+/* Answers the supervisor's ctl_turn. in_flight: of a gate that drains. */
+void kd_role_turned(struct kd_chan *ctl, enum kd_turn turn, uint32_t serial, kd_err err,
+                    uint32_t in_flight);
+
 /* A descriptor of the working directory, where the supervisor starts the ledger; -1. */
 int kd_role_directory(void);
 

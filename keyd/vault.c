@@ -32,6 +32,8 @@ enum {
     PACKETS_A_TURN = 64,
     TICK_MS = 1000,
     TELL_REFUSED_MS = 5000,
+    TELL_STALE_MS = 60 * 1000,
+    UNSEAL_AGAIN_MS = 1000,
     TELL_UPTIME_MS = 2 * 60 * 1000,
     START_DEADLINE_MS = 60 * 1000
 };
@@ -53,9 +55,60 @@ refuse_job(struct vault_gate *g, uint64_t id, kd_err err)
 
     kd_buf_init(&b, 256);
     kd_done_put(&b, &m);
-    if (kd_chan_put(&g->link.chan, KD_MSG_done, kd_buf_slice(&b), -1) != KD_OK)
+    if (kd_chan_put_buf(&g->link.chan, KD_MSG_done, &b, -1) != KD_OK)
         kd_chan_close(&g->link.chan);
     kd_buf_free(&b);
+}
+
+/* Look-ups that the gate allowed or refused: counted for its own class only. */
+static kd_err
+on_shadow_seen(struct vault *v, const struct vault_gate *g, struct kd_slice body)
+{
+    struct kd_shadow_seen m;
+    kd_err err = kd_shadow_seen_get(body, &m);
+
+    if (err != KD_OK || !kd_op_is_served(m.op, g->klass) ||
+        (kd_op_flags(m.op) & KD_OPF_LOOKUP) == 0 ||
+        (g->klass == KD_CLASS_TLS) != (m.remote.n != 0))
+        return KD_MALFORMED;
+    struct kd_caller caller = {.klass = g->klass, .uid = m.uid, .name = m.remote};
+    shadow_count(v, v->conf, &caller, (enum kd_op)m.op, m.would_allow != 0, m.n);
+    return KD_OK;
+}
+
+/* Once a minute: the gate may be captured, and the log is not its to fill. */
+static void
+tell_stale(struct vault *v, enum kd_class klass)
+{
+    int64_t now = kd_clock_ms();
+
+    if (now < v->tell_stale_at)
+        return;
+    v->tell_stale_at = now + TELL_STALE_MS;
+    vault_event(v, EVENT_STALE_GATE, klass, 0);
+}
+
+static kd_err
+take_job(struct vault *v, unsigned gate, const struct kd_job *job, int fd)
+{
+    struct vault_gate *g = &v->gates[gate];
+    struct vault_conf *conf = vault_conf_of(v, job->conf);
+
+    if (conf == NULL) { /* behind by more than the changes of some seconds */
+        if (fd >= 0)
+            close(fd);
+        tell_stale(v, g->klass);
+        refuse_job(g, job->id, KD_UNAVAILABLE);
+        return KD_OK;
+    }
+    struct task *t = task_new(v, gate, conf, job, fd);
+    if (t == NULL)
+        refuse_job(g, job->id, KD_BUSY);
+    else if (task_is_late(t))
+        task_finish(v, t, KD_TIMEOUT, KD_REASON_TOO_LATE);
+    else
+        run_start(v, t);
+    return KD_OK;
 }
 
 static kd_err
@@ -65,19 +118,20 @@ on_gate_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     struct vault *v = from->v;
     struct vault_gate *g = &v->gates[from->gate];
     struct kd_job job;
-    kd_err err;
+    kd_err err = KD_MALFORMED;
 
     if (type == KD_MSG_gate_obeys && fd < 0)
-        err = stops_on_obeys(v, from->gate, body);
-    else
-        err = type == KD_MSG_job ? kd_job_get(body, &job) : KD_MALFORMED;
-    if (err == KD_OK && type == KD_MSG_gate_obeys)
-        return KD_OK;
+        return stops_on_obeys(v, from->gate, body);
 
+    if (type == KD_MSG_shadow_seen && fd < 0)
+        err = on_shadow_seen(v, g, body);
+    else if (type == KD_MSG_job)
+        err = kd_job_get(body, &job);
     /* A gate asks for its own class's operations only; a captured one that asks for
      * others is dropped, and everybody else goes on. */
-    if (err == KD_OK && (!kd_op_is_served(job.op, g->klass) ||
-                         (g->klass == KD_CLASS_TLS) != (job.remote.n != 0)))
+    if (err == KD_OK && type == KD_MSG_job &&
+        (!kd_op_is_served(job.op, g->klass) ||
+         (g->klass == KD_CLASS_TLS) != (job.remote.n != 0)))
         err = KD_MALFORMED;
     if (err != KD_OK) {
         if (fd >= 0)
@@ -85,14 +139,7 @@ on_gate_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         vault_event(v, EVENT_PEER_MALFORMED, g->klass, err);
         return err;
     }
-    struct task *t = task_new(v, from->gate, &job, fd);
-    if (t == NULL)
-        refuse_job(g, job.id, KD_BUSY);
-    else if (task_is_late(t))
-        task_finish(v, t, KD_TIMEOUT, KD_REASON_TOO_LATE);
-    else
-        run_start(v, t);
-    return KD_OK;
+    return type == KD_MSG_job ? take_job(v, from->gate, &job, fd) : KD_OK;
 }
 
 /* --- the ledger --- */
@@ -119,6 +166,7 @@ take_store(struct vault *v, struct kd_slice body, int fd)
     return err;
 }
 
+/* Tried again until there is an answer that memory or descriptors had no part in. */
 static void
 unseal_with_credential(struct vault *v)
 {
@@ -126,8 +174,10 @@ unseal_with_credential(struct vault *v)
     struct kd_job job = {.op = KD_OP_Unseal, .body = kd_slice(&kind, 1)};
     int fd = fcntl(v->credential, F_DUPFD_CLOEXEC, 0);
 
+    v->unseal_at = kd_clock_ms() + UNSEAL_AGAIN_MS;
+
     job.deadline = (uint64_t)(kd_clock_ms() + START_DEADLINE_MS);
-    struct task *t = fd < 0 ? NULL : task_new(v, TASK_INTERNAL, &job, fd);
+    struct task *t = fd < 0 ? NULL : task_new(v, TASK_INTERNAL, v->conf, &job, fd);
     if (t == NULL)
         return;
     v->opens_itself = true;
@@ -145,8 +195,8 @@ record_start(struct vault *v)
         .n_digests = 1,
     };
 
-    memcpy(record.digests[0], v->conf_hash, sizeof record.digests[0]);
-    if (v->conf.single_operator)
+    memcpy(record.digests[0], v->conf->hash, sizeof record.digests[0]);
+    if (v->conf->is.single_operator)
         record.notes = KD_NOTE_SINGLE_OPERATOR;
     kd_err err = chain_append(v, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, NULL);
     if (err != KD_OK)
@@ -241,14 +291,15 @@ on_ledger_org(struct vault *v, struct kd_slice body, int fd)
     if (err != KD_OK || v->state != VAULT_STARTING)
         return err;
     kd_buf_init(&large, DIME_SIGNET_MAX);
-    if (fd >= 0) {
+    if (fd >= 0)
         err = kd_memfd_append(fd, DIME_SIGNET_MAX, &large);
-        m.signet = kd_buf_slice(&large);
-    }
+    else
+        kd_buf_put(&large, m.signet);
     if (err == KD_OK)
-        err = vault_org_set(v, m.domain, m.version, m.signet);
+        err = vault_org_set(v, m.domain, m.version, &large);
     kd_buf_free(&large);
-    return err == KD_NOT_FOUND ? KD_OK : err; /* of a domain that is served no more */
+    /* Of domains that are not served as many are kept as there is room for. */
+    return err == KD_TOO_LARGE ? KD_OK : err;
 }
 
 /* Every told message starts with the tag. */
@@ -323,6 +374,14 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     return err;
 }
 
+static void
+unseal_if_due(struct vault *v)
+{
+    if (v->unseal_at != 0 && kd_clock_ms() >= v->unseal_at &&
+        v->state == VAULT_SEALED && v->tasks.alone == NULL)
+        unseal_with_credential(v);
+}
+
 /* --- checkpoints --- */
 
 /* The signature is made here, on the main thread: once in a while, and its record must
@@ -377,7 +436,7 @@ checkpoint_if_due(struct vault *v)
     if (v->state != VAULT_OPERATIONAL || !v->has_audit || v->tasks.alone != NULL ||
         v->chain.since_checkpoint == 0 || now < v->checkpoint_due)
         return;
-    v->checkpoint_due = now + (int64_t)v->conf.audit_checkpoint_interval * 1000;
+    v->checkpoint_due = now + (int64_t)v->conf->is.audit_checkpoint_interval * 1000;
     make_checkpoint(v);
 }
 
@@ -397,7 +456,7 @@ tell_refused_if_due(struct vault *v)
             continue;
         kd_buf_reset(&b);
         kd_refused_put(&b, &m);
-        if (kd_chan_put(&v->ledger.chan, KD_MSG_refused, kd_buf_slice(&b), -1) == KD_OK)
+        if (kd_chan_put_buf(&v->ledger.chan, KD_MSG_refused, &b, -1) == KD_OK)
             v->refused[op] = 0;
     }
     kd_buf_free(&b);
@@ -426,29 +485,42 @@ tell_uptime_if_due(struct vault *v)
 /* --- the supervisor --- */
 
 static kd_err
-on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
+take_link(struct vault *v, const struct kd_ctl_link *m, int fd)
 {
-    struct vault *v = ctx;
-    struct kd_ctl_link m;
-    kd_err err =
-        type == KD_MSG_ctl_link && fd >= 0 ? kd_ctl_link_get(body, &m) : KD_MALFORMED;
-
-    if (err != KD_OK || (m.link == KD_LINK_GATE && m.gate >= KD_GATES_MAX))
-        kd_role_die("bad message from the supervisor", KD_MALFORMED);
-    if (m.link == KD_LINK_GATE) {
-        struct vault_gate *g = &v->gates[m.gate];
-        kd_role_relink_asking(&g->link, &m, fd);
+    if (fd < 0 || (m->link == KD_LINK_GATE && m->gate >= KD_GATES_MAX))
+        return KD_MALFORMED;
+    if (m->link == KD_LINK_GATE) {
+        struct vault_gate *g = &v->gates[m->gate];
+        kd_role_relink_asking(&g->link, m, fd);
         g->generation++;
         g->obeys = v->stops.serial - 1;
-        stops_tell_gate(v, m.gate);
-    } else if (m.link == KD_LINK_LEDGER) {
-        kd_role_relink(&v->ledger, &m, fd);
+        stops_tell_gate(v, m->gate);
+    } else if (m->link == KD_LINK_LEDGER) {
+        kd_role_relink(&v->ledger, m, fd);
         v->ledger_phase = LEDGER_SILENT;
-    } else if (m.link == KD_LINK_CREDENTIAL && v->credential < 0) {
+    } else if (m->link == KD_LINK_CREDENTIAL && v->credential < 0) {
         v->credential = fd;
     } else {
         close(fd);
     }
+    return KD_OK;
+}
+
+static kd_err
+on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
+{
+    struct vault *v = ctx;
+    struct kd_ctl_link m;
+    kd_err err = KD_MALFORMED;
+
+    if (type == KD_MSG_ctl_link && (err = kd_ctl_link_get(body, &m)) == KD_OK)
+        err = take_link(v, &m, fd);
+    else if (type == KD_MSG_ctl_turn)
+        err = vault_turn(v, body, fd);
+    else if (type == KD_MSG_ctl_granted && fd < 0)
+        err = task_granted(v, body);
+    if (err != KD_OK)
+        kd_role_die("bad message from the supervisor", err);
     return KD_OK;
 }
 
@@ -470,18 +542,14 @@ setup(struct vault *v)
 
     kd_buf_init(&octets, KD_ROLE_CONF_SIZE_MAX);
     kd_role_start(&v->ctl, "keyd-vault", &octets);
-    if ((err = kd_conf_for_vault_decode(kd_buf_slice(&octets), &v->conf)) != KD_OK)
+    if ((err = vault_conf_new(v, kd_buf_slice(&octets), &v->conf)) != KD_OK)
         kd_role_die("bad configuration", err);
-    crypto_hash_sha256(v->conf_hash, octets.p, octets.n);
     kd_buf_free(&octets);
-    kd_log_setup("keyd-vault", v->conf.log_level);
+    kd_log_setup("keyd-vault", v->conf->is.log_level);
     if ((err = kd_secret_setup(SECRET_MEMORY)) != KD_OK)
         kd_role_die("no secret memory (RLIMIT_MEMLOCK?)", err);
     if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
         kd_role_die("libcrypto", KD_FAILED);
-    if ((v->orgs = calloc(kd_policy_n_domains(v->conf.policy) + 1, sizeof *v->orgs)) ==
-        NULL)
-        kd_role_die("domains", KD_NOMEM);
     v->started = (uint64_t)kd_clock_wall_ms();
     v->credential = -1;
     kd_role_unlinked(&v->ledger);
@@ -489,10 +557,10 @@ setup(struct vault *v)
         v->gates[i].klass = kd_gate_class(i);
         kd_role_unlinked(&v->gates[i].link);
     }
-    kd_role_confine(KD_ROLE_VAULT, NULL, v->conf.hardening);
-    if ((err = pool_start(&v->pool, v->conf.crypto_threads)) != KD_OK)
+    kd_role_confine(KD_ROLE_VAULT, NULL, v->conf->is.hardening);
+    if ((err = pool_start(&v->pool, v->conf->is.crypto_threads)) != KD_OK)
         kd_role_die("crypto threads", err);
-    kd_role_enter(KD_ROLE_VAULT, NULL, v->conf.hardening);
+    kd_role_enter(KD_ROLE_VAULT, NULL, v->conf->is.hardening);
     kd_role_ready(&v->ctl);
 }
 
@@ -518,8 +586,10 @@ turn(struct vault *v)
     kd_role_serve(&v->ctl, &v->ledger, PACKETS_A_TURN, on_ledger_message, v);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         serve_gate(v, i);
+    unseal_if_due(v);
     checkpoint_if_due(v);
     tell_refused_if_due(v);
+    vault_conf_tend(v);
     tell_uptime_if_due(v);
     task_tell_done(v);
     kd_role_flush(&v->ctl, &v->ledger);
@@ -539,6 +609,7 @@ main(void)
         turn(&vault);
         if (kd_clock_ms() >= next_tick) {
             task_expire(&vault);
+            chain_watch_clock(&vault);
             next_tick = kd_clock_ms() + TICK_MS;
         }
     }

@@ -1,18 +1,29 @@
-/* libkeyd: asks keyd for typed operations on its unix sockets.
+/* libkeyd: asks keyd for typed operations, on unix sockets and over TLS.
  *
  *   keyd_client *c = keyd_client_new();
- *   if (keyd_client_connect(c, "/run/dime-keyd/mta.sock", 5000) != KEYD_OK)
+ *   struct keyd_tls tls = {.certificate = "own.pem", .key = "own.key", .ca = "ca.pem"};
+ *   struct keyd_endpoint one = {.address = "unix:/run/dime-keyd/mta.sock"};
+ *   struct keyd_endpoint two = {.address = "tls:keyd2.example.net:4433", .tls = &tls};
+ *   if (keyd_client_add_endpoint(c, &one) != KEYD_OK ||
+ *       keyd_client_add_endpoint(c, &two) != KEYD_OK)
  *       ...
  *   struct keyd_answer *a;
  *   if (keyd_client_lookup_signet(c, KEYD_STR("bob@example.org"), KEYD_NONE, &a) ==
- * KEYD_OK) use(a->out.signet.signet); keyd_client_answer_free(a);
+ *       KEYD_OK)
+ *       use(a->out.signet.signet);
+ *   keyd_client_answer_free(a);
  *
- * Two ways, which may be mixed on one client: a call that waits, per operation; and
+ * A client has endpoints, or one connection. With endpoints it keeps the connections
+ * itself, spreads requests over those that work and repeats what may be repeated; with
+ * one connection (keyd_client_connect) all that is the caller's.
+ *
+ * Two ways to ask, which may be mixed: a call that waits, per operation; and
  * keyd_client_submit with a callback, many in flight, for programs with an event loop
  * (keyd_client_fd, _events, _timeout_ms, _process).
  *
  * A client belongs to one thread at a time. Nothing here prints, exits, raises signals
- * or forks. Octets given to a call are copied before it returns. What the status of an
+ * or forks; a thread is made only while the name of a TLS server is looked up. Octets
+ * and strings given to a call are copied before it returns. What the status of an
  * answer asks of the caller is said beside it; proto/PROTOCOL.md has the long form. */
 #ifndef KEYD_CLIENT_H
 #define KEYD_CLIENT_H
@@ -85,6 +96,8 @@ enum keyd_op {
     KEYD_OP_ISSUE_ORG_SIGNET = 39,
     KEYD_OP_AUDIT_READ = 40,
     KEYD_OP_AUDIT_HEAD = 41,
+    KEYD_OP_RELOAD = 47,
+    KEYD_OP_DRAIN = 48,
     KEYD_OP_STOP_PRINCIPAL = 49,
 };
 
@@ -182,6 +195,12 @@ enum keyd_slot_kind {
     KEYD_SLOT_SHARES = 3,
 };
 
+enum keyd_drain_action {
+    KEYD_DRAIN_BEGIN = 1,  /* take no more requests, finish those there are */
+    KEYD_DRAIN_CANCEL = 2, /* serve again */
+    KEYD_DRAIN_STOP = 3,   /* begin, then end the daemon */
+};
+
 /* Permission bits of a key (signet field 2). */
 enum {
     KEYD_PERM_SIGNET = 1,
@@ -201,6 +220,7 @@ struct keyd_profile_field {
 struct keyd_request {
     enum keyd_op op;
     uint32_t deadline_ms;           /* 0: the client's (keyd_client_set_deadline) */
+    unsigned endpoint;              /* 0: any; n: only the n-th that was added */
     const uint8_t *idempotency_key; /* KEYD_KEY_SIZE octets for a changing operation;
                                        NULL: a random one is made */
     union {
@@ -280,6 +300,10 @@ struct keyd_request {
             uint64_t from_seq;
             uint32_t limit; /* 0: the most */
         } audit_read;
+        struct {
+            enum keyd_drain_action action;
+            bool wait; /* for what is in flight, as long as the deadline lets it */
+        } drain;
     } in;
 };
 
@@ -309,6 +333,13 @@ struct keyd_counter {
     uint64_t value;
 };
 
+/* What a policy that is only watched would have decided otherwise. */
+struct keyd_shadow_line {
+    struct keyd_octets principal, operation;
+    uint64_t would_refuse; /* requests that were allowed */
+    uint64_t would_allow;  /* requests that were refused */
+};
+
 struct keyd_reset {
     struct keyd_octets address;
     uint64_t generation; /* that it will start */
@@ -334,6 +365,8 @@ struct keyd_answer {
     uint32_t retry_after_ms;                /* 0: no advice */
     uint64_t id;                            /* as keyd_client_submit gave */
     uint8_t idempotency_key[KEYD_KEY_SIZE]; /* that went with it; zeros: none */
+    unsigned endpoint; /* that answered, or was asked last; from 1; 0: none */
+    unsigned attempts; /* times it was sent */
     union {
         struct {
             enum keyd_service_state state;
@@ -346,6 +379,15 @@ struct keyd_answer {
             size_t n_processes;
             const struct keyd_counter *counters;
             size_t n_counters;
+            /* On the operators' listener only: */
+            const struct keyd_octets *reasons; /* words: why the state is what it is */
+            size_t n_reasons;
+            bool shadow_on; /* a policy is watched */
+            uint64_t shadow_since_ms;
+            uint32_t shadow_pairs; /* of principal and operation; the lines are those
+                                      that differed most often */
+            const struct keyd_shadow_line *shadow;
+            size_t n_shadow;
         } status;
         struct {
             const struct keyd_key *keys;
@@ -406,6 +448,15 @@ struct keyd_answer {
             uint64_t epoch, seq, time_ms;
             struct keyd_octets record_hash, tree_head, checkpoint;
         } audit_head;
+        struct {
+            uint32_t serial;           /* how often it was taken anew since the start */
+            struct keyd_octets digest; /* SHA-256 of the file */
+            uint32_t warnings;         /* in the log */
+        } reload;
+        struct {
+            enum keyd_service_state state;
+            uint32_t in_flight; /* requests not answered yet */
+        } drain;
     } out;
 };
 
@@ -427,8 +478,11 @@ enum keyd_status keyd_client_set_name(keyd_client *c, const char *name);
 /* For requests that name none; 1..600000, 30,000 at first. */
 enum keyd_status keyd_client_set_deadline(keyd_client *c, uint32_t ms);
 
+/* ---- one connection */
+
 /* Connects and agrees on a version, within timeout_ms. Closes a connection there was
- * (as keyd_client_close). A client is not reconnected by itself.
+ * (as keyd_client_close). It is not made again by itself. KEYD_USAGE for a client with
+ * endpoints, as the next two.
  *   KEYD_UNAVAILABLE  nobody answers there     KEYD_DEADLINE     not in time
  *   KEYD_DENIED       not for this user        KEYD_UNSUPPORTED  no common version
  *   KEYD_NOMEM, KEYD_PROTOCOL, KEYD_USAGE */
@@ -443,16 +497,130 @@ enum keyd_status keyd_client_adopt(keyd_client *c, int fd);
 
 /* Ends every call with KEYD_UNAVAILABLE, or with KEYD_UNKNOWN_OUTCOME if it is
  * a changing one that may have been sent. Their callbacks run before this returns or,
- * if called from a callback, right after that one. */
+ * if called from a callback, right after that one. Endpoints stay and are connected to
+ * again when the next request is submitted. */
 void keyd_client_close(keyd_client *c);
 
-/* What was agreed on; all zero before. */
+/* What was agreed on; all zero before. With endpoints: of the first that is up. */
 struct keyd_server {
     uint32_t version, max_frame, max_in_flight, max_object, idle_timeout_ms;
     char class_name[33];
     char name[65];
 };
 const struct keyd_server *keyd_client_server(const keyd_client *c);
+
+/* ---- several endpoints
+ *
+ * Connections are made by keyd_client_process (or _call) and kept; lost ones are made
+ * again, with growing, jittered pauses. Every endpoint has one connection; an endpoint
+ * added twice has two. A request goes to one that is up, and to another
+ *   - when it was refused there as busy, unavailable or sealed, or the connection was
+ *     lost before it had left: nothing was done;
+ *   - when it only reads and the connection was lost, or nothing came for long.
+ * A changing request that may have been done (KEYD_UNKNOWN_OUTCOME, a lost connection)
+ * is repeated with its idempotency key and only where it was before, or where `group`
+ * says that this is the same keyd. Unseal, Seal and what carries a secret are sent
+ * once. All other answers are final and come back as they are. Nothing is repeated past
+ * the request's deadline, sooner than a server's retry_after_ms, or beyond the budget
+ * of retries, which makes them wait, not fail.
+ *
+ * An endpoint that answers unavailable or sealed is left alone for a while, for
+ * the kind of operation that was refused (state; look-ups; what takes keys), and then
+ * tried with one request. While no endpoint will do, requests wait until their
+ * deadline; then their status says why: the last refusal, KEYD_UNAVAILABLE,
+ * KEYD_DEADLINE, or KEYD_UNKNOWN_OUTCOME where it may have been done. */
+
+enum { KEYD_ENDPOINTS_MAX = 16 };
+
+/* How TLS (1.3, no resumption) is spoken. Files are PEM, read when the endpoint is
+ * added and by keyd_client_reload_tls. `ca`, `server_key` or both: what is given must
+ * hold.
+ */
+struct keyd_tls {
+    const char *certificate; /* own, with its chain, leaf first */
+    const char *key;         /* to it, not encrypted */
+    const char *ca;          /* certificates that sign servers */
+    const uint8_t
+        *server_key;         /* KEYD_HASH_SIZE octets: SHA-256 of the server's
+                                SubjectPublicKeyInfo; alone, dates are not looked at */
+    const char *server_name; /* in the server's certificate as a DNS name or address,
+                                no wildcards; NULL: the host of `address` (with
+                                `server_key` alone: any) */
+};
+
+struct keyd_endpoint {
+    const char *address;        /* unix:PATH, tls:HOST:PORT, tls:[IPV6]:PORT */
+    const struct keyd_tls *tls; /* for tls:, else NULL */
+    unsigned group; /* endpoints of the same number, not 0, are doors to the same keyd,
+                       which knows the caller by the same name at each; 0: unlike any
+                       other */
+};
+
+/* Numbered from 1 in the order they are added.
+ *   KEYD_USAGE   an address that is none, TLS without what it needs, too many, or
+ *                a client with a connection
+ *   KEYD_DENIED  a file cannot be read, or holds no certificate or key, or they do not
+ *                belong together (keyd_client_detail says which)
+ *   KEYD_NOMEM */
+enum keyd_status keyd_client_add_endpoint(keyd_client *c,
+                                          const struct keyd_endpoint *endpoint);
+
+/* The same for each of a list in one string, separated by commas or white space. */
+enum keyd_status keyd_client_add_endpoints(keyd_client *c, const char *list,
+                                           const struct keyd_tls *tls);
+
+/* Reads the TLS files of every endpoint again, for connections made after; what cannot
+ * be read (KEYD_DENIED, KEYD_NOMEM) leaves that endpoint's as they were. */
+enum keyd_status keyd_client_reload_tls(keyd_client *c);
+
+enum keyd_spread {
+    KEYD_LEAST_BUSY = 0, /* the one with the fewest requests under way */
+    KEYD_ROUND_ROBIN = 1,
+};
+
+/* 0 stands for what is in brackets. */
+struct keyd_options {
+    enum keyd_spread spread;
+    bool fail_at_once;   /* when no endpoint will do, do not wait for one */
+    uint32_t connect_ms; /* for a connection, Hello included (5,000) */
+    uint32_t silent_ms;  /* requests wait and nothing comes: it is lost (10,000) */
+    uint32_t backoff_first_ms;   /* pause after the first failure, then doubled (100) */
+    uint32_t backoff_most_ms;    /* (10,000) */
+    uint32_t retries_burst;      /* the budget: so many at once (100) */
+    uint32_t retries_per_second; /* and so many a second, beside one for every five
+                                    requests submitted (10) */
+};
+
+/* For what happens after. KEYD_USAGE: a number above 600,000, or backoff_first_ms above
+ * backoff_most_ms. */
+enum keyd_status keyd_client_set_options(keyd_client *c,
+                                         const struct keyd_options *options);
+
+enum keyd_endpoint_state {
+    KEYD_ENDPOINT_DOWN = 0, /* waits for the next attempt */
+    KEYD_ENDPOINT_CONNECTING = 1,
+    KEYD_ENDPOINT_UP = 2,
+    KEYD_ENDPOINT_RESTING = 3, /* connected, but it refused some operations lately */
+};
+
+struct keyd_endpoint_info {
+    const char *address;
+    enum keyd_endpoint_state state;
+    unsigned in_flight;
+    unsigned failures;         /* since it worked last */
+    uint64_t n_answered;       /* requests, refusals included */
+    uint64_t n_lost;           /* connections lost or not made */
+    enum keyd_status why;      /* the last of these */
+    const char *detail;        /* a word on it; "" */
+    struct keyd_server server; /* as agreed on last */
+};
+
+size_t keyd_client_n_endpoints(const keyd_client *c);
+
+/* number: from 1. KEYD_USAGE if there is none. Strings live until the next call that
+ * takes the client. */
+enum keyd_status keyd_client_endpoint_info(const keyd_client *c, unsigned number,
+                                           struct keyd_endpoint_info *info);
 
 /* ---- one call at a time */
 
@@ -503,6 +671,9 @@ enum keyd_status keyd_client_retire_key(keyd_client *c, struct keyd_octets id,
 enum keyd_status keyd_client_audit_read(keyd_client *c, uint64_t from_seq,
                                         uint32_t limit, struct keyd_answer **answer);
 enum keyd_status keyd_client_audit_head(keyd_client *c, struct keyd_answer **answer);
+enum keyd_status keyd_client_reload(keyd_client *c, struct keyd_answer **answer);
+enum keyd_status keyd_client_drain(keyd_client *c, enum keyd_drain_action action,
+                                   bool wait, struct keyd_answer **answer);
 
 /* ---- many at a time */
 
@@ -514,23 +685,27 @@ typedef void (*keyd_client_done)(void *cookie, struct keyd_answer *answer);
 /* Queues a request; it leaves at the next process. *id, unless NULL, becomes the
  * answer's id. Nothing is called on an error:
  *   KEYD_USAGE        a field is missing or beyond its limit, or no such operation
- *   KEYD_UNAVAILABLE  not connected
+ *   KEYD_UNAVAILABLE  not connected; no endpoint will do (with fail_at_once)
+ *   KEYD_UNSUPPORTED  secrets do not travel over TLS and there is no other endpoint
  *   KEYD_BUSY         4,096 requests are waiting already
  *   KEYD_NOMEM */
 enum keyd_status keyd_client_submit(keyd_client *c, const struct keyd_request *request,
                                     keyd_client_done done, void *cookie, uint64_t *id);
 
-/* The socket to poll, -1 when not connected, and what for (POLLIN, POLLOUT). Both may
- * change with every call of this library. */
+/* The descriptor to poll, -1 when not connected, and what for (POLLIN, POLLOUT). Both
+ * may change with every call of this library. With endpoints it is one epoll descriptor
+ * for all of them, always the same and always polled for POLLIN. */
 int keyd_client_fd(const keyd_client *c);
 short keyd_client_events(const keyd_client *c);
 
-/* Milliseconds until a deadline passes, -1 if none is set: call process by then. */
+/* Milliseconds until process is to be called even if nothing comes (a deadline, the
+ * next attempt to connect), -1: none. */
 int keyd_client_timeout_ms(const keyd_client *c);
 
 /* Waits until something can be done, at most timeout_ms (0: not at all; -1: as long as
- * it takes), then sends, receives and calls back. KEYD_OK while connected; else why the
- * connection ended (KEYD_UNAVAILABLE, KEYD_PROTOCOL, ...), and all calls have ended. */
+ * it takes), then sends, receives and calls back. KEYD_OK while connected, and always
+ * with endpoints; else why the connection ended (KEYD_UNAVAILABLE, KEYD_PROTOCOL, ...),
+ * and all calls have ended. */
 enum keyd_status keyd_client_process(keyd_client *c, int timeout_ms);
 
 /* Requests submitted and not yet called back. */
@@ -539,7 +714,8 @@ size_t keyd_client_pending(const keyd_client *c);
 /* "ok", "denied", ...; static, never NULL. */
 const char *keyd_client_status_text(enum keyd_status status);
 
-/* A word on why the connection ended; "" while it has not. */
+/* A word on why the connection ended, "" while it has not; with endpoints, on what the
+ * last of their calls refused. */
 const char *keyd_client_detail(const keyd_client *c);
 
 #pragma GCC visibility pop

@@ -85,6 +85,39 @@ fill_counters(struct box *box, Keyd__V1__Counter *const *from, size_t n)
 }
 
 static enum keyd_status
+fill_reasons(struct box *box, const ProtobufCBinaryData *from, size_t n)
+{
+    struct keyd_octets *to = take(box, n, sizeof *to);
+
+    if (to == NULL)
+        return KEYD_NOMEM;
+    for (size_t i = 0; i < n; i++)
+        to[i] = octets(from[i]);
+    box->answer.out.status.reasons = to;
+    box->answer.out.status.n_reasons = n;
+    return KEYD_OK;
+}
+
+static enum keyd_status
+fill_shadow(struct box *box, Keyd__V1__ShadowLine *const *from, size_t n)
+{
+    struct keyd_shadow_line *to = take(box, n, sizeof *to);
+
+    if (to == NULL)
+        return KEYD_NOMEM;
+    for (size_t i = 0; i < n; i++)
+        to[i] = (struct keyd_shadow_line){
+            .principal = octets(from[i]->principal),
+            .operation = octets(from[i]->operation),
+            .would_refuse = from[i]->would_refuse,
+            .would_allow = from[i]->would_allow,
+        };
+    box->answer.out.status.shadow = to;
+    box->answer.out.status.n_shadow = n;
+    return KEYD_OK;
+}
+
+static enum keyd_status
 fill_status(struct box *box, const Keyd__V1__StatusResult *m)
 {
     enum keyd_status status;
@@ -97,8 +130,17 @@ fill_status(struct box *box, const Keyd__V1__StatusResult *m)
     box->answer.out.status.epoch = m->epoch;
     box->answer.out.status.audit_seq = m->audit_seq;
     box->answer.out.status.started_ms = m->started_ms;
+    box->answer.out.status.shadow_on = m->shadow_on;
+    box->answer.out.status.shadow_since_ms = m->shadow_since_ms;
+    box->answer.out.status.shadow_pairs = m->shadow_pairs;
     status = fill_processes(box, m->processes, m->n_processes);
-    return status != KEYD_OK ? status : fill_counters(box, m->counters, m->n_counters);
+    if (status == KEYD_OK)
+        status = fill_counters(box, m->counters, m->n_counters);
+    if (status == KEYD_OK)
+        status = fill_reasons(box, m->reasons, m->n_reasons);
+    if (status == KEYD_OK)
+        status = fill_shadow(box, m->shadow, m->n_shadow);
+    return status;
 }
 
 static enum keyd_status
@@ -197,40 +239,49 @@ fill_audit_head(struct box *box, const Keyd__V1__AuditHeadResult *m)
     box->answer.out.audit_head.checkpoint = octets(m->checkpoint);
 }
 
-/* The signet, from the message or whole out of the descriptor. */
-static enum keyd_status
-fill_object(struct box *box, ProtobufCBinaryData inline_octets, uint32_t fd_size,
-            int fd)
-{
-    size_t size = 0;
+/* What comes apart from a response. */
+struct apart {
+    int fd;   /* -1: it came in parts, or there is none */
+    size_t n; /* octets in the box's object */
+};
 
-    if (fd < 0) {
+/* The signet, from the message or whole as it came apart. */
+static enum keyd_status
+fill_object(struct box *box, ProtobufCBinaryData inline_octets, uint32_t object_size,
+            struct apart from)
+{
+    size_t size = from.n;
+
+    if (object_size == 0) {
         box->answer.out.signet.signet = octets(inline_octets);
         return KEYD_OK;
     }
-    if (kd_memfd_check(fd, KD_RPC_OBJECT_MAX, &size) != KD_OK || size != fd_size)
+    if (from.fd >= 0 && kd_memfd_check(from.fd, KD_RPC_OBJECT_MAX, &size) != KD_OK)
         return KEYD_PROTOCOL;
-    if ((box->object = malloc(size)) == NULL)
+    if (size != object_size)
+        return KEYD_PROTOCOL;
+    if (from.fd >= 0 && (box->object = malloc(size)) == NULL)
         return KEYD_NOMEM;
-    if (kd_memfd_read(fd, 0, box->object, size) != KD_OK)
+    if (from.fd >= 0 && kd_memfd_read(from.fd, 0, box->object, size) != KD_OK)
         return KEYD_PROTOCOL;
     box->answer.out.signet.signet = (struct keyd_octets){box->object, size};
     return KEYD_OK;
 }
 
 static enum keyd_status
-fill_looked_up(struct box *box, const Keyd__V1__LookupSignetResult *m, int fd)
+fill_looked_up(struct box *box, const Keyd__V1__LookupSignetResult *m,
+               struct apart from)
 {
     box->answer.out.signet.current = m->current;
     box->answer.out.signet.core_fp = octets(m->core_fp);
     box->answer.out.signet.full_fp = octets(m->full_fp);
     box->answer.out.signet.generation = m->generation;
     box->answer.out.signet.seq = m->seq;
-    return fill_object(box, m->signet, m->signet_fd_size, fd);
+    return fill_object(box, m->signet, m->signet_fd_size, from);
 }
 
 static enum keyd_status
-fill_issued(struct box *box, const Keyd__V1__IssuedSignet *m, int fd)
+fill_issued(struct box *box, const Keyd__V1__IssuedSignet *m, struct apart from)
 {
     box->answer.out.signet.replayed = m->replayed;
     box->answer.out.signet.core_fp = octets(m->core_fp);
@@ -238,13 +289,16 @@ fill_issued(struct box *box, const Keyd__V1__IssuedSignet *m, int fd)
     box->answer.out.signet.id_fp = octets(m->id_fp);
     box->answer.out.signet.generation = m->generation;
     box->answer.out.signet.seq = m->seq;
-    return fill_object(box, m->signet, m->signet_fd_size, fd);
+    return fill_object(box, m->signet, m->signet_fd_size, from);
 }
 
 enum keyd_status
-answer_fill(struct box *box, const Keyd__V1__Response *m, int fd)
+answer_fill(struct box *box, const Keyd__V1__Response *m, int fd, size_t n_object)
 {
-    box->arena.budget += KD_RPC_ARENA_BASE; /* the largest array is 128 counters */
+    struct apart from = {fd, n_object};
+
+    /* The largest arrays are 128 counters and 96 lines. */
+    box->arena.budget += KD_RPC_ARENA_BASE;
     switch ((unsigned)m->result_case) {
     case KEYD__V1__RESPONSE__RESULT_SERVICE_STATUS:
         return fill_status(box, m->service_status);
@@ -252,7 +306,7 @@ answer_fill(struct box *box, const Keyd__V1__Response *m, int fd)
         return fill_keys(box, m->public_keys->keys, m->public_keys->n_keys,
                          octets(m->public_keys->next));
     case KEYD__V1__RESPONSE__RESULT_LOOKUP_SIGNET:
-        return fill_looked_up(box, m->lookup_signet, fd);
+        return fill_looked_up(box, m->lookup_signet, from);
     case KEYD__V1__RESPONSE__RESULT_LOOKUP_HISTORY:
         return fill_history(box, m->lookup_history);
     case KEYD__V1__RESPONSE__RESULT_VERIFY_CURRENT:
@@ -260,9 +314,9 @@ answer_fill(struct box *box, const Keyd__V1__Response *m, int fd)
         box->answer.out.verify.current_fp = octets(m->verify_current->current_fp);
         return KEYD_OK;
     case KEYD__V1__RESPONSE__RESULT_ISSUE_USER_SIGNET:
-        return fill_issued(box, m->issue_user_signet, fd);
+        return fill_issued(box, m->issue_user_signet, from);
     case KEYD__V1__RESPONSE__RESULT_ISSUE_ORG_SIGNET:
-        return fill_issued(box, m->issue_org_signet, fd);
+        return fill_issued(box, m->issue_org_signet, from);
     case KEYD__V1__RESPONSE__RESULT_TOKEN_INIT:
         box->answer.out.slot.slot = m->token_init->slot;
         return KEYD_OK;
@@ -294,9 +348,43 @@ answer_fill(struct box *box, const Keyd__V1__Response *m, int fd)
     case KEYD__V1__RESPONSE__RESULT_AUDIT_HEAD:
         fill_audit_head(box, m->audit_head);
         return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_RELOAD:
+        box->answer.out.reload.serial = m->reload->serial;
+        box->answer.out.reload.digest = octets(m->reload->digest);
+        box->answer.out.reload.warnings = m->reload->warnings;
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_DRAIN:
+        box->answer.out.drain.state = (enum keyd_service_state)m->drain->state;
+        box->answer.out.drain.in_flight = m->drain->in_flight;
+        return KEYD_OK;
     default:
         return KEYD_PROTOCOL;
     }
+}
+
+uint32_t
+answer_object_size(const Keyd__V1__Response *m)
+{
+    switch ((unsigned)m->result_case) {
+    case KEYD__V1__RESPONSE__RESULT_LOOKUP_SIGNET:
+        return m->lookup_signet->signet_fd_size;
+    case KEYD__V1__RESPONSE__RESULT_ISSUE_USER_SIGNET:
+        return m->issue_user_signet->signet_fd_size;
+    case KEYD__V1__RESPONSE__RESULT_ISSUE_ORG_SIGNET:
+        return m->issue_org_signet->signet_fd_size;
+    default:
+        return 0;
+    }
+}
+
+void
+box_reset(struct box *box)
+{
+    kd_arena_free(&box->arena);
+    free(box->object);
+    box->object = NULL;
+    box->answer.retry_after_ms = 0;
+    memset(&box->answer.out, 0, sizeof box->answer.out);
 }
 
 void

@@ -140,3 +140,20 @@ keyd_client_audit_head(keyd_client *c, struct keyd_answer **answer)
 
     return keyd_client_call(c, &q, answer);
 }
+
+enum keyd_status
+keyd_client_reload(keyd_client *c, struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_RELOAD};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
+keyd_client_drain(keyd_client *c, enum keyd_drain_action action, bool wait,
+                  struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_DRAIN, .in.drain = {action, wait}};
+
+    return keyd_client_call(c, &q, answer);
+}

@@ -1,54 +1,16 @@
-/* The connection: requests wait, fly, and end. */
+/* The client: requests are submitted, wait, fly on a link, and end. */
 #include "client.h"
 
+#include "address.h"
+
 #include <assert.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <keyd/base/clock.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/random.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
-
-enum {
-    WAITING_MAX = 4096,
-    DEADLINE_MAX = 600000,
-    DEADLINE_START = 30000,
-    QUEUE_MAX = 256 * 1024,
-    RECV_ROUNDS = 16, /* of one process: an answer flood does not hold the caller up */
-};
-
-enum phase { CLOSED, GREETING, READY };
-
-struct keyd_client {
-    enum phase phase;
-    int sock;
-    struct kd_frame_in in;
-    struct kd_frame_out out;
-    struct kd_arena arena;
-
-    struct calls waiting, flying;
-    struct boxes ended;
-    size_t n_waiting, n_flying, n_pending;
-    uint64_t last_id;
-    uint64_t hello_id;
-    int64_t hello_deadline;
-    int64_t next_deadline; /* none is earlier; INT64_MAX: none at all */
-
-    struct keyd_server server;
-    uint32_t deadline_ms;
-    enum keyd_status why; /* the connection ended */
-    char detail[49];
-    char name[65];
-    bool write_failed; /* only what the server said before is still of interest */
-    bool in_callback;
-    bool dying; /* free was called within a callback */
-    struct kd_frame_scratch scratch;
-};
 
 /* ---- making and ending */
 
@@ -59,97 +21,109 @@ keyd_client_new(void)
 
     if (c == NULL)
         return NULL;
-    c->sock = -1;
-    c->why = KEYD_UNAVAILABLE;
+    link_init(&c->solo, c, NULL);
+    c->epoll = -1;
     c->deadline_ms = DEADLINE_START;
     c->next_deadline = INT64_MAX;
     memcpy(c->name, "libkeyd", sizeof "libkeyd");
-    kd_frame_in_init(&c->in, KD_FRAME_MAX);
-    kd_frame_out_init(&c->out, QUEUE_MAX);
     kd_arena_init(&c->arena);
     TAILQ_INIT(&c->waiting);
-    TAILQ_INIT(&c->flying);
+    TAILQ_INIT(&c->later);
     TAILQ_INIT(&c->ended);
+    kd_ignore(keyd_client_set_options(c, &(struct keyd_options){0})); /* are sound */
     return c;
+}
+
+void
+set_text(char to[49], const char *from)
+{
+    kd_ignore(snprintf(to, 49, "%s", from)); /* cut is fine */
+}
+
+/* For spreading in time and among endpoints; nothing secret hangs on it. */
+uint32_t
+random_number(void)
+{
+    uint32_t v = 0;
+
+    if (getrandom(&v, sizeof v, GRND_NONBLOCK) != (ssize_t)sizeof v)
+        v = (uint32_t)kd_clock_ns();
+    return v;
+}
+
+void
+client_due(struct keyd_client *c, int64_t ms)
+{
+    if (ms < c->next_deadline)
+        c->next_deadline = ms;
 }
 
 static void
 call_free(struct call *call)
 {
-    kd_buf_free(&call->message);
+    kd_buf_free(&call->body);
     if (call->fd >= 0)
         close(call->fd);
     box_free(call->box);
     free(call);
 }
 
+/* Out of the list of the client it is in, if any. */
 static void
-set_text(char *to, size_t size, const char *from)
+unqueue(struct keyd_client *c, struct call *call)
 {
-    kd_ignore(snprintf(to, size, "%s", from)); /* cut is fine */
+    if (call->again_ms < 0)
+        return;
+    TAILQ_REMOVE(call->again_ms > 0 ? &c->later : &c->waiting, call, entry);
+    c->n_queued--;
+    call->again_ms = -1;
 }
 
-/* The call's box goes to the list of those to be called back; the call stays. */
-static void
-end_box(keyd_client *c, struct call *call, enum keyd_status status, const char *detail)
+void
+call_queue(struct keyd_client *c, struct call *call, int64_t again_ms)
+{
+    struct call *at;
+
+    unqueue(c, call);
+    call->again_ms = again_ms;
+    c->n_queued++;
+    if (again_ms == 0) {
+        TAILQ_INSERT_TAIL(&c->waiting, call, entry);
+        c->is_dirty = true;
+        return;
+    }
+    TAILQ_FOREACH_REVERSE(at, &c->later, calls, entry)
+    if (at->again_ms <= again_ms)
+        break;
+    if (at == NULL)
+        TAILQ_INSERT_HEAD(&c->later, call, entry);
+    else
+        TAILQ_INSERT_AFTER(&c->later, at, call, entry);
+}
+
+void
+call_end(struct keyd_client *c, struct call *call, enum keyd_status status,
+         const char *detail)
 {
     struct box *box = call->box;
 
-    if (box == NULL)
-        return;
+    if (call->link != NULL)
+        link_forget(call->link, call);
+    unqueue(c, call);
     call->box = NULL;
     box->answer.status = status;
     if (detail != NULL)
-        set_text(box->detail, sizeof box->detail, detail);
-    TAILQ_INSERT_TAIL(&c->ended, box, link);
-}
-
-static void
-remove_waiting(keyd_client *c, struct call *call)
-{
-    TAILQ_REMOVE(&c->waiting, call, link);
-    c->n_waiting--;
+        set_text(box->detail, detail);
+    TAILQ_INSERT_TAIL(&c->ended, box, entry);
     call_free(call);
 }
 
 static void
-remove_flying(keyd_client *c, struct call *call)
+client_free(struct keyd_client *c)
 {
-    TAILQ_REMOVE(&c->flying, call, link);
-    c->n_flying--;
-    call_free(call);
-}
-
-/* Ends the connection and every call on it. What was never sent was not done; what was
- * sent and changes something may have been. */
-static void
-end_connection(keyd_client *c, enum keyd_status why, const char *detail)
-{
-    struct call *call;
-
-    if (c->phase == CLOSED)
-        return;
-    c->phase = CLOSED;
-    c->why = why;
-    set_text(c->detail, sizeof c->detail, detail);
-    close(c->sock);
-    c->sock = -1;
-    kd_frame_in_clear(&c->in);
-    kd_frame_out_clear(&c->out);
-    /* The analyzer does not follow the links of a queue: to it the one that was removed
-     * is still the first. */
-    /* NOLINTBEGIN(clang-analyzer-unix.Malloc) */
-    while ((call = TAILQ_FIRST(&c->flying)) != NULL) {
-        end_box(c, call, call->changing ? KEYD_UNKNOWN_OUTCOME : KEYD_UNAVAILABLE,
-                c->detail);
-        remove_flying(c, call);
-    }
-    while ((call = TAILQ_FIRST(&c->waiting)) != NULL) {
-        end_box(c, call, KEYD_UNAVAILABLE, c->detail);
-        remove_waiting(c, call);
-    }
-    /* NOLINTEND(clang-analyzer-unix.Malloc) */
-    c->next_deadline = INT64_MAX;
+    pool_free(c);
+    kd_arena_free(&c->arena);
+    free(c);
 }
 
 /* Calls back; callbacks may submit, close, start and free. True if the client is still
@@ -163,23 +137,30 @@ run_callbacks(keyd_client *c)
         return true;
     c->in_callback = true;
     while ((box = TAILQ_FIRST(&c->ended)) != NULL) {
-        TAILQ_REMOVE(&c->ended, box, link);
+        TAILQ_REMOVE(&c->ended, box, entry);
         c->n_pending--;
         box->done(box->cookie, &box->answer);
     }
     c->in_callback = false;
-    if (!c->dying)
+    if (!c->is_dying)
         return true;
-    kd_arena_free(&c->arena);
-    free(c);
+    client_free(c);
     return false;
+}
+
+static void
+end_all(keyd_client *c)
+{
+    if (c->n_endpoints != 0)
+        pool_close(c);
+    link_end(&c->solo, KEYD_UNAVAILABLE, "closed-here");
 }
 
 /* True if the client is still there. */
 static bool
 close_and_call_back(keyd_client *c)
 {
-    end_connection(c, KEYD_UNAVAILABLE, "closed-here");
+    end_all(c);
     return run_callbacks(c);
 }
 
@@ -194,8 +175,8 @@ keyd_client_free(keyd_client *c)
 {
     if (c == NULL)
         return;
-    end_connection(c, KEYD_UNAVAILABLE, "closed-here");
-    c->dying = true;
+    end_all(c);
+    c->is_dying = true;
     kd_ignore(run_callbacks(c)); /* within a callback: freed when that returns */
 }
 
@@ -227,7 +208,10 @@ keyd_client_set_deadline(keyd_client *c, uint32_t ms)
 const struct keyd_server *
 keyd_client_server(const keyd_client *c)
 {
-    return &c->server;
+    for (unsigned i = 0; i < c->n_endpoints; i++)
+        if (c->endpoints[i]->link.phase == LINK_READY)
+            return &c->endpoints[i]->link.server;
+    return &c->solo.server;
 }
 
 size_t
@@ -239,39 +223,42 @@ keyd_client_pending(const keyd_client *c)
 int
 keyd_client_fd(const keyd_client *c)
 {
-    return c->sock;
+    return c->n_endpoints != 0 ? c->epoll : c->solo.sock;
 }
 
 const char *
 keyd_client_detail(const keyd_client *c)
 {
-    return c->detail;
-}
-
-static bool
-may_launch(const keyd_client *c)
-{
-    return c->phase == READY && c->n_waiting > 0 &&
-           c->n_flying < c->server.max_in_flight;
+    return c->n_endpoints != 0 || c->detail[0] != '\0' ? c->detail : c->solo.detail;
 }
 
 short
 keyd_client_events(const keyd_client *c)
 {
-    if (c->phase == CLOSED)
+    const struct link *l = &c->solo;
+
+    if (c->n_endpoints != 0)
+        return POLLIN;
+    if (l->phase == LINK_CLOSED)
         return 0;
-    return kd_frame_out_queued(&c->out) > 0 || may_launch(c) ? POLLIN | POLLOUT
-                                                             : POLLIN;
+    bool may_launch = link_has_room(l) && !TAILQ_EMPTY(&c->waiting);
+    return may_launch || (link_wants(l) & EPOLLOUT) != 0 ? POLLIN | POLLOUT : POLLIN;
 }
 
 int
 keyd_client_timeout_ms(const keyd_client *c)
 {
+    int64_t due = c->next_deadline;
+
     if (!TAILQ_EMPTY(&c->ended))
         return 0;
-    if (c->next_deadline == INT64_MAX)
+    if (c->n_endpoints != 0) {
+        int64_t pool = pool_due(c);
+        due = pool < due ? pool : due;
+    }
+    if (due == INT64_MAX)
         return -1;
-    int64_t left = c->next_deadline - kd_clock_ms();
+    int64_t left = due - kd_clock_ms();
     return left <= 0 ? 0 : left > DEADLINE_MAX ? DEADLINE_MAX : (int)left;
 }
 
@@ -300,7 +287,7 @@ keyd_client_status_text(enum keyd_status status)
     case KEYD_FAILED:
         return "failed";
     case KEYD_UNSUPPORTED:
-        return "not supported";
+        return "unsupported";
     case KEYD_DEADLINE:
         return "deadline passed";
     case KEYD_NOMEM:
@@ -308,117 +295,37 @@ keyd_client_status_text(enum keyd_status status)
     case KEYD_PROTOCOL:
         return "protocol broken";
     case KEYD_USAGE:
-        return "wrong usage";
-    default:
-        return "unknown status";
+        return "wrong use";
     }
+    return "unknown status";
 }
 
-/* ---- connecting */
-
-static enum keyd_status
-greet(keyd_client *c, int64_t deadline)
-{
-    Keyd__V1__HelloRequest hello = KEYD__V1__HELLO_REQUEST__INIT;
-    Keyd__V1__Request m = KEYD__V1__REQUEST__INIT;
-    struct kd_rpc_fault fault;
-
-    hello.min_version = KD_RPC_VERSION_MIN;
-    hello.max_version = KD_RPC_VERSION_MAX;
-    hello.client_name = kd_rpc_data(kd_slice_str(c->name));
-    m.id = c->hello_id = ++c->last_id;
-    m.op_case = KEYD__V1__REQUEST__OP_HELLO;
-    m.hello = &hello;
-    c->hello_deadline = deadline;
-    if (deadline < c->next_deadline)
-        c->next_deadline = deadline;
-    return kd_rpc_put_request(&c->out, &m, -1, &fault) == KD_OK ? KEYD_OK : KEYD_NOMEM;
-}
+/* ---- one connection */
 
 /* Takes a connected socket. */
 static enum keyd_status
 begin(keyd_client *c, int fd, int64_t deadline)
 {
-    int flags = fcntl(fd, F_GETFL);
-
-    if (c->dying || flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
-        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+    if (c->is_dying) {
         close(fd);
         return KEYD_USAGE;
     }
-    end_connection(c, KEYD_UNAVAILABLE, "closed-here"); /* a callback's, if any */
-    c->sock = fd;
-    c->phase = GREETING;
-    c->write_failed = false;
-    c->why = KEYD_OK;
-    c->detail[0] = '\0';
-    c->server = (struct keyd_server){0};
-    enum keyd_status status = greet(c, deadline);
-    if (status != KEYD_OK)
-        end_connection(c, status, "out-of-memory");
-    return status;
+    link_end(&c->solo, KEYD_UNAVAILABLE, "closed-here"); /* a callback's, if any */
+    return link_adopt(&c->solo, fd, deadline);
 }
 
 enum keyd_status
 keyd_client_adopt(keyd_client *c, int fd)
 {
+    if (c->n_endpoints != 0) {
+        close(fd);
+        return KEYD_USAGE;
+    }
     if (!close_and_call_back(c)) {
         close(fd);
         return KEYD_UNAVAILABLE;
     }
     return begin(c, fd, kd_clock_ms() + c->deadline_ms);
-}
-
-static enum keyd_status
-connect_error(void)
-{
-    switch (errno) {
-    case EAGAIN:
-        return KEYD_BUSY;
-    case EACCES:
-    case EPERM:
-        return KEYD_DENIED;
-    case ENOMEM:
-    case ENOBUFS:
-    case EMFILE:
-    case ENFILE:
-        return KEYD_NOMEM;
-    default:
-        return KEYD_UNAVAILABLE;
-    }
-}
-
-/* A unix socket connects at once or waits for a place in the server's backlog, which
- * poll does not report; so who may wait does it under SO_SNDTIMEO (0: not at all). */
-static enum keyd_status
-open_socket(const char *path, int timeout_ms, int *out)
-{
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
-    struct timeval wait = {timeout_ms / 1000, timeout_ms % 1000 * 1000L};
-    size_t n = strlen(path);
-
-    if (n == 0 || n >= sizeof to.sun_path)
-        return KEYD_USAGE;
-    memcpy(to.sun_path, path, n + 1);
-    int type = SOCK_STREAM | SOCK_CLOEXEC | (timeout_ms == 0 ? SOCK_NONBLOCK : 0);
-    int fd = socket(AF_UNIX, type, 0);
-    if (fd < 0)
-        return connect_error();
-    int64_t deadline = kd_clock_ms() + timeout_ms;
-    int err = timeout_ms == 0
-                  ? 0
-                  : setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
-    if (err == 0)
-        do {
-            err = connect(fd, (const struct sockaddr *)&to, sizeof to);
-        } while (err != 0 && errno == EINTR && kd_clock_ms() < deadline);
-    if (err != 0) {
-        enum keyd_status status = connect_error();
-        close(fd);
-        return status;
-    }
-    *out = fd;
-    return KEYD_OK;
 }
 
 enum keyd_status
@@ -427,9 +334,11 @@ keyd_client_start(keyd_client *c, const char *path)
     int fd;
     enum keyd_status status;
 
+    if (c->n_endpoints != 0)
+        return KEYD_USAGE;
     if (!close_and_call_back(c))
         return KEYD_UNAVAILABLE;
-    if ((status = open_socket(path, 0, &fd)) != KEYD_OK)
+    if ((status = address_open_unix(path, 0, &fd)) != KEYD_OK)
         return status;
     return begin(c, fd, kd_clock_ms() + c->deadline_ms);
 }
@@ -440,16 +349,17 @@ keyd_client_connect(keyd_client *c, const char *path, int timeout_ms)
     int fd;
     enum keyd_status status;
 
-    if (c->in_callback || timeout_ms <= 0 || timeout_ms > DEADLINE_MAX)
+    if (c->n_endpoints != 0 || c->in_callback || timeout_ms <= 0 ||
+        timeout_ms > DEADLINE_MAX)
         return KEYD_USAGE;
     int64_t deadline = kd_clock_ms() + timeout_ms;
     if (!close_and_call_back(c))
         return KEYD_UNAVAILABLE;
-    status = open_socket(path, timeout_ms, &fd);
+    status = address_open_unix(path, timeout_ms, &fd);
     if (status != KEYD_OK)
         return status == KEYD_BUSY ? KEYD_DEADLINE : status;
     status = begin(c, fd, deadline);
-    while (status == KEYD_OK && c->phase == GREETING)
+    while (status == KEYD_OK && c->solo.phase == LINK_GREETING)
         status = keyd_client_process(c, -1);
     return status;
 }
@@ -472,8 +382,12 @@ call_new(const struct keyd_request *in, keyd_client_done done, void *cookie)
     box->answer.detail = box->detail;
     box->done = done;
     box->cookie = cookie;
-    kd_buf_init(&call->message, KD_FRAME_MAX);
+    kd_buf_init(&call->body, KD_FRAME_MAX);
     call->fd = -1;
+    call->again_ms = -1;
+    call->endpoint = in->endpoint;
+    call->reads = request_reads(in->op);
+    call->secret = request_is_secret(in->op);
     call->box = box;
     return call;
 }
@@ -492,40 +406,68 @@ choose_key(const struct keyd_request *in, bool changing, uint8_t key[KEYD_KEY_SI
 }
 
 static enum keyd_status
+fill_call(struct call *call, const struct keyd_request *in, const struct kd_rpc_op *op)
+{
+    uint8_t *key = call->box->answer.idempotency_key;
+    struct kd_arena arena;
+    enum keyd_status status = choose_key(in, op->changing, key);
+
+    kd_arena_init(&arena);
+    if (status == KEYD_OK)
+        status = request_encode(in, op->changing ? key : NULL, &arena, &call->body,
+                                &call->fd);
+    kd_arena_free(&arena);
+    call->oneof_case = kd_rpc_case(op->number);
+    call->changing = op->changing;
+    return status;
+}
+
+/* Whether there is anything that a request could be sent on, now or later. */
+static enum keyd_status
+can_ask(const keyd_client *c, const struct keyd_request *in)
+{
+    if (in->endpoint > c->n_endpoints)
+        return KEYD_USAGE;
+    if (c->is_dying)
+        return KEYD_UNAVAILABLE;
+    if (c->n_endpoints == 0)
+        return c->solo.phase == LINK_CLOSED ? KEYD_UNAVAILABLE : KEYD_OK;
+    if (!request_is_secret(in->op))
+        return KEYD_OK;
+    for (unsigned i = 0; i < c->n_endpoints; i++)
+        if (c->endpoints[i]->path != NULL &&
+            (in->endpoint == 0 || in->endpoint == i + 1))
+            return KEYD_OK;
+    return KEYD_UNSUPPORTED;
+}
+
+static enum keyd_status
 enqueue(keyd_client *c, const struct keyd_request *in, keyd_client_done done,
         void *cookie, struct call **out)
 {
     const struct kd_rpc_op *op = kd_rpc_op(kd_rpc_case(in->op));
     uint32_t deadline_ms = in->deadline_ms == 0 ? c->deadline_ms : in->deadline_ms;
+    int64_t now = kd_clock_ms();
     enum keyd_status status;
 
-    if (op == NULL || in->op == 1 || deadline_ms > DEADLINE_MAX)
+    if (op == NULL || op->number == 1 || deadline_ms > DEADLINE_MAX)
         return KEYD_USAGE;
-    if (c->phase == CLOSED)
-        return KEYD_UNAVAILABLE;
-    if (c->n_waiting >= WAITING_MAX)
+    if ((status = can_ask(c, in)) != KEYD_OK)
+        return status;
+    if (c->n_queued >= WAITING_MAX)
         return KEYD_BUSY;
     struct call *call = call_new(in, done, cookie);
     if (call == NULL)
         return KEYD_NOMEM;
-    struct keyd_answer *answer = &call->box->answer;
-    struct request_head head = {.id = c->last_id + 1,
-                                .deadline_ms = deadline_ms,
-                                .key = op->changing ? answer->idempotency_key : NULL};
-    struct kd_arena arena;
-    kd_arena_init(&arena);
-    status = choose_key(in, op->changing, answer->idempotency_key);
-    if (status == KEYD_OK)
-        status = request_encode(in, &head, &arena, &call->message, &call->fd);
-    kd_arena_free(&arena);
+    if ((status = fill_call(call, in, op)) == KEYD_OK && c->options.fail_at_once &&
+        c->n_endpoints != 0 && pool_is_hopeless(c, call, now))
+        status = KEYD_UNAVAILABLE;
     if (status != KEYD_OK) {
         call_free(call);
         return status;
     }
-    call->id = answer->id = ++c->last_id;
-    call->oneof_case = kd_rpc_case(op->number);
-    call->changing = op->changing;
-    call->deadline_ms = kd_clock_ms() + deadline_ms;
+    call->id = call->box->answer.id = ++c->last_id;
+    call->deadline_ms = now + deadline_ms;
     *out = call;
     return KEYD_OK;
 }
@@ -540,248 +482,140 @@ keyd_client_submit(keyd_client *c, const struct keyd_request *request,
     request_wipe(request);
     if (status != KEYD_OK)
         return status;
-    TAILQ_INSERT_TAIL(&c->waiting, call, link);
-    c->n_waiting++;
+    call_queue(c, call, 0);
     c->n_pending++;
-    if (call->deadline_ms < c->next_deadline)
-        c->next_deadline = call->deadline_ms;
+    c->is_paused = false;
+    c->budget += 200; /* a fifth of a retry */
+    client_due(c, call->deadline_ms);
     if (id != NULL)
         *id = call->id;
     return KEYD_OK;
 }
 
-/* ---- sending */
+/* ---- turning */
 
-/* Moves requests from waiting to flying as far as server and queue allow. */
+/* Requests from waiting to flying, as far as there is room. */
 static void
 launch(keyd_client *c)
 {
-    while (may_launch(c)) {
-        struct call *call = TAILQ_FIRST(&c->waiting);
-        struct kd_slice message = kd_buf_slice(&call->message);
-        if (message.n > c->server.max_frame) {
-            end_box(c, call, KEYD_INVALID, kd_rpc_reason_text(KD_RPC_FRAME_TOO_LONG));
-            remove_waiting(c, call);
+    int64_t now = kd_clock_ms();
+    struct call *call, *after;
+
+    c->launch_ms = now;
+    for (call = TAILQ_FIRST(&c->waiting); call != NULL; call = after) {
+        struct link *l = c->n_endpoints == 0 ? &c->solo : pool_pick(c, call, now);
+        after = TAILQ_NEXT(call, entry);
+        if (l == NULL) {
+            pool_passed_over(c, call, now);
             continue;
         }
-        if (kd_frame_put(&c->out, message, call->fd) != KD_OK)
-            return; /* the queue is full: later */
-        call->fd = -1;
-        kd_buf_free(&call->message);
-        TAILQ_REMOVE(&c->waiting, call, link);
-        c->n_waiting--;
-        TAILQ_INSERT_TAIL(&c->flying, call, link);
-        c->n_flying++;
+        if (!link_takes(l, call)) /* the only one */
+            return;
+        unqueue(c, call);
+        link_ask(l, call);
     }
 }
 
 static void
-send_queue(keyd_client *c)
+end_late(keyd_client *c, struct call *call)
 {
-    while (c->phase != CLOSED && !c->write_failed) {
-        launch(c);
-        if (kd_frame_out_queued(&c->out) == 0)
-            return;
-        kd_err err = kd_frame_flush(&c->out, c->sock);
-        if (err == KD_UNAVAILABLE)
-            return;
-        if (err != KD_OK) {
-            c->write_failed = true;
-            kd_frame_out_clear(&c->out);
-            return;
-        }
-    }
-}
+    char detail[49] = "not-sent";
+    enum keyd_status status = KEYD_DEADLINE;
 
-/* ---- receiving */
-
-/* The server speaks about the connection itself, which it closes. */
-static void
-take_farewell(keyd_client *c, const Keyd__V1__Response *m)
-{
-    char word[49] = "";
-
-    if (m->detail.len != 0)
-        memcpy(word, m->detail.data, m->detail.len); /* 48 at most; room for the NUL */
-    end_connection(c, (enum keyd_status)m->status, word);
-}
-
-static void
-take_hello(keyd_client *c, const Keyd__V1__Response *m)
-{
-    const Keyd__V1__HelloResult *h = m->hello;
-
-    if (m->status != KEYD__V1__STATUS__STATUS_OK) {
-        take_farewell(c, m);
+    if (call->maybe_done && call->changing) {
+        call_end(c, call, KEYD_UNKNOWN_OUTCOME, "no-answer");
         return;
     }
-    if (m->result_case != KEYD__V1__RESPONSE__RESULT_HELLO ||
-        h->version < KD_RPC_VERSION_MIN || h->version > KD_RPC_VERSION_MAX) {
-        end_connection(c, KEYD_PROTOCOL, "bad-hello");
+    if (call->refusal != KEYD_OK) {
+        call_end(c, call, call->refusal, NULL);
         return;
     }
-    c->server = (struct keyd_server){
-        .version = h->version,
-        .max_frame = h->max_frame,
-        .max_in_flight = h->max_in_flight,
-        .max_object = h->max_object,
-        .idle_timeout_ms = h->idle_timeout_ms,
-    };
-    memcpy(c->server.class_name, h->class_name.data, h->class_name.len);
-    if (h->server_name.len != 0)
-        memcpy(c->server.name, h->server_name.data, h->server_name.len);
-    c->phase = READY;
-}
-
-static struct call *
-find_flying(keyd_client *c, uint64_t id)
-{
-    struct call *call;
-
-    TAILQ_FOREACH(call, &c->flying, link)
-    if (call->id == id)
-        return call;
-    return NULL;
-}
-
-/* Fills the box of a call from its response, which lives in the client's arena. */
-static enum keyd_status
-fill_box(keyd_client *c, struct box *box, const Keyd__V1__Response *m, int fd)
-{
-    box->arena = c->arena;
-    kd_arena_init(&c->arena);
-    box->answer.retry_after_ms = m->retry_after_ms;
-    if (m->detail.len != 0)
-        memcpy(box->detail, m->detail.data, m->detail.len);
-    if (m->status != KEYD__V1__STATUS__STATUS_OK)
-        return (enum keyd_status)m->status;
-    return answer_fill(box, m, fd);
+    if (c->n_endpoints != 0)
+        status = pool_excuse(c, call, detail);
+    call_end(c, call, status, detail);
 }
 
 static void
-take_answer(keyd_client *c, const Keyd__V1__Response *m, int fd)
-{
-    struct call *call = find_flying(c, m->id);
-    bool ok = m->status == KEYD__V1__STATUS__STATUS_OK;
-
-    if (call == NULL) {
-        end_connection(c, KEYD_PROTOCOL, "unknown-id");
-        return;
-    }
-    if (ok && (unsigned)m->result_case != call->oneof_case) {
-        end_connection(c, KEYD_PROTOCOL, "wrong-result");
-        return;
-    }
-    if (call->box != NULL) {
-        enum keyd_status status = fill_box(c, call->box, m, fd);
-        if (status == KEYD_PROTOCOL) {
-            end_connection(c, KEYD_PROTOCOL, "bad-object");
-            return;
-        }
-        end_box(c, call, status, NULL);
-    }
-    remove_flying(c, call);
-}
-
-static void
-take_frame(keyd_client *c, const struct kd_frame *f)
-{
-    const Keyd__V1__Response *m = NULL;
-    struct kd_rpc_fault fault;
-    kd_err err = kd_rpc_decode_response(&c->arena, f->body, f->fd >= 0, &m, &fault);
-
-    if (err == KD_NOMEM)
-        end_connection(c, KEYD_NOMEM, "out-of-memory");
-    else if (err != KD_OK)
-        end_connection(c, KEYD_PROTOCOL, kd_rpc_reason_text(fault.reason));
-    else if (m->id == 0)
-        take_farewell(c, m);
-    else if (c->phase == GREETING && m->id == c->hello_id)
-        take_hello(c, m);
-    else
-        take_answer(c, m, f->fd);
-}
-
-static void
-receive(keyd_client *c)
-{
-    for (int round = 0; round < RECV_ROUNDS && c->phase != CLOSED; round++) {
-        struct kd_frame f;
-        kd_err err = kd_frame_recv(&c->in, c->sock, &c->scratch);
-        while (c->phase != CLOSED && err == KD_OK &&
-               (err = kd_frame_next(&c->in, &f)) == KD_OK) {
-            take_frame(c, &f);
-            if (f.fd >= 0)
-                close(f.fd);
-        }
-        if (c->phase == CLOSED || err == KD_UNAVAILABLE)
-            return;
-        if (err == KD_MALFORMED)
-            end_connection(c, KEYD_PROTOCOL, kd_rpc_reason_text(kd_frame_why(&c->in)));
-        else if (err == KD_NOMEM)
-            end_connection(c, KEYD_NOMEM, "out-of-memory");
-        else if (err != KD_NOT_FOUND)
-            end_connection(c, KEYD_UNAVAILABLE, "server-closed");
-    }
-}
-
-/* ---- deadlines */
-
-static void
-expire_list(keyd_client *c, struct calls *list, int64_t now, int64_t *next)
+expire_list(keyd_client *c, struct calls *list, int64_t now)
 {
     struct call *call, *after;
 
     for (call = TAILQ_FIRST(list); call != NULL; call = after) {
-        after = TAILQ_NEXT(call, link);
-        if (call->box == NULL)
-            continue;
-        if (call->deadline_ms > now) {
-            if (call->deadline_ms < *next)
-                *next = call->deadline_ms;
-            continue;
-        }
-        if (list == &c->waiting) {
-            end_box(c, call, KEYD_DEADLINE, "not-sent");
-            remove_waiting(c, call);
-        } else {
-            end_box(c, call, call->changing ? KEYD_UNKNOWN_OUTCOME : KEYD_DEADLINE,
-                    "no-answer");
-        }
+        after = TAILQ_NEXT(call, entry);
+        if (call->deadline_ms > now)
+            client_due(c, call->deadline_ms);
+        else if (call->link == NULL || call->stage == CALL_UPLOADING)
+            end_late(c, call);
+        else
+            call_end(c, call, call->changing ? KEYD_UNKNOWN_OUTCOME : KEYD_DEADLINE,
+                     "no-answer");
     }
+}
+
+static void
+expire_link(struct link *l, int64_t now)
+{
+    expire_list(l->client, &l->calls, now);
+    if (l->phase == LINK_CLOSED || l->phase == LINK_READY)
+        return;
+    if (now >= l->open_by)
+        link_end(l, KEYD_DEADLINE, l->phase == LINK_GREETING ? "no-hello" : "too-slow");
+    else
+        client_due(l->client, l->open_by);
 }
 
 static void
 expire(keyd_client *c)
 {
     int64_t now = kd_clock_ms();
-    int64_t next = INT64_MAX;
 
     if (now < c->next_deadline)
         return;
-    if (c->phase == GREETING) {
-        if (now >= c->hello_deadline) {
-            end_connection(c, KEYD_DEADLINE, "no-hello");
-            return;
-        }
-        next = c->hello_deadline;
-    }
-    expire_list(c, &c->waiting, now, &next);
-    expire_list(c, &c->flying, now, &next);
-    c->next_deadline = next;
+    c->next_deadline = INT64_MAX;
+    expire_list(c, &c->waiting, now);
+    expire_list(c, &c->later, now);
+    expire_link(&c->solo, now);
+    for (unsigned i = 0; i < c->n_endpoints; i++)
+        expire_link(&c->endpoints[i]->link, now);
 }
-
-/* ---- turning */
 
 static void
 wait_for_io(const keyd_client *c, int timeout_ms)
 {
     int limit = keyd_client_timeout_ms(c);
-    struct pollfd p = {.fd = c->sock, .events = keyd_client_events(c)};
+    struct pollfd p = {.fd = c->solo.sock, .events = keyd_client_events(c)};
 
     if (timeout_ms < 0 || (limit >= 0 && limit < timeout_ms))
         timeout_ms = limit;
     kd_ignore(poll(&p, 1, timeout_ms)); /* whatever it says, recv and flush find out */
+}
+
+static void
+turn_solo(keyd_client *c, int timeout_ms)
+{
+    struct link *l = &c->solo;
+
+    launch(c);
+    link_send(l);
+    if (l->phase != LINK_CLOSED && timeout_ms != 0 && TAILQ_EMPTY(&c->ended))
+        wait_for_io(c, timeout_ms);
+    link_receive(l);
+    launch(c);
+    link_send(l);
+}
+
+static void
+turn_pool(keyd_client *c, int timeout_ms)
+{
+    c->is_dirty = false;
+    pool_turn(c, kd_clock_ms());
+    launch(c);
+    pool_send(c);
+    pool_receive(c, timeout_ms);
+    c->is_dirty = false;
+    pool_turn(c, kd_clock_ms());
+    launch(c);
+    pool_send(c);
 }
 
 enum keyd_status
@@ -789,17 +623,16 @@ keyd_client_process(keyd_client *c, int timeout_ms)
 {
     if (c->in_callback)
         return KEYD_USAGE;
-    send_queue(c);
-    if (c->phase != CLOSED && timeout_ms != 0 && TAILQ_EMPTY(&c->ended))
-        wait_for_io(c, timeout_ms);
-    receive(c);
-    if (c->write_failed)
-        end_connection(c, KEYD_UNAVAILABLE, "server-closed");
-    send_queue(c);
+    if (c->n_endpoints == 0)
+        turn_solo(c, timeout_ms);
+    else
+        turn_pool(c, timeout_ms);
     expire(c);
     if (!run_callbacks(c))
         return KEYD_UNAVAILABLE;
-    return c->phase == CLOSED ? c->why : KEYD_OK;
+    if (c->n_endpoints != 0)
+        return KEYD_OK;
+    return c->solo.phase == LINK_CLOSED ? c->solo.why : KEYD_OK;
 }
 
 static void

@@ -275,6 +275,16 @@ make_audit_read(struct maker *k, const struct keyd_request *in, void *message)
     q->limit = in->in.audit_read.limit;
 }
 
+static void
+make_drain(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__DrainRequest *q = message;
+
+    (void)k;
+    q->action = (Keyd__V1__DrainAction)in->in.drain.action;
+    q->wait = in->in.drain.wait;
+}
+
 /* Operations without fields have no maker. */
 static const struct {
     enum keyd_op op;
@@ -299,6 +309,8 @@ static const struct {
     {KEYD_OP_ISSUE_ORG_SIGNET, make_issue_org_signet},
     {KEYD_OP_AUDIT_READ, make_audit_read},
     {KEYD_OP_AUDIT_HEAD, NULL},
+    {KEYD_OP_RELOAD, NULL},
+    {KEYD_OP_DRAIN, make_drain},
 };
 
 static void
@@ -315,6 +327,37 @@ make_operation(struct maker *k, const struct keyd_request *in)
     fail(k, KEYD_USAGE);
 }
 
+bool
+request_reads(enum keyd_op op)
+{
+    switch ((int)op) {
+    case KEYD_OP_STATUS:
+    case KEYD_OP_PUBLIC_KEYS:
+    case KEYD_OP_LOOKUP_SIGNET:
+    case KEYD_OP_LOOKUP_HISTORY:
+    case KEYD_OP_VERIFY_CURRENT:
+    case KEYD_OP_AUDIT_READ:
+    case KEYD_OP_AUDIT_HEAD:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool
+request_is_secret(enum keyd_op op)
+{
+    switch ((int)op) {
+    case KEYD_OP_TOKEN_INIT:
+    case KEYD_OP_ADD_UNSEAL_SLOT:
+    case KEYD_OP_UNSEAL:
+    case KEYD_OP_IMPORT_KEY:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* explicit_bzero rather than kd_secret_wipe: programs that link this need no libsodium
  * for it. */
 void
@@ -322,17 +365,24 @@ request_wipe(const struct keyd_request *in)
 {
     struct keyd_secret s = {NULL, 0};
 
-    if (in->op == KEYD_OP_TOKEN_INIT || in->op == KEYD_OP_ADD_UNSEAL_SLOT ||
-        in->op == KEYD_OP_UNSEAL)
-        s = in->in.slot.secret;
-    else if (in->op == KEYD_OP_IMPORT_KEY)
-        s = in->in.import_key.key_file;
+    if (request_is_secret(in->op))
+        s = in->op == KEYD_OP_IMPORT_KEY ? in->in.import_key.key_file
+                                         : in->in.slot.secret;
     if (s.p != NULL)
         explicit_bzero(s.p, s.n);
 }
 
+/* The head is there for the check only; it is made anew for every attempt. */
+static void
+behead(Keyd__V1__Request *m)
+{
+    m->id = 0;
+    m->idempotency_key = (ProtobufCBinaryData){0};
+    m->takes_fd = false;
+}
+
 enum keyd_status
-request_encode(const struct keyd_request *in, const struct request_head *head,
+request_encode(const struct keyd_request *in, const uint8_t *key,
                struct kd_arena *arena, struct kd_buf *out, int *fd)
 {
     Keyd__V1__Request m = KEYD__V1__REQUEST__INIT;
@@ -340,13 +390,13 @@ request_encode(const struct keyd_request *in, const struct request_head *head,
     struct kd_rpc_fault fault;
 
     kd_arena_reset(arena, KD_RPC_ARENA_MAX);
-    m.id = head->id;
-    m.deadline_ms = head->deadline_ms;
-    if (head->key != NULL)
-        m.idempotency_key = kd_rpc_data(kd_slice(head->key, KEYD_KEY_SIZE));
+    m.id = 1;
+    if (key != NULL)
+        m.idempotency_key = kd_rpc_data(kd_slice(key, KEYD_KEY_SIZE));
     make_operation(&k, in);
     if (k.status == KEYD_OK && kd_rpc_check_request(&m, k.fd >= 0, &fault) != KD_OK)
         fail(&k, KEYD_USAGE);
+    behead(&m);
     if (k.status == KEYD_OK && kd_rpc_encode(&m.base, out) != KD_OK)
         fail(&k, out->err == KD_TOO_LARGE ? KEYD_USAGE : KEYD_NOMEM);
     if (k.status != KEYD_OK) {

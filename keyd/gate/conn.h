@@ -25,6 +25,7 @@ struct conn {
     struct kd_caller caller; /* its name, if any, lies in remote */
     uint8_t remote[KD_POLICY_NAME_MAX];
     struct principal *principal;
+    uint32_t serial;     /* of the configuration that is_known is by */
     short armed;         /* what the event waits for */
     bool is_known : 1;   /* policy has a principal of this uid */
     bool is_greeted : 1; /* Hello was answered */

@@ -6,8 +6,10 @@
 #include "../ops/rpc.h"
 #include "../role.h"
 #include "conn.h"
+#include "next.h"
 #include "pending.h"
 #include "principal.h"
+#include "seen.h"
 
 #include <event2/event.h>
 
@@ -15,6 +17,13 @@ struct gate {
     struct kd_chan ctl;
     struct kd_role_link vault, ledger;
     struct kd_conf_for_gate conf;
+    uint32_t serial;           /* of conf */
+    struct kd_policy *watched; /* decides nothing (seen.h); NULL: none */
+    struct next next;
+    struct seen seen;
+    bool is_draining;     /* takes no connections and no requests */
+    uint32_t told_serial; /* of the drain */
+    uint32_t told;        /* to the supervisor: how much is in flight */
     struct event_base *base;
     struct event *on_ctl, *on_vault, *on_ledger, *on_listener, *on_tick;
     int listener;
@@ -34,5 +43,12 @@ struct gate {
     struct kd_buf body, message;
     struct answer answer;
 };
+
+static inline uint32_t
+gate_max_conns(const struct kd_conf_for_gate *c)
+{
+    return c->klass == KD_CLASS_TLS ? c->limits.max_remote_connections
+                                    : c->limits.max_connections;
+}
 
 #endif

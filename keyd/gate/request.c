@@ -4,6 +4,7 @@
 #include "serve.h"
 #include "stops.h"
 #include "transport.h"
+#include "turn.h"
 
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
@@ -16,6 +17,7 @@ enum {
     ANSWER_GRACE_MS = 2000, /* past a request's deadline, for the vault's answer */
     DEADLINE_DEFAULT_MS = 30000,
     DEADLINE_MOST_MS = 600000,
+    RETRY_AFTER_MS = 500, /* for one that is stopping: about what a restart takes */
     BACKLOG_HIGH = 4 * 1024 * 1024, /* octets waiting for vault or ledger */
 };
 
@@ -79,6 +81,19 @@ refuse(struct gate *g, struct conn *c, uint64_t id, kd_err err, uint16_t reason)
     send_answer(g, c);
 }
 
+/* Whoever knows of another keyd goes there at once; the others ask again here. */
+static void
+refuse_draining(struct gate *g, struct conn *c, uint64_t id)
+{
+    char name[KD_REASON_NAME_MAX];
+    struct answer *a = new_answer(g, id, -1);
+
+    a->r.status = kd_rpc_status(KD_UNAVAILABLE);
+    a->r.detail = kd_rpc_data(kd_slice_str(kd_reason_name(KD_REASON_DRAINING, name)));
+    a->r.retry_after_ms = RETRY_AFTER_MS;
+    send_answer(g, c);
+}
+
 static void
 refuse_rpc(struct gate *g, struct conn *c, uint64_t id, kd_err err,
            enum kd_rpc_reason reason)
@@ -98,6 +113,7 @@ on_hello(struct gate *g, struct conn *c, const Keyd__V1__Request *r)
 
     if (c->is_greeted) {
         refuse_rpc(g, c, r->id, KD_INVALID, KD_RPC_HELLO_AGAIN);
+        c->is_leaving = true;
         return;
     }
     if (in->min_version > KD_RPC_VERSION_MAX || in->max_version < KD_RPC_VERSION_MIN) {
@@ -186,6 +202,7 @@ forward(struct gate *g, const struct op_rpc *rpc, const Keyd__V1__Request *r,
         return kd_chan_put(&g->ledger.chan, rpc->message, body, fd);
     struct kd_job job = {.id = p->tag,
                          .op = (uint8_t)p->op,
+                         .conf = g->serial,
                          .uid = p->conn->caller.uid,
                          .remote = p->conn->caller.name,
                          .deadline = (uint64_t)p->deadline,
@@ -209,8 +226,17 @@ static bool
 direct_is_allowed(struct gate *g, const struct conn *c, const struct op_rpc *rpc,
                   const struct ask *ask)
 {
-    return rpc->message == KD_MSG_NONE ||
-           kd_policy_check(g->conf.policy, &c->caller, rpc->op, ask->domain) == KD_OK;
+    if (rpc->message == KD_MSG_NONE)
+        return true;
+    bool allowed =
+        kd_policy_check(g->conf.policy, &c->caller, rpc->op, ask->domain) == KD_OK;
+    if (g->watched != NULL) {
+        bool would =
+            kd_policy_check(g->watched, &c->caller, rpc->op, ask->domain) == KD_OK;
+        if (would != allowed)
+            seen_add(&g->seen, &g->vault.chan, &c->caller, rpc->op, would);
+    }
+    return allowed;
 }
 
 /* Takes fd. */
@@ -332,6 +358,7 @@ take_upload(struct gate *g, struct conn *c, const Keyd__V1__Request *r, int *fd)
 static bool
 may_ask(struct gate *g, struct conn *c, uint64_t id)
 {
+    turn_look(g, c);
     kd_err err = !c->is_known                     ? KD_DENIED
                  : gate_transport.may_ask == NULL ? KD_OK
                                                   : gate_transport.may_ask(g, c);
@@ -384,6 +411,8 @@ on_request(struct gate *g, struct conn *c, const Keyd__V1__Request *r, size_t fr
         c->is_leaving = true;
     } else if (!kd_op_is_served(number, g->conf.klass)) {
         refuse(g, c, r->id, KD_UNSUPPORTED, 0);
+    } else if (turn_refuses(g, (enum kd_op)number)) {
+        refuse_draining(g, c, r->id);
     } else if (number == KD_OP_UploadPart) {
         on_upload_part(g, c, r);
     } else if (number == KD_OP_FetchPart) {

@@ -100,8 +100,8 @@ on_conn_event(evutil_socket_t fd, short what, void *arg)
         serve_later(c->gate, c);
 }
 
-/* What the loop should wait for next. */
-static void
+/* What the loop should wait for next; false without memory for it. */
+static bool
 rearm(struct conn *c, bool wants_write)
 {
     short want = 0;
@@ -111,14 +111,13 @@ rearm(struct conn *c, bool wants_write)
     if (wants_write)
         want |= EV_WRITE;
     if (want == c->armed)
-        return;
+        return true;
     event_del(c->event);
-    if (want != 0) {
-        event_assign(c->event, c->gate->base, c->fd, (short)(want | EV_PERSIST),
-                     on_conn_event, c);
-        event_add(c->event, NULL);
-    }
     c->armed = want;
+    return want == 0 ||
+           (event_assign(c->event, c->gate->base, c->fd, (short)(want | EV_PERSIST),
+                         on_conn_event, c) == 0 &&
+            event_add(c->event, NULL) == 0);
 }
 
 /* Sends what waits and decides what becomes of the connection. */
@@ -142,7 +141,10 @@ settle_conn(struct gate *g, struct conn *c)
         serve_close(g, c);
         return;
     }
-    rearm(c, !drained);
+    if (!rearm(c, !drained)) {
+        serve_close(g, c); /* it would never be heard again */
+        return;
+    }
     if ((c->is_held || c->has_more) && !c->is_leaving && !c->is_half_closed &&
         kd_frame_out_queued(&c->out) <= OUT_HIGH)
         event_active(c->event, EV_READ, 0); /* frames wait that need no reading */
@@ -162,12 +164,13 @@ serve_settle(struct gate *g)
 static void
 set_accepting(struct gate *g, bool on)
 {
+    on = on && !g->is_draining;
     if (g->on_listener == NULL || g->accepting == on)
         return;
-    if (on)
-        event_add(g->on_listener, NULL);
-    else
+    if (!on)
         event_del(g->on_listener);
+    else if (event_add(g->on_listener, NULL) != 0)
+        return; /* the next tick tries again */
     g->accepting = on;
 }
 
@@ -215,7 +218,7 @@ keep_caller(struct conn *c, const struct kd_caller *who)
 }
 
 struct conn *
-serve_open(struct gate *g, int fd, const struct kd_caller *who, void *stream)
+serve_open(struct gate *g, int fd, const struct kd_caller *who)
 {
     struct conn *c = conn_new(&g->conns, fd, g->conf.limits.max_frame, OUT_MAX);
     struct kd_slice name;
@@ -225,9 +228,9 @@ serve_open(struct gate *g, int fd, const struct kd_caller *who, void *stream)
         return NULL;
     }
     c->gate = g;
-    c->stream = stream;
     keep_caller(c, who);
     g->n_conns++;
+    c->serial = g->serial;
     c->is_known = kd_policy_name(g->conf.policy, &c->caller, &name) == KD_OK;
     c->principal = principal_join(&g->principals, &c->caller, c->is_known);
     c->event = event_new(g->base, fd, EV_READ | EV_PERSIST, on_conn_event, c);
@@ -281,6 +284,12 @@ serve_listen(struct gate *g, int fd)
     set_accepting(g, true);
 }
 
+void
+serve_accept(struct gate *g)
+{
+    set_accepting(g, g->n_conns < g->max_conns);
+}
+
 /* --- time --- */
 
 static bool
@@ -312,5 +321,5 @@ serve_tick(struct gate *g, int64_t now)
         else
             parts_tick(g, c, now);
     }
-    set_accepting(g, g->n_conns < g->max_conns);
+    serve_accept(g);
 }

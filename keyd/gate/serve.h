@@ -7,10 +7,12 @@
 /* Takes the listening socket, in place of the one before. */
 void serve_listen(struct gate *g, int fd);
 
-/* A connection of that caller begins; takes fd. stream: what the transport keeps, freed
- * by its clear. NULL if it had to be closed at once. */
-struct conn *serve_open(struct gate *g, int fd, const struct kd_caller *who,
-                        void *stream);
+/* Accepts, or not: after the limit or anything else it depends on has changed. */
+void serve_accept(struct gate *g);
+
+/* A connection of that caller begins; takes fd, which was closed at once if this is
+ * NULL. */
+struct conn *serve_open(struct gate *g, int fd, const struct kd_caller *who);
 
 /* There is something to send, or to decide; settled at the end of the turn. */
 void serve_later(struct gate *g, struct conn *c);

@@ -37,6 +37,10 @@ struct transport {
      * KD_UNSUPPORTED if it is none. May be NULL. */
     kd_err (*control)(struct gate *g, uint16_t type, struct kd_slice body, int fd);
 
+    /* Another configuration is in force (g->conf): what control was given for it since
+     * is used from now on. May be NULL. */
+    void (*taken)(struct gate *g);
+
     /* Each turn, after the connections were served; true if more is to be done at once.
      * May be NULL. */
     bool (*turn)(struct gate *g);

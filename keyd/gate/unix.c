@@ -30,7 +30,7 @@ accepted(struct gate *g, int fd, const struct sockaddr *from)
         return;
     }
     struct kd_caller who = kd_caller_local(g->conf.klass, uid);
-    kd_ignore(serve_open(g, fd, &who, NULL) == NULL); /* closed, then */
+    kd_ignore(serve_open(g, fd, &who) == NULL); /* closed, then */
 }
 
 static kd_err

@@ -17,6 +17,8 @@ struct ledger {
     struct kd_role_link vault;
     struct kd_role_link gates[KD_GATES_MAX];
     struct kd_conf_for_ledger conf;
+    struct kd_conf_for_ledger next; /* prepared, if next_serial is not 0 */
+    uint32_t next_serial;
     struct kd_store *store;
     uint64_t looked[KD_CLASS_COUNT];    /* look-ups by class: counted, not recorded */
     uint64_t refused[KD_OP_MAX + 1];    /* refusals of the vault by operation */

@@ -17,9 +17,10 @@ enum { INFO_MAX = DIME_FIELDS_MAX - 4096 };
 
 struct org_issue {
     struct kd_issue_org_job job; /* borrows from the task's body */
-    size_t domain;               /* index in the policy */
+    size_t org;                  /* place of the domain */
     struct kd_buf info;
     struct made made;
+    struct kd_buf kept; /* the signet again, for the vault to go on with */
 };
 
 static void
@@ -28,6 +29,7 @@ org_issue_free(void *data)
     struct org_issue *x = data;
 
     kd_buf_free(&x->info);
+    kd_buf_free(&x->kept);
     made_free(&x->made);
     free(x);
 }
@@ -106,11 +108,10 @@ static void
 committed(struct vault *v, struct task *t)
 {
     struct org_issue *x = t->data;
-    uint32_t version = v->orgs[x->domain].version + 1;
+    uint32_t version = v->orgs[x->org]->version + 1;
 
     if (t->err == KD_OK)
-        t->err =
-            vault_org_set(v, x->job.domain, version, kd_buf_slice(&x->made.signet));
+        t->err = vault_org_set(v, x->job.domain, version, &x->kept);
     if (t->err != KD_OK) {
         task_finish(v, t, t->err, t->err == KD_CONFLICT ? KD_REASON_LOST_RACE : 0);
         return;
@@ -123,7 +124,7 @@ static void
 built(struct vault *v, struct task *t)
 {
     struct org_issue *x = t->data;
-    struct kd_row_org row = {.version = v->orgs[x->domain].version + 1};
+    struct kd_row_org row = {.version = v->orgs[x->org]->version + 1};
     struct kd_audit_record record;
     struct run_names names;
     struct kd_buf body;
@@ -142,8 +143,10 @@ built(struct vault *v, struct task *t)
     kd_err err = kd_memfd_if_large(kd_buf_slice(&x->made.signet), RUN_ROW_SIGNET_MAX,
                                    &row.signet, &fd);
     kd_row_org_put(&body, &row);
+    /* Once it is stored there must be nothing left that could fail. */
+    kd_buf_put(&x->kept, kd_buf_slice(&x->made.signet));
     if (err == KD_OK)
-        err = body.err;
+        err = body.err != KD_OK ? body.err : x->kept.err;
     if (err == KD_OK) {
         task_commit(v, t, &record, KD_ROW_ORG, kd_buf_slice(&body), fd, committed);
     } else {
@@ -160,7 +163,7 @@ static void
 answer_again(struct vault *v, struct task *t, struct kd_slice octets)
 {
     struct org_issue *x = t->data;
-    struct vault_org *org = &v->orgs[x->domain];
+    struct vault_org *org = v->orgs[x->org];
     struct kd_audit_record record;
     struct dime_signet current;
     enum dime_reason why;
@@ -181,7 +184,9 @@ answer_again(struct vault *v, struct task *t, struct kd_slice octets)
         return;
     }
     kd_buf_put(&x->made.signet, kd_slice(org->octets, org->size));
-    kd_err err = made_measure(&x->made, &current);
+    kd_err err = x->made.signet.err;
+    if (err == KD_OK)
+        err = made_measure(&x->made, &current);
     if (err == KD_OK)
         made_answer(v, &x->made, true, 1, org->version);
     else
@@ -206,6 +211,7 @@ run_issue_org_signet(struct vault *v, struct task *t)
     t->data = x;
     t->data_free = org_issue_free;
     kd_buf_init(&x->info, INFO_MAX);
+    kd_buf_init(&x->kept, DIME_SIGNET_MAX);
     made_init(&x->made, t, KD_SIGN_ORG_SIGNET);
     if (kd_issue_org_job_get(t->body, &x->job) != KD_OK) {
         task_finish(v, t, KD_MALFORMED, 0);
@@ -213,11 +219,11 @@ run_issue_org_signet(struct vault *v, struct task *t)
     }
     if (!run_allowed(v, t, x->job.domain))
         return;
-    if (kd_policy_domain_find(v->conf.policy, x->job.domain, &x->domain) != KD_OK) {
+    if (vault_serves(t, x->job.domain, &x->org, NULL) != KD_OK) {
         task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
         return;
     }
-    if (!v->conf.single_operator) {
+    if (!t->conf->is.single_operator) {
         task_finish(v, t, KD_DENIED, KD_REASON_NEEDS_QUORUM);
         return;
     }

@@ -32,11 +32,12 @@
 enum { ATTEMPTS = 3, INFO_MAX = DIME_FIELDS_MAX - 1024 };
 
 struct issue {
-    struct kd_issue_job job; /* borrows from the task's body */
-    size_t domain;           /* index in the policy */
-    struct dime_signet ssr;  /* borrows from job.ssr */
-    struct kd_buf info;      /* filtered profile */
-    bool claims_eci;         /* level 16 */
+    struct kd_issue_job job;             /* borrows from the task's body */
+    size_t org;                          /* place of the domain */
+    const struct kd_domain_rules *rules; /* borrowed from the task's configuration */
+    struct dime_signet ssr;              /* borrows from job.ssr */
+    struct kd_buf info;                  /* filtered profile */
+    bool claims_eci;                     /* level 16 */
     bool has_ticket;
     struct kd_ticket ticket; /* borrows from job.ticket; signed by an account key */
 
@@ -90,7 +91,7 @@ level_fits(struct issue *x, const struct dime_signet *ssr, uint8_t mode)
 static kd_err
 check_ticket(struct task *t, struct issue *x)
 {
-    const struct kd_account_keys *keys = &t->vault->conf.rules[x->domain].account_keys;
+    const struct kd_account_keys *keys = &x->rules->account_keys;
 
     if (x->job.ticket.n == 0)
         return KD_OK;
@@ -134,7 +135,7 @@ check(struct task *t)
         (t->err = check_ticket(t, x)) != KD_OK)
         return;
     t->err = run_profile(t, DIME_USER, x->job.profile, x->job.with_image != 0,
-                         t->vault->conf.rules[x->domain].profile_fields, &x->info);
+                         x->rules->profile_fields, &x->info);
 }
 
 /* --- ask --- */
@@ -198,9 +199,9 @@ is_usable(const struct kd_told_issue *m)
 /* What starts a chain needs the account system's word where the domain says so; what
  * goes on with one has the owner's. */
 static kd_err
-ticket_fits(const struct vault *v, const struct issue *x, enum kd_reason *why)
+ticket_fits(const struct issue *x, enum kd_reason *why)
 {
-    uint8_t tickets = v->conf.rules[x->domain].tickets;
+    uint8_t tickets = x->rules->tickets;
     enum kd_ticket_purpose purpose =
         x->resets ? KD_TICKET_FOR_RESET : KD_TICKET_FOR_FIRST;
     bool is_needed =
@@ -243,7 +244,7 @@ choose_step(const struct vault *v, struct issue *x, const struct kd_account_part
         *why = KD_REASON_LEVEL_CLAIM;
         return KD_INVALID;
     }
-    return ticket_fits(v, x, why);
+    return ticket_fits(x, why);
 }
 
 static void
@@ -270,8 +271,10 @@ told(struct vault *v, struct task *t)
     x->is = (enum kd_told)m.is;
     x->generation = m.generation;
     x->seq = m.seq;
-    if (x->is != KD_TOLD_NONE && keep_told(t, x, &m) != KD_OK) {
-        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_STORED_DIFFERS);
+    if (x->is != KD_TOLD_NONE && (err = keep_told(t, x, &m)) != KD_OK) {
+        bool is_ours = err == KD_NOMEM;
+        task_finish(v, t, is_ours ? err : KD_UNAVAILABLE,
+                    is_ours ? 0 : KD_REASON_STORED_DIFFERS);
         return;
     }
     if (x->is == KD_TOLD_STORED) {
@@ -311,7 +314,7 @@ believe(const struct task *t, struct issue *x, struct dime_signet *out)
     if (dime_signet_parse_own(DIME_USER, kd_buf_slice(&x->told), out, &why) != KD_OK ||
         out->part != DIME_PART_IDENTIFIED ||
         !kd_slice_eq(out->identifier, x->job.address) ||
-        !vault_signed(t->vault, x->domain, out))
+        !vault_signed(t->vault, x->org, out))
         return KD_UNAVAILABLE;
     return KD_OK;
 }
@@ -381,7 +384,7 @@ sign(struct task *t)
     } else if ((t->err = check_custody(t, x)) != KD_OK) {
         return;
     }
-    if ((t->err = vault_signer(t->vault, x->domain, &x->made.key)) != KD_OK) {
+    if ((t->err = vault_signer(t->vault, x->org, &x->made.key)) != KD_OK) {
         kd_ignore(run_refuse(t, t->err, KD_REASON_NO_SIGNING_KEY));
         return;
     }
@@ -436,7 +439,7 @@ fill_row(const struct vault *v, const struct issue *x, struct kd_row_issue *row)
     memcpy(row->core, x->made.core, sizeof row->core);
     memcpy(row->full, x->made.full, sizeof row->full);
     memcpy(row->id, x->made.id, sizeof row->id);
-    memcpy(row->org, v->orgs[x->domain].full, sizeof row->org);
+    memcpy(row->org, v->orgs[x->org]->full, sizeof row->org);
 }
 
 static void
@@ -450,7 +453,7 @@ signed_(struct vault *v, struct task *t)
     int fd = -1;
 
     run_record(&record, &names, v, t, KD_AUDIT_ISSUE_USER,
-               kd_policy_domain(v->conf.policy, x->domain));
+               vault_org_name(v->orgs[x->org]));
     record.address = x->job.address;
     record.generation = x->generation;
     record.link_seq = x->seq;
@@ -506,15 +509,15 @@ run_issue_user_signet(struct vault *v, struct task *t)
     struct kd_slice domain = dime_identifier_domain(x->job.address);
     if (!run_allowed(v, t, domain))
         return;
-    if (kd_policy_domain_find(v->conf.policy, domain, &x->domain) != KD_OK) {
+    if (vault_serves(t, domain, &x->org, &x->rules) != KD_OK) {
         task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
         return;
     }
-    if (!kd_domain_rules_allow_mode(&v->conf.rules[x->domain], x->job.mode)) {
+    if (!kd_domain_rules_allow_mode(x->rules, x->job.mode)) {
         task_finish(v, t, KD_DENIED, KD_REASON_ACCOUNT_MODE);
         return;
     }
-    if (!v->orgs[x->domain].verified) {
+    if (!v->orgs[x->org]->verified) {
         task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_ORG_SIGNET);
         return;
     }

@@ -23,6 +23,8 @@ reply_keys(struct vault *v, struct task *t, struct store_change *c)
             key_line_put(&lines, &info);
     m.keys = kd_buf_slice(&lines);
     kd_keys_done_put(&t->reply, &m);
+    if (t->reply.err == KD_OK)
+        t->reply.err = lines.err;
     kd_buf_free(&lines);
 }
 
@@ -65,7 +67,7 @@ generate_change(struct task *t, struct store_change *c)
 static bool
 one_operator_may(struct vault *v, struct task *t)
 {
-    if (v->conf.single_operator)
+    if (t->conf->is.single_operator)
         return true;
     task_finish(v, t, KD_DENIED, KD_REASON_NEEDS_QUORUM);
     return false;
@@ -107,11 +109,11 @@ retire_change(struct task *t, struct store_change *c)
 /* The operation is about a domain, and a key that is not there has none: all that is
  * missing for a yes is then the domain. */
 static bool
-may_retire_some(struct vault *v, struct task *t)
+may_retire_some(const struct task *t)
 {
     return task_is_internal(t) ||
-           kd_policy_explain(v->conf.policy, &t->caller, t->op, kd_slice(NULL, 0)) ==
-               KD_POLICY_NO_DOMAIN;
+           kd_policy_explain(t->conf->is.policy, &t->caller, t->op,
+                             kd_slice(NULL, 0)) == KD_POLICY_NO_DOMAIN;
 }
 
 void
@@ -133,7 +135,7 @@ run_retire_key(struct vault *v, struct task *t)
     memcpy(c->keys[0].octets, c->job.retire.id, sizeof c->keys[0].octets);
     /* Whose key it is decides whether the caller may; that there is none says nothing
      * to one who may not. */
-    if (!may_retire_some(v, t)) {
+    if (!may_retire_some(t)) {
         task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
         return;
     }

@@ -105,7 +105,7 @@ may_approve(struct vault *v, struct task *t)
 {
     if (!account_operator_asks(v, t))
         return false;
-    if (v->conf.single_operator)
+    if (t->conf->is.single_operator)
         return true;
     task_finish(v, t, KD_DENIED, KD_REASON_NEEDS_QUORUM);
     return false;
@@ -115,7 +115,8 @@ static void
 start_one(struct vault *v, struct task *t)
 {
     struct reset *x = t->data;
-    size_t domain;
+    const struct kd_domain_rules *rules;
+    size_t org;
 
     if (!account_address_is_allowed(v, t, x->job.address) ||
         (x->job.action == KD_RESET_APPROVE && !may_approve(v, t)))
@@ -123,14 +124,12 @@ start_one(struct vault *v, struct task *t)
     x->change = (struct account_change){
         .address = x->job.address, .decide = decide, .reply = reply};
     if (x->job.action == KD_RESET_REQUEST) {
-        if (kd_policy_domain_find(v->conf.policy,
-                                  dime_identifier_domain(x->job.address),
-                                  &domain) != KD_OK) {
+        if (vault_serves(t, dime_identifier_domain(x->job.address), &org, &rules) !=
+            KD_OK) {
             task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
             return;
         }
-        int n = snprintf(x->delay, sizeof x->delay, "%u",
-                         v->conf.rules[domain].reset_delay);
+        int n = snprintf(x->delay, sizeof x->delay, "%u", rules->reset_delay);
         x->change.detail = kd_slice(x->delay, (size_t)n);
     }
     account_change_start(v, t);
@@ -155,7 +154,7 @@ list_page(const struct vault *v, const struct task *t, const struct kd_told_rese
             return KD_MALFORMED;
         if (m->more != 0)
             *next = line.address;
-        if (kd_policy_check(v->conf.policy, &t->caller, t->op,
+        if (kd_policy_check(t->conf->is.policy, &t->caller, t->op,
                             dime_identifier_domain(line.address)) == KD_OK)
             put_line(v, list, line.address, &a);
     }
@@ -189,7 +188,7 @@ static bool
 may_list(struct vault *v, struct task *t)
 {
     if (task_is_internal(t) ||
-        kd_policy_explain(v->conf.policy, &t->caller, t->op, kd_slice(NULL, 0)) ==
+        kd_policy_explain(t->conf->is.policy, &t->caller, t->op, kd_slice(NULL, 0)) ==
             KD_POLICY_NO_DOMAIN)
         return true;
     task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);

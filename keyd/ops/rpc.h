@@ -16,6 +16,8 @@ enum {
     ANSWER_ITEMS_MAX = 64,
     ANSWER_PROCESSES_MAX = 64,
     ANSWER_COUNTERS_MAX = 16,
+    ANSWER_REASONS_MAX = 32,
+    ANSWER_SHADOW_MAX = 96,
 };
 
 /* A process as the supervisor reports it. */
@@ -48,6 +50,8 @@ struct answer {
         Keyd__V1__ImportKeyResult import_key;
         Keyd__V1__AuditReadResult audit_read;
         Keyd__V1__AuditHeadResult audit_head;
+        Keyd__V1__ReloadResult reload;
+        Keyd__V1__DrainResult drain;
         Keyd__V1__FreezeAddressResult freeze_address;
         Keyd__V1__ResetAddressResult reset_address;
         Keyd__V1__StopPrincipalResult stop_principal;
@@ -65,6 +69,9 @@ struct answer {
     Keyd__V1__AuditCheckpoint checkpoint[ANSWER_ITEMS_MAX];
     Keyd__V1__AuditCheckpoint *checkpoint_list[ANSWER_ITEMS_MAX];
     ProtobufCBinaryData octets_list[ANSWER_ITEMS_MAX];
+    ProtobufCBinaryData reason_list[ANSWER_REASONS_MAX];
+    Keyd__V1__ShadowLine shadow[ANSWER_SHADOW_MAX];
+    Keyd__V1__ShadowLine *shadow_list[ANSWER_SHADOW_MAX];
     Keyd__V1__Reset reset[KD_RESETS_PAGE];
     Keyd__V1__Reset *reset_list[KD_RESETS_PAGE];
     Keyd__V1__StoppedPrincipal stopped[KD_STOPPED_MAX];
@@ -105,6 +112,7 @@ extern const struct op_rpc op_rpc_public_keys, op_rpc_generate_key, op_rpc_retir
 extern const struct op_rpc op_rpc_token_init, op_rpc_add_unseal_slot, op_rpc_unseal,
     op_rpc_seal;
 extern const struct op_rpc op_rpc_audit_read, op_rpc_audit_head;
+extern const struct op_rpc op_rpc_reload, op_rpc_drain;
 
 /* --- shared by the halves --- */
 

@@ -29,6 +29,8 @@ static const struct {
     {KD_OP_GenerateKey, run_generate_key},
     {KD_OP_RetireKey, run_retire_key},
     {KD_OP_ImportKey, run_import_key},
+    {KD_OP_Reload, run_reload},
+    {KD_OP_Drain, run_drain},
 };
 
 void
@@ -61,13 +63,24 @@ run_start(struct vault *v, struct task *t)
 bool
 run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
 {
-    if (!task_is_internal(t) &&
-        kd_policy_check(v->conf.policy, &t->caller, t->op, domain) != KD_OK) {
+    bool allowed =
+        task_is_internal(t) ||
+        kd_policy_check(t->conf->is.policy, &t->caller, t->op, domain) == KD_OK;
+
+    if (!task_is_internal(t))
+        shadow_watch(v, t, domain, allowed);
+    if (!allowed) {
         task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
         return false;
     }
     if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
         run_refuse_sealed(v, t);
+        return false;
+    }
+    /* What would be recorded now would be recorded at a wrong time. */
+    if ((kd_op_flags(t->op) & KD_OPF_CHANGES) != 0 &&
+        chain_clock(&v->chain, NULL) != CLOCK_GOOD) {
+        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_CLOCK);
         return false;
     }
     return true;
@@ -87,6 +100,7 @@ run_record(struct kd_audit_record *record, struct run_names *names,
     };
     bool own = task_is_internal(t);
     bool remote = t->caller.klass == KD_CLASS_TLS;
+    (void)v; /* all of it is the task's */
     int n = own      ? snprintf(names->principal, sizeof names->principal, "keyd")
             : remote ? snprintf(names->principal, sizeof names->principal, "tls:%.*s",
                                 (int)t->caller.name.n, (const char *)t->remote)
@@ -100,7 +114,7 @@ run_record(struct kd_audit_record *record, struct run_names *names,
         .principal = kd_slice(names->principal, (size_t)n),
         .domain = domain,
     };
-    if (v->conf.single_operator && t->caller.klass == KD_CLASS_ADMIN && !own)
+    if (t->conf->is.single_operator && t->caller.klass == KD_CLASS_ADMIN && !own)
         record->notes |= KD_NOTE_SINGLE_OPERATOR;
 }
 

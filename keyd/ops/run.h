@@ -62,5 +62,7 @@ void run_seal(struct vault *v, struct task *t);
 void run_generate_key(struct vault *v, struct task *t);
 void run_retire_key(struct vault *v, struct task *t);
 void run_import_key(struct vault *v, struct task *t);
+void run_reload(struct vault *v, struct task *t);
+void run_drain(struct vault *v, struct task *t);
 
 #endif

@@ -3,24 +3,9 @@
 
 #include "../role.h"
 
+#include <keyd/job/state.h>
+
 #include <stdio.h>
-
-/* As enum vault_state of the vault counts. */
-static Keyd__V1__ServiceState
-state_of(uint8_t state, bool degraded)
-{
-    static const Keyd__V1__ServiceState states[] = {
-        KEYD__V1__SERVICE_STATE__SERVICE_STATE_STARTING,
-        KEYD__V1__SERVICE_STATE__SERVICE_STATE_UNPROVISIONED,
-        KEYD__V1__SERVICE_STATE__SERVICE_STATE_SEALED,
-        KEYD__V1__SERVICE_STATE__SERVICE_STATE_OPERATIONAL,
-        KEYD__V1__SERVICE_STATE__SERVICE_STATE_FAILED,
-    };
-
-    if (state >= sizeof states / sizeof *states)
-        return KEYD__V1__SERVICE_STATE__SERVICE_STATE_FAILED;
-    return degraded ? KEYD__V1__SERVICE_STATE__SERVICE_STATE_DEGRADED : states[state];
-}
 
 static kd_err
 pack(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body, struct ask *ask)
@@ -62,6 +47,44 @@ add_counter(struct answer *a, const char *name, uint64_t value)
     a->counter_list[i] = out;
 }
 
+static void
+add_reasons(struct answer *a, uint64_t reasons)
+{
+    for (unsigned i = 0; i < KD_STATE_REASONS; i++)
+        if ((reasons & kd_state_bit((enum kd_state_reason)i)) != 0)
+            a->reason_list[a->u.status.n_reasons++] =
+                kd_rpc_data(kd_slice_str(kd_state_word(i)));
+    a->u.status.reasons = a->reason_list;
+}
+
+static kd_err
+add_shadow(struct answer *a, struct kd_slice lines)
+{
+    struct kd_cur c = kd_cur(lines);
+    struct kd_shadow_line m;
+    size_t n = 0;
+    kd_err err;
+
+    for (; kd_cur_left(&c) != 0; n++) {
+        if (n == ANSWER_SHADOW_MAX)
+            return KD_MALFORMED;
+        if ((err = kd_shadow_line_get(kd_list_next(&c), &m)) != KD_OK)
+            return err;
+        if (m.principal.n == 0 || kd_op_name(m.op) == NULL)
+            return KD_MALFORMED;
+        Keyd__V1__ShadowLine *out = &a->shadow[n];
+        keyd__v1__shadow_line__init(out);
+        out->principal = kd_rpc_data(m.principal);
+        out->operation = kd_rpc_data(kd_slice_str(kd_op_name(m.op)));
+        out->would_refuse = m.would_refuse;
+        out->would_allow = m.would_allow;
+        a->shadow_list[n] = out;
+    }
+    a->u.status.shadow = a->shadow_list;
+    a->u.status.n_shadow = n;
+    return kd_cur_end(&c);
+}
+
 static kd_err
 unpack(struct kd_slice body, struct answer *a)
 {
@@ -72,7 +95,9 @@ unpack(struct kd_slice body, struct answer *a)
     if (err != KD_OK)
         return err;
     keyd__v1__status_result__init(out);
-    out->state = state_of(m.state, m.degraded != 0);
+    if (m.state < KD_SERVICE_UNPROVISIONED || m.state > KD_SERVICE_STARTING)
+        return KD_MALFORMED;
+    out->state = (Keyd__V1__ServiceState)m.state;
     out->version = kd_rpc_data(kd_slice_str(KEYD_VERSION));
     out->probe_ok = m.probe != 0;
     out->probe_us = m.probe_us;
@@ -90,6 +115,12 @@ unpack(struct kd_slice body, struct answer *a)
     add_counter(a, "issued", m.issued);
     add_counter(a, "refused", m.refused);
     add_counter(a, "hidden-memory", m.hidden_memory);
+    add_reasons(a, m.reasons);
+    out->shadow_on = m.shadow_on != 0;
+    out->shadow_since_ms = m.shadow_since;
+    out->shadow_pairs = m.shadow_pairs;
+    if ((err = add_shadow(a, m.shadow)) != KD_OK)
+        return err;
     add_counter(a, "resets-pending", m.resets);
     add_counter(a, "principals-stopped", m.stopped);
     a->r.result_case = KEYD__V1__RESPONSE__RESULT_SERVICE_STATUS;

@@ -5,20 +5,34 @@
 #include <keyd/base/clock.h>
 #include <keyd/base/secret.h>
 
-enum { PROBE_EVERY_MS = 1000 };
+enum { PROBE_EVERY_MS = 1000, SHADOW_OCTETS = 8192 };
+
+/* Why, and what a watched policy says, are for operators: the words name what is wrong,
+ * the lines other principals. */
+static void
+add_for_operators(const struct vault *v, const struct vault_facts *facts,
+                  struct kd_status_done *m, struct kd_buf *lines)
+{
+    m->reasons = facts->reasons;
+    m->shadow_on = v->conf->shadow != NULL;
+    m->shadow_since = v->shadow.since;
+    m->shadow_pairs = (uint32_t)v->shadow.n;
+    shadow_put(&v->shadow, lines);
+    m->shadow = kd_buf_slice(lines);
+}
 
 static void
 reply(struct vault *v, struct task *t)
 {
-    bool degraded =
-        v->state == VAULT_OPERATIONAL &&
-        (!v->probe.ok || kd_token_faults(v->token) != 0 || v->ledger.chan.fd < 0);
+    struct vault_facts facts;
+    struct kd_buf lines;
+
+    vault_facts(v, &facts);
     struct kd_status_done m = {
-        .state = (uint8_t)(v->opens_itself ? VAULT_STARTING : v->state),
-        .degraded = degraded,
+        .state = (uint8_t)vault_state_of(&facts),
         .probe = v->token != NULL && v->probe.ok,
         .probe_us = v->probe.us,
-        .single_operator = v->conf.single_operator,
+        .single_operator = v->conf->is.single_operator,
         .hidden_memory = kd_secret_is_hidden(),
         .epoch = v->chain.epoch,
         .seq = v->chain.first == 0 ? 0 : v->chain.first - 1,
@@ -29,9 +43,13 @@ reply(struct vault *v, struct task *t)
         .resets = v->n_resets,
         .stopped = (uint32_t)v->stops.n,
     };
-
+    kd_buf_init(&lines, SHADOW_OCTETS);
+    if (t->caller.klass == KD_CLASS_ADMIN)
+        add_for_operators(v, &facts, &m, &lines);
     kd_status_done_put(&t->reply, &m);
-    task_finish(v, t, KD_OK, 0);
+    kd_err err = lines.err;
+    kd_buf_free(&lines);
+    task_finish(v, t, err, 0);
 }
 
 /* Every active key once. */
@@ -63,6 +81,7 @@ probed(struct vault *v, struct task *t)
     if (t->err != KD_OK)
         vault_event(v, EVENT_PROBE_FAILED, t->err, 0);
     v->probe.ok = t->err == KD_OK;
+    v->probe.is_made = true;
     v->probe.us = t->reason;
     reply(v, t);
 }

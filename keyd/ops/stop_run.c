@@ -103,11 +103,11 @@ again(struct vault *v, struct task *t, struct kd_slice record)
 /* The class that was named, or that the name has: names are unique in a configuration.
  * Whoever is stopped can be allowed, configured or not. */
 static bool
-find_class(const struct vault *v, struct stop *x)
+find_class(const struct vault *v, const struct task *t, struct stop *x)
 {
     struct kd_caller target;
     bool stops = x->job.action == KD_STOP_STOP;
-    bool is_known = kd_policy_find(v->conf.policy, x->job.name, &target) == KD_OK;
+    bool is_known = kd_policy_find(t->conf->is.policy, x->job.name, &target) == KD_OK;
     unsigned klass = is_known ? target.klass : KD_CLASS_COUNT;
 
     if (!stops && stops_class_of(v, x->job.name) != KD_CLASS_COUNT)
@@ -126,14 +126,14 @@ check_target(struct vault *v, struct task *t, struct stop *x, enum kd_reason *wh
 {
     struct kd_slice own;
 
-    if (!kd_principal_name_is_valid(x->job.name) || !find_class(v, x)) {
+    if (!kd_principal_name_is_valid(x->job.name) || !find_class(v, t, x)) {
         *why = KD_REASON_NO_SUCH_PRINCIPAL;
         return KD_NOT_FOUND;
     }
     if (x->job.action == KD_STOP_ALLOW)
         return KD_OK;
     if (t->caller.klass == x->klass &&
-        kd_policy_name(v->conf.policy, &t->caller, &own) == KD_OK &&
+        kd_policy_name(t->conf->is.policy, &t->caller, &own) == KD_OK &&
         kd_slice_eq(own, x->job.name)) {
         *why = KD_REASON_OWN_PRINCIPAL;
         return KD_INVALID;

@@ -185,6 +185,7 @@ check_against_log(struct vault *v, const struct unsealing *u)
 
     if (generation != v->store_recorded) {
         vault_event(v, EVENT_KEYSTORE_OLD, generation, v->store_recorded);
+        vault_raise(v, KD_STATE_KEY_STORE_OLD);
         return KD_INVALID;
     }
     v->token = u->token;
@@ -197,9 +198,17 @@ check_against_log(struct vault *v, const struct unsealing *u)
         memcmp(c.instance, v->chain.instance, sizeof c.instance) != 0 ||
         c.seq >= v->chain.next) {
         vault_event(v, EVENT_CHECKPOINT_BAD, v->checkpoint_size, v->chain.next);
+        vault_raise(v, KD_STATE_CHECKPOINT_BAD);
         return KD_INVALID;
     }
     return KD_OK;
+}
+
+static void
+refuse_store(struct vault *v, kd_err err)
+{
+    vault_event(v, EVENT_KEYSTORE_BAD, err, v->store_recorded);
+    vault_raise(v, KD_STATE_KEY_STORE_BAD);
 }
 
 static void
@@ -209,13 +218,16 @@ unsealed(struct vault *v, struct task *t)
     struct kd_audit_record record;
     struct run_names names;
 
-    if (task_is_internal(t))
+    if (task_is_internal(t)) {
         v->opens_itself = false;
+        if (t->err != KD_NOMEM && t->err != KD_IO)
+            v->unseal_at = 0;
+    }
     if (t->err == KD_DENIED || t->reason == KD_REASON_SECRET_SIZE ||
         t->reason == KD_REASON_BAD_DESCRIPTOR)
         vault_event(v, EVENT_WRONG_SECRET, u->job.kind, 0);
     else if (t->err != KD_OK && t->reason == 0)
-        vault_event(v, EVENT_KEYSTORE_BAD, t->err, v->store_recorded);
+        refuse_store(v, t->err);
     /* While the passphrase was stretched the ledger may have come back as another. */
     if (t->err == KD_OK && v->state == VAULT_FAILED)
         t->err = run_refuse(t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
@@ -231,7 +243,9 @@ unsealed(struct vault *v, struct task *t)
     }
     u->token = NULL;
     v->state = VAULT_OPERATIONAL;
-    kd_token_set_verify(v->token, v->conf.verify_sampled);
+    vault_clear(v, KD_STATE_KEY_STORE_BAD);
+    v->probe.is_made = false;
+    kd_token_set_verify(v->token, v->conf->is.verify_sampled);
     vault_event(v, EVENT_UNSEALED, kd_token_count(v->token), v->store_recorded);
     run_record(&record, &names, v, t, KD_AUDIT_UNSEAL, kd_slice(NULL, 0));
     task_commit(v, t, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, unseal_recorded);
@@ -288,6 +302,7 @@ run_seal(struct vault *v, struct task *t)
 {
     if (!run_allowed(v, t, kd_slice(NULL, 0)))
         return;
+    v->unseal_at = 0; /* whoever seals does not want to see it opened by itself */
     if (t->body.n != 0)
         task_finish(v, t, KD_MALFORMED, 0);
     else if (v->token == NULL)

@@ -79,8 +79,9 @@ plan_one(struct supervisor *s, enum kd_role role, unsigned gate, const char *dir
                  kd_class_name(kd_gate_class(gate)), gate % KD_GATE_WORKERS_MAX + 1);
     else
         snprintf(c->name, sizeof c->name, "keyd-%s", kd_role_name(role));
-    int n =
-        snprintf(c->path, sizeof c->path, "%s/keyd-%s", directory, kd_role_name(role));
+    bool is_remote = role == KD_ROLE_GATE && kd_gate_class(gate) == KD_CLASS_TLS;
+    int n = snprintf(c->path, sizeof c->path, "%s/keyd-%s%s", directory,
+                     kd_role_name(role), is_remote ? "-tls" : "");
     if (n < 0 || (size_t)n >= sizeof c->path || access(c->path, X_OK) != 0) {
         kd_log(KD_WARN, "%s cannot be run: %s", c->path, strerror(errno));
         return KD_NOT_FOUND;
@@ -155,8 +156,8 @@ children_alive(const struct supervisor *s, enum kd_role role)
 
 /* --- starting --- */
 
-static kd_err
-put_conf(const struct supervisor *s, const struct child *c, struct kd_buf *b)
+kd_err
+child_conf(const struct kd_conf *conf, const struct child *c, struct kd_buf *b)
 {
     struct kd_conf_for_gate gate;
     struct kd_conf_for_vault vault;
@@ -164,19 +165,19 @@ put_conf(const struct supervisor *s, const struct child *c, struct kd_buf *b)
     kd_err err = KD_OK;
 
     if (c->role == KD_ROLE_GATE) {
-        err = kd_conf_for_gate_make(s->conf, kd_gate_class(c->gate), &gate);
+        err = kd_conf_for_gate_make(conf, kd_gate_class(c->gate), &gate);
         if (err == KD_OK) {
             kd_conf_for_gate_encode(&gate, b);
             kd_conf_for_gate_clear(&gate);
         }
     } else if (c->role == KD_ROLE_VAULT) {
-        err = kd_conf_for_vault_make(s->conf, &vault);
+        err = kd_conf_for_vault_make(conf, &vault);
         if (err == KD_OK) {
             kd_conf_for_vault_encode(&vault, b);
             kd_conf_for_vault_clear(&vault);
         }
     } else {
-        kd_conf_for_ledger_make(s->conf, &ledger);
+        kd_conf_for_ledger_make(conf, &ledger);
         kd_conf_for_ledger_encode(&ledger, b);
     }
     return err == KD_OK ? b->err : err;
@@ -189,7 +190,7 @@ send_conf(const struct supervisor *s, struct child *c)
     int fd = -1;
 
     kd_buf_init(&b, KD_ROLE_CONF_SIZE_MAX);
-    kd_err err = put_conf(s, c, &b);
+    kd_err err = child_conf(s->conf, c, &b);
     struct kd_slice conf = kd_buf_slice(&b);
     if (err == KD_OK && conf.n > KD_CHAN_INLINE_MAX) {
         err = kd_memfd_seal(conf, &fd);
@@ -257,6 +258,7 @@ child_start(struct supervisor *s, struct child *c)
     c->is_ready = false;
     c->n_lost = 0;
     c->is_ended_for_links = false;
+    c->turns = (struct child_turns){0};
     if ((err = send_conf(s, c)) != KD_OK)
         kill(c->pid, SIGKILL); /* without it, it would wait for ever */
     return err;
@@ -301,24 +303,4 @@ child_link(struct supervisor *s, const struct child *from, const struct kd_ctl_l
     if ((vault && m->link == KD_LINK_LEDGER) || (ledger && m->link == KD_LINK_VAULT))
         return &s->links.core;
     return NULL;
-}
-
-void
-event_text(const char *text, uint64_t a, uint64_t b, char *out, size_t size)
-{
-    static const char mark[] = "%llu";
-    const uint64_t numbers[] = {a, b};
-    size_t at = 0, n = 0;
-
-    while (*text != '\0' && at < size - 1) {
-        if (n < 2 && strncmp(text, mark, sizeof mark - 1) == 0) {
-            int k =
-                snprintf(out + at, size - at, "%llu", (unsigned long long)numbers[n++]);
-            at += k < 0 ? 0 : (size_t)k < size - at ? (size_t)k : size - 1 - at;
-            text += sizeof mark - 1;
-        } else {
-            out[at++] = *text++;
-        }
-    }
-    out[at] = '\0';
 }

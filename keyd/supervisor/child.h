@@ -3,6 +3,8 @@
 #define KEYD_SUPERVISOR_CHILD_H
 
 #include "../role.h"
+#include "drain.h"
+#include "reload.h"
 
 #include <keyd/base/chan.h>
 #include <keyd/base/sandbox.h>
@@ -11,6 +13,13 @@
 #include <sys/types.h>
 
 enum { CHILDREN_MAX = KD_GATES_MAX + 2 };
+
+/* What a child has said of the steps of a reload or a drain (reload.h, drain.h). */
+struct child_turns {
+    uint32_t prepared, taken; /* serial of the configuration */
+    uint32_t drained;         /* serial of the drain */
+    uint32_t in_flight;       /* of a gate that drains, as it said last */
+};
 
 struct child {
     enum kd_role role;
@@ -29,6 +38,7 @@ struct child {
     unsigned n_lost; /* links that broke by its fault, as far as can be known */
     int64_t lost_since;
     bool is_ended_for_links; /* by us: a crash, although it is a SIGKILL */
+    struct child_turns turns;
 };
 
 /* A link between two roles. */
@@ -43,12 +53,21 @@ struct links {
 };
 
 struct supervisor {
+    const char *conf_path;
     struct kd_conf *conf;
-    int listeners[KD_CLASS_COUNT]; /* -1: none */
+    struct kd_conf *shadow;  /* whose policy is watched; NULL: none */
+    uint32_t conf_serial;    /* of both; grows with every reload */
+    struct kd_conf *started; /* what cannot change is as it says */
+    struct reload reload;
+    struct drain drain;
+    bool has_socket[KD_CLASS_COUNT]; /* from systemd: the file is not ours to remove */
+    int listeners[KD_CLASS_COUNT];   /* -1: none */
     unsigned n_children;
     struct child children[CHILDREN_MAX];
     uint32_t serial; /* of the newest link or descriptor */
     struct links links;
+    int tls; /* memfd of what the remote gates are told (tls.h); -1: nothing yet */
+    uint32_t tls_serial;
     int signals;
     int state_directory;
     bool is_confined, is_announced, is_stopping;
@@ -60,6 +79,10 @@ struct supervisor {
 /* Fills the table: ledger, vault, the gates of each open listener. Finds programs,
  * users, directories, and refuses what cannot work (logged). */
 kd_err children_plan(struct supervisor *s) KD_MUST_USE;
+
+/* Appends what a child is told of a configuration. */
+kd_err child_conf(const struct kd_conf *conf, const struct child *c,
+                  struct kd_buf *b) KD_MUST_USE;
 
 /* Runs the child's program with its control channel and sends its configuration. */
 kd_err child_start(struct supervisor *s, struct child *c) KD_MUST_USE;
@@ -78,8 +101,5 @@ bool children_alive(const struct supervisor *s, enum kd_role role);
 /* The link that a child means by its own name for it, or NULL if it has none such. */
 struct link *child_link(struct supervisor *s, const struct child *from,
                         const struct kd_ctl_lost *m);
-
-/* An event's text with the two numbers in place of its "%llu"s; cut at size. */
-void event_text(const char *text, uint64_t a, uint64_t b, char *out, size_t size);
 
 #endif

@@ -7,21 +7,88 @@
 
 #include <stdlib.h>
 
+struct kd_slice
+vault_org_name(const struct vault_org *org)
+{
+    return kd_slice(org->name, org->name_size);
+}
+
+/* KD_NOT_FOUND if it has none. Not often: when a configuration or a signet comes. */
+static kd_err
+find_place(const struct vault *v, struct kd_slice domain, size_t *place)
+{
+    for (size_t i = 0; i < v->n_orgs; i++) {
+        if (kd_slice_eq(vault_org_name(v->orgs[i]), domain)) {
+            *place = i;
+            return KD_OK;
+        }
+    }
+    return KD_NOT_FOUND;
+}
+
+static size_t
+count_unserved(const struct vault *v, size_t *octets)
+{
+    size_t n = 0;
+
+    *octets = 0;
+    for (size_t i = 0; i < v->n_orgs; i++) {
+        if (v->orgs[i]->was_served)
+            continue;
+        n++;
+        *octets += v->orgs[i]->size;
+    }
+    return n;
+}
+
+kd_err
+vault_org_place(struct vault *v, struct kd_slice domain, bool is_served, size_t *place)
+{
+    struct vault_org *org;
+
+    if (find_place(v, domain, place) == KD_OK) {
+        v->orgs[*place]->was_served |= is_served;
+        return KD_OK;
+    }
+    if (!kd_domain_is_valid(domain))
+        return KD_INVALID;
+    if (v->n_orgs == VAULT_ORGS_MAX)
+        return KD_TOO_LARGE;
+    if ((org = calloc(1, sizeof *org)) == NULL)
+        return KD_NOMEM;
+    memcpy(org->name, domain.p, domain.n);
+    org->name_size = (uint8_t)domain.n;
+    org->was_served = is_served;
+    *place = v->n_orgs;
+    v->orgs[v->n_orgs++] = org;
+    return KD_OK;
+}
+
 kd_err
 vault_org_set(struct vault *v, struct kd_slice domain, uint32_t version,
-              struct kd_slice signet)
+              struct kd_buf *signet)
 {
-    size_t i;
+    size_t i, unserved, size;
+    uint8_t *octets;
+    kd_err err;
 
-    if (kd_policy_domain_find(v->conf.policy, domain, &i) != KD_OK)
-        return KD_NOT_FOUND;
-    uint8_t *octets = malloc(signet.n);
-    if (octets == NULL)
-        return KD_NOMEM;
-    memcpy(octets, signet.p, signet.n);
-    struct vault_org *org = &v->orgs[i];
+    bool is_new = find_place(v, domain, &i) != KD_OK;
+    if (is_new || !v->orgs[i]->was_served) {
+        size_t n = count_unserved(v, &unserved);
+        if ((is_new && n == VAULT_UNSERVED_MAX) ||
+            signet->n > VAULT_UNSERVED_OCTETS_MAX - unserved)
+            return KD_TOO_LARGE;
+    }
+    if ((err = vault_org_place(v, domain, false, &i)) != KD_OK ||
+        (err = kd_buf_take(signet, &octets, &size)) != KD_OK)
+        return err;
+    struct vault_org *org = v->orgs[i];
     free(org->octets);
-    *org = (struct vault_org){.octets = octets, .size = signet.n, .version = version};
+    org->octets = octets;
+    org->size = size;
+    org->version = version;
+    org->verified = org->has_signer = false;
+    org->n_signers = 0;
     return KD_OK;
 }
 
@@ -113,8 +180,8 @@ verify_org(struct vault *v, struct vault_org *org, struct kd_slice domain,
 static void
 refresh_org(struct vault *v, size_t i)
 {
-    struct vault_org *org = &v->orgs[i];
-    struct kd_slice domain = kd_policy_domain(v->conf.policy, i);
+    struct vault_org *org = v->orgs[i];
+    struct kd_slice domain = vault_org_name(org);
     struct dime_signet signet;
     struct kd_key_info info;
 
@@ -124,7 +191,8 @@ refresh_org(struct vault *v, size_t i)
         return;
     kd_err err = verify_org(v, org, domain, &signet);
     if (err != KD_OK) {
-        vault_event(v, EVENT_ORG_BAD, i, err);
+        if (org->was_served)
+            vault_event_of(v, EVENT_ORG_BAD, domain, KD_OP_NONE, err);
         return;
     }
     org->verified = true;
@@ -149,7 +217,7 @@ vault_keys_refresh(struct vault *v)
             memcpy(v->audit_key, info.public_key, sizeof v->audit_key);
         }
     }
-    for (size_t i = 0; i < kd_policy_n_domains(v->conf.policy); i++)
+    for (size_t i = 0; i < v->n_orgs; i++)
         refresh_org(v, i);
 }
 
@@ -167,9 +235,9 @@ vault_owns_key(const struct vault *v, const uint8_t sign_key[32],
 }
 
 bool
-vault_signed(const struct vault *v, size_t domain, const struct dime_signet *s)
+vault_signed(const struct vault *v, size_t org_place, const struct dime_signet *s)
 {
-    const struct vault_org *org = &v->orgs[domain];
+    const struct vault_org *org = v->orgs[org_place];
     struct kd_slice covered = dime_signet_covered(s, DIME_FIELD_IDENTIFIED_SIGNATURE);
     const uint8_t *sig = dime_signet_signature(s, DIME_FIELD_IDENTIFIED_SIGNATURE);
 
@@ -180,9 +248,9 @@ vault_signed(const struct vault *v, size_t domain, const struct dime_signet *s)
 }
 
 kd_err
-vault_signer(const struct vault *v, size_t domain, struct kd_key_id *out)
+vault_signer(const struct vault *v, size_t org_place, struct kd_key_id *out)
 {
-    const struct vault_org *org = &v->orgs[domain];
+    const struct vault_org *org = v->orgs[org_place];
 
     if (v->token == NULL)
         return KD_SEALED;

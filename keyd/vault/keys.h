@@ -6,11 +6,21 @@
 #define KEYD_VAULT_KEYS_H
 
 #include <dime/signet.h>
+#include <keyd/base/buf.h>
+#include <keyd/conf/policy.h>
 #include <keyd/token/token.h>
 
 struct vault;
 
-enum { VAULT_KEYS_MAX = 256, VAULT_SIGNERS_MAX = 64 };
+enum {
+    VAULT_KEYS_MAX = 256,
+    VAULT_SIGNERS_MAX = 64,
+    /* Domains since the start, served or not; half of them are kept for those that are
+     * or will be served. */
+    VAULT_ORGS_MAX = 4096,
+    VAULT_UNSERVED_MAX = 2048,
+    VAULT_UNSERVED_OCTETS_MAX = 64 * 1024 * 1024 /* of their signets */
+};
 
 /* A public key of ours: Ed25519, or the x coordinate of a secp256k1 key (ECDH uses
  * only x, so 02x and 03x are one key). */
@@ -19,9 +29,12 @@ struct vault_own_key {
     uint8_t key[32];
 };
 
-/* The current organizational signet of a domain, verified under a POK of the token,
- * and what follows from it. */
+/* A domain: its current organizational signet, verified under a POK of the token, and
+ * what follows from it. */
 struct vault_org {
+    uint8_t name[KD_DOMAIN_MAX];
+    uint8_t name_size;
+    bool was_served; /* by a configuration since the start */
     uint8_t *octets; /* owned; NULL if the domain has none */
     size_t size;
     uint32_t version;
@@ -35,10 +48,20 @@ struct vault_org {
     uint8_t signers[VAULT_SIGNERS_MAX][DIME_ED25519_KEY_SIZE];
 };
 
-/* Takes the octets of a domain's current signet (copied). KD_NOT_FOUND for a domain
- * that is not configured. Not verified before the next refresh. */
+/* The place of a domain, made if it has none. KD_TOO_LARGE: no place is left;
+ * KD_INVALID: no domain; KD_NOMEM. */
+kd_err vault_org_place(struct vault *v, struct kd_slice domain, bool is_served,
+                       size_t *place) KD_MUST_USE;
+
+/* Takes the octets of a domain's current signet out of the buffer, which is empty then,
+ * whether the domain is served or not: the next configuration may serve it.
+ * KD_TOO_LARGE: one that is not served, and there is no room for more of those; the
+ * buffer's own error. Not verified before the next refresh. */
 kd_err vault_org_set(struct vault *v, struct kd_slice domain, uint32_t version,
-                     struct kd_slice signet) KD_MUST_USE;
+                     struct kd_buf *signet) KD_MUST_USE;
+
+/* Its name; borrowed. */
+struct kd_slice vault_org_name(const struct vault_org *org);
 
 /* Derives everything again from token and signets. */
 void vault_keys_refresh(struct vault *v);
@@ -49,11 +72,11 @@ bool vault_owns_key(const struct vault *v, const uint8_t sign_key[32],
 
 /* True if field 255 of an identified user signet is by a key of ours: since 255 covers
  * all else and is made only with it, the whole signet is then ours. */
-bool vault_signed(const struct vault *v, size_t domain, const struct dime_signet *s);
+bool vault_signed(const struct vault *v, size_t org_place, const struct dime_signet *s);
 
 /* The key that signs user signets of the domain now; KD_SEALED, or KD_UNAVAILABLE if
  * there is none. */
-kd_err vault_signer(const struct vault *v, size_t domain,
+kd_err vault_signer(const struct vault *v, size_t org_place,
                     struct kd_key_id *out) KD_MUST_USE;
 
 #endif

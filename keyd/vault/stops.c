@@ -61,7 +61,8 @@ stops_has(const struct vault *v, const struct kd_caller *caller)
 {
     struct kd_slice name;
 
-    return v->stops.n != 0 && kd_policy_name(v->conf.policy, caller, &name) == KD_OK &&
+    return v->stops.n != 0 &&
+           kd_policy_name(v->conf->is.policy, caller, &name) == KD_OK &&
            find(v, caller->klass, name) != NULL;
 }
 

@@ -56,7 +56,8 @@ has_room(const struct vault *v, unsigned gate, const struct kd_job *job, int fd)
 }
 
 struct task *
-task_new(struct vault *v, unsigned gate, const struct kd_job *job, int fd)
+task_new(struct vault *v, unsigned gate, struct vault_conf *conf,
+         const struct kd_job *job, int fd)
 {
     struct task *t = has_room(v, gate, job, fd) ? calloc(1, sizeof *t) : NULL;
     uint8_t *octets = t == NULL ? NULL : malloc(job->body.n + 1);
@@ -71,6 +72,7 @@ task_new(struct vault *v, unsigned gate, const struct kd_job *job, int fd)
     v->tasks.n++;
     *t = (struct task){
         .vault = v,
+        .conf = vault_conf_hold(conf),
         .tag = (uint64_t)++v->tasks.generation[slot] << 32 | slot,
         .gate = gate,
         .gate_job = job->id,
@@ -125,6 +127,7 @@ task_free(struct vault *v, struct task *t)
     close_fd(&t->reply_fd);
     kd_buf_free(&t->ask);
     kd_buf_free(&t->reply);
+    vault_conf_drop(t->conf);
     free(t->octets);
     free(t);
 }
@@ -138,8 +141,11 @@ answer(struct vault *v, struct task *t, kd_err err, uint16_t reason)
 
     if (g == NULL || g->generation != t->gate_generation || g->link.chan.fd < 0)
         return; /* whoever asks again finds what was stored */
+    /* It is done; only the answer could not be made. "Nothing was done" would be wrong.
+     */
     if (err == KD_OK && t->reply.err != KD_OK)
-        done.err = (uint8_t)t->reply.err;
+        done.err = (uint8_t)((kd_op_flags(t->op) & KD_OPF_CHANGES) != 0 ? KD_UNKNOWN
+                                                                        : t->reply.err);
     if (done.err == KD_OK)
         done.body = kd_buf_slice(&t->reply);
     kd_buf_init(&b, KD_CHAN_BODY_MAX);
@@ -147,7 +153,7 @@ answer(struct vault *v, struct task *t, kd_err err, uint16_t reason)
     int fd = done.err == KD_OK ? t->reply_fd : -1;
     if (fd >= 0)
         t->reply_fd = -1;
-    if (kd_chan_put(&g->link.chan, KD_MSG_done, kd_buf_slice(&b), fd) != KD_OK)
+    if (kd_chan_put_buf(&g->link.chan, KD_MSG_done, &b, fd) != KD_OK)
         kd_chan_close(
             &g->link.chan); /* without memory for an answer it waits for nothing */
     kd_buf_free(&b);
@@ -320,7 +326,7 @@ send_ask(struct vault *v, struct task *t)
     if (err == KD_OK && v->ledger_phase != LEDGER_READY)
         return; /* asked when it is (task_ask_again) */
     if (err == KD_OK)
-        err = kd_chan_put(&v->ledger.chan, t->ask_type, kd_buf_slice(&t->ask), -1);
+        err = kd_chan_put_buf(&v->ledger.chan, t->ask_type, &t->ask, -1);
     /* No channel now: the question is asked again when there is one. */
     if (err != KD_OK && err != KD_CLOSED)
         task_finish(v, t, err, 0);
@@ -345,14 +351,22 @@ task_ask_again(struct vault *v)
     }
 }
 
-kd_err
-task_told(struct vault *v, uint64_t tag, struct kd_slice body, int fd)
+struct task *
+task_of_tag(const struct vault *v, uint64_t tag)
 {
     uint64_t slot = tag & 0xffffffff;
     struct task *t = slot < TASKS_MAX ? v->tasks.slot[slot] : NULL;
 
+    return t != NULL && t->tag == tag ? t : NULL;
+}
+
+kd_err
+task_told(struct vault *v, uint64_t tag, struct kd_slice body, int fd)
+{
+    struct task *t = task_of_tag(v, tag);
+
     /* An answer nobody waits for: the question was asked twice around a restart. */
-    if (t == NULL || t->tag != tag || t->stage != TASK_ASKING) {
+    if (t == NULL || t->stage != TASK_ASKING) {
         close_fd(&fd);
         return KD_OK;
     }
@@ -367,8 +381,8 @@ task_told(struct vault *v, uint64_t tag, struct kd_slice body, int fd)
     task_step_on(v, t, KD_OK);
     /* The step may have ended the task, and a crypto thread may have it; neither looks
      * at what was told, which is gone in any case. */
-    t = v->tasks.slot[slot];
-    if (t != NULL && t->tag == tag) {
+    t = task_of_tag(v, tag);
+    if (t != NULL) {
         t->told = kd_slice(NULL, 0);
         close_fd(&t->told_fd);
     }
@@ -384,6 +398,46 @@ task_commit(struct vault *v, struct task *t, struct kd_audit_record *record,
     kd_err err = chain_append(v, record, row, row_body, row_fd, t);
     if (err != KD_OK)
         task_step_on(v, t, err);
+}
+
+/* --- the supervisor --- */
+
+void
+task_wish(struct vault *v, struct task *t, enum kd_wish wish, bool wait, task_step next)
+{
+    int64_t left = t->deadline - kd_clock_ms();
+    struct kd_ctl_wish m = {.tag = t->tag,
+                            .wish = (uint8_t)wish,
+                            .wait = wait,
+                            .ms = left < 0            ? 0
+                                  : left > UINT32_MAX ? UINT32_MAX
+                                                      : (uint32_t)left};
+    struct kd_buf b;
+
+    t->stage = TASK_WISHING;
+    t->next = next;
+    kd_buf_init(&b, 64);
+    kd_ctl_wish_put(&b, &m);
+    kd_err err = kd_chan_put_buf(&v->ctl, KD_MSG_ctl_wish, &b, -1);
+    kd_buf_free(&b);
+    if (err != KD_OK)
+        task_finish(v, t, err, 0);
+}
+
+kd_err
+task_granted(struct vault *v, struct kd_slice body)
+{
+    struct kd_ctl_granted m;
+    kd_err err = kd_ctl_granted_get(body, &m);
+
+    if (err != KD_OK)
+        return err;
+    struct task *t = task_of_tag(v, m.tag);
+    if (t == NULL || t->stage != TASK_WISHING)
+        return KD_OK; /* it was late */
+    t->granted = m;
+    task_step_on(v, t, (kd_err)m.err);
+    return KD_OK;
 }
 
 void
@@ -416,7 +470,11 @@ task_expire(struct vault *v)
 {
     for (unsigned i = 0; i < TASKS_MAX; i++) {
         struct task *t = v->tasks.slot[i];
-        if (t != NULL && t->stage == TASK_ASKING && task_is_late(t))
+        if (t == NULL || !task_is_late(t))
+            continue;
+        if (t->stage == TASK_ASKING)
             task_finish(v, t, KD_UNAVAILABLE, 0);
+        else if (t->stage == TASK_WISHING)
+            task_finish(v, t, KD_UNKNOWN, 0);
     }
 }

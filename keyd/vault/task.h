@@ -35,13 +35,15 @@ enum task_stage {
     TASK_WORKING,
     TASK_ASKING,
     TASK_COMMITTING,
-    TASK_TELLING /* until gates obey (stops.h) */
+    TASK_WISHING, /* waits for the supervisor */
+    TASK_TELLING  /* until gates obey (stops.h) */
 };
 
 struct task {
     struct pool_item item; /* first: the pool knows only this */
     struct vault *vault;
-    uint64_t tag; /* slot and generation: what the ledger's answers name */
+    struct vault_conf *conf; /* held: what it is decided and done under */
+    uint64_t tag;            /* slot and generation: what the ledger's answers name */
     enum task_stage stage;
 
     /* Who asks, and what. */
@@ -68,9 +70,10 @@ struct task {
     uint32_t telling_serial;
     int64_t telling_until;
     uint16_t ask_type;
-    struct kd_buf ask;    /* kept, to ask again when the ledger came back */
-    struct kd_slice told; /* the ledger's answer, borrowed during the step */
-    int told_fd;          /* closed after the step */
+    struct kd_buf ask;             /* kept, to ask again when the ledger came back */
+    struct kd_slice told;          /* the ledger's answer, borrowed during the step */
+    int told_fd;                   /* closed after the step */
+    struct kd_ctl_granted granted; /* the supervisor's */
 
     /* run_once() of the operations: which way to go on. */
     task_step once_fresh;
@@ -98,10 +101,14 @@ struct task_table {
     struct pool_queue held;
 };
 
-/* A new task of this gate (TASK_INTERNAL: of the vault's own); takes fd and copies the
- * body. NULL: too many, or no memory. */
+/* A new task of this gate (TASK_INTERNAL: of the vault's own) under a configuration;
+ * takes fd and copies the body. NULL: too many, or no memory. */
 enum { TASK_INTERNAL = UINT16_MAX };
-struct task *task_new(struct vault *v, unsigned gate, const struct kd_job *job, int fd);
+struct task *task_new(struct vault *v, unsigned gate, struct vault_conf *conf,
+                      const struct kd_job *job, int fd);
+
+/* The task with that tag, or NULL. */
+struct task *task_of_tag(const struct vault *v, uint64_t tag);
 
 /* Answers the gate, if it is still the one that asked, and frees. */
 void task_finish(struct vault *v, struct task *t, kd_err err, uint16_t reason);
@@ -124,6 +131,11 @@ void task_ask(struct vault *v, struct task *t, uint16_t type, task_step next);
 void task_commit(struct vault *v, struct task *t, struct kd_audit_record *record,
                  enum kd_row row, struct kd_slice row_body, int row_fd, task_step next);
 
+/* Asks the supervisor for what only it can do; wait: until it is not only begun but
+ * over. The next step finds t->granted, its error among it. */
+void task_wish(struct vault *v, struct task *t, enum kd_wish wish, bool wait,
+               task_step next);
+kd_err task_granted(struct vault *v, struct kd_slice body) KD_MUST_USE;
 /* Waits until the gates of the class obey the list of stopped principals as it is now,
  * or until they have had TASK_TELLING_MS for it: a gate that hangs serves nobody, and
  * must not keep an operator waiting. */
@@ -138,7 +150,8 @@ kd_err task_told(struct vault *v, uint64_t tag, struct kd_slice body,
                  int fd) KD_MUST_USE;
 void task_ask_again(struct vault *v);
 
-/* Ends tasks whose question the ledger has not answered by their deadline. What waits
+/* Ends tasks whose question the ledger (or the supervisor) has not answered by their
+ * deadline. What waits
  * for an acknowledgement stays: it is recorded or it will be. */
 void task_expire(struct vault *v);
 

@@ -4,9 +4,12 @@
 #define KEYD_VAULT_VAULT_H
 
 #include "chain.h"
+#include "conf.h"
 #include "keys.h"
 #include "pool.h"
 #include "reset_clock.h"
+#include "shadow.h"
+#include "state.h"
 #include "stops.h"
 #include "task.h"
 
@@ -35,22 +38,19 @@ enum vault_ledger_phase {
     LEDGER_READY
 };
 
-enum vault_state {
-    VAULT_STARTING,      /* the ledger has not said where it stands */
-    VAULT_UNPROVISIONED, /* there is no key store */
-    VAULT_SEALED,
-    VAULT_OPERATIONAL,
-    VAULT_FAILED /* the ledger contradicts what we know; an operator must look */
-};
-
 struct vault {
     struct kd_chan ctl;
     struct kd_role_link ledger;
     enum vault_ledger_phase ledger_phase;
     struct vault_gate gates[KD_GATES_MAX];
-    struct kd_conf_for_vault conf;
-    uint8_t conf_hash[32]; /* SHA-256 of the configuration's octets */
-    bool landlock;
+    struct vault_conf *conf;       /* in force */
+    struct vault_conf *next;       /* prepared, or NULL */
+    struct vault_conf *before;     /* list: gates may have taken jobs under these */
+    struct kd_policy *next_shadow; /* owned; came for the next one */
+    bool is_unrecorded;            /* conf has no record yet */
+    uint64_t unrecorded_tag;       /* of the task that asked for it, or 0 */
+    struct shadow shadow;
+    bool is_draining; /* the gates take no more requests */
 
     enum vault_state state;
     struct chain chain;
@@ -64,7 +64,10 @@ struct vault {
     size_t store_size;
     uint64_t store_recorded; /* its generation by the audit log; 0 if never recorded */
     struct kd_token *token;  /* NULL unless unsealed */
-    struct vault_org *orgs;  /* one for each domain of the policy */
+    /* Of every domain there was; places never change, and what is added is not looked
+     * at by a crypto thread before a task names it. */
+    struct vault_org *orgs[VAULT_ORGS_MAX];
+    size_t n_orgs;
     size_t n_own;
     struct vault_own_key own[VAULT_KEYS_MAX];
     bool has_audit;
@@ -72,8 +75,10 @@ struct vault {
     uint8_t audit_key[32];
     uint8_t checkpoint[256]; /* the last one, as the ledger told it */
     size_t checkpoint_size;
+    uint64_t raised;   /* bits of enum kd_state_reason; vault_raise, vault_clear */
     int credential;    /* descriptor of the credential file, -1 if none */
     bool opens_itself; /* by the credential, now: no operator is needed */
+    int64_t unseal_at; /* CLOCK_MONOTONIC, ms: when to try that again; 0: not */
 
     bool knows_accounts; /* the ledger has told what the next four are made of */
     struct vault_stops stops;
@@ -85,8 +90,10 @@ struct vault {
     uint64_t n_issued, n_refused;
     uint64_t refused[KD_OP_MAX + 1]; /* by operation, not told to the ledger yet */
     int64_t tell_refused_at;         /* CLOCK_MONOTONIC, ms */
+    int64_t tell_stale_at;           /* the same */
     struct {
-        int64_t at; /* CLOCK_MONOTONIC, ms; 0: never */
+        int64_t at;   /* of the last one begun; CLOCK_MONOTONIC, ms; 0: never */
+        bool is_made; /* one has ended since the keys were opened */
         bool ok;
         uint32_t us;
     } probe; /* the last one, so that Status cannot be made to cost a signature each */
@@ -99,5 +106,10 @@ enum vault_event {
 #undef KD_EVENT
 };
 void vault_event(struct vault *v, enum vault_event event, uint64_t a, uint64_t b);
+
+/* The same about a principal or a domain, by its name in the configuration, and an
+ * operation or none. */
+void vault_event_of(struct vault *v, enum vault_event event, struct kd_slice name,
+                    enum kd_op op, uint64_t a);
 
 #endif

@@ -13,6 +13,35 @@ static const struct {
 #undef KD_REASON
 };
 
+static const char restart_prefix[] = "needs-restart-";
+
+static const struct {
+    const char *key, *text;
+} restart_keys[KD_RESTART_KEYS] = {
+#define KD_RESTART_KEY(code, key) {key, "needs a restart, nothing was changed: " key},
+#include <keyd/job/restart_keys.def>
+#undef KD_RESTART_KEY
+};
+
+const char *
+kd_restart_key_name(unsigned key)
+{
+    return key < KD_RESTART_KEYS ? restart_keys[key].key : NULL;
+}
+
+static void
+restart_name(unsigned key, char out[KD_REASON_NAME_MAX])
+{
+    const size_t at = sizeof restart_prefix - 1;
+    size_t n = strlen(restart_keys[key].key);
+
+    if (n > KD_REASON_NAME_MAX - 1 - at)
+        n = KD_REASON_NAME_MAX - 1 - at;
+    memcpy(out, restart_prefix, at);
+    memcpy(out + at, restart_keys[key].key, n);
+    out[at + n] = '\0';
+}
+
 /* "signet-bad-magic" of BAD_MAGIC. */
 static void
 dime_name(enum dime_reason why, char out[KD_REASON_NAME_MAX])
@@ -36,6 +65,9 @@ kd_reason_name(unsigned reason, char out[KD_REASON_NAME_MAX])
         memcpy(out, table[reason].name, strlen(table[reason].name) + 1);
     else if (reason > KD_REASON_DIME && reason - KD_REASON_DIME < DIME_REASON_COUNT)
         dime_name((enum dime_reason)(reason - KD_REASON_DIME), out);
+    else if (reason >= KD_REASON_RESTART &&
+             reason - KD_REASON_RESTART < KD_RESTART_KEYS)
+        restart_name(reason - KD_REASON_RESTART, out);
     return out;
 }
 
@@ -53,6 +85,11 @@ kd_reason_text(struct kd_slice name)
         dime_name((enum dime_reason)i, candidate);
         if (kd_slice_eq(name, kd_slice_str(candidate)))
             return dime_reason_text((enum dime_reason)i);
+    }
+    for (unsigned i = 0; i < KD_RESTART_KEYS; i++) {
+        restart_name(i, candidate);
+        if (kd_slice_eq(name, kd_slice_str(candidate)))
+            return restart_keys[i].text;
     }
     return NULL;
 }

@@ -64,6 +64,10 @@ matrix_ask(struct matrix_ask *a, enum kd_op op, uint64_t serial,
     case KD_OP_PublicKeys:
     case KD_OP_Seal:
     case KD_OP_AuditHead:
+    case KD_OP_Reload:
+        return true;
+    case KD_OP_Drain: /* what is cancelled without having begun changes nothing */
+        a->q.in.drain.action = KEYD_DRAIN_CANCEL;
         return true;
     case KD_OP_LookupSignet:
         a->q.in.lookup_signet.name = COM;

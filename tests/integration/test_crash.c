@@ -149,7 +149,9 @@ is_ready_without(const struct run *r, pid_t killed)
     if (c != NULL && keyd_client_set_deadline(c, 1000) == KEYD_OK &&
         keyd_client_connect(c, path, 1000) == KEYD_OK &&
         keyd_client_status(c, &a) == KEYD_OK)
-        ready = a->out.status.state == KEYD_STATE_OPERATIONAL && a->out.status.probe_ok;
+        ready = (a->out.status.state == KEYD_STATE_OPERATIONAL ||
+                 a->out.status.state == KEYD_STATE_DEGRADED) &&
+                a->out.status.probe_ok;
     for (size_t i = 0; ready && i < a->out.status.n_processes; i++) {
         const struct keyd_process *p = &a->out.status.processes[i];
         ready = p->sandbox && (pid_t)p->pid != killed;

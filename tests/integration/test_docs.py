@@ -20,7 +20,8 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"^sh ((?:provisioning|tests)/\S+\.sh)", re.M)
 PAGES = ("keyd/man", "client/man", "pkcs11/man", "provisioning/man")
 # Pages of others that ours refer to.
-OTHERS = {"seccomp", "sqlite3", "sysexits", "systemd-journald", "systemd.exec"}
+OTHERS = {"nsswitch.conf", "seccomp", "sqlite3", "sysexits", "systemd-journald", "systemd.exec",
+          "systemd.socket"}
 # Only the supervisor starts these, and its page describes them.
 ROLES = {"keyd-gate": "dime-keyd", "keyd-vault": "dime-keyd", "keyd-ledger": "dime-keyd"}
 
@@ -143,7 +144,7 @@ def check_events(source):
     if not events:
         yield "events.def has no events"
     for text in events:
-        start = re.split(r" ?%llu|: error|,| \(", text)[0]
+        start = re.split(r" ?%(?:llu|name|op)|: error|,| \(", text)[0]
         if start not in page:
             yield "dime-keyd(8) does not explain: %s" % text
 

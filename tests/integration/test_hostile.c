@@ -32,6 +32,7 @@ enum {
     ADMIN = KD_CLASS_ADMIN * WORKERS,
     SUBMISSION = KD_CLASS_SUBMISSION * WORKERS,
     MTA = KD_CLASS_MTA * WORKERS,
+    REMOTE = KD_CLASS_TLS * WORKERS,
     SOON_MS = 5000,
     OUTCOMES = 8192, /* more than a vault has without acknowledgement */
     SEALED_STATE = 2,
@@ -333,9 +334,9 @@ tell_nothing_is_known(struct world *w)
 }
 
 static void
-new_world(struct world *w)
+new_world_with(struct world *w, const char *top)
 {
-    const struct daemon_options options = {.sealed = true};
+    const struct daemon_options options = {.sealed = true, .top = top};
 
     memset(w, 0, sizeof *w);
     assert_true(daemon_prepare(&w->d, &options));
@@ -344,6 +345,12 @@ new_world(struct world *w)
     kd_buf_init(&w->store, KD_STORE_MAX);
     kd_buf_init(&out, KD_CHAN_BODY_MAX);
     vault_starts(w);
+}
+
+static void
+new_world(struct world *w)
+{
+    new_world_with(w, NULL);
 }
 
 static void
@@ -1333,6 +1340,94 @@ a_gate_that_talks_nonsense_is_started_again_and_the_vault_is_not(void **state)
 
 /* --- a start that cannot unseal itself --- */
 
+/* A gate of the remote listener says who asks, by name. What it says of others than its
+ * own principals, or as no gate of that class speaks, gets nothing. */
+static const char remote_top[] =
+    "listener \"tls\" {\n address = \"127.0.0.1:4433\"\n certificate = \"/c\"\n key = "
+    "\"/k\"\n client-ca = \"/a\"\n allow-unpinned = yes\n}\n"
+    "principal \"mx1\" {\n class = \"tls\"\n san = \"mx1.example.com\"\n operations = "
+    "{ \"IssueUserSignet\" }\n domains = { \"example.com\" }\n}\n"
+    "principal \"mx2\" {\n class = \"tls\"\n san = \"mx2.example.com\"\n operations = "
+    "{ }\n}\n";
+
+static uint64_t
+put_job_of(struct world *w, struct peer_link *gate, const char *name, uint32_t uid,
+           enum kd_op op, struct kd_slice body)
+{
+    struct kd_job job = {.id = ++w->next_job,
+                         .op = (uint8_t)op,
+                         .uid = uid,
+                         .remote = kd_slice_str(name),
+                         .deadline = (uint64_t)kd_clock_ms() + 60000,
+                         .body = body};
+
+    PUT(gate, job, &job, -1);
+    return job.id;
+}
+
+/* The channel ends, and a new one takes its place. */
+static void
+is_dropped(struct world *w, struct peer_link *gate, unsigned number)
+{
+    assert_true(link_closes(gate, SOON_MS));
+    link_clear(gate);
+    peer_join(&w->vault, gate, KD_LINK_GATE, number);
+    /* Everybody else goes on. */
+    assert_int_equal(vault_state(w), OPERATIONAL_STATE);
+    assert_true(peer_lives(&w->vault));
+}
+
+static void
+a_remote_gate_that_claims_other_principals_gets_nothing(void **state)
+{
+    static const char *const others[] = {"mx2",   "mx3",          "MX1",
+                                         "mx1.",  "caller-admin", "caller-submission",
+                                         "dmtpd", "keyd",         "uid:0"};
+    const struct kd_issue_job issue = {.address = kd_slice_str("a@example.com"),
+                                       .ssr = kd_slice_str("no request")};
+    struct peer_link tls = {0};
+    struct kd_slice nothing = kd_slice(NULL, 0);
+    struct world w;
+    struct kd_buf b;
+    unsigned reason;
+
+    (void)state;
+    new_world_with(&w, remote_top);
+    provision_domain(&w);
+    peer_join(&w.vault, &tls, KD_LINK_GATE, REMOTE);
+    kd_buf_init(&b, 1024);
+    kd_issue_job_put(&b, &issue);
+    struct kd_slice body = kd_buf_slice(&b);
+
+    uint64_t id = put_job_of(&w, &tls, "mx1", UINT32_MAX, KD_OP_IssueUserSignet, body);
+    assert_int_equal(done(&tls, id, &reason), KD_MALFORMED); /* allowed; no request */
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        id = put_job_of(&w, &tls, others[i], UINT32_MAX, KD_OP_IssueUserSignet, body);
+        assert_int_equal(done(&tls, id, &reason), KD_DENIED);
+        assert_int_equal(reason, KD_REASON_NOT_PERMITTED);
+    }
+    /* a principal's name and a uid together is nobody */
+    id = put_job_of(&w, &tls, "mx1", 0, KD_OP_IssueUserSignet, body);
+    assert_int_equal(done(&tls, id, &reason), KD_DENIED);
+    /* objects in parts are the gate's own affair */
+    id = put_job_of(&w, &tls, "mx1", UINT32_MAX, KD_OP_UploadPart, nothing);
+    assert_int_not_equal(done(&tls, id, NULL), KD_OK);
+
+    /* what no gate of this class would say ends its channel, and nothing else */
+    put_job_of(&w, &tls, "mx1", UINT32_MAX, KD_OP_Seal, nothing);
+    is_dropped(&w, &tls, REMOTE);
+    put_job_of(&w, &tls, "", 0, KD_OP_Status, nothing);
+    is_dropped(&w, &tls, REMOTE);
+    put_job_of(&w, &w.submission, "mx1", UINT32_MAX, KD_OP_IssueUserSignet, body);
+    is_dropped(&w, &w.submission, SUBMISSION);
+    id = put_job_of(&w, &tls, "mx1", UINT32_MAX, KD_OP_Status, nothing);
+    assert_int_equal(done(&tls, id, NULL), KD_OK);
+
+    kd_buf_free(&b);
+    link_clear(&tls);
+    end_world(&w);
+}
+
 static void
 a_credential_of_impossible_size_leaves_the_sockets_open(void **state)
 {
@@ -1373,6 +1468,7 @@ main(void)
         cmocka_unit_test(the_ledger_survives_a_storm_of_its_gates),
         cmocka_unit_test(
             a_gate_that_talks_nonsense_is_started_again_and_the_vault_is_not),
+        cmocka_unit_test(a_remote_gate_that_claims_other_principals_gets_nothing),
         cmocka_unit_test(a_credential_of_impossible_size_leaves_the_sockets_open),
     };
 

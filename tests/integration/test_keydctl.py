@@ -28,6 +28,7 @@ ALICE = "alice@orga.example"
 STRANGER = 61004  # no principal
 
 OK, NO, UNREADABLE, USAGE, DATA, NOINPUT, NOUSER = 0, 1, 2, 64, 65, 66, 67
+WARNING, CRITICAL = 1, 2  # health
 UNAVAILABLE, CANTCREAT, TEMPFAIL, NOPERM = 69, 73, 75, 77
 
 CONF = """
@@ -250,9 +251,37 @@ def usage():
     run(USAGE, "audit", "verify", "--file", "x", "--audit-key", "A" * 42)
     run(USAGE, "audit", "export")
     r = run(OK, "--help", socket=False)
-    for later in ("reissue", "backup", "drain", "reload", "bench", "unwrap"):
+    for later in ("reissue", "backup", "bench", "unwrap"):
         check("%s is not listed" % later, later not in r.out)
     check("version", run(OK, "--version", socket=False).out.startswith("keydctl "))
+
+
+def endpoints():
+    """Several places to ask, of which one works."""
+    nobody, here = "unix:" + path("nobody"), "unix:" + path("run/admin/admin.sock")
+
+    def run_with(code, env, *args):
+        p = subprocess.run([KEYDCTL, *args, "--json"], capture_output=True, timeout=60,
+                           env={"PATH": "/usr/bin:/bin", **env})
+        check("endpoints %r %r: %d, not %d" % (env, args, p.returncode, code),
+              p.returncode == code)
+        return p
+    for args in (["--endpoint", nobody, "--endpoint", here], ["--endpoint", nobody + "," + here]):
+        p = run_with(OK, {}, "status", *args)
+        check("the one that works answers",
+              json.loads(p.stdout)["state"] in ("operational", "degraded"))
+    run_with(OK, {"KEYD_ENDPOINTS": nobody + " " + here}, "status")
+    run_with(OK, {"KEYD_ENDPOINTS": nobody}, "status", "--endpoint", here)
+    run_with(OK, {"KEYD_ENDPOINTS": nobody}, "status", *socket_of([]))
+    run_with(OK, {"KEYD_ENDPOINTS": nobody}, "key", "list", *socket_of([]))
+    p = run_with(UNAVAILABLE, {}, "status", "--endpoint", nobody)
+    check("why", b"[connection-refused]" in p.stderr)
+    run_with(UNREADABLE, {}, "health", "--endpoint", nobody)
+    run_with(USAGE, {}, "status", "--endpoint", "nowhere")
+    run_with(USAGE, {}, "status", "--endpoint", "tls:localhost:1")
+    run_with(NOINPUT, {"KEYD_TLS": T}, "status", "--endpoint", "tls:localhost:1")
+    run_with(USAGE, {}, "status", "--endpoint", here, *socket_of([]))
+    run_with(USAGE, {}, "key", "list", "--endpoint", here)
 
 
 def no_daemon():
@@ -268,8 +297,8 @@ def no_daemon():
         run(UNAVAILABLE, *args, stdin=b"a passphrase").says("no keyd answers there")
     check("nothing was made", not os.path.exists(path("never")))
     check("in JSON too", run(UNAVAILABLE, "status", "--json").json["status"] == "unavailable")
-    run(NO, "health")
-    run(NO, "health", "--json")
+    run(CRITICAL, "health")
+    run(CRITICAL, "health", "--json")
 
 
 def unprovisioned():
@@ -280,7 +309,7 @@ def unprovisioned():
     check("who holds keys", {p["role"] for p in r["processes"] if p["holds_keys"]} == {"vault"})
     check("single operator", r["single_operator"] is True)
     check("text", "unprovisioned" in run(OK, "status").out)
-    run(NO, "health")
+    run(CRITICAL, "health")
     run(UNAVAILABLE, "key", "list").says("[not-initialised]")
     run(UNAVAILABLE, "key", "generate", "--role", "pok", "--domain", DOMAIN) \
         .says("not done (sealed): there is no key store yet [not-initialised]")
@@ -317,9 +346,11 @@ def init():
     check("the same request again is done already",
           run(OK, "token", "init", "--credential-file", path("credential"),
               "--idempotency-key", key, "--json").json["slot"] == 0)
-    run(OK, "health")
-    r = run(OK, "health", "--json").json
-    check("health", r["healthy"] and r["state"] == "operational" and r["probe_ok"])
+    check("health", "org-signet-missing" in run(WARNING, "health").out)
+    r = run(WARNING, "health", "--json").json
+    check("health, JSON", not r["healthy"] and r["state"] == "degraded" and
+          r["reasons"] == ["org-signet-missing"] and r["probe_ok"])
+    check("because", "because          org-signet-missing: a domain" in run(OK, "status").out)
     return audit_key
 
 
@@ -545,7 +576,7 @@ def secrets():
     run(DATA, "unseal", "--passphrase-file", path("passphrase")).says("[already-unsealed]")
     check("sealed", run(OK, "seal", "--json").json["state"] == "sealed")
     run(UNAVAILABLE, "seal").says("[sealed]")
-    run(NO, "health")
+    run(CRITICAL, "health")
     check("status", run(OK, "status", "--json").json["state"] == "sealed")
     run(UNAVAILABLE, "signet", "issue", ALICE, SIGNETS + "/alice2.ssr").says("[sealed]")
     run(UNAVAILABLE, "key", "list").says("[sealed]")
@@ -876,6 +907,7 @@ def main():
             unprovisioned()
             audit_key = init()
             made = keys()
+            endpoints()
             org_signet(made)
             publish(made)
             lint()

@@ -188,6 +188,25 @@ daemon_prepare(struct daemon *d, const struct daemon_options *options)
 /* --- life ---------------------------------------------------------------------------
  */
 
+/* From 3 on, as sd_listen_fds(3) wants them; first out of each other's way. */
+static bool
+place_sockets(const struct daemon_options *o)
+{
+    enum { ASIDE = 100 };
+
+    for (size_t i = 0; i < o->n_sockets; i++)
+        if (dup2(o->sockets[i], ASIDE + (int)i) < 0)
+            return false;
+    for (int fd = 3; fd < ASIDE; fd++)
+        close(fd);
+    for (size_t i = 0; i < o->n_sockets; i++)
+        if (dup2(ASIDE + (int)i, 3 + (int)i) < 0)
+            return false;
+    for (int fd = 3 + (int)o->n_sockets; fd < 256; fd++)
+        close(fd);
+    return true;
+}
+
 static _Noreturn void
 become_daemon(const struct daemon *d, const char *program, pid_t parent)
 {
@@ -196,15 +215,25 @@ become_daemon(const struct daemon *d, const char *program, pid_t parent)
     char *const argv[] = {(char *)(uintptr_t)program, (char *)(uintptr_t) "-c",
                           (char *)(uintptr_t)d->conf, NULL};
     /* The supervisor is not dumpable, so a leak checker cannot stop its threads. */
-    char *const environment[] = {(char *)(uintptr_t) "ASAN_OPTIONS=detect_leaks=0",
-                                 NULL};
+    char pid[32], fds[32], notify[160];
+    char *environment[5] = {(char *)(uintptr_t) "ASAN_OPTIONS=detect_leaks=0"};
+    size_t n = 1;
+
+    snprintf(pid, sizeof pid, "LISTEN_PID=%d", (int)getpid());
+    snprintf(fds, sizeof fds, "LISTEN_FDS=%zu", d->options.n_sockets);
+    if (d->options.n_sockets != 0) {
+        environment[n++] = pid;
+        environment[n++] = fds;
+    }
+    if (d->options.notify != NULL) {
+        snprintf(notify, sizeof notify, "NOTIFY_SOCKET=%s", d->options.notify);
+        environment[n++] = notify;
+    }
 
     if (log < 0 || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
         dup2(log, 2) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 ||
-        getppid() != parent)
+        getppid() != parent || !place_sockets(&d->options))
         _exit(126);
-    for (int fd = 3; fd < 256; fd++)
-        close(fd);
     execve(program, argv, environment);
     _exit(127);
 }
@@ -240,7 +269,8 @@ is_up(const struct daemon *d)
     if (c != NULL && keyd_client_connect(c, path, 1000) == KEYD_OK &&
         keyd_client_status(c, &a) == KEYD_OK) {
         enum keyd_service_state s = a->out.status.state;
-        up = s == KEYD_STATE_OPERATIONAL || s == KEYD_STATE_UNPROVISIONED ||
+        up = s == KEYD_STATE_OPERATIONAL || s == KEYD_STATE_DEGRADED ||
+             s == KEYD_STATE_UNPROVISIONED ||
              (s == KEYD_STATE_SEALED && d->options.sealed);
         for (size_t i = 0; i < a->out.status.n_processes; i++)
             up = up && a->out.status.processes[i].sandbox;

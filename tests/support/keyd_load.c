@@ -1,9 +1,15 @@
 /* keyd-load: load for a running daemon, from one process.
  *
+ * With --endpoints it is a steady load through libkeyd's endpoints (load_rate.h), to
+ * see what a mail server sees of a reload, a drain, a restart:
+ *
+ *   keyd-load --endpoints unix:RUN/submission.sock --rate 200 --seconds 30
+ *
  * Prints one line, or one JSON object, and exits 0 if every request ended well, 1 if
  * some did not, 2 if it could not begin, 64 for wrong usage. SIGTERM and SIGINT end the
  * run as the end of its time does: what is in flight is waited for. */
 #include "load.h"
+#include "load_rate.h"
 
 #include <getopt.h>
 #include <limits.h>
@@ -28,6 +34,10 @@ usage(FILE *to, int status)
 {
     fputs(
         "usage: keyd-load --socket PATH [options]\n"
+        "       keyd-load --endpoints LIST --rate N --seconds S [--issue PERCENT]\n"
+        "                 [--look-up-issued] [--deadline MS] [--tls-certificate FILE\n"
+        "                 --tls-key FILE --tls-ca FILE [--tls-name NAME]] [--domain\n"
+        "                 NAME] [--seed TEXT] [--acks FILE] [--json]\n"
         "  --mix issue|rotate|lookup|verify   what to ask (issue)\n"
         "  --connections N   (1)              --in-flight M  on each connection (32)\n"
         "  --seconds S       run so long      --count K      or so many requests\n"
@@ -95,6 +105,14 @@ enum load_option {
     OPT_GIVE_UP,
     OPT_ACKS,
     OPT_BEGIN,
+    OPT_ENDPOINTS,
+    OPT_ISSUE,
+    OPT_LOOK_UP_ISSUED,
+    OPT_DEADLINE,
+    OPT_TLS_CERTIFICATE,
+    OPT_TLS_KEY,
+    OPT_TLS_CA,
+    OPT_TLS_NAME,
     OPT_JSON,
     OPT_HELP
 };
@@ -117,6 +135,14 @@ static const struct option options[] = {
     {"give-up", required_argument, NULL, OPT_GIVE_UP},
     {"acks", required_argument, NULL, OPT_ACKS},
     {"begin", no_argument, NULL, OPT_BEGIN},
+    {"endpoints", required_argument, NULL, OPT_ENDPOINTS},
+    {"issue", required_argument, NULL, OPT_ISSUE},
+    {"look-up-issued", no_argument, NULL, OPT_LOOK_UP_ISSUED},
+    {"deadline", required_argument, NULL, OPT_DEADLINE},
+    {"tls-certificate", required_argument, NULL, OPT_TLS_CERTIFICATE},
+    {"tls-key", required_argument, NULL, OPT_TLS_KEY},
+    {"tls-ca", required_argument, NULL, OPT_TLS_CA},
+    {"tls-name", required_argument, NULL, OPT_TLS_NAME},
     {"json", no_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
@@ -132,6 +158,42 @@ set_mix(struct load_options *o, const char *text)
         }
     }
     return false;
+}
+
+/* What the steady load has of its own. */
+static struct load_rate_options steady = {.issue = 20, .deadline_ms = 10000};
+static struct keyd_tls steady_tls;
+
+static bool
+set_rate_option(enum load_option opt, const char *arg)
+{
+    switch ((int)opt) {
+    case OPT_ENDPOINTS:
+        steady.endpoints = arg;
+        return true;
+    case OPT_ISSUE:
+        return small_number(arg, &steady.issue) && steady.issue <= 100;
+    case OPT_LOOK_UP_ISSUED:
+        steady.look_up_issued = true;
+        return true;
+    case OPT_DEADLINE:
+        return small_number(arg, &steady.deadline_ms) && steady.deadline_ms > 0;
+    case OPT_TLS_CERTIFICATE:
+        steady_tls.certificate = arg;
+        steady.tls = &steady_tls;
+        return true;
+    case OPT_TLS_KEY:
+        steady_tls.key = arg;
+        return true;
+    case OPT_TLS_CA:
+        steady_tls.ca = arg;
+        return true;
+    case OPT_TLS_NAME:
+        steady_tls.server_name = arg;
+        return true;
+    default:
+        return false;
+    }
 }
 
 static bool
@@ -182,6 +244,15 @@ set_option(struct load_options *o, enum load_option opt, const char *arg)
     case OPT_ACKS:
         o->acks = fopen(arg, "ae");
         return o->acks != NULL;
+    case OPT_ENDPOINTS:
+    case OPT_ISSUE:
+    case OPT_LOOK_UP_ISSUED:
+    case OPT_DEADLINE:
+    case OPT_TLS_CERTIFICATE:
+    case OPT_TLS_KEY:
+    case OPT_TLS_CA:
+    case OPT_TLS_NAME:
+        return set_rate_option(opt, arg);
     case OPT_JSON:
     case OPT_HELP:
     default:
@@ -266,6 +337,70 @@ print_json(const struct load_options *o, const struct load_result *r)
     puts("}");
 }
 
+/* --- the steady load --- */
+
+static void
+print_kind(const char *name, const struct load_rate_kind *k, bool json)
+{
+    printf(json
+               ? "\"%s\":{\"ok\":%llu,\"failed\":%llu,\"repeated\":%llu,\"wrong\":%llu,"
+                 "\"p50_us\":%u,\"p90_us\":%u,\"p99_us\":%u,\"p999_us\":%u,"
+                 "\"max_us\":%u},"
+               : "%s: ok %llu, failed %llu, repeated %llu, wrong %llu; p50 %u us, p90 "
+                 "%u us, "
+                 "p99 %u us, p99.9 %u us, max %u us\n",
+           name, (unsigned long long)k->n_ok, (unsigned long long)k->n_failed,
+           (unsigned long long)k->n_repeated, (unsigned long long)k->n_wrong, k->p50_us,
+           k->p90_us, k->p99_us, k->p999_us, k->max_us);
+}
+
+static void
+print_steady(const struct load_rate_result *r, bool json)
+{
+    if (json)
+        putchar('{');
+    print_kind("look_ups", &r->look_ups, json);
+    print_kind("issues", &r->issues, json);
+    printf(json ? "\"seconds\":%.3f,\"connections_lost\":%llu,\"longest_gap_ms\":%u"
+                : "%.3f s, connections lost %llu, longest time without an answer %u ms",
+           r->seconds, (unsigned long long)r->n_lost, r->longest_gap_ms);
+    if (json)
+        print_counts("failed", r->failed);
+    puts(json ? "}" : "");
+}
+
+static int
+run_steady(const struct load_options *o, bool json)
+{
+    struct load_rate_result r;
+
+    steady.domain = o->domain;
+    steady.seed = o->seed;
+    steady.rate = o->rate;
+    steady.seconds = o->seconds;
+    steady.acks = o->acks;
+    steady.stop = o->stop;
+    if (load_rate_run(&steady, &r) != 0)
+        return 2;
+    print_steady(&r, json);
+    if (o->acks != NULL && fclose(o->acks) != 0)
+        return 2;
+    return r.look_ups.n_failed + r.issues.n_failed + r.look_ups.n_wrong +
+                           r.issues.n_wrong ==
+                       0 &&
+                   r.look_ups.n_ok + r.issues.n_ok > 0
+               ? 0
+               : 1;
+}
+
+static bool
+options_fit(const struct load_options *o)
+{
+    if (steady.endpoints != NULL)
+        return o->socket == NULL && o->rate > 0 && o->seconds > 0;
+    return o->socket != NULL && (o->seconds > 0 || o->count != 0);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -290,11 +425,13 @@ main(int argc, char **argv)
         else if (opt == '?' || !set_option(&o, (enum load_option)opt, optarg))
             return usage(stderr, EX_USAGE);
     }
-    if (optind != argc || o.socket == NULL || (o.seconds <= 0 && o.count == 0))
+    if (optind != argc || !options_fit(&o))
         return usage(stderr, EX_USAGE);
     if (sigaction(SIGTERM, &act, NULL) != 0 || sigaction(SIGINT, &act, NULL) != 0)
         return 2;
     signal(SIGPIPE, SIG_IGN);
+    if (steady.endpoints != NULL)
+        return run_steady(&o, json);
     if (load_run(&o, &r) != 0)
         return 2;
     if (json)

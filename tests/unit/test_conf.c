@@ -555,7 +555,7 @@ every_number_is_accepted_within_its_range_and_not_beyond(void **state)
         snprintf(value, sizeof value, "%lld", (long long)least - 1);
         refused(with_key(key, value, text, sizeof text), 4, "is not within");
     }
-    assert_int_equal(n, 25);
+    assert_int_equal(n, 26);
 }
 
 static void
@@ -564,6 +564,7 @@ numbers_land_in_their_members(void **state)
     struct kd_conf *c = accepted(
         "crypto-threads = 2 verify-sampled = 3 group-commit-max = 4\n"
         "audit-checkpoint-interval = 11 max-connections = 12 max-in-flight = 13\n"
+        "drain-timeout = 25\n"
         "max-frame = 16401 max-principal-frames = 65542 max-upload = 65543\n"
         "max-principal-uploads = 14 upload-pool = 1048577 upload-timeout = 15\n"
         "hello-timeout = 16 first-octet-timeout = 10 frame-timeout = 17\n"
@@ -578,6 +579,7 @@ numbers_land_in_their_members(void **state)
     assert_int_equal(c->verify_sampled, 3);
     assert_int_equal(c->group_commit_max, 4);
     assert_int_equal(c->audit_checkpoint_interval, 11);
+    assert_int_equal(c->drain_timeout, 25);
     assert_int_equal(c->limits.max_connections, 12);
     assert_int_equal(c->limits.max_in_flight, 13);
     assert_int_equal(c->limits.max_frame, 16401);

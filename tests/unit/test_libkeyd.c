@@ -369,7 +369,7 @@ every_operation_goes_out_and_its_answer_comes_back(void **state)
         assert_non_null(q);
         assert_true(q->id == id);
         assert_int_equal(q->op_case, kd_rpc_case(all[i].op));
-        assert_int_equal(q->deadline_ms, 30000);
+        assert_in_range(q->deadline_ms, 20000, 30000);
         if (server.fd >= 0) {
             size_t size;
             assert_int_equal(kd_memfd_check(server.fd, 100, &size), KD_OK);
@@ -735,7 +735,7 @@ deadlines_pass_and_late_answers_are_dropped(void **state)
     uint64_t b = submit(&change);
     turn(KEYD_OK);
     const Keyd__V1__Request *q = rpc_server_next(&server, 1000);
-    assert_int_equal(q->deadline_ms, 20);
+    assert_in_range(q->deadline_ms, 1, 20);
     wait_seen(2);
     assert_int_equal(seen[0]->status, KEYD_DEADLINE);
     assert_int_equal(seen[1]->status, KEYD_UNKNOWN_OUTCOME);

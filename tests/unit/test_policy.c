@@ -124,6 +124,8 @@ static const struct {
     {"ImportKey", "a", "cdk"},
     {"IssueOrgSignet", "a", "cdk"},
     {"AuditRead", "a", "l"},
+    {"Reload", "a", ""},
+    {"Drain", "a", ""},
     {"AuditHead", "a", "l"},
     {"StopPrincipal", "a", "c"},
 };

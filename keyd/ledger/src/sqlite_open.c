@@ -77,9 +77,14 @@ refuse(sqlite3 *db, int rc, char why[KD_STORE_WHY_MAX])
         return kd_store_why(why, KD_IO, "registry is read-only");
     case SQLITE_NOMEM:
         return kd_store_why(why, KD_NOMEM, "out of memory");
-    default:
-        return kd_store_why(why, KD_IO, "registry: %s (code %d, errno %d)",
+    case SQLITE_IOERR:
+    case SQLITE_FULL:
+        return kd_store_why(why, KD_UNAVAILABLE, "registry: %s (code %d, errno %d)",
                             sqlite3_errmsg(db), rc, sqlite3_system_errno(db));
+    default:
+        return kd_store_why(why, kd_store_errno(sqlite3_system_errno(db)),
+                            "registry: %s (code %d, errno %d)", sqlite3_errmsg(db), rc,
+                            sqlite3_system_errno(db));
     }
 }
 
@@ -190,13 +195,14 @@ create(const struct kd_store_conf *conf, int dir, char why[KD_STORE_WHY_MAX])
     if ((err = path_of(conf, new_name, path, why)) != KD_OK)
         return err;
     if (unlinkat(dir, new_name, 0) != 0 && errno != ENOENT)
-        return kd_store_why(why, KD_IO, "%s: %s", new_name, strerror(errno));
+        return kd_store_why(why, kd_store_errno(errno), "%s: %s", new_name,
+                            strerror(errno));
     kd_ignore(unlinkat(dir, "registry.db.new-journal", 0)); /* its journal, if any */
     int fd =
         openat(dir, new_name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return kd_store_why(why, KD_IO, "registry cannot be created: %s",
-                            strerror(errno));
+        return kd_store_why(why, kd_store_errno(errno),
+                            "registry cannot be created: %s", strerror(errno));
     close(fd); /* SQLite gives its own files the mode of this one */
     int rc =
         sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
@@ -204,8 +210,8 @@ create(const struct kd_store_conf *conf, int dir, char why[KD_STORE_WHY_MAX])
     kd_ignore(sqlite3_close(db)); /* committed in rollback mode: nothing is left */
     if (err == KD_OK &&
         (renameat(dir, new_name, dir, file_name) != 0 || fsync(dir) != 0))
-        err = kd_store_why(why, KD_IO, "registry cannot be put in place: %s",
-                           strerror(errno));
+        err = kd_store_why(why, kd_store_errno(errno),
+                           "registry cannot be put in place: %s", strerror(errno));
     return err;
 }
 
@@ -217,10 +223,12 @@ create_if_missing(const struct kd_store_conf *conf, char why[KD_STORE_WHY_MAX])
     int dir = open(conf->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (dir < 0)
-        return kd_store_why(why, KD_IO, "registry directory: %s", strerror(errno));
+        return kd_store_why(why, kd_store_errno(errno), "registry directory: %s",
+                            strerror(errno));
     if (fstatat(dir, file_name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
         if (errno != ENOENT)
-            err = kd_store_why(why, KD_IO, "registry: %s", strerror(errno));
+            err = kd_store_why(why, kd_store_errno(errno), "registry: %s",
+                               strerror(errno));
         else if (!conf->create)
             err = kd_store_why(why, KD_NOT_FOUND, "there is no registry");
         else

@@ -23,6 +23,23 @@ kd_store_why(char why[KD_STORE_WHY_MAX], kd_err err, const char *fmt, ...)
     return err;
 }
 
+kd_err
+kd_store_errno(int e)
+{
+    switch (e) {
+    case EIO:
+    case ENOSPC:
+    case EDQUOT:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+        return KD_UNAVAILABLE;
+    default:
+        return KD_IO;
+    }
+}
+
 /* --- walking the log --- */
 
 struct walk {
@@ -231,7 +248,7 @@ kd_store_open(const struct kd_store_ops *ops, const struct kd_store_conf *conf,
     kd_buf_init(&s->keystore, KD_STORE_KEYSTORE_MAX);
     s->dir = open(conf->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->dir < 0) {
-        err = kd_store_why(why, errno == ENOENT ? KD_NOT_FOUND : KD_IO,
+        err = kd_store_why(why, errno == ENOENT ? KD_NOT_FOUND : kd_store_errno(errno),
                            "registry directory: %s", strerror(errno));
         goto out;
     }

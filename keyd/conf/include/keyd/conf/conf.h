@@ -109,6 +109,8 @@ struct kd_conf {
     uint32_t verify_sampled;
     uint32_t group_commit_max;
     uint32_t audit_checkpoint_interval; /* seconds */
+    uint32_t drain_timeout;             /* seconds */
+    char *shadow_policy;                /* NULL: none */
     struct kd_limits limits;
     struct kd_conf_listener listeners[KD_CLASS_COUNT]; /* by class */
     uint8_t digest[KD_CONF_DIGEST_SIZE]; /* SHA-256 of the file's octets */

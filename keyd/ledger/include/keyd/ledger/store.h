@@ -56,7 +56,9 @@ struct kd_store_conf {
  *   KD_UNSUPPORTED  the schema of another version of keyd
  *   KD_INVALID      damaged, altered, truncated, older than the outside checkpoint, or
  *                   the key store file is not the one recorded
- *   KD_IO           cannot be read or written (read-only, full, a failing disk)
+ *   KD_IO           cannot be read or written: an operator must look (read-only)
+ *   KD_UNAVAILABLE  the disk fails or is full, or there are no descriptors: may be
+ *                   better in a moment
  *   KD_NOMEM
  * Before a sandbox, kd_store_setup. */
 kd_err kd_store_open(const struct kd_store_ops *ops, const struct kd_store_conf *conf,

@@ -55,6 +55,22 @@ enum kd_link {
     KD_LINK_STATE_DIRECTORY /* ledger */
 };
 
+/* Steps of a change of the configuration, and of draining (supervisor/reload.h). */
+enum kd_turn {
+    KD_TURN_NUMBER,  /* the configuration you have has this serial; no answer */
+    KD_TURN_SHADOW,  /* the policy that is watched with the next one; sealed memfd */
+    KD_TURN_PREPARE, /* decode and keep the next one; sealed memfd */
+    KD_TURN_TAKE,    /* use it */
+    KD_TURN_DROP,    /* forget it; no answer */
+    KD_TURN_FINISH,  /* all use it; vault only, no answer */
+    KD_TURN_DRAIN,   /* take no more requests */
+    KD_TURN_SERVE,   /* take them again */
+    KD_TURNS
+};
+
+/* What only the supervisor can do. */
+enum kd_wish { KD_WISH_RELOAD, KD_WISH_DRAIN, KD_WISH_SERVE, KD_WISH_STOP, KD_WISHES };
+
 /* Which signet the ledger tells of. */
 enum kd_told { KD_TOLD_NONE, KD_TOLD_STORED, KD_TOLD_HEAD };
 

@@ -10,8 +10,20 @@ enum kd_reason {
 #include <keyd/job/reasons.def>
 #undef KD_REASON
     KD_REASON_COUNT,
-    KD_REASON_DIME = 256 /* plus enum dime_reason */
+    KD_REASON_DIME = 256,    /* plus enum dime_reason */
+    KD_REASON_RESTART = 1024 /* plus enum kd_restart_key */
 };
+
+/* What of the configuration cannot change in a daemon that runs. */
+enum kd_restart_key {
+#define KD_RESTART_KEY(code, key) KD_RESTART_##code,
+#include <keyd/job/restart_keys.def>
+#undef KD_RESTART_KEY
+    KD_RESTART_KEYS
+};
+
+/* The key as written in keyd.conf; NULL for a number that is none. */
+const char *kd_restart_key_name(unsigned key);
 
 enum { KD_REASON_NAME_MAX = 49 }; /* octets, with the NUL */
 

@@ -1,0 +1,310 @@
+#include "conf.h"
+#include "vault.h"
+
+#include "../ops/run.h"
+
+#include <keyd/base/clock.h>
+#include <keyd/base/log.h>
+#include <keyd/base/memfd.h>
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    /* Jobs taken under the configuration before are still on their way when every gate
+     * has taken the new one. A captured gate gains no more than this by claiming so. */
+    BEFORE_MS = 5000,
+    BEFORE_MOST = 64 /* of them, when changes follow each other closely */
+};
+
+/* --- one configuration --- */
+
+static kd_err
+place_domains(struct vault *v, struct vault_conf *c)
+{
+    size_t n = kd_policy_n_domains(c->is.policy), place;
+    kd_err err;
+
+    if ((c->orgs = calloc(n + 1, sizeof *c->orgs)) == NULL)
+        return KD_NOMEM;
+    for (size_t i = 0; i < n; i++) {
+        err = vault_org_place(v, kd_policy_domain(c->is.policy, i), true, &place);
+        if (err != KD_OK)
+            return err;
+        c->orgs[i] = (uint16_t)place;
+    }
+    return KD_OK;
+}
+
+kd_err
+vault_conf_new(struct vault *v, struct kd_slice octets, struct vault_conf **out)
+{
+    struct vault_conf *c = calloc(1, sizeof *c);
+    kd_err err;
+
+    if (c == NULL)
+        return KD_NOMEM;
+    c->refs = 1;
+    crypto_hash_sha256(c->hash, octets.p, octets.n);
+    if ((err = kd_conf_for_vault_decode(octets, &c->is)) == KD_OK)
+        err = place_domains(v, c);
+    if (err == KD_OK)
+        *out = c;
+    else
+        vault_conf_drop(c);
+    return err;
+}
+
+struct vault_conf *
+vault_conf_hold(struct vault_conf *c)
+{
+    c->refs++;
+    return c;
+}
+
+void
+vault_conf_drop(struct vault_conf *c)
+{
+    if (c == NULL || --c->refs > 0)
+        return;
+    kd_conf_for_vault_clear(&c->is);
+    kd_policy_free(c->shadow);
+    free(c->orgs);
+    free(c);
+}
+
+struct vault_conf *
+vault_conf_of(const struct vault *v, uint32_t serial)
+{
+    struct vault_conf *c = v->conf;
+
+    if (c->serial == serial)
+        return c;
+    for (c = v->before; c != NULL && c->serial != serial;)
+        c = c->older;
+    return c;
+}
+
+kd_err
+vault_serves(const struct task *t, struct kd_slice domain, size_t *org,
+             const struct kd_domain_rules **rules)
+{
+    const struct vault_conf *c = t->conf;
+    size_t i;
+    kd_err err = kd_policy_domain_find(c->is.policy, domain, &i);
+
+    if (err != KD_OK)
+        return err;
+    *org = c->orgs[i];
+    if (rules != NULL)
+        *rules = &c->is.rules[i];
+    return KD_OK;
+}
+
+/* --- taking another --- */
+
+static void
+forget_next(struct vault *v)
+{
+    kd_policy_free(v->next_shadow);
+    v->next_shadow = NULL;
+    vault_conf_drop(v->next);
+    v->next = NULL;
+}
+
+static kd_err
+read_octets(int fd, struct kd_buf *b)
+{
+    kd_buf_init(b, KD_ROLE_CONF_SIZE_MAX);
+    return fd < 0 ? KD_MALFORMED : kd_memfd_append(fd, KD_ROLE_CONF_SIZE_MAX, b);
+}
+
+static kd_err
+keep_shadow(struct vault *v, int fd)
+{
+    struct kd_buf b;
+    struct kd_policy *policy = NULL;
+    kd_err err = read_octets(fd, &b);
+
+    if (err == KD_OK)
+        err = kd_policy_decode(kd_buf_slice(&b), &policy);
+    kd_buf_free(&b);
+    if (err != KD_OK)
+        return err;
+    kd_policy_free(v->next_shadow);
+    v->next_shadow = policy;
+    return KD_OK;
+}
+
+static kd_err
+prepare(struct vault *v, uint32_t serial, int fd)
+{
+    struct kd_buf b;
+    struct vault_conf *c = NULL;
+    kd_err err = read_octets(fd, &b);
+
+    if (err == KD_OK)
+        err = vault_conf_new(v, kd_buf_slice(&b), &c);
+    kd_buf_free(&b);
+    if (err != KD_OK) {
+        forget_next(v);
+        return err;
+    }
+    c->serial = serial;
+    c->shadow = v->next_shadow;
+    v->next_shadow = NULL;
+    vault_conf_drop(v->next);
+    v->next = c;
+    return KD_OK;
+}
+
+/* START and RELOAD carry the hash of what the vault was given; RELOAD the SHA-256 of
+ * the file, too. */
+static kd_err
+record_reload(struct vault *v)
+{
+    struct kd_audit_record record = {
+        .op = KD_AUDIT_RELOAD,
+        .class = KD_AUDIT_CLASS_SELF,
+        .outcome = KD_OUTCOME_DONE,
+        .principal = kd_slice("keyd", 4),
+    };
+    struct run_names names;
+    const struct task *t = task_of_tag(v, v->unrecorded_tag);
+
+    if (t != NULL) /* who asked for it; a signal names nobody */
+        run_record(&record, &names, v, t, KD_AUDIT_RELOAD, kd_slice(NULL, 0));
+    if (v->conf->is.single_operator)
+        record.notes |= KD_NOTE_SINGLE_OPERATOR;
+    record.n_digests = 2;
+    memcpy(record.digests[0], v->conf->hash, sizeof record.digests[0]);
+    memcpy(record.digests[1], v->conf->is.digest, sizeof record.digests[1]);
+    return chain_append(v, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, NULL);
+}
+
+static void
+take(struct vault *v, uint64_t tag)
+{
+    int64_t now = kd_clock_ms();
+
+    shadow_changed(v, v->conf, v->next);
+    v->conf->older = v->before;
+    v->conf->until = INT64_MAX; /* until all gates have the new one */
+    v->before = v->conf;
+    v->conf = v->next;
+    v->next = NULL;
+    kd_log_setup("keyd-vault", v->conf->is.log_level);
+    if (v->token != NULL)
+        kd_token_set_verify(v->token, v->conf->is.verify_sampled);
+    int64_t due = now + (int64_t)v->conf->is.audit_checkpoint_interval * 1000;
+    if (v->checkpoint_due > due)
+        v->checkpoint_due = due;
+    v->is_unrecorded = v->state != VAULT_STARTING; /* else START carries it */
+    v->unrecorded_tag = tag;
+    vault_conf_tend(v);
+}
+
+/* Every gate has the new one: for those before the time runs. */
+static void
+finish(struct vault *v)
+{
+    int64_t until = kd_clock_ms() + BEFORE_MS;
+
+    for (struct vault_conf *c = v->before; c != NULL; c = c->older)
+        if (c->until == INT64_MAX)
+            c->until = until;
+}
+
+/* The list is of the newest first, which is the last to go. */
+static void
+forget_before(struct vault *v)
+{
+    struct vault_conf **at = &v->before;
+    int64_t now = kd_clock_ms();
+
+    for (unsigned n = 0; *at != NULL && n < BEFORE_MOST && now <= (*at)->until; n++)
+        at = &(*at)->older;
+    while (*at != NULL) {
+        struct vault_conf *c = *at;
+        *at = c->older;
+        vault_conf_drop(c);
+    }
+}
+
+static void
+answer(struct vault *v, const struct kd_ctl_turn *m, kd_err err)
+{
+    kd_role_turned(&v->ctl, (enum kd_turn)m->turn, m->serial, err, 0);
+}
+
+/* What the supervisor said of the configuration the process was started with. */
+static void
+number(struct vault *v, uint32_t serial)
+{
+    v->conf->serial = serial;
+    v->conf->shadow = v->next_shadow;
+    v->next_shadow = NULL;
+    shadow_changed(v, NULL, v->conf);
+}
+
+static kd_err
+turn(struct vault *v, const struct kd_ctl_turn *m, int fd)
+{
+    kd_err err;
+
+    switch ((enum kd_turn)m->turn) {
+    case KD_TURN_NUMBER:
+        number(v, m->serial);
+        return KD_OK;
+    case KD_TURN_SHADOW:
+        /* Of a failure prepare tells: the shadow is missing then. */
+        if ((err = keep_shadow(v, fd)) != KD_OK)
+            answer(v, m, err);
+        return KD_OK;
+    case KD_TURN_PREPARE:
+        answer(v, m, prepare(v, m->serial, fd));
+        return KD_OK;
+    case KD_TURN_TAKE:
+        if (v->next == NULL || v->next->serial != m->serial)
+            return KD_MALFORMED;
+        take(v, m->tag);
+        answer(v, m, KD_OK);
+        return KD_OK;
+    case KD_TURN_DROP:
+        forget_next(v);
+        return KD_OK;
+    case KD_TURN_FINISH:
+        finish(v);
+        return KD_OK;
+    case KD_TURN_DRAIN:
+    case KD_TURN_SERVE:
+        v->is_draining = m->turn == KD_TURN_DRAIN;
+        return KD_OK;
+    case KD_TURNS:
+        break;
+    }
+    return KD_MALFORMED;
+}
+
+kd_err
+vault_turn(struct vault *v, struct kd_slice body, int fd)
+{
+    struct kd_ctl_turn m;
+    kd_err err = kd_ctl_turn_get(body, &m);
+
+    if (err == KD_OK)
+        err = turn(v, &m, fd);
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
+void
+vault_conf_tend(struct vault *v)
+{
+    if (v->before != NULL)
+        forget_before(v);
+    if (v->is_unrecorded && record_reload(v) != KD_BUSY)
+        v->is_unrecorded = false;
+}
