@@ -2273,12 +2273,12 @@ full_disk_makes_no_registry(void **state)
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     limit = before;
-    kd_err err = KD_IO;
+    kd_err err = KD_UNAVAILABLE;
     unsigned n_refused = 0;
-    for (limit.rlim_cur = 0; err == KD_IO; limit.rlim_cur += 4096) {
+    for (limit.rlim_cur = 0; err == KD_UNAVAILABLE; limit.rlim_cur += 4096) {
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
         err = kd_store_open(&kd_store_sqlite, &conf, &other, w->why);
-        n_refused += err == KD_IO;
+        n_refused += err == KD_UNAVAILABLE;
     }
     assert_int_equal(err, KD_OK);
     assert_in_range(n_refused, 8, 64);

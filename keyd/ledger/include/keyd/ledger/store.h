@@ -109,7 +109,8 @@ kd_err kd_store_user_verify(struct kd_store *s, struct kd_slice address,
                             uint8_t newest[KD_FP_SIZE]) KD_MUST_USE;
 
 /* HIST (D-165): steps first to last, inclusive, of the current generation, or of the
- * older one that start lies in (D-072), whose head is step head. A step once given out never changes, so pages can be asked for in turn.
+ * older one that start lies in (D-072), whose head is step head. A step once given out
+ * never changes, so pages can be asked for in turn.
  */
 struct kd_history {
     uint32_t generation, first, last, head;
