@@ -124,15 +124,16 @@ kd_err kd_store_user_verify(struct kd_store *s, struct kd_slice address,
                             const uint8_t core_fp[KD_FP_SIZE], bool *current,
                             uint8_t newest[KD_FP_SIZE]) KD_MUST_USE;
 
-/* HIST (D-165): steps first to last, inclusive, of the current generation, whose head
- * is step head. A step once given out never changes, so pages can be asked for in turn.
+/* HIST (D-165): steps first to last, inclusive, of the current generation, or of the
+ * older one that start lies in (D-072), whose head is step head. A step once given out
+ * never changes, so pages can be asked for in turn.
  */
 struct kd_history {
     uint32_t generation, first, last, head;
 };
 
 /* start, stop: core fingerprint of any version of a step, or NULL. KD_NOT_FOUND if the
- * address or a fingerprint is unknown in the current generation, or start comes after
+ * address or start is unknown, stop is not of the same generation, or start comes after
  * stop. (291 of D-167: stop is NULL and first equals head.) */
 kd_err kd_store_user_history(struct kd_store *s, struct kd_slice address,
                              const uint8_t *start, const uint8_t *stop,
