@@ -126,6 +126,10 @@ on_turn(struct ledger *l, struct kd_slice body, int fd)
         err = prepare(l, fd);
         l->next_serial = err == KD_OK ? m.serial : 0;
     } else if (m.turn == KD_TURN_TAKE && m.serial == l->next_serial) {
+        /* These two need a restart; what is under way with them goes on. */
+        memcpy(l->next.checkpoint_file, l->conf.checkpoint_file,
+               sizeof l->next.checkpoint_file);
+        l->next.reserve_space = l->conf.reserve_space;
         l->conf = l->next;
         kd_log_setup("keyd-ledger", l->conf.log_level);
     } else {
@@ -176,22 +180,55 @@ ledger_begin(struct ledger *l)
 }
 
 static void
-wait_for_work(struct ledger *l, int wait_ms)
+wait_for_work(struct ledger *l, int most_ms)
 {
-    struct pollfd p[KD_GATES_MAX + 2];
+    struct pollfd p[KD_GATES_MAX + 3];
 
     p[0] = kd_role_watch(&l->ctl);
     p[1] = kd_role_watch(&l->vault.chan);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         p[2 + i] = kd_role_watch(&l->gates[i].chan);
-    kd_ignore(poll(p, KD_GATES_MAX + 2, wait_ms)); /* failures show when receiving */
+    p[KD_GATES_MAX + 2] = (struct pollfd){.fd = l->pool.event, .events = POLLIN};
+    kd_ignore(poll(p, KD_GATES_MAX + 3, most_ms)); /* failures show when receiving */
 }
 
-void
+static void
+take_jobs(struct ledger *l)
+{
+    struct pool_item *item = pool_take_done(&l->pool);
+
+    while (item != NULL) {
+        struct ledger_job *job = (struct ledger_job *)item;
+        item = item->next;
+        job->done(l, job);
+    }
+}
+
+/* The supervisor's end is ours; what the vault sent before counts. */
+static void
+serve_ctl(struct ledger *l)
+{
+    enum { PACKETS = 64 };
+
+    if (kd_chan_recv(&l->ctl, PACKETS, on_ctl_message, l) == KD_OK)
+        return;
+    batch_store(l);
+    outside_end(l);
+    _exit(0);
+}
+
+static int
+least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+int
 ledger_step(struct ledger *l, int wait_ms)
 {
-    wait_for_work(l, wait_ms < TICK_MS ? wait_ms : TICK_MS);
-    kd_role_serve_ctl(&l->ctl, on_ctl_message, l);
+    wait_for_work(l, wait_ms);
+    serve_ctl(l);
+    take_jobs(l);
     kd_role_serve(&l->ctl, &l->vault, PACKETS_A_TURN, questions_on_message, l);
     for (unsigned i = 0; i < KD_GATES_MAX; i++) {
         struct looks_from from = {l, i};
@@ -200,6 +237,9 @@ ledger_step(struct ledger *l, int wait_ms)
     batch_store(l);
     store_counters_if_due(l);
     purge_keys_if_due(l);
+    room_look_if_due(l);
+    int next = least(TICK_MS, drop_turn(l));
+    questions_health_if_due(l);
     kd_role_flush(&l->ctl, &l->vault);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         kd_role_flush(&l->ctl, &l->gates[i]);
@@ -207,4 +247,6 @@ ledger_step(struct ledger *l, int wait_ms)
     kd_err err = kd_store_tend(l->store);
     if (err != KD_OK)
         ledger_disk_failed("checkpoint of the write-ahead log", err);
+    next = least(next, copy_turn(l));
+    return least(next, outside_turn(l));
 }

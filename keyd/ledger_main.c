@@ -16,7 +16,7 @@
 
 #include <unistd.h>
 
-enum { AS_LONG_AS_IT_TAKES = 1000000 };
+enum { THREADS = 2 /* one for what is kept outside, one for backups */ };
 
 static struct ledger ledger;
 
@@ -28,10 +28,14 @@ open_store(struct ledger *l)
     kd_err err = kd_store_open(&kd_store_sqlite, &conf, &l->store, why);
 
     if (err != KD_OK) {
-        kd_log(KD_WARN, "registry refused: %s (%s)", why, kd_err_text(err));
         /* Asking again is of no use before an operator has looked, unless it was only
-         * the disk or memory: the supervisor tells this status from a crash. */
-        _exit(err == KD_NOMEM || err == KD_UNAVAILABLE ? 1 : KD_ROLE_EXIT_REFUSED);
+         * the disk or memory: the supervisor tells this status from a crash, after
+         * which it starts the ledger again, with growing waits. */
+        bool may_pass = err == KD_NOMEM || err == KD_UNAVAILABLE;
+        kd_log(KD_WARN, "registry %s: %s (%s)",
+               may_pass ? "cannot be opened now, to be tried again" : "refused", why,
+               kd_err_text(err));
+        _exit(may_pass ? 1 : KD_ROLE_EXIT_REFUSED);
     }
 }
 
@@ -39,8 +43,9 @@ static void
 setup(struct ledger *l)
 {
     struct kd_buf octets;
-    struct kd_sandbox_path dir = {.access = KD_PATH_WRITE};
-    const struct kd_sandbox_paths paths = {&dir, 1};
+    struct kd_sandbox_path list[2] = {{.access = KD_PATH_TREE},
+                                      {.access = KD_PATH_WRITE}};
+    struct kd_sandbox_paths paths = {list, 1};
     kd_err err;
 
     kd_buf_init(&octets, KD_ROLE_CONF_SIZE_MAX);
@@ -50,20 +55,30 @@ setup(struct ledger *l)
     kd_buf_free(&octets);
     kd_log_setup("keyd-ledger", l->conf.log_level);
     ledger_begin(l);
-    if ((dir.fd = kd_role_directory()) < 0)
+    if ((list[0].fd = kd_role_directory()) < 0)
         kd_role_die("cannot open the state directory", KD_IO);
+    outside_setup(l);
+    if ((list[1].fd = l->outside.dir) >= 0)
+        paths.n = 2;
     kd_store_setup(&kd_store_sqlite);
     kd_role_confine(KD_ROLE_LEDGER, &paths, l->conf.hardening);
+    if ((err = pool_start(&l->pool, THREADS)) != KD_OK)
+        kd_role_die("threads", err);
     kd_role_enter(KD_ROLE_LEDGER, &paths, l->conf.hardening);
-    close(dir.fd);
+    close(list[0].fd);
+    room_setup(l);
     open_store(l);
+    outside_look(l);
+    l->drop.is_sweeping = true; /* of a drop that was cut short; mostly of nothing */
     kd_role_ready(&l->ctl);
 }
 
 int
 main(void)
 {
+    int wait_ms = 0;
+
     setup(&ledger);
     for (;;)
-        ledger_step(&ledger, AS_LONG_AS_IT_TAKES);
+        wait_ms = ledger_step(&ledger, wait_ms);
 }

@@ -10,7 +10,7 @@
  * May call  sandbox_vault.def: no files, no network, no new threads.
  *
  * The main thread alone owns channels, sequence and policy; crypto threads work on one
- * task each (vault/pool.h, vault/task.h). */
+ * task each (pool.h, vault/task.h). */
 #include "role.h"
 #include "vault/step.h"
 #include "vault/vault.h"

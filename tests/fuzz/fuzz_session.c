@@ -389,6 +389,7 @@ static void
 check_frame(enum kd_op op, struct kd_slice body)
 {
     static struct answer a; /* large */
+    static struct kd_quota_shared none;
     const struct op_rpc *rpc = op_rpc_find(op);
     struct kd_rpc_fault fault;
 
@@ -396,6 +397,7 @@ check_frame(enum kd_op op, struct kd_slice body)
     keyd__v1__response__init(&a.r);
     a.r.id = 1;
     a.fd = -1;
+    a.quotas = &none; /* the gates' */
     fuzz_require(rpc != NULL && rpc->unpack(body, &a) == KD_OK);
     fuzz_require(kd_rpc_check_response(&a.r, false, &fault) == KD_OK);
 }

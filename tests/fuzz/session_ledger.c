@@ -53,6 +53,8 @@ session_ledger_new(const char *dir, struct kd_slice conf)
     kd_chan_init(&l->ctl, fds[1]);
     fuzz_require(kd_conf_for_ledger_decode(conf, &l->conf) == KD_OK);
     ledger_begin(l);
+    outside_setup(l); /* nothing is configured to be */
+    fuzz_require(pool_start(&l->pool, 1) == KD_OK);
     kd_err err = kd_store_open(&kd_store_sqlite, &store, &l->store, why);
     if (err != KD_OK)
         fuzz_fail(why, __FILE__, __LINE__);
@@ -81,7 +83,7 @@ session_ledger_step(void)
 {
     uint8_t octets[4096];
 
-    ledger_step(&ledger, 0);
+    kd_ignore(ledger_step(&ledger, 0)); /* how long a loop could wait */
     while (read(ctl, octets, sizeof octets) > 0)
         continue; /* links that were lost: nobody makes them anew here */
 }

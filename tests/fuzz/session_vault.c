@@ -6,12 +6,13 @@
 #include "../../keyd/vault/vault.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static struct vault vault;
 static int ctl = -1; /* the supervisor's end */
 
-/* --- pool.h, without threads: what is run is done --- */
+/* --- pool.h for both roles, without threads: what is run is done --- */
 
 kd_err
 pool_start(struct pool *p, unsigned n)
@@ -89,6 +90,8 @@ session_vault_free(void)
     }
     vault_conf_drop(v->conf);
     approvals_clear(&v->approvals);
+    munmap(v->quotas.rows, sizeof *v->quotas.rows);
+    munmap(v->quotas.domains, sizeof *v->quotas.domains);
     kd_chan_close(&v->ctl);
     if (ctl >= 0)
         close(ctl);
