@@ -25,6 +25,7 @@ struct stream {
 };
 
 static struct material *newest;
+static struct material *coming; /* with a configuration that is not in force yet */
 
 /* --- octets --- */
 
@@ -174,6 +175,27 @@ start(struct gate *g)
     shakes_setup(g, connected);
 }
 
+static void
+use(struct material *fresh)
+{
+    shakes_rules(fresh);
+    material_free(newest);
+    newest = fresh;
+    kd_log(KD_INFO, "certificates loaded: serial=%u principals=%zu denied=%zu",
+           fresh->serial, fresh->conf.n_clients, fresh->conf.denied.n / KD_PIN_SIZE);
+}
+
+/* With the policy that it came with: else for a moment a certificate could be a
+ * principal's by one configuration, with what the other allows that principal. */
+static void
+taken(struct gate *g)
+{
+    (void)g;
+    if (coming != NULL)
+        use(coming);
+    coming = NULL;
+}
+
 static kd_err
 control(struct gate *g, uint16_t type, struct kd_slice body, int fd)
 {
@@ -181,20 +203,17 @@ control(struct gate *g, uint16_t type, struct kd_slice body, int fd)
     struct material *fresh;
     kd_err err = KD_UNSUPPORTED;
 
-    (void)g;
     if (type == KD_MSG_ctl_tls)
         err = fd < 0 ? KD_MALFORMED : kd_ctl_tls_get(body, &m);
     if (err == KD_OK)
         err = material_new(fd, m.serial, shake_verify, &fresh);
     if (fd >= 0)
         close(fd);
-    if (err == KD_OK) {
-        shakes_rules(fresh);
-        material_free(newest);
-        newest = fresh;
-        kd_log(KD_INFO, "certificates loaded: serial=%u principals=%zu denied=%zu",
-               fresh->serial, fresh->conf.n_clients,
-               fresh->conf.denied.n / KD_PIN_SIZE);
+    if (err == KD_OK && g->next.is_there && newest != NULL) {
+        material_free(coming);
+        coming = fresh;
+    } else if (err == KD_OK) {
+        use(fresh);
     } else if (err != KD_UNSUPPORTED && newest != NULL) {
         kd_log(KD_WARN, "certificates not taken, going on with those before: %s",
                kd_err_text(err));
@@ -221,5 +240,6 @@ const struct transport gate_transport = {.program = "keyd-gate-tls",
                                          .clear = clear,
                                          .may_ask = may_ask,
                                          .control = control,
+                                         .taken = taken,
                                          .turn = shakes_turn,
                                          .tick = shakes_tick};

@@ -14,6 +14,7 @@
 #include <keyd/base/secret.h>
 #include <keyd/conf/conf.h>
 #include <keyd/conf/role_conf.h>
+#include <keyd/job/state.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -459,10 +460,11 @@ vault_state_of(struct peer *p)
 static void
 wait_until_operational(struct peer *p)
 {
-    enum { OPERATIONAL = 3 };
     int64_t until = kd_clock_ms() + WAIT_MS;
 
-    while (vault_state_of(p) != OPERATIONAL) {
+    /* Degraded: a domain without an organizational signet. */
+    for (uint8_t s = 0; s != KD_SERVICE_OPERATIONAL && s != KD_SERVICE_DEGRADED;
+         s = vault_state_of(p)) {
         assert_true(kd_clock_ms() < until);
         wait_for_input(p->role->ctl.fd, 5);
     }
@@ -621,7 +623,7 @@ T_OP_27_a_gate_that_asks_for_another_class_is_dropped(void **state)
         kd_buf_free(&b);
         kd_chan_close(&bad.chan);
     }
-    assert_int_equal(vault_state_of(&admin), 3);
+    assert_true(vault_state_of(&admin) != KD_SERVICE_FAILED);
     /* The milter's gate reads no signets and nobody but admin's the log. */
     struct kd_look_head head = {.tag = 1};
     struct kd_look_verify verify = {.tag = 1, .name = kd_slice_str("example.com")};
