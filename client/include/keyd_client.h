@@ -447,7 +447,8 @@ const struct keyd_server *keyd_client_server(const keyd_client *c);
 enum { KEYD_ENDPOINTS_MAX = 16 };
 
 /* How TLS (1.3, no resumption) is spoken. Files are PEM, read when the endpoint is
- * added and by keyd_client_reload_tls. `ca`, `server_key` or both: what is given must hold.
+ * added and by keyd_client_reload_tls. `ca`, `server_key` or both: what is given must
+ * hold.
  */
 struct keyd_tls {
     const char *certificate; /* own, with its chain, leaf first */
