@@ -110,8 +110,11 @@ usage(FILE *f, int status)
 {
     for (size_t i = 0; i < N_VERBS; i++)
         print_synopsis(f, i == 0 ? "usage:" : "      ", &verbs[i]);
-    emit(f, "Every verb takes --json; those that speak to keyd take --socket PATH and\n"
-            "--timeout SECONDS, those that change something --idempotency-key HEX.\n");
+    emit(f,
+         "Every verb takes --json; those that speak to keyd take --socket PATH and\n"
+         "--timeout SECONDS, those that change something --idempotency-key HEX; "
+         "status,\n"
+         "health and look-ups --endpoint ADDRESS and --tls DIRECTORY in its place.\n");
     return status;
 }
 
@@ -216,6 +219,17 @@ read_common(const struct verb *v, struct options *o)
         return false;
     }
     o->has_key = o->idempotency_key != NULL;
+    if (o->socket != NULL && o->endpoint.n != 0) {
+        kd_ignore(usage_error("--endpoint", "not together with --socket"));
+        return false;
+    }
+    if ((options_of(v) & OPT_ENDPOINT) != 0 && o->socket == NULL) {
+        o->endpoints = o->endpoint.n == 0 ? getenv("KEYD_ENDPOINTS") : NULL;
+        o->is_many =
+            o->endpoint.n != 0 || (o->endpoints != NULL && *o->endpoints != '\0');
+        if (o->tls == NULL)
+            o->tls = getenv("KEYD_TLS");
+    }
     if (v->socket != NO_SOCKET && o->socket == NULL)
         o->socket = sockets[v->socket];
     return true;

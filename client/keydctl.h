@@ -37,6 +37,8 @@ struct options {
     uint32_t timeout_ms;
     uint8_t key[KEYD_KEY_SIZE]; /* --idempotency-key */
     bool has_key;
+    bool is_many;          /* endpoints in place of the socket: */
+    const char *endpoints; /* KEYD_ENDPOINTS; NULL: those of --endpoint */
 #define KEYDCTL_FLAG(id, member, name, letter) bool member;
 #define KEYDCTL_TEXT(id, member, name, letter)
 #define KEYDCTL_LIST(id, member, name, letter)
@@ -58,7 +60,8 @@ struct session {
     const struct options *o;
 };
 
-/* Connects to o->socket. EX_OK, or complained of; session_close in every case. */
+/* Connects to o->socket, or uses the endpoints. EX_OK, or complained of; session_close
+ * in every case. */
 int session_open(struct session *s, const struct options *o);
 void session_close(struct session *s);
 
@@ -163,6 +166,18 @@ const char *key_state_text(enum keyd_key_state state);
  */
 
 const char *state_text(enum keyd_service_state state);
+
+/* --- keydctl_ticket.c ---------------------------------------------------------------
+ */
+
+/* A signed ticket from a file, into b. EX_OK, or complained of. */
+int ticket_load(const char *path, struct kd_buf *b);
+
+/* --- keydctl_signet.c ---------------------------------------------------------------
+ */
+
+/* A signing request from a file, in binary or armour; object_free in every case. */
+int request_load(const char *path, struct object *ssr);
 
 /* --- keydctl_profile.c: fields that a signet is to have -----------------------------
  */

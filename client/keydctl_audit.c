@@ -204,6 +204,8 @@ put_particulars(json_t *j, const struct kd_audit_record *r)
             json_put(j, "key", json_hex(kd_slice(r->key_id, sizeof r->key_id))) && good;
     if (r->address.n != 0)
         good = json_put(j, "address", json_octets(r->address)) && good;
+    if (r->detail.n != 0)
+        good = json_put(j, "detail", json_octets(r->detail)) && good;
     if (r->generation != 0)
         good = json_put(j, "generation", json_integer((json_int_t)r->generation)) &&
                json_put(j, "link_seq", json_integer((json_int_t)r->link_seq)) && good;
@@ -253,6 +255,10 @@ print_record(const struct kd_audit_record *r)
     if (r->address.n != 0) {
         emit(stdout, "  ");
         print_text(stdout, r->address);
+    }
+    if (r->detail.n != 0) {
+        emit(stdout, "  ");
+        print_text(stdout, r->detail);
     }
     if (r->generation != 0)
         emit(stdout, " %u.%u", (unsigned)r->generation, (unsigned)r->link_seq);

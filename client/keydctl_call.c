@@ -2,6 +2,7 @@
 #include "keydctl.h"
 
 #include <keyd/job/reasons.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { PAGES_MAX = 65536 };
@@ -34,8 +35,9 @@ enum { N_ENDINGS = sizeof endings / sizeof endings[0] };
 /* --- connection ---------------------------------------------------------------------
  */
 
+/* detail: a word of keyd's, which may say more than the status. */
 static int
-not_connected(const struct options *o, enum keyd_status status)
+not_connected(const struct options *o, enum keyd_status status, const char *detail)
 {
     const char *why = keyd_client_status_text(status);
 
@@ -44,7 +46,9 @@ not_connected(const struct options *o, enum keyd_status status)
         why = "no keyd answers there";
         break;
     case KEYD_DENIED:
-        why = "not for this user";
+        why = strcmp(detail, "principal-stopped") == 0
+                  ? kd_reason_text(kd_slice_str(detail))
+                  : "not for this user";
         break;
     case KEYD_DEADLINE:
         why = "no answer in time";
@@ -65,6 +69,53 @@ not_connected(const struct options *o, enum keyd_status status)
     return EX_SOFTWARE;
 }
 
+/* --- endpoints ----------------------------------------------------------------------
+ */
+
+enum { PATH_SIZE = 1024 };
+
+static bool
+file_in(const char *directory, const char *name, char out[PATH_SIZE])
+{
+    int n = snprintf(out, PATH_SIZE, "%s/%s", directory, name);
+
+    return n > 0 && n < PATH_SIZE;
+}
+
+static enum keyd_status
+add_endpoints(struct session *s)
+{
+    const struct options *o = s->o;
+    char certificate[PATH_SIZE], key[PATH_SIZE], ca[PATH_SIZE];
+    struct keyd_tls tls = {.certificate = certificate, .key = key, .ca = ca};
+    const struct keyd_options options = {.fail_at_once = true};
+    enum keyd_status status = keyd_client_set_options(s->client, &options);
+
+    if (o->tls != NULL &&
+        (!file_in(o->tls, "certificate.pem", certificate) ||
+         !file_in(o->tls, "key.pem", key) || !file_in(o->tls, "ca.pem", ca)))
+        return KEYD_USAGE;
+    const struct keyd_tls *used = o->tls == NULL ? NULL : &tls;
+    if (status == KEYD_OK && o->endpoints != NULL)
+        status = keyd_client_add_endpoints(s->client, o->endpoints, used);
+    for (size_t i = 0; status == KEYD_OK && i < o->endpoint.n; i++)
+        status = keyd_client_add_endpoints(s->client, o->endpoint.items[i], used);
+    return status;
+}
+
+static int
+use_endpoints(struct session *s)
+{
+    enum keyd_status status = add_endpoints(s);
+
+    if (status == KEYD_OK)
+        return EX_OK;
+    complain("--endpoint", keyd_client_detail(s->client));
+    return status == KEYD_USAGE   ? EX_USAGE
+           : status == KEYD_NOMEM ? EX_OSERR
+                                  : EX_NOINPUT;
+}
+
 int
 session_open(struct session *s, const struct options *o)
 {
@@ -75,9 +126,14 @@ session_open(struct session *s, const struct options *o)
         status = keyd_client_set_name(s->client, "keydctl " KEYD_VERSION);
     if (status == KEYD_OK)
         status = keyd_client_set_deadline(s->client, o->timeout_ms);
+    if (status == KEYD_OK && o->is_many)
+        return use_endpoints(s);
     if (status == KEYD_OK)
         status = keyd_client_connect(s->client, o->socket, (int)o->timeout_ms);
-    return status == KEYD_OK ? EX_OK : not_connected(o, status);
+    return status == KEYD_OK
+               ? EX_OK
+               : not_connected(o, status,
+                               s->client == NULL ? "" : keyd_client_detail(s->client));
 }
 
 void
@@ -101,6 +157,9 @@ is_changing(enum keyd_op op)
     case KEYD_OP_RETIRE_KEY:
     case KEYD_OP_IMPORT_KEY:
     case KEYD_OP_ISSUE_ORG_SIGNET:
+    case KEYD_OP_FREEZE_ADDRESS:
+    case KEYD_OP_RESET_ADDRESS:
+    case KEYD_OP_STOP_PRINCIPAL:
         return true;
     case KEYD_OP_STATUS:
     case KEYD_OP_PUBLIC_KEYS:

@@ -2,6 +2,7 @@
 #include "keydctl.h"
 
 #include <dime/fingerprint.h>
+#include <keyd/ticket/ticket.h>
 
 enum { SOKS_MAX = 64, SSR_MAX = 1024 };
 
@@ -246,8 +247,7 @@ mode_read(const char *text, enum keyd_account_mode *out)
     return text == NULL;
 }
 
-/* A request from a file; object_free in every case. */
-static int
+int
 request_load(const char *path, struct object *ssr)
 {
     const char *why = NULL;
@@ -272,17 +272,21 @@ verb_signet_issue(const struct options *o)
     struct object ssr = {.armoured = false};
     struct session s = {0};
     struct profile profile;
+    struct kd_buf ticket;
     struct name address;
     int status;
 
+    kd_buf_init(&ticket, KD_TICKET_MAX);
     if (!mode_read(o->mode, &q.in.issue_user_signet.account_mode))
         return usage_error("--mode", "trustful, cautious or paranoid");
     if ((status = name_read(o->args[0], o->args[0], NAME_ADDRESS, &address)) != EX_OK)
         return status;
     if ((status = profile_read(o, DIME_USER, &profile)) != EX_OK ||
         (status = request_load(o->args[1], &ssr)) != EX_OK ||
+        (o->ticket != NULL && (status = ticket_load(o->ticket, &ticket)) != EX_OK) ||
         (status = session_open(&s, o)) != EX_OK)
         goto out;
+    q.in.issue_user_signet.ticket = octets_of(kd_buf_slice(&ticket));
     q.in.issue_user_signet.address = KEYD_STR(address.text);
     q.in.issue_user_signet.ssr = octets_of(ssr.octets);
     q.in.issue_user_signet.profile = profile.fields;
@@ -290,6 +294,7 @@ verb_signet_issue(const struct options *o)
     q.in.issue_user_signet.image = octets_of(kd_buf_slice(&profile.image));
     status = issue(&s, &q, DIME_USER, &address, &profile);
 out:
+    kd_buf_free(&ticket);
     object_free(&ssr);
     profile_free(&profile);
     session_close(&s);

@@ -151,6 +151,7 @@ setup(struct gate *g)
     kd_arena_init(&g->arena);
     kd_buf_init(&g->body, KD_JOB_BODY_MAX);
     kd_buf_init(&g->message, KD_CHAN_BODY_MAX);
+    kd_buf_init(&g->stopped, 16384);
     g->base = event_base_new();
     if (g->base == NULL)
         kd_role_die("event loop", KD_NOMEM);

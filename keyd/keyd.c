@@ -11,6 +11,7 @@
  * again, and the links to its neighbours are made anew; one that keeps ending is left
  * alone, loudly. */
 #include "role.h"
+#include "supervisor/change.h"
 #include "supervisor/child.h"
 #include "supervisor/links.h"
 #include "supervisor/listen.h"
@@ -351,10 +352,7 @@ raise_limits(void)
 {
     enum { MEMLOCK = 64 * 1024 * 1024, BESIDE_CONNECTIONS = 1024 };
     const struct rlimit lock = {MEMLOCK, MEMLOCK};
-    const struct kd_limits *l = &sup.conf->limits;
-    rlim_t remote = (rlim_t)l->max_remote_connections + l->max_handshakes;
-    rlim_t n = (l->max_connections > remote ? l->max_connections : remote) +
-               BESIDE_CONNECTIONS;
+    rlim_t n = change_most_connections(sup.conf) + BESIDE_CONNECTIONS;
     const struct rlimit files = {n, n};
     struct rlimit now;
 

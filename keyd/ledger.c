@@ -187,9 +187,9 @@ open_store(struct ledger *l)
 
     if (err != KD_OK) {
         kd_log(KD_WARN, "registry refused: %s (%s)", why, kd_err_text(err));
-        /* Asking again is of no use before an operator has looked: the supervisor tells
-         * this status from a crash. */
-        _exit(err == KD_NOMEM ? 1 : KD_ROLE_EXIT_REFUSED);
+        /* Asking again is of no use before an operator has looked, unless it was only
+         * the disk or memory: the supervisor tells this status from a crash. */
+        _exit(err == KD_NOMEM || err == KD_UNAVAILABLE ? 1 : KD_ROLE_EXIT_REFUSED);
     }
 }
 

@@ -92,7 +92,7 @@ kd_role_ready(struct kd_chan *ctl)
 
     kd_buf_init(&b, 64);
     kd_ctl_ready_put(&b, &m);
-    kd_err err = kd_chan_put(ctl, KD_MSG_ctl_ready, kd_buf_slice(&b), -1);
+    kd_err err = kd_chan_put_buf(ctl, KD_MSG_ctl_ready, &b, -1);
     kd_buf_free(&b);
     if (err == KD_OK)
         err = kd_chan_flush(ctl);
@@ -110,7 +110,7 @@ kd_role_turned(struct kd_chan *ctl, enum kd_turn turn, uint32_t serial, kd_err e
 
     kd_buf_init(&b, 64);
     kd_ctl_turned_put(&b, &m);
-    if (kd_chan_put(ctl, KD_MSG_ctl_turned, kd_buf_slice(&b), -1) != KD_OK)
+    if (kd_chan_put_buf(ctl, KD_MSG_ctl_turned, &b, -1) != KD_OK)
         kd_role_die("cannot answer the supervisor", KD_CLOSED);
     kd_buf_free(&b);
 }
@@ -143,6 +143,7 @@ kd_role_relink_asking(struct kd_role_link *link, const struct kd_ctl_link *as, i
     link->chan.pause_at = PAUSE_AT;
 }
 
+/* Without memory to say so it is said in a later turn. */
 static void
 lost(struct kd_chan *ctl, struct kd_role_link *link)
 {
@@ -150,11 +151,12 @@ lost(struct kd_chan *ctl, struct kd_role_link *link)
     struct kd_buf b;
 
     kd_chan_close(&link->chan);
-    link->reported = true;
     kd_buf_init(&b, 64);
     kd_ctl_lost_put(&b, &m);
-    if (kd_chan_put(ctl, KD_MSG_ctl_lost, kd_buf_slice(&b), -1) != KD_OK)
-        kd_role_die("cannot report to the supervisor", KD_CLOSED);
+    kd_err err = kd_chan_put_buf(ctl, KD_MSG_ctl_lost, &b, -1);
+    if (err != KD_OK && err != KD_NOMEM)
+        kd_role_die("cannot report to the supervisor", err);
+    link->reported = err == KD_OK;
     kd_buf_free(&b);
 }
 

@@ -33,6 +33,8 @@ enum {
     TICK_MS = 1000,
     TELL_REFUSED_MS = 5000,
     TELL_STALE_MS = 60 * 1000,
+    UNSEAL_AGAIN_MS = 1000,
+    TELL_UPTIME_MS = 2 * 60 * 1000,
     START_DEADLINE_MS = 60 * 1000
 };
 
@@ -53,7 +55,7 @@ refuse_job(struct vault_gate *g, uint64_t id, kd_err err)
 
     kd_buf_init(&b, 256);
     kd_done_put(&b, &m);
-    if (kd_chan_put(&g->link.chan, KD_MSG_done, kd_buf_slice(&b), -1) != KD_OK)
+    if (kd_chan_put_buf(&g->link.chan, KD_MSG_done, &b, -1) != KD_OK)
         kd_chan_close(&g->link.chan);
     kd_buf_free(&b);
 }
@@ -118,6 +120,9 @@ on_gate_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     struct kd_job job;
     kd_err err = KD_MALFORMED;
 
+    if (type == KD_MSG_gate_obeys && fd < 0)
+        return stops_on_obeys(v, from->gate, body);
+
     if (type == KD_MSG_shadow_seen && fd < 0)
         err = on_shadow_seen(v, g, body);
     else if (type == KD_MSG_job)
@@ -161,12 +166,15 @@ take_store(struct vault *v, struct kd_slice body, int fd)
     return err;
 }
 
+/* Tried again until there is an answer that memory or descriptors had no part in. */
 static void
 unseal_with_credential(struct vault *v)
 {
     uint8_t kind = KD_SLOT_CREDENTIAL;
     struct kd_job job = {.op = KD_OP_Unseal, .body = kd_slice(&kind, 1)};
     int fd = fcntl(v->credential, F_DUPFD_CLOEXEC, 0);
+
+    v->unseal_at = kd_clock_ms() + UNSEAL_AGAIN_MS;
 
     job.deadline = (uint64_t)(kd_clock_ms() + START_DEADLINE_MS);
     struct task *t = fd < 0 ? NULL : task_new(v, TASK_INTERNAL, v->conf, &job, fd);
@@ -204,6 +212,9 @@ on_ledger_ready(struct vault *v, struct kd_slice body)
 
     if (err != KD_OK)
         return err;
+    /* Without knowing who is stopped nobody is served. */
+    if (!v->knows_accounts)
+        return KD_MALFORMED;
     v->ledger_phase = LEDGER_READY;
     if (v->state != VAULT_STARTING) {
         chain_send(v);
@@ -212,6 +223,7 @@ on_ledger_ready(struct vault *v, struct kd_slice body)
     }
     v->store_recorded = m.keystore;
     v->state = v->store == NULL ? VAULT_UNPROVISIONED : VAULT_SEALED;
+    stops_tell(v, KD_CLASS_COUNT);
     record_start(v);
     vault_event(v, EVENT_OPEN, v->chain.epoch, v->chain.first - 1);
     if (v->store == NULL)
@@ -239,6 +251,36 @@ on_ledger_state(struct vault *v, struct kd_slice body)
 }
 
 static kd_err
+on_ledger_accounts(struct vault *v, struct kd_slice body)
+{
+    struct kd_ledger_accounts m;
+    kd_err err = kd_ledger_accounts_get(body, &m);
+
+    if (err != KD_OK || m.uptime > INT64_MAX)
+        return KD_MALFORMED;
+    v->n_resets = m.resets;
+    /* What this process has stopped and counted since is newer. */
+    if (v->state != VAULT_STARTING)
+        return KD_OK;
+    v->clock = (struct reset_clock){m.uptime, kd_clock_boot_ms()};
+    v->stops.n = 0;
+    err = stops_load(v, m.stopped);
+    v->knows_accounts = err == KD_OK;
+    return err;
+}
+
+static kd_err
+on_ledger_resets(struct vault *v, struct kd_slice body)
+{
+    struct kd_ledger_resets m;
+    kd_err err = kd_ledger_resets_get(body, &m);
+
+    if (err == KD_OK)
+        v->n_resets = m.resets;
+    return err;
+}
+
+static kd_err
 on_ledger_org(struct vault *v, struct kd_slice body, int fd)
 {
     struct kd_ledger_org m;
@@ -249,12 +291,12 @@ on_ledger_org(struct vault *v, struct kd_slice body, int fd)
     if (err != KD_OK || v->state != VAULT_STARTING)
         return err;
     kd_buf_init(&large, DIME_SIGNET_MAX);
-    if (fd >= 0) {
+    if (fd >= 0)
         err = kd_memfd_append(fd, DIME_SIGNET_MAX, &large);
-        m.signet = kd_buf_slice(&large);
-    }
+    else
+        kd_buf_put(&large, m.signet);
     if (err == KD_OK)
-        err = vault_org_set(v, m.domain, m.version, m.signet);
+        err = vault_org_set(v, m.domain, m.version, &large);
     kd_buf_free(&large);
     /* Of domains that are not served as many are kept as there is room for. */
     return err == KD_TOO_LARGE ? KD_OK : err;
@@ -283,6 +325,7 @@ is_in_order(const struct vault *v, uint16_t type)
     case KD_MSG_ledger_state:
         return v->ledger_phase == LEDGER_SILENT;
     case KD_MSG_ledger_org:
+    case KD_MSG_ledger_accounts:
     case KD_MSG_KEYSTORE:
     case KD_MSG_ledger_ready:
         return v->ledger_phase == LEDGER_STANDS;
@@ -303,7 +346,8 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         return KD_OK;
     }
     bool in_order = is_in_order(v, type);
-    if (in_order && (type == KD_MSG_told_issue || type == KD_MSG_told_key))
+    if (in_order && (type == KD_MSG_told_issue || type == KD_MSG_told_key ||
+                     type == KD_MSG_told_account || type == KD_MSG_told_resets))
         return on_told(v, body, fd);
     if (!in_order)
         type = KD_MSG_NONE;
@@ -313,6 +357,10 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         err = on_ledger_state(v, body);
     else if (type == KD_MSG_ledger_org)
         err = on_ledger_org(v, body, fd);
+    else if (type == KD_MSG_ledger_accounts && fd < 0)
+        err = on_ledger_accounts(v, body);
+    else if (type == KD_MSG_ledger_resets && fd < 0)
+        err = on_ledger_resets(v, body);
     else if (type == KD_MSG_KEYSTORE)
         err = v->state == VAULT_STARTING ? take_store(v, body, fd) : KD_OK;
     else if (type == KD_MSG_ledger_ready)
@@ -324,6 +372,14 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     if (err != KD_OK)
         vault_event(v, EVENT_PEER_MALFORMED, KD_CLASS_COUNT, err);
     return err;
+}
+
+static void
+unseal_if_due(struct vault *v)
+{
+    if (v->unseal_at != 0 && kd_clock_ms() >= v->unseal_at &&
+        v->state == VAULT_SEALED && v->tasks.alone == NULL)
+        unseal_with_credential(v);
 }
 
 /* --- checkpoints --- */
@@ -400,9 +456,29 @@ tell_refused_if_due(struct vault *v)
             continue;
         kd_buf_reset(&b);
         kd_refused_put(&b, &m);
-        if (kd_chan_put(&v->ledger.chan, KD_MSG_refused, kd_buf_slice(&b), -1) == KD_OK)
+        if (kd_chan_put_buf(&v->ledger.chan, KD_MSG_refused, &b, -1) == KD_OK)
             v->refused[op] = 0;
     }
+    kd_buf_free(&b);
+}
+
+/* The delay of pending resets is counted on this too; a crash loses what was not told.
+ */
+static void
+tell_uptime_if_due(struct vault *v)
+{
+    struct kd_uptime m;
+    int64_t now = kd_clock_ms();
+    struct kd_buf b;
+
+    if (now < v->tell_uptime_at || v->ledger_phase != LEDGER_READY || v->n_resets == 0)
+        return;
+    v->tell_uptime_at = now + TELL_UPTIME_MS;
+    m.ms = reset_clock_counted(&v->clock, kd_clock_boot_ms());
+    kd_buf_init(&b, 64);
+    kd_uptime_put(&b, &m);
+    /* Without a channel it is told later: it only adds up. */
+    kd_ignore(kd_chan_put(&v->ledger.chan, KD_MSG_uptime, kd_buf_slice(&b), -1));
     kd_buf_free(&b);
 }
 
@@ -417,6 +493,8 @@ take_link(struct vault *v, const struct kd_ctl_link *m, int fd)
         struct vault_gate *g = &v->gates[m->gate];
         kd_role_relink_asking(&g->link, m, fd);
         g->generation++;
+        g->obeys = v->stops.serial - 1;
+        stops_tell_gate(v, m->gate);
     } else if (m->link == KD_LINK_LEDGER) {
         kd_role_relink(&v->ledger, m, fd);
         v->ledger_phase = LEDGER_SILENT;
@@ -508,9 +586,12 @@ turn(struct vault *v)
     kd_role_serve(&v->ctl, &v->ledger, PACKETS_A_TURN, on_ledger_message, v);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         serve_gate(v, i);
+    unseal_if_due(v);
     checkpoint_if_due(v);
     tell_refused_if_due(v);
     vault_conf_tend(v);
+    tell_uptime_if_due(v);
+    task_tell_done(v);
     kd_role_flush(&v->ctl, &v->ledger);
     chain_send(v); /* what there was no room for */
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
@@ -528,6 +609,7 @@ main(void)
         turn(&vault);
         if (kd_clock_ms() >= next_tick) {
             task_expire(&vault);
+            chain_watch_clock(&vault);
             next_tick = kd_clock_ms() + TICK_MS;
         }
     }

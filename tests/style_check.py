@@ -17,7 +17,8 @@ TOP = {"keyd", "pkcs11", "proto", "client", "provisioning", "tests",
        "CMakeLists.txt", "CMakePresets.json", "README.md", "LICENSE"}
 
 # Others' octets: what they contain is what they are.
-DATA = ("tests/vectors/", "tests/fuzz/corpus/", "tests/fuzz/dict/", "LICENSE")
+DATA = ("tests/vectors/", "tests/fuzz/corpus/", "tests/fuzz/dict/", "tests/fixtures/",
+        "LICENSE")
 
 # Written in pieces, so that this file does not find itself.
 RULES = [

@@ -84,6 +84,8 @@ enum keyd_op {
     KEYD_OP_LOOKUP_HISTORY = 9,
     KEYD_OP_VERIFY_CURRENT = 10,
     KEYD_OP_ISSUE_USER_SIGNET = 16,
+    KEYD_OP_FREEZE_ADDRESS = 17,
+    KEYD_OP_RESET_ADDRESS = 18,
     KEYD_OP_TOKEN_INIT = 32,
     KEYD_OP_ADD_UNSEAL_SLOT = 33,
     KEYD_OP_UNSEAL = 34,
@@ -96,12 +98,48 @@ enum keyd_op {
     KEYD_OP_AUDIT_HEAD = 41,
     KEYD_OP_RELOAD = 47,
     KEYD_OP_DRAIN = 48,
+    KEYD_OP_STOP_PRINCIPAL = 49,
 };
 
 enum keyd_account_mode {
     KEYD_ACCOUNT_TRUSTFUL = 1,
     KEYD_ACCOUNT_CAUTIOUS = 2,
     KEYD_ACCOUNT_PARANOID = 3,
+};
+
+enum keyd_account_action {
+    KEYD_ACCOUNT_SHOW = 1,   /* changes nothing */
+    KEYD_ACCOUNT_FREEZE = 2, /* nothing more is signed for the address */
+    KEYD_ACCOUNT_THAW = 3,   /* operators only */
+    KEYD_ACCOUNT_CLOSE = 4,  /* as FREEZE, for ever */
+    KEYD_ACCOUNT_ATTEST = 5, /* operators only: it may claim level ECI */
+    KEYD_ACCOUNT_REVOKE = 6, /* operators only: it no longer may */
+};
+
+enum keyd_account_state {
+    KEYD_ACCOUNT_OPEN = 1,
+    KEYD_ACCOUNT_FROZEN = 2,
+    KEYD_ACCOUNT_CLOSED = 3,
+};
+
+enum keyd_freeze_reason {
+    KEYD_FREEZE_NONE = 0,
+    KEYD_FREEZE_THEFT = 1,
+    KEYD_FREEZE_ABUSE = 2,
+    KEYD_FREEZE_OTHER = 3,
+};
+
+enum keyd_reset_action {
+    KEYD_RESET_LIST = 1, /* changes nothing */
+    KEYD_RESET_REQUEST = 2,
+    KEYD_RESET_APPROVE = 3, /* operators only */
+    KEYD_RESET_CANCEL = 4,
+};
+
+enum keyd_stop_action {
+    KEYD_STOP_LIST = 1, /* changes nothing */
+    KEYD_STOP_STOP = 2,
+    KEYD_STOP_ALLOW = 3,
 };
 
 enum keyd_service_state {
@@ -210,8 +248,24 @@ struct keyd_request {
             enum keyd_account_mode account_mode;
             const struct keyd_profile_field *profile;
             size_t n_profile;
-            struct keyd_octets image; /* PNG for field 252, or empty */
+            struct keyd_octets image;  /* PNG for field 252, or empty */
+            struct keyd_octets ticket; /* of the account system, or empty */
         } issue_user_signet;
+        struct {
+            struct keyd_octets address;
+            enum keyd_account_action action;
+            enum keyd_freeze_reason reason; /* with FREEZE, and only then */
+        } freeze_address;
+        struct {
+            enum keyd_reset_action action;
+            struct keyd_octets
+                address; /* LIST: empty, or the `next` of the page before */
+        } reset_address;
+        struct {
+            enum keyd_stop_action action;
+            struct keyd_octets class_name; /* empty: whichever the name has */
+            struct keyd_octets name;       /* empty for LIST */
+        } stop_principal;
         struct {
             enum keyd_slot_kind kind;
             struct keyd_secret secret;
@@ -286,6 +340,19 @@ struct keyd_shadow_line {
     uint64_t would_allow;  /* requests that were refused */
 };
 
+struct keyd_reset {
+    struct keyd_octets address;
+    uint64_t generation; /* that it will start */
+    uint64_t requested_ms;
+    uint64_t
+        remaining_ms; /* until it may be used; 0: as far as time is concerned, now */
+    bool approved;
+};
+
+struct keyd_stopped {
+    struct keyd_octets class_name, name;
+};
+
 struct keyd_audit_item {
     uint64_t seq;
     struct keyd_octets octets; /* record or checkpoint */
@@ -351,6 +418,25 @@ struct keyd_answer {
             enum keyd_service_state state; /* unseal, seal */
             uint32_t shares_missing;       /* unseal */
         } slot;
+        struct {
+            enum keyd_account_state state;
+            enum keyd_freeze_reason reason; /* while frozen */
+            uint64_t since_ms;              /* 0: it was never changed */
+            bool changed;                   /* false: it was so already */
+            bool attested;
+        } account;
+        struct {
+            const struct keyd_reset
+                *resets; /* those pending; of one address that one */
+            size_t n_resets;
+            struct keyd_octets next; /* empty: the last page */
+            bool changed;
+        } resets;
+        struct {
+            const struct keyd_stopped *stopped; /* all that are */
+            size_t n_stopped;
+            bool changed;
+        } stopped;
         struct {
             const struct keyd_audit_item *records;
             size_t n_records;

@@ -181,6 +181,54 @@ fill_audit(struct box *box, const Keyd__V1__AuditReadResult *m)
 }
 
 static void
+fill_account(struct box *box, const Keyd__V1__FreezeAddressResult *m)
+{
+    box->answer.out.account.state = (enum keyd_account_state)m->state;
+    box->answer.out.account.reason = (enum keyd_freeze_reason)m->reason;
+    box->answer.out.account.since_ms = m->since_ms;
+    box->answer.out.account.changed = m->changed;
+    box->answer.out.account.attested = m->attested;
+}
+
+static enum keyd_status
+fill_resets(struct box *box, const Keyd__V1__ResetAddressResult *m)
+{
+    struct keyd_reset *to = take(box, m->n_resets, sizeof *to);
+
+    if (to == NULL)
+        return KEYD_NOMEM;
+    for (size_t i = 0; i < m->n_resets; i++)
+        to[i] = (struct keyd_reset){
+            .address = octets(m->resets[i]->address),
+            .generation = m->resets[i]->generation,
+            .requested_ms = m->resets[i]->requested_ms,
+            .remaining_ms = m->resets[i]->remaining_ms,
+            .approved = m->resets[i]->approved,
+        };
+    box->answer.out.resets.resets = to;
+    box->answer.out.resets.n_resets = m->n_resets;
+    box->answer.out.resets.next = octets(m->next);
+    box->answer.out.resets.changed = m->changed;
+    return KEYD_OK;
+}
+
+static enum keyd_status
+fill_stopped(struct box *box, const Keyd__V1__StopPrincipalResult *m)
+{
+    struct keyd_stopped *to = take(box, m->n_stopped, sizeof *to);
+
+    if (to == NULL)
+        return KEYD_NOMEM;
+    for (size_t i = 0; i < m->n_stopped; i++)
+        to[i] = (struct keyd_stopped){octets(m->stopped[i]->class_name),
+                                      octets(m->stopped[i]->name)};
+    box->answer.out.stopped.stopped = to;
+    box->answer.out.stopped.n_stopped = m->n_stopped;
+    box->answer.out.stopped.changed = m->changed;
+    return KEYD_OK;
+}
+
+static void
 fill_audit_head(struct box *box, const Keyd__V1__AuditHeadResult *m)
 {
     box->answer.out.audit_head.epoch = m->epoch;
@@ -288,6 +336,13 @@ answer_fill(struct box *box, const Keyd__V1__Response *m, int fd, size_t n_objec
         return fill_keys(box, &m->retire_key->key, 1, KEYD_NONE);
     case KEYD__V1__RESPONSE__RESULT_IMPORT_KEY:
         return fill_keys(box, m->import_key->keys, m->import_key->n_keys, KEYD_NONE);
+    case KEYD__V1__RESPONSE__RESULT_FREEZE_ADDRESS:
+        fill_account(box, m->freeze_address);
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_RESET_ADDRESS:
+        return fill_resets(box, m->reset_address);
+    case KEYD__V1__RESPONSE__RESULT_STOP_PRINCIPAL:
+        return fill_stopped(box, m->stop_principal);
     case KEYD__V1__RESPONSE__RESULT_AUDIT_READ:
         return fill_audit(box, m->audit_read);
     case KEYD__V1__RESPONSE__RESULT_AUDIT_HEAD:

@@ -181,11 +181,15 @@ pool_excuse(const struct keyd_client *c, const struct call *call, char detail[49
 static void
 give_up(struct keyd_client *c, struct call *call)
 {
-    enum keyd_status status =
-        call->refusal != KEYD_OK ? call->refusal : KEYD_UNAVAILABLE;
+    char detail[49] = "";
+    enum keyd_status status = call->refusal;
 
-    call_end(c, call,
-             call->maybe_done && call->changing ? KEYD_UNKNOWN_OUTCOME : status, NULL);
+    if (status == KEYD_OK)
+        status = call->box->detail[0] == '\0' ? pool_excuse(c, call, detail)
+                                              : KEYD_UNAVAILABLE;
+    if (call->maybe_done && call->changing)
+        status = KEYD_UNKNOWN_OUTCOME;
+    call_end(c, call, status, detail[0] == '\0' ? NULL : detail);
 }
 
 /* To be sent again, not before wait_ms have passed; at its own cost to the budget. */

@@ -171,6 +171,36 @@ make_issue_user_signet(struct maker *k, const struct keyd_request *in, void *mes
     q->n_profile = in->in.issue_user_signet.n_profile;
     q->profile = profile(k, in->in.issue_user_signet.profile, q->n_profile);
     attach_image(k, in->in.issue_user_signet.image, &q->image_fd);
+    q->ticket = octets(k, in->in.issue_user_signet.ticket);
+}
+
+static void
+make_freeze_address(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__FreezeAddressRequest *q = message;
+
+    q->address = octets(k, in->in.freeze_address.address);
+    q->action = (Keyd__V1__AccountAction)in->in.freeze_address.action;
+    q->reason = (Keyd__V1__FreezeReason)in->in.freeze_address.reason;
+}
+
+static void
+make_reset_address(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__ResetAddressRequest *q = message;
+
+    q->action = (Keyd__V1__ResetAction)in->in.reset_address.action;
+    q->address = octets(k, in->in.reset_address.address);
+}
+
+static void
+make_stop_principal(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__StopPrincipalRequest *q = message;
+
+    q->action = (Keyd__V1__StopAction)in->in.stop_principal.action;
+    q->class_name = octets(k, in->in.stop_principal.class_name);
+    q->name = octets(k, in->in.stop_principal.name);
 }
 
 static void
@@ -266,6 +296,9 @@ static const struct {
     {KEYD_OP_LOOKUP_HISTORY, make_lookup_history},
     {KEYD_OP_VERIFY_CURRENT, make_verify_current},
     {KEYD_OP_ISSUE_USER_SIGNET, make_issue_user_signet},
+    {KEYD_OP_FREEZE_ADDRESS, make_freeze_address},
+    {KEYD_OP_RESET_ADDRESS, make_reset_address},
+    {KEYD_OP_STOP_PRINCIPAL, make_stop_principal},
     {KEYD_OP_TOKEN_INIT, make_slot},
     {KEYD_OP_ADD_UNSEAL_SLOT, make_slot},
     {KEYD_OP_UNSEAL, make_slot},

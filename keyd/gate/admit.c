@@ -20,12 +20,18 @@ fill(struct bucket *b, uint32_t rate, int64_t now)
 }
 
 void
+admit_limits(struct admit *a, const struct kd_limits *limits)
+{
+    a->rate = limits->handshake_rate;
+    a->rate_strangers = limits->handshake_rate_total;
+    a->most_unfinished = limits->max_handshakes / ADMIT_SOURCE_PART;
+}
+
+void
 admit_setup(struct admit *a, const struct kd_limits *limits, int64_t now)
 {
-    *a = (struct admit){.rate = limits->handshake_rate,
-                        .rate_strangers = limits->handshake_rate_total,
-                        .most_unfinished = limits->max_handshakes / ADMIT_SOURCE_PART,
-                        .strangers = {.at = now - ADMIT_BURST * 1000}};
+    *a = (struct admit){.strangers = {.at = now - ADMIT_BURST * 1000}};
+    admit_limits(a, limits);
 }
 
 static bool

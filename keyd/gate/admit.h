@@ -46,6 +46,9 @@ struct admit {
 
 void admit_setup(struct admit *a, const struct kd_limits *limits, int64_t now);
 
+/* Other limits from now on. */
+void admit_limits(struct admit *a, const struct kd_limits *limits);
+
 /* ADMIT_OK counts one more unfinished handshake of *source, until admit_end. */
 enum admit_verdict admit_ask(struct admit *a, const struct sockaddr *from, int64_t now,
                              struct source **source);

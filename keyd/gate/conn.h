@@ -34,6 +34,7 @@ struct conn {
     bool is_held : 1;        /* frames were read that must wait */
     bool has_more : 1;       /* octets have come that no poll tells of */
     bool is_half_closed : 1; /* nothing more comes, answers may go */
+    bool is_stopped : 1;     /* by an operator: to be told so when nothing is open */
     bool is_leaving : 1;     /* to be closed once its answers are out */
     bool is_broken : 1;      /* to be closed now */
     /* CLOCK_MONOTONIC, ms; 0: not so */

@@ -35,6 +35,8 @@ struct gate {
     unsigned n_conns;
     struct pending_table pending;
     struct principal_table principals;
+    struct kd_buf stopped; /* names of principals, each behind a length (stops.h) */
+    bool stops_known;      /* the vault has said who is stopped */
     struct process_line processes[ANSWER_PROCESSES_MAX];
     struct kd_arena arena;
     struct kd_frame_scratch scratch;

@@ -2,6 +2,7 @@
 #include "request.h"
 #include "part.h"
 #include "serve.h"
+#include "stops.h"
 #include "transport.h"
 #include "turn.h"
 
@@ -246,6 +247,13 @@ start_request(struct gate *g, struct conn *c, const struct op_rpc *rpc,
     struct ask ask = {0};
     struct kd_role_link *to = rpc->message == KD_MSG_NONE ? &g->vault : &g->ledger;
 
+    /* Look-ups pass the vault by, which alone knows who is stopped. */
+    if (rpc->message != KD_MSG_NONE && !g->stops_known) {
+        if (fd >= 0)
+            close(fd);
+        refuse(g, c, r->id, KD_UNAVAILABLE, KD_REASON_STARTING);
+        return;
+    }
     if (to->chan.fd < 0 || to->chan.backlog > BACKLOG_HIGH) {
         if (fd >= 0)
             close(fd);
@@ -355,6 +363,11 @@ may_ask(struct gate *g, struct conn *c, uint64_t id)
                  : gate_transport.may_ask == NULL ? KD_OK
                                                   : gate_transport.may_ask(g, c);
 
+    if (err == KD_OK && stops_has(g, &c->caller)) {
+        refuse(g, c, id, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
+        c->is_leaving = true;
+        return false;
+    }
     if (err == KD_OK)
         return true;
     refuse(g, c, id, err, err == KD_DENIED ? KD_REASON_NOT_PERMITTED : 0);
@@ -493,6 +506,9 @@ request_on_vault(void *ctx, uint16_t type, struct kd_slice body, int fd)
 {
     struct gate *g = ctx;
     struct kd_done m;
+
+    if (type == KD_MSG_gate_stopped && fd < 0)
+        return stops_on_message(g, body);
     kd_err err = type == KD_MSG_done ? kd_done_get(body, &m) : KD_MALFORMED;
 
     if (err != KD_OK) {
@@ -523,6 +539,27 @@ request_on_ledger(void *ctx, uint16_t type, struct kd_slice body, int fd)
     else if (fd >= 0)
         close(fd);
     return c.err;
+}
+
+void
+request_stop(struct gate *g, struct conn *c)
+{
+    for (struct pending *p = c->pending, *next; p != NULL; p = next) {
+        next = p->next;
+        if (p->rpc->message != KD_MSG_NONE)
+            answer_request(g, p, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED,
+                           kd_slice(NULL, 0), -1);
+    }
+    c->is_stopped = true;
+    c->is_half_closed = true;
+    serve_later(g, c);
+}
+
+void
+request_tell_stop(struct gate *g, struct conn *c)
+{
+    refuse(g, c, 0, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
+    c->is_leaving = true;
 }
 
 /* The channel is new, so nobody answers what went through the old one. A changing

@@ -7,6 +7,13 @@
 /* One frame of a client; takes its descriptor. */
 void request_frame(struct gate *g, struct conn *c, const struct kd_frame *frame);
 
+/* The caller has been stopped: nothing more is read from it, its look-ups end, and once
+ * the vault has answered what else it asked for it is told and closed
+ * (request_tell_stop).
+ */
+void request_stop(struct gate *g, struct conn *c);
+void request_tell_stop(struct gate *g, struct conn *c);
+
 /* What came is no sequence of frames: says so to the client, which is to be closed. */
 void request_bad_stream(struct gate *g, struct conn *c, enum kd_rpc_reason reason);
 

@@ -19,7 +19,7 @@ seen_tell(struct seen *s, struct kd_chan *vault)
         kd_buf_reset(&b);
         kd_shadow_seen_put(&b, &m);
         /* A count less is no harm. */
-        kd_ignore(kd_chan_put(vault, KD_MSG_shadow_seen, kd_buf_slice(&b), -1));
+        kd_ignore(kd_chan_put_buf(vault, KD_MSG_shadow_seen, &b, -1));
     }
     kd_buf_free(&b);
     s->n = 0;

@@ -100,8 +100,8 @@ on_conn_event(evutil_socket_t fd, short what, void *arg)
         serve_later(c->gate, c);
 }
 
-/* What the loop should wait for next. */
-static void
+/* What the loop should wait for next; false without memory for it. */
+static bool
 rearm(struct conn *c, bool wants_write)
 {
     short want = 0;
@@ -111,20 +111,21 @@ rearm(struct conn *c, bool wants_write)
     if (wants_write)
         want |= EV_WRITE;
     if (want == c->armed)
-        return;
+        return true;
     event_del(c->event);
-    if (want != 0) {
-        event_assign(c->event, c->gate->base, c->fd, (short)(want | EV_PERSIST),
-                     on_conn_event, c);
-        event_add(c->event, NULL);
-    }
     c->armed = want;
+    return want == 0 ||
+           (event_assign(c->event, c->gate->base, c->fd, (short)(want | EV_PERSIST),
+                         on_conn_event, c) == 0 &&
+            event_add(c->event, NULL) == 0);
 }
 
 /* Sends what waits and decides what becomes of the connection. */
 static void
 settle_conn(struct gate *g, struct conn *c)
 {
+    if (c->is_stopped && c->n_pending == 0 && !c->is_leaving && !c->is_broken)
+        request_tell_stop(g, c);
     kd_err err = c->is_broken ? KD_IO : gate_transport.flush(c);
     bool drained = err == KD_OK;
 
@@ -140,7 +141,10 @@ settle_conn(struct gate *g, struct conn *c)
         serve_close(g, c);
         return;
     }
-    rearm(c, !drained);
+    if (!rearm(c, !drained)) {
+        serve_close(g, c); /* it would never be heard again */
+        return;
+    }
     if ((c->is_held || c->has_more) && !c->is_leaving && !c->is_half_closed &&
         kd_frame_out_queued(&c->out) <= OUT_HIGH)
         event_active(c->event, EV_READ, 0); /* frames wait that need no reading */
@@ -163,10 +167,10 @@ set_accepting(struct gate *g, bool on)
     on = on && !g->is_draining;
     if (g->on_listener == NULL || g->accepting == on)
         return;
-    if (on)
-        event_add(g->on_listener, NULL);
-    else
+    if (!on)
         event_del(g->on_listener);
+    else if (event_add(g->on_listener, NULL) != 0)
+        return; /* the next tick tries again */
     g->accepting = on;
 }
 

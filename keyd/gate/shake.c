@@ -207,9 +207,10 @@ shake_verify(X509_STORE_CTX *ctx, void *arg)
 }
 
 void
-shakes_rules(const struct material *newest)
+shakes_rules(struct gate *g, const struct material *newest)
 {
     all.newest = newest;
+    admit_limits(&all.admit, &g->conf.limits);
 }
 
 static void

@@ -29,7 +29,7 @@ void shake_begin(struct gate *g, const struct material *m, int fd,
 /* What OpenSSL asks of a client's certificates (material_new). The rules are those of
  * the newest material, also for handshakes that began before it came. */
 int shake_verify(X509_STORE_CTX *ctx, void *arg);
-void shakes_rules(const struct material *newest);
+void shakes_rules(struct gate *g, const struct material *newest);
 
 /* Some steps of those that can go on; true if there are more. */
 bool shakes_turn(struct gate *g);

@@ -24,8 +24,8 @@ struct stream {
     int64_t good_until; /* seconds since 1970 */
 };
 
-static struct material *newest;
-static struct material *coming; /* with a configuration that is not in force yet */
+/* In use, and what comes into use with the configuration it was sent for. */
+static struct material *newest, *next;
 
 /* --- octets --- */
 
@@ -176,24 +176,16 @@ start(struct gate *g)
 }
 
 static void
-use(struct material *fresh)
-{
-    shakes_rules(fresh);
-    material_free(newest);
-    newest = fresh;
-    kd_log(KD_INFO, "certificates loaded: serial=%u principals=%zu denied=%zu",
-           fresh->serial, fresh->conf.n_clients, fresh->conf.denied.n / KD_PIN_SIZE);
-}
-
-/* With the policy that it came with: else for a moment a certificate could be a
- * principal's by one configuration, with what the other allows that principal. */
-static void
 taken(struct gate *g)
 {
-    (void)g;
-    if (coming != NULL)
-        use(coming);
-    coming = NULL;
+    if (next == NULL)
+        return;
+    shakes_rules(g, next);
+    material_free(newest);
+    newest = next;
+    next = NULL;
+    kd_log(KD_INFO, "certificates loaded: serial=%u principals=%zu denied=%zu",
+           newest->serial, newest->conf.n_clients, newest->conf.denied.n / KD_PIN_SIZE);
 }
 
 static kd_err
@@ -209,11 +201,11 @@ control(struct gate *g, uint16_t type, struct kd_slice body, int fd)
         err = material_new(fd, m.serial, shake_verify, &fresh);
     if (fd >= 0)
         close(fd);
-    if (err == KD_OK && g->next.is_there && newest != NULL) {
-        material_free(coming);
-        coming = fresh;
-    } else if (err == KD_OK) {
-        use(fresh);
+    if (err == KD_OK) {
+        material_free(next);
+        next = fresh;
+        if (newest == NULL)
+            taken(g); /* the first, for the configuration it was started with */
     } else if (err != KD_UNSUPPORTED && newest != NULL) {
         kd_log(KD_WARN, "certificates not taken, going on with those before: %s",
                kd_err_text(err));

@@ -36,6 +36,9 @@ batch_commit(struct ledger *l)
     kd_buf_reset(&l->acks);
     l->n_open = 0;
     l->keystore_staged = false;
+    if (l->resets_moved)
+        questions_tell_resets(l);
+    l->resets_moved = false;
 }
 
 void
@@ -71,6 +74,7 @@ struct rows {
     struct kd_link_put link;
     struct kd_signing_put signing;
     struct kd_org_put org;
+    struct kd_reset_put reset;
     struct kd_idem_put idem;
     struct kd_org_key_put keys[KD_STORE_KEYS_MAX];
     struct kd_buf large;
@@ -88,6 +92,7 @@ rows_issue(struct rows *r, struct kd_slice body, int fd)
     memcpy(r->link.ssr_fp, m.ssr, sizeof r->link.ssr_fp);
     memcpy(r->link.signing_key, m.signing_key, sizeof r->link.signing_key);
     memcpy(r->link.encryption_key, m.encryption_key, sizeof r->link.encryption_key);
+    r->link.uptime_ms = m.uptime;
     r->signing.version = m.version;
     r->signing.core_size = m.core_size;
     memcpy(r->signing.core_fp, m.core, sizeof r->signing.core_fp);
@@ -146,6 +151,17 @@ rows_keystore(struct ledger *l, struct rows *r, struct kd_slice body, int fd)
 }
 
 static kd_err
+rows_reset(struct rows *r, struct kd_slice body)
+{
+    struct kd_row_reset m;
+    kd_err err = kd_row_reset_get(body, &m);
+
+    r->reset = (struct kd_reset_put){m.uptime};
+    r->item.reset = &r->reset;
+    return err;
+}
+
+static kd_err
 make_rows(struct ledger *l, struct rows *r, const struct kd_commit *m, int fd)
 {
     struct kd_row_checkpoint checkpoint;
@@ -163,6 +179,8 @@ make_rows(struct ledger *l, struct rows *r, const struct kd_commit *m, int fd)
         return rows_org(r, m->row_body, fd);
     if (m->row == KD_ROW_KEYSTORE)
         return rows_keystore(l, r, m->row_body, fd);
+    if (m->row == KD_ROW_RESET)
+        return rows_reset(r, m->row_body);
     if (m->row == KD_ROW_CHECKPOINT) {
         if ((err = kd_row_checkpoint_get(m->row_body, &checkpoint)) == KD_OK)
             r->item.checkpoint = checkpoint.octets;
@@ -208,6 +226,8 @@ store_record(struct ledger *l, struct kd_slice body, int fd)
         ledger_disk_failed("record", err);
     if (err == KD_OK) {
         queue_ack(l, &ack);
+        /* While none is pending, only one that is asked for changes how many are. */
+        l->resets_moved |= l->n_resets != 0 || r->item.reset != NULL;
         if (l->n_open >= l->conf.group_commit_max || l->keystore_staged)
             batch_commit(l);
     }

@@ -27,6 +27,8 @@ struct ledger {
     unsigned n_open;                    /* items in the open batch */
     struct kd_buf acks;    /* ack messages of the open batch, each behind a length */
     bool keystore_staged;  /* to be activated after the commit */
+    uint32_t n_resets;     /* pending, as the vault was told */
+    bool resets_moved;     /* the open batch may have changed that */
     struct kd_buf scratch; /* the message being made */
 };
 
@@ -60,6 +62,9 @@ void batch_store(struct ledger *l);
 /* Where the ledger stands, and what a vault must know from the registry: the first
  * messages on every channel to it. */
 void questions_greet(struct ledger *l);
+
+/* Tells the vault how many resets are pending, if that has changed; after a commit. */
+void questions_tell_resets(struct ledger *l);
 
 /* A kd_chan_handler; ctx is the ledger. */
 kd_err questions_on_message(void *ctx, uint16_t type, struct kd_slice body, int fd);

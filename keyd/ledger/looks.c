@@ -178,6 +178,8 @@ on_look_history(struct ledger *l, struct kd_chan *ch, struct kd_slice body)
     err = history_range(l, &ask, &h, &from);
     if (err == KD_OK)
         err = kd_store_user_cores(l->store, ask.address, &h, from, add_core, &page);
+    if (err == KD_OK)
+        err = cores.err; /* a page that lacks what it should have is no page */
     if (err == KD_UNAVAILABLE)
         ledger_disk_failed("look-up", err);
     m.tag = ask.tag;
@@ -249,6 +251,8 @@ on_look_audit(struct ledger *l, struct kd_chan *ch, struct kd_slice body)
     err = kd_store_records(l->store, ask.from, add_record, &page);
     if (err == KD_OK)
         err = kd_store_checkpoints(l->store, ask.from, add_checkpoint, &page);
+    if (err == KD_OK)
+        err = page.records.err != KD_OK ? page.records.err : page.checkpoints.err;
     if (err == KD_UNAVAILABLE)
         ledger_disk_failed("audit page", err);
     m.tag = ask.tag;

@@ -3,8 +3,30 @@
 
 #include <keyd/base/log.h>
 #include <keyd/base/memfd.h>
+#include <keyd/job/reasons.h>
 
 #include <unistd.h>
+
+static void
+put_account(struct kd_buf *b, const struct kd_account *a)
+{
+    struct kd_account_part m = {
+        .state = (uint8_t)a->hold,
+        .reason = a->hold == KD_HOLD_FROZEN ? (uint8_t)kd_freeze_reason_find(a->reason)
+                                            : KD_FREEZE_NONE,
+        .since = a->since_ms,
+        .attested = a->attested,
+        .generation = a->generation,
+    };
+
+    if (a->has_reset) {
+        m.reset = a->reset.approved ? KD_RESET_APPROVED : KD_RESET_WAITING;
+        m.requested = a->reset.made_ms;
+        m.delay = a->reset.delay_ms;
+        m.uptime = a->reset.uptime_ms;
+    }
+    kd_account_part_put(b, &m);
+}
 
 static void
 tell_issue(struct ledger *l, struct kd_told_issue *m, const struct kd_signet_row *row)
@@ -49,6 +71,10 @@ on_ask_issue(struct ledger *l, struct kd_slice body)
                               .encryption_key_known = s.encryption_key_known,
                               .key_seen = s.idem_seen};
     memcpy(m.key_request, s.idem_request, sizeof m.key_request);
+    struct kd_buf account;
+    kd_buf_init(&account, 64);
+    put_account(&account, &s.account);
+    m.account = kd_buf_slice(&account);
     if (err == KD_OK && s.issued) {
         m.is = KD_TOLD_STORED;
         row = &s.stored;
@@ -57,6 +83,90 @@ on_ask_issue(struct ledger *l, struct kd_slice body)
         row = &s.head;
     }
     tell_issue(l, &m, row);
+    kd_buf_free(&account);
+    return KD_OK;
+}
+
+static kd_err
+on_ask_account(struct ledger *l, struct kd_slice body)
+{
+    struct kd_ask_account ask;
+    struct kd_account a = {0};
+    struct kd_buf account;
+    uint64_t seq;
+    kd_err err = kd_ask_account_get(body, &ask);
+
+    if (err != KD_OK)
+        return err;
+    struct kd_told_account m = {.tag = ask.tag};
+    err = ask.has_key ? kd_store_idem_find(l->store, ask.key, m.key_request, &seq)
+                      : KD_NOT_FOUND;
+    m.key_seen = err == KD_OK;
+    if (err == KD_OK || err == KD_NOT_FOUND)
+        err = kd_store_account(l->store, ask.address, &a);
+    if (err == KD_UNAVAILABLE)
+        ledger_disk_failed("query", err);
+    m.err = (uint8_t)err;
+    kd_buf_init(&account, 64);
+    put_account(&account, &a);
+    m.account = kd_buf_slice(&account);
+    kd_told_account_put(&l->scratch, &m);
+    ledger_send(l, &l->vault.chan, KD_MSG_told_account, -1);
+    kd_buf_free(&account);
+    return KD_OK;
+}
+
+struct resets_page {
+    struct kd_buf lines;
+    unsigned n;
+    bool more;
+};
+
+static bool
+add_reset(void *arg, const struct kd_reset_row *row)
+{
+    struct resets_page *page = arg;
+    const struct kd_account a = {
+        .generation = row->generation, .has_reset = true, .reset = *row};
+    struct kd_buf account, line;
+
+    if (page->n == KD_RESETS_PAGE) {
+        page->more = true;
+        return false;
+    }
+    kd_buf_init(&account, 64);
+    kd_buf_init(&line, 512);
+    put_account(&account, &a);
+    kd_told_reset_put(&line,
+                      &(struct kd_told_reset){.address = row->address,
+                                              .account = kd_buf_slice(&account)});
+    kd_list_put(&page->lines, kd_buf_slice(&line));
+    page->n++;
+    kd_buf_free(&account);
+    kd_buf_free(&line);
+    return true;
+}
+
+static kd_err
+on_ask_resets(struct ledger *l, struct kd_slice body)
+{
+    struct kd_ask_resets ask;
+    struct resets_page page = {.n = 0};
+    kd_err err = kd_ask_resets_get(body, &ask);
+
+    if (err != KD_OK)
+        return err;
+    kd_buf_init(&page.lines, 32768);
+    err = kd_store_resets(l->store, ask.after, add_reset, &page);
+    if (err == KD_UNAVAILABLE)
+        ledger_disk_failed("query", err);
+    struct kd_told_resets m = {.tag = ask.tag,
+                               .err = (uint8_t)err,
+                               .more = page.more,
+                               .lines = kd_buf_slice(&page.lines)};
+    kd_told_resets_put(&l->scratch, &m);
+    ledger_send(l, &l->vault.chan, KD_MSG_told_resets, -1);
+    kd_buf_free(&page.lines);
     return KD_OK;
 }
 
@@ -116,6 +226,25 @@ on_refused(struct ledger *l, struct kd_slice body)
     return KD_OK;
 }
 
+/* What the vault has counted; of use only to resets that are pending. */
+static kd_err
+on_uptime(struct ledger *l, struct kd_slice body)
+{
+    struct kd_uptime m;
+    kd_err err = kd_uptime_get(body, &m);
+
+    if (err != KD_OK || m.ms > INT64_MAX)
+        return KD_MALFORMED;
+    if (l->n_resets == 0)
+        return KD_OK;
+    batch_open(l);
+    l->n_open++;
+    if ((err = kd_store_count_uptime(l->store, m.ms)) != KD_OK)
+        ledger_disk_failed("uptime", err);
+    batch_commit(l);
+    return KD_OK;
+}
+
 kd_err
 questions_on_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
 {
@@ -132,6 +261,12 @@ questions_on_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         err = on_ask_issue(l, body);
     else if (type == KD_MSG_ask_key && fd < 0)
         err = on_ask_key(l, body);
+    else if (type == KD_MSG_ask_account && fd < 0)
+        err = on_ask_account(l, body);
+    else if (type == KD_MSG_ask_resets && fd < 0)
+        err = on_ask_resets(l, body);
+    else if (type == KD_MSG_uptime && fd < 0)
+        err = on_uptime(l, body);
     else
         err = KD_MALFORMED;
     if (fd >= 0)
@@ -157,6 +292,47 @@ tell_org(void *arg, const struct kd_org_row *row)
     kd_ledger_org_put(&l->scratch, &m);
     ledger_send(l, &l->vault.chan, KD_MSG_ledger_org, fd);
     return true;
+}
+
+static bool
+add_stopped(void *arg, struct kd_slice name)
+{
+    kd_list_put(arg, name);
+    return true;
+}
+
+static void
+tell_accounts(struct ledger *l)
+{
+    struct kd_ledger_accounts m = {0};
+    struct kd_buf stopped;
+    kd_err err;
+
+    kd_buf_init(&stopped, 32768);
+    if ((err = kd_store_stopped(l->store, add_stopped, &stopped)) != KD_OK ||
+        (err = kd_store_uptime(l->store, &m.uptime)) != KD_OK ||
+        (err = kd_store_n_resets(l->store, &l->n_resets)) != KD_OK ||
+        (err = stopped.err) != KD_OK)
+        ledger_disk_failed("accounts", err);
+    m.resets = l->n_resets;
+    m.stopped = kd_buf_slice(&stopped);
+    kd_ledger_accounts_put(&l->scratch, &m);
+    ledger_send(l, &l->vault.chan, KD_MSG_ledger_accounts, -1);
+    kd_buf_free(&stopped);
+}
+
+void
+questions_tell_resets(struct ledger *l)
+{
+    uint32_t before = l->n_resets;
+    kd_err err = kd_store_n_resets(l->store, &l->n_resets);
+
+    if (err != KD_OK)
+        ledger_disk_failed("resets", err);
+    if (l->n_resets == before)
+        return;
+    kd_ledger_resets_put(&l->scratch, &(struct kd_ledger_resets){l->n_resets});
+    ledger_send(l, &l->vault.chan, KD_MSG_ledger_resets, -1);
 }
 
 static void
@@ -195,5 +371,6 @@ questions_greet(struct ledger *l)
     ledger_send(l, &l->vault.chan, KD_MSG_ledger_state, -1);
     if ((err = kd_store_org_heads(l->store, tell_org, l)) != KD_OK)
         ledger_disk_failed("organizational signets", err);
+    tell_accounts(l);
     tell_keystore(l);
 }

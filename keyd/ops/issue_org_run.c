@@ -20,6 +20,7 @@ struct org_issue {
     size_t org;                  /* place of the domain */
     struct kd_buf info;
     struct made made;
+    struct kd_buf kept; /* the signet again, for the vault to go on with */
 };
 
 static void
@@ -28,6 +29,7 @@ org_issue_free(void *data)
     struct org_issue *x = data;
 
     kd_buf_free(&x->info);
+    kd_buf_free(&x->kept);
     made_free(&x->made);
     free(x);
 }
@@ -109,8 +111,7 @@ committed(struct vault *v, struct task *t)
     uint32_t version = v->orgs[x->org]->version + 1;
 
     if (t->err == KD_OK)
-        t->err =
-            vault_org_set(v, x->job.domain, version, kd_buf_slice(&x->made.signet));
+        t->err = vault_org_set(v, x->job.domain, version, &x->kept);
     if (t->err != KD_OK) {
         task_finish(v, t, t->err, t->err == KD_CONFLICT ? KD_REASON_LOST_RACE : 0);
         return;
@@ -142,8 +143,10 @@ built(struct vault *v, struct task *t)
     kd_err err = kd_memfd_if_large(kd_buf_slice(&x->made.signet), RUN_ROW_SIGNET_MAX,
                                    &row.signet, &fd);
     kd_row_org_put(&body, &row);
+    /* Once it is stored there must be nothing left that could fail. */
+    kd_buf_put(&x->kept, kd_buf_slice(&x->made.signet));
     if (err == KD_OK)
-        err = body.err;
+        err = body.err != KD_OK ? body.err : x->kept.err;
     if (err == KD_OK) {
         task_commit(v, t, &record, KD_ROW_ORG, kd_buf_slice(&body), fd, committed);
     } else {
@@ -181,7 +184,9 @@ answer_again(struct vault *v, struct task *t, struct kd_slice octets)
         return;
     }
     kd_buf_put(&x->made.signet, kd_slice(org->octets, org->size));
-    kd_err err = made_measure(&x->made, &current);
+    kd_err err = x->made.signet.err;
+    if (err == KD_OK)
+        err = made_measure(&x->made, &current);
     if (err == KD_OK)
         made_answer(v, &x->made, true, 1, org->version);
     else
@@ -206,6 +211,7 @@ run_issue_org_signet(struct vault *v, struct task *t)
     t->data = x;
     t->data_free = org_issue_free;
     kd_buf_init(&x->info, INFO_MAX);
+    kd_buf_init(&x->kept, DIME_SIGNET_MAX);
     made_init(&x->made, t, KD_SIGN_ORG_SIGNET);
     if (kd_issue_org_job_get(t->body, &x->job) != KD_OK) {
         task_finish(v, t, KD_MALFORMED, 0);

@@ -41,7 +41,8 @@ pack_user(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
     struct kd_issue_job m = {.address = kd_rpc_slice(in->address),
                              .ssr = kd_rpc_slice(in->ssr),
                              .mode = (uint8_t)(in->account_mode - 1),
-                             .with_image = in->image_fd != 0};
+                             .with_image = in->image_fd != 0,
+                             .ticket = kd_rpc_slice(in->ticket)};
 
     (void)tag;
     (void)ask;

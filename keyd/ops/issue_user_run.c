@@ -1,16 +1,17 @@
 /* IssueUserSignet, the vault's half (D-080).
  *
  *   check (crypto thread)   the request: structure, points, its own signature, level
- *                           claim; the profile is filtered
- *   ask the ledger          was this very request issued before? are its keys known?
- *                           what is the head of the address's chain?
- *   sign (crypto thread)    the head is ours, custody holds under it; then fields 6,
- *                           253, 254, 255 at once, verified
- *   commit                  record and registry row in one transaction
- *   answer
+ *                           claim; the account system's ticket, if there is one; the
+ *                           profile is filtered
+ *   ask the ledger          is the account open? was this very request issued before?
+ *                           are its keys known? what is the head of the address's
+ * chain, and may a new one start? sign (crypto thread)    the head is ours, custody
+ * holds under it; then fields 6, 253, 254, 255 at once, verified commit record and
+ * registry row in one transaction answer
  *
  * A lost race (the row is refused, the record stays) starts again from the question;
  * the signature that was made is wiped with the task's buffers. */
+#include "account.h"
 #include "made.h"
 
 #include <dime/build.h>
@@ -20,7 +21,9 @@
 #include <dime/identifier.h>
 #include <dime/info.h>
 #include <dime/verify.h>
+#include <keyd/base/clock.h>
 #include <keyd/base/memfd.h>
+#include <keyd/ticket/ticket.h>
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -34,12 +37,16 @@ struct issue {
     const struct kd_domain_rules *rules; /* borrowed from the task's configuration */
     struct dime_signet ssr;              /* borrows from job.ssr */
     struct kd_buf info;                  /* filtered profile */
+    bool claims_eci;                     /* level 16 */
+    bool has_ticket;
+    struct kd_ticket ticket; /* borrows from job.ticket; signed by an account key */
 
     unsigned attempts;
     enum kd_told is;
     uint32_t generation, seq; /* of what the ledger told, then of what is made */
     struct kd_buf told;       /* that signet */
-    bool is_first;
+    bool is_first;            /* of a chain */
+    bool resets;              /* of a chain that takes the place of another (D-072) */
     uint8_t predecessor[64];
 
     struct made made;
@@ -60,20 +67,41 @@ issue_free(void *data)
 /* --- check --- */
 
 /* D-059, D-081: the highest level bit counts; what a mode may claim at most. "Extremely
- * compartmented" (16) would need an attestation by an operator; none can be recorded.
- */
+ * compartmented" (16) needs an attestation by an operator beside, which the ledger
+ * tells of. */
+enum { LEVEL_ECI = 16, LEVELS = 31 };
+
 static bool
-level_fits(const struct dime_signet *ssr, uint8_t mode)
+level_fits(struct issue *x, const struct dime_signet *ssr, uint8_t mode)
 {
     static const uint8_t allowed[KD_ACCOUNT_MODES] = {[KD_ACCOUNT_TRUSTFUL] = 0,
                                                       [KD_ACCOUNT_CAUTIOUS] = 1 | 2 | 4,
                                                       [KD_ACCOUNT_PARANOID] =
-                                                          1 | 2 | 4 | 8};
+                                                          1 | 2 | 4 | 8 | LEVEL_ECI};
     struct dime_field f;
 
     if (dime_signet_find(ssr, DIME_USER_ALTERNATE_KEY, &f) != KD_OK)
         return true;
-    return f.value.n > 0 && (f.value.p[0] & 31 & ~allowed[mode]) == 0;
+    x->claims_eci = f.value.n > 0 && (f.value.p[0] & LEVEL_ECI) != 0;
+    return f.value.n > 0 && (f.value.p[0] & LEVELS & ~allowed[mode]) == 0;
+}
+
+/* Whether the ticket is good by itself; whether one is needed, and for what, is known
+ * when the ledger has answered. */
+static kd_err
+check_ticket(struct task *t, struct issue *x)
+{
+    const struct kd_account_keys *keys = &x->rules->account_keys;
+
+    if (x->job.ticket.n == 0)
+        return KD_OK;
+    if (kd_ticket_verify(x->job.ticket, keys->key, keys->n, &x->ticket) != KD_OK)
+        return run_refuse(t, KD_DENIED, KD_REASON_TICKET_BAD);
+    if (!kd_slice_eq(x->ticket.address, x->job.address) ||
+        memcmp(x->ticket.request, x->ssr_fp, sizeof x->ssr_fp) != 0)
+        return run_refuse(t, KD_DENIED, KD_REASON_TICKET_MISMATCH);
+    x->has_ticket = true;
+    return KD_OK;
 }
 
 static void
@@ -95,7 +123,7 @@ check(struct task *t)
         t->err = run_refuse_dime(t, verdict.why);
         return;
     }
-    if (!level_fits(&x->ssr, x->job.mode)) {
+    if (!level_fits(x, &x->ssr, x->job.mode)) {
         t->err = run_refuse(t, KD_INVALID, KD_REASON_LEVEL_CLAIM);
         return;
     }
@@ -103,7 +131,8 @@ check(struct task *t)
         t->err = run_refuse(t, KD_INVALID, KD_REASON_KEY_REUSED);
         return;
     }
-    if ((t->err = dime_fingerprint(&x->ssr, DIME_PART_REQUEST, x->ssr_fp)) != KD_OK)
+    if ((t->err = dime_fingerprint(&x->ssr, DIME_PART_REQUEST, x->ssr_fp)) != KD_OK ||
+        (t->err = check_ticket(t, x)) != KD_OK)
         return;
     t->err = run_profile(t, DIME_USER, x->job.profile, x->job.with_image != 0,
                          x->rules->profile_fields, &x->info);
@@ -167,13 +196,68 @@ is_usable(const struct kd_told_issue *m)
             (is_step && (m->is == KD_TOLD_STORED || m->is == KD_TOLD_HEAD)));
 }
 
+/* What starts a chain needs the account system's word where the domain says so; what
+ * goes on with one has the owner's. */
+static kd_err
+ticket_fits(const struct issue *x, enum kd_reason *why)
+{
+    uint8_t tickets = x->rules->tickets;
+    enum kd_ticket_purpose purpose =
+        x->resets ? KD_TICKET_FOR_RESET : KD_TICKET_FOR_FIRST;
+    bool is_needed =
+        x->is_first && (tickets & (x->resets ? KD_TICKET_RESET : KD_TICKET_FIRST)) != 0;
+    int64_t now = kd_clock_wall_ms();
+
+    *why = KD_REASON_TICKET_NEEDED;
+    if (!x->has_ticket)
+        return is_needed ? KD_DENIED : KD_OK;
+    *why = KD_REASON_TICKET_MISMATCH;
+    if (!x->is_first || x->ticket.purpose != purpose)
+        return KD_DENIED;
+    *why = KD_REASON_TICKET_EXPIRED;
+    return now >= 0 && (uint64_t)now < x->ticket.expires_ms ? KD_OK : KD_DENIED;
+}
+
+/* Which step this would be: the next of the chain, its first, or the first of a chain
+ * that takes its place. */
+static kd_err
+choose_step(const struct vault *v, struct issue *x, const struct kd_account_part *a,
+            enum kd_reason *why)
+{
+    bool custody = dime_signet_signature(&x->ssr, DIME_USER_CUSTODY) != NULL;
+
+    x->is_first = !custody;
+    x->resets = !custody && x->is == KD_TOLD_HEAD;
+    if (custody && x->is == KD_TOLD_NONE) {
+        *why = KD_REASON_NO_PREDECESSOR;
+        return KD_INVALID;
+    }
+    if (x->resets && a->reset == KD_RESET_NONE) {
+        *why = KD_REASON_CUSTODY_MISSING;
+        return KD_INVALID;
+    }
+    if (x->resets && (!account_reset_is_ripe(v, a) || x->generation == UINT32_MAX)) {
+        *why = KD_REASON_RESET_WAITING;
+        return KD_DENIED;
+    }
+    if (x->claims_eci && !a->attested) {
+        *why = KD_REASON_LEVEL_CLAIM;
+        return KD_INVALID;
+    }
+    return ticket_fits(x, why);
+}
+
 static void
 told(struct vault *v, struct task *t)
 {
     struct issue *x = t->data;
     struct kd_told_issue m;
+    struct kd_account_part account;
+    enum kd_reason why = KD_REASON_NONE;
     kd_err err = kd_told_issue_get(t->told, &m);
 
+    if (err == KD_OK)
+        err = account_get(m.account, &account);
     if (err != KD_OK || !is_usable(&m)) {
         task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
         return;
@@ -182,11 +266,15 @@ told(struct vault *v, struct task *t)
         task_finish(v, t, KD_INVALID, KD_REASON_IDEMPOTENCY_KEY_USED);
         return;
     }
+    if (!account_is_open(v, t, &account))
+        return;
     x->is = (enum kd_told)m.is;
     x->generation = m.generation;
     x->seq = m.seq;
-    if (x->is != KD_TOLD_NONE && keep_told(t, x, &m) != KD_OK) {
-        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_STORED_DIFFERS);
+    if (x->is != KD_TOLD_NONE && (err = keep_told(t, x, &m)) != KD_OK) {
+        bool is_ours = err == KD_NOMEM;
+        task_finish(v, t, is_ours ? err : KD_UNAVAILABLE,
+                    is_ours ? 0 : KD_REASON_STORED_DIFFERS);
         return;
     }
     if (x->is == KD_TOLD_STORED) {
@@ -197,10 +285,8 @@ told(struct vault *v, struct task *t)
         task_finish(v, t, KD_INVALID, KD_REASON_KEY_REUSED);
         return;
     }
-    bool custody = dime_signet_signature(&x->ssr, DIME_USER_CUSTODY) != NULL;
-    if (custody != (x->is == KD_TOLD_HEAD)) {
-        task_finish(v, t, KD_INVALID,
-                    custody ? KD_REASON_NO_PREDECESSOR : KD_REASON_CUSTODY_MISSING);
+    if ((err = choose_step(v, x, &account, &why)) != KD_OK) {
+        task_finish(v, t, err, (uint16_t)why);
         return;
     }
     task_work(v, t, sign, signed_);
@@ -291,9 +377,9 @@ sign(struct task *t)
         t->err = run_refuse(t, KD_SEALED, KD_REASON_SEALED);
         return;
     }
-    x->is_first = x->is == KD_TOLD_NONE;
     if (x->is_first) {
-        x->generation = x->seq = 1;
+        x->generation = x->resets ? x->generation + 1 : 1;
+        x->seq = 1;
         memset(x->predecessor, 0, sizeof x->predecessor);
     } else if ((t->err = check_custody(t, x)) != KD_OK) {
         return;
@@ -343,7 +429,9 @@ committed(struct vault *v, struct task *t)
 static void
 fill_row(const struct vault *v, const struct issue *x, struct kd_row_issue *row)
 {
-    *row = (struct kd_row_issue){.version = 1, .core_size = x->made.core_size};
+    *row = (struct kd_row_issue){.version = 1,
+                                 .core_size = x->made.core_size,
+                                 .uptime = x->resets ? account_uptime(v) : 0};
     memcpy(row->predecessor, x->predecessor, sizeof row->predecessor);
     memcpy(row->ssr, x->ssr_fp, sizeof row->ssr);
     memcpy(row->signing_key, x->ssr.sign_key, sizeof row->signing_key);
@@ -369,6 +457,10 @@ signed_(struct vault *v, struct task *t)
     record.address = x->job.address;
     record.generation = x->generation;
     record.link_seq = x->seq;
+    if (x->resets)
+        record.notes |= KD_NOTE_RESET;
+    if (x->has_ticket)
+        record.notes |= KD_NOTE_TICKET;
     if (t->err != KD_OK) {
         made_give_up(v, &x->made, &record, t->err);
         return;

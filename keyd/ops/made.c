@@ -101,6 +101,8 @@ made_answer(struct vault *v, struct made *m, bool replayed, uint64_t generation,
     kd_err err = kd_memfd_if_large(kd_buf_slice(&m->signet), KD_CHAN_INLINE_MAX,
                                    &done.signet, &t->reply_fd);
 
+    if (err != KD_OK && !replayed)
+        err = KD_UNKNOWN; /* it is stored: the same request again finds it */
     memcpy(done.core, m->core, sizeof done.core);
     memcpy(done.full, m->full, sizeof done.full);
     memcpy(done.id, m->id, sizeof done.id);

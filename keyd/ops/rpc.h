@@ -52,6 +52,9 @@ struct answer {
         Keyd__V1__AuditHeadResult audit_head;
         Keyd__V1__ReloadResult reload;
         Keyd__V1__DrainResult drain;
+        Keyd__V1__FreezeAddressResult freeze_address;
+        Keyd__V1__ResetAddressResult reset_address;
+        Keyd__V1__StopPrincipalResult stop_principal;
     } u;
     Keyd__V1__Key keys[ANSWER_KEYS_MAX];
     Keyd__V1__Key *key_list[ANSWER_KEYS_MAX];
@@ -69,6 +72,10 @@ struct answer {
     ProtobufCBinaryData reason_list[ANSWER_REASONS_MAX];
     Keyd__V1__ShadowLine shadow[ANSWER_SHADOW_MAX];
     Keyd__V1__ShadowLine *shadow_list[ANSWER_SHADOW_MAX];
+    Keyd__V1__Reset reset[KD_RESETS_PAGE];
+    Keyd__V1__Reset *reset_list[KD_RESETS_PAGE];
+    Keyd__V1__StoppedPrincipal stopped[KD_STOPPED_MAX];
+    Keyd__V1__StoppedPrincipal *stopped_list[KD_STOPPED_MAX];
     uint8_t object_id[16];
     uint64_t from; /* of the request, where the answer needs it (AuditRead) */
 };
@@ -97,6 +104,8 @@ const struct op_rpc *op_rpc_find(enum kd_op op);
 extern const struct op_rpc op_rpc_issue_user, op_rpc_issue_org;
 extern const struct op_rpc op_rpc_lookup_signet, op_rpc_lookup_history,
     op_rpc_verify_current;
+extern const struct op_rpc op_rpc_freeze_address, op_rpc_reset_address,
+    op_rpc_stop_principal;
 extern const struct op_rpc op_rpc_status;
 extern const struct op_rpc op_rpc_public_keys, op_rpc_generate_key, op_rpc_retire_key,
     op_rpc_import_key;

@@ -17,6 +17,9 @@ static const struct {
 } runs[] = {
     {KD_OP_IssueUserSignet, run_issue_user_signet},
     {KD_OP_IssueOrgSignet, run_issue_org_signet},
+    {KD_OP_FreezeAddress, run_freeze_address},
+    {KD_OP_ResetAddress, run_reset_address},
+    {KD_OP_StopPrincipal, run_stop_principal},
     {KD_OP_Status, run_status},
     {KD_OP_PublicKeys, run_public_keys},
     {KD_OP_TokenInit, run_token_init},
@@ -44,6 +47,10 @@ run_refuse_sealed(struct vault *v, struct task *t)
 void
 run_start(struct vault *v, struct task *t)
 {
+    if (!task_is_internal(t) && stops_has(v, &t->caller)) {
+        task_finish(v, t, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
+        return;
+    }
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         if (runs[i].op == t->op) {
             runs[i].start(v, t);
@@ -68,6 +75,12 @@ run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
     }
     if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
         run_refuse_sealed(v, t);
+        return false;
+    }
+    /* What would be recorded now would be recorded at a wrong time. */
+    if ((kd_op_flags(t->op) & KD_OPF_CHANGES) != 0 &&
+        chain_clock(&v->chain, NULL) != CLOCK_GOOD) {
+        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_CLOCK);
         return false;
     }
     return true;

@@ -50,6 +50,9 @@ kd_err run_profile(struct task *t, unsigned kind, struct kd_slice profile,
 
 void run_issue_user_signet(struct vault *v, struct task *t);
 void run_issue_org_signet(struct vault *v, struct task *t);
+void run_freeze_address(struct vault *v, struct task *t);
+void run_reset_address(struct vault *v, struct task *t);
+void run_stop_principal(struct vault *v, struct task *t);
 void run_status(struct vault *v, struct task *t);
 void run_public_keys(struct vault *v, struct task *t);
 void run_token_init(struct vault *v, struct task *t);

@@ -121,6 +121,8 @@ unpack(struct kd_slice body, struct answer *a)
     out->shadow_pairs = m.shadow_pairs;
     if ((err = add_shadow(a, m.shadow)) != KD_OK)
         return err;
+    add_counter(a, "resets-pending", m.resets);
+    add_counter(a, "principals-stopped", m.stopped);
     a->r.result_case = KEYD__V1__RESPONSE__RESULT_SERVICE_STATUS;
     a->r.service_status = out;
     return KD_OK;

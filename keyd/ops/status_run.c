@@ -40,6 +40,8 @@ reply(struct vault *v, struct task *t)
         .issued = v->n_issued,
         .refused = v->n_refused,
         .started = v->started,
+        .resets = v->n_resets,
+        .stopped = (uint32_t)v->stops.n,
     };
     kd_buf_init(&lines, SHADOW_OCTETS);
     if (t->caller.klass == KD_CLASS_ADMIN)

@@ -135,12 +135,15 @@ commit(struct vault *v, struct task *t)
     row.keys = kd_buf_slice(&known);
     kd_err err = kd_memfd_if_large(store, RUN_ROW_SIGNET_MAX, &row.store, &fd);
     kd_row_keystore_put(&body, &row);
-    if (err == KD_OK)
-        err = body.err;
-    if (err != KD_OK)
-        give_up(v, t, err, 0);
-    else
+    if (err == KD_OK) /* keys that are not listed could become a user's */
+        err = known.err != KD_OK ? known.err : body.err;
+    if (err == KD_OK) {
         task_commit(v, t, &record, KD_ROW_KEYSTORE, kd_buf_slice(&body), fd, settled);
+    } else {
+        if (fd >= 0)
+            close(fd);
+        give_up(v, t, err, 0);
+    }
     kd_buf_free(&known);
     kd_buf_free(&body);
 }
@@ -235,6 +238,9 @@ key_line_put(struct kd_buf *b, const struct kd_key_info *info)
     memcpy(m.id, info->id.octets, sizeof m.id);
     kd_buf_init(&line, 2048);
     kd_key_line_put(&line, &m);
-    kd_list_put(b, kd_buf_slice(&line));
+    if (line.err == KD_OK)
+        kd_list_put(b, kd_buf_slice(&line));
+    else if (b->err == KD_OK)
+        b->err = line.err;
     kd_buf_free(&line);
 }

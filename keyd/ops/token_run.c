@@ -218,8 +218,11 @@ unsealed(struct vault *v, struct task *t)
     struct kd_audit_record record;
     struct run_names names;
 
-    if (task_is_internal(t))
+    if (task_is_internal(t)) {
         v->opens_itself = false;
+        if (t->err != KD_NOMEM && t->err != KD_IO)
+            v->unseal_at = 0;
+    }
     if (t->err == KD_DENIED || t->reason == KD_REASON_SECRET_SIZE ||
         t->reason == KD_REASON_BAD_DESCRIPTOR)
         vault_event(v, EVENT_WRONG_SECRET, u->job.kind, 0);
@@ -299,6 +302,7 @@ run_seal(struct vault *v, struct task *t)
 {
     if (!run_allowed(v, t, kd_slice(NULL, 0)))
         return;
+    v->unseal_at = 0; /* whoever seals does not want to see it opened by itself */
     if (t->body.n != 0)
         task_finish(v, t, KD_MALFORMED, 0);
     else if (v->token == NULL)

@@ -58,6 +58,17 @@ remote_files(const struct kd_conf *c)
 }
 
 uint64_t
+change_most_connections(const struct kd_conf *conf)
+{
+    const struct kd_limits *l = &conf->limits;
+    uint64_t remote = conf->listeners[KD_CLASS_TLS].is_open
+                          ? (uint64_t)l->max_remote_connections + l->max_handshakes
+                          : 0;
+
+    return remote > l->max_connections ? remote : l->max_connections;
+}
+
+uint64_t
 change_needs_restart(const struct kd_conf *started, const struct kd_conf *next,
                      uint64_t files)
 {
@@ -65,8 +76,8 @@ change_needs_restart(const struct kd_conf *started, const struct kd_conf *next,
 
     for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++)
         keys |= of_listener(&started->listeners[klass], &next->listeners[klass]);
-    if (next->limits.max_connections > started->limits.max_connections &&
-        (uint64_t)next->limits.max_connections + CHANGE_FILES_BESIDE > files)
+    uint64_t most = change_most_connections(next);
+    if (most > change_most_connections(started) && most + CHANGE_FILES_BESIDE > files)
         keys |= bit(true, KD_RESTART_MAX_CONNECTIONS);
     if (remote_files(next) > remote_files(started) &&
         remote_files(next) + CHANGE_FILES_BESIDE > files)

@@ -15,4 +15,7 @@ uint64_t change_needs_restart(const struct kd_conf *started, const struct kd_con
 /* Descriptors a gate needs beside those of its connections. */
 enum { CHANGE_FILES_BESIDE = 1024 };
 
+/* The most that one gate has at a time, unfinished handshakes among them. */
+uint64_t change_most_connections(const struct kd_conf *conf);
+
 #endif

@@ -33,7 +33,7 @@ tell(struct supervisor *s, struct child *c)
     kd_buf_init(&b, 64);
     kd_ctl_turn_put(&b, &m);
     /* Who is gone is told when it is started again. */
-    kd_ignore(kd_chan_put(&c->ctl, KD_MSG_ctl_turn, kd_buf_slice(&b), -1));
+    kd_ignore(kd_chan_put_buf(&c->ctl, KD_MSG_ctl_turn, &b, -1));
     kd_buf_free(&b);
 }
 

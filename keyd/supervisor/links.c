@@ -19,7 +19,7 @@ send_link(struct child *c, enum kd_link link, unsigned gate, uint32_t serial, in
     kd_buf_init(&b, 64);
     kd_ctl_link_put(&b, &m);
     /* A child that is gone gets its links when it is started again. */
-    kd_ignore(kd_chan_put(&c->ctl, KD_MSG_ctl_link, kd_buf_slice(&b), fd));
+    kd_ignore(kd_chan_put_buf(&c->ctl, KD_MSG_ctl_link, &b, fd));
     kd_buf_free(&b);
 }
 

@@ -117,75 +117,7 @@ listen_one(const struct kd_conf *conf, unsigned klass, int *out)
     return bind_socket(l, group, &sun, out);
 }
 
-/* --- sockets that are there already (systemd.socket(5)) --- */
-
-/* Whose it is, by where it is bound; KD_CLASS_COUNT for nobody's. */
-static unsigned
-class_of_socket(const struct kd_conf *conf, int fd)
-{
-    for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++) {
-        const struct kd_conf_listener *l = &conf->listeners[klass];
-        if (l->is_open && klass == KD_CLASS_TLS &&
-            sd_is_socket_inet(fd, l->address.family == 4 ? AF_INET : AF_INET6,
-                              SOCK_STREAM, 1, l->address.port) > 0)
-            return klass;
-        if (l->is_open && l->socket != NULL &&
-            sd_is_socket_unix(fd, SOCK_STREAM, 1, l->socket, 0) > 0)
-            return klass;
-    }
-    return KD_CLASS_COUNT;
-}
-
-/* Who made it answers for its mode; one that lets in more than is configured should not
- * go unnoticed. (Who may ask for what is by uid all the same.) */
-static void
-check_mode(const struct kd_conf_listener *l)
-{
-    struct stat st;
-
-    if (stat(l->socket, &st) == 0 && (st.st_mode & 0777 & ~l->mode) != 0)
-        kd_log(KD_WARN, "socket %s: mode %04o, more than the configured %04o",
-               l->socket, (unsigned)st.st_mode & 0777, l->mode);
-}
-
-static kd_err
-take_socket(struct supervisor *s, int fd)
-{
-    unsigned klass = class_of_socket(s->conf, fd);
-
-    if (klass == KD_CLASS_COUNT || s->listeners[klass] >= 0) {
-        kd_log(KD_WARN, "socket %d was given to us and is no listener's: closed", fd);
-        close(fd);
-        return KD_OK;
-    }
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
-        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
-        return failed("socket of listener", kd_class_name(klass));
-    if (klass != KD_CLASS_TLS)
-        check_mode(&s->conf->listeners[klass]);
-    s->listeners[klass] = fd;
-    s->has_socket[klass] = true;
-    kd_log(KD_INFO, "listener \"%s\" has its socket from the service manager",
-           kd_class_name(klass));
-    return KD_OK;
-}
-
-/* Connections during a restart wait in the queue of a socket that outlives us. */
-static kd_err
-take_sockets(struct supervisor *s)
-{
-    int n = sd_listen_fds(1);
-    kd_err err = KD_OK;
-
-    if (n < 0) {
-        kd_log(KD_WARN, "LISTEN_FDS: %s", strerror(-n));
-        return KD_INVALID;
-    }
-    for (int i = 0; i < n && err == KD_OK; i++)
-        err = take_socket(s, SD_LISTEN_FDS_START + i);
-    return err;
-}
+/* --- the remote listener --- */
 
 /* Set here, because the gate may not, and inherited by what is accepted: answers go at
  * once, a peer that is gone is noticed. */
@@ -241,6 +173,87 @@ listen_remote(const struct kd_conf_address *a, int *out)
     }
     *out = fd;
     return KD_OK;
+}
+
+/* --- sockets that are there already (systemd.socket(5)) --- */
+
+/* The very address and port that are configured. */
+static bool
+is_bound_to(int fd, const struct kd_conf_address *a)
+{
+    struct sockaddr_storage want, is = {0};
+    socklen_t size = sizeof is, wanted = socket_address(a, &want);
+
+    return sd_is_socket(fd, want.ss_family, SOCK_STREAM, 1) > 0 &&
+           getsockname(fd, (struct sockaddr *)&is, &size) == 0 && size == wanted &&
+           memcmp(&is, &want, size) == 0;
+}
+
+/* Whose it is, by where it is bound; KD_CLASS_COUNT for nobody's. */
+static unsigned
+class_of_socket(const struct kd_conf *conf, int fd)
+{
+    for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++) {
+        const struct kd_conf_listener *l = &conf->listeners[klass];
+        if (l->is_open && l->socket != NULL &&
+            sd_is_socket_unix(fd, SOCK_STREAM, 1, l->socket, 0) > 0)
+            return klass;
+        if (l->is_open && klass == KD_CLASS_TLS && is_bound_to(fd, &l->address))
+            return klass;
+    }
+    return KD_CLASS_COUNT;
+}
+
+/* Who made it answers for its mode; one that lets in more than is configured should not
+ * go unnoticed. (Who may ask for what is by uid all the same.) */
+static void
+check_mode(const struct kd_conf_listener *l)
+{
+    struct stat st;
+
+    if (stat(l->socket, &st) == 0 && (st.st_mode & 0777 & ~l->mode) != 0)
+        kd_log(KD_WARN, "socket %s: mode %04o, more than the configured %04o",
+               l->socket, (unsigned)st.st_mode & 0777, l->mode);
+}
+
+static kd_err
+take_socket(struct supervisor *s, int fd)
+{
+    unsigned klass = class_of_socket(s->conf, fd);
+
+    if (klass == KD_CLASS_COUNT || s->listeners[klass] >= 0) {
+        kd_log(KD_WARN, "socket %d was given to us and is no listener's: closed", fd);
+        close(fd);
+        return KD_OK;
+    }
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 ||
+        (klass == KD_CLASS_TLS && !set_stream_options(fd)))
+        return failed("socket of listener", kd_class_name(klass));
+    if (klass != KD_CLASS_TLS)
+        check_mode(&s->conf->listeners[klass]);
+    s->listeners[klass] = fd;
+    s->has_socket[klass] = true;
+    kd_log(KD_INFO, "listener \"%s\" has its socket from the service manager",
+           kd_class_name(klass));
+    return KD_OK;
+}
+
+/* Connections during a restart wait in the queue of a socket that outlives us. */
+static kd_err
+take_sockets(struct supervisor *s)
+{
+    int n = sd_listen_fds(1);
+    kd_err err = KD_OK;
+
+    if (n < 0) {
+        kd_log(KD_WARN, "LISTEN_FDS: %s", strerror(-n));
+        return KD_INVALID;
+    }
+    for (int i = 0; i < n && err == KD_OK; i++)
+        err = take_socket(s, SD_LISTEN_FDS_START + i);
+    return err;
 }
 
 kd_err

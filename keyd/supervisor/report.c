@@ -27,7 +27,7 @@ tell_process(struct supervisor *s, const struct child *about)
     for (unsigned i = 0; i < s->n_children; i++) {
         struct child *c = &s->children[i];
         if (c->role == KD_ROLE_GATE && c->pid > 0)
-            kd_ignore(kd_chan_put(&c->ctl, KD_MSG_ctl_process, kd_buf_slice(&b), -1));
+            kd_ignore(kd_chan_put_buf(&c->ctl, KD_MSG_ctl_process, &b, -1));
     }
     kd_buf_free(&b);
 }

@@ -63,7 +63,7 @@ tls_send(struct supervisor *s, struct child *gate)
     kd_buf_init(&b, 64);
     kd_ctl_tls_put(&b, &m);
     /* A child that is gone gets them when it is started again. */
-    kd_ignore(kd_chan_put(&gate->ctl, KD_MSG_ctl_tls, kd_buf_slice(&b), fd));
+    kd_ignore(kd_chan_put_buf(&gate->ctl, KD_MSG_ctl_tls, &b, fd));
     kd_buf_free(&b);
 }
 

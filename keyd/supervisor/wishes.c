@@ -20,7 +20,7 @@ wish_grant(struct supervisor *s, uint64_t tag, struct kd_ctl_granted *m)
     kd_ctl_granted_put(&b, m);
     /* A vault that is gone has forgotten who asked. */
     if (vault->pid > 0)
-        kd_ignore(kd_chan_put(&vault->ctl, KD_MSG_ctl_granted, kd_buf_slice(&b), -1));
+        kd_ignore(kd_chan_put_buf(&vault->ctl, KD_MSG_ctl_granted, &b, -1));
     kd_buf_free(&b);
 }
 

@@ -51,13 +51,58 @@ chain_send(struct vault *v)
         send_item(v, item_at(c, c->sent++));
 }
 
-/* Wall clock, but never before the last record's. */
+enum chain_clock
+chain_clock(const struct chain *c, uint64_t *seconds)
+{
+    int64_t now = kd_clock_wall_ms(), last = (int64_t)c->time;
+    int64_t ahead = now - c->wall_began - (kd_clock_ms() - c->began);
+    enum chain_clock is = CLOCK_GOOD;
+    int64_t off = 0;
+
+    if (c->epoch != 0 && now < last - KD_AUDIT_CLOCK_BACK_MS) {
+        is = CLOCK_BEHIND;
+        off = last - now;
+    } else if (c->epoch != 0 && c->began != 0 && ahead > CLOCK_AHEAD_MS) {
+        is = CLOCK_AHEAD;
+        off = ahead;
+    }
+    if (seconds != NULL)
+        *seconds = (uint64_t)off / 1000;
+    return is;
+}
+
+void
+chain_watch_clock(struct vault *v)
+{
+    enum { AGAIN_MS = 60 * 1000 };
+    static const enum vault_event events[] = {[CLOCK_GOOD] = EVENT_CLOCK_GOOD,
+                                              [CLOCK_BEHIND] = EVENT_CLOCK_BEHIND,
+                                              [CLOCK_AHEAD] = EVENT_CLOCK_AHEAD};
+    struct chain *c = &v->chain;
+    uint64_t seconds;
+    enum chain_clock is = chain_clock(c, &seconds);
+    int64_t now = kd_clock_ms();
+
+    if (is == CLOCK_GOOD && c->epoch != 0 && c->began == 0) {
+        c->wall_began = kd_clock_wall_ms();
+        c->began = now;
+    }
+    if (is == c->clock && (is == CLOCK_GOOD || now - c->clock_told_at < AGAIN_MS))
+        return;
+    c->clock = is;
+    c->clock_told_at = now;
+    vault_event(v, events[is], seconds, 0);
+}
+
+/* Wall clock, but never before the last record's, and not one that has jumped. */
 static uint64_t
 next_time(const struct chain *c)
 {
     int64_t now = kd_clock_wall_ms();
 
-    return now > 0 && (uint64_t)now > c->time ? (uint64_t)now : c->time;
+    return chain_clock(c, NULL) == CLOCK_GOOD && now > 0 && (uint64_t)now > c->time
+               ? (uint64_t)now
+               : c->time;
 }
 
 static kd_err
@@ -139,6 +184,11 @@ begin(struct chain *c, const struct kd_ledger_state *state)
     memcpy(c->head, state->hash, sizeof c->head);
     memcpy(c->acked, state->hash, sizeof c->acked);
     c->time = state->time;
+    c->began = 0;
+    if (chain_clock(c, NULL) == CLOCK_GOOD) {
+        c->wall_began = kd_clock_wall_ms();
+        c->began = kd_clock_ms();
+    }
 }
 
 kd_err

@@ -26,6 +26,14 @@ struct chain_item {
     struct task *task; /* NULL: a record of the vault's own */
 };
 
+/* What the machine's clock is worth. Behind: by more than KD_AUDIT_CLOCK_BACK_MS before
+ * the last record. Ahead: it has gone CLOCK_AHEAD_MS further than the monotonic clock
+ * since this vault began;
+ * one record with that time would make it "behind" for as long
+ * when it is put right. Records of the vault's own then have the last good time. */
+enum chain_clock { CLOCK_GOOD, CLOCK_BEHIND, CLOCK_AHEAD };
+enum { CLOCK_AHEAD_MS = 3600 * 1000 };
+
 struct chain {
     bool open;
     uint8_t instance[16];
@@ -36,6 +44,10 @@ struct chain {
     uint8_t acked[32];    /* hash of record first - 1 */
     uint64_t time;        /* of record next - 1: never goes back */
     uint64_t since_checkpoint;
+    int64_t wall_began, began; /* both clocks when this vault began, ms; 0: its clock
+                                * was behind then, so that going ahead is right */
+    enum chain_clock clock;    /* as it was last told of */
+    int64_t clock_told_at;     /* CLOCK_MONOTONIC, ms */
     struct chain_item ring[CHAIN_ROOM];
 };
 
@@ -46,6 +58,13 @@ struct chain {
 kd_err chain_append(struct vault *v, struct kd_audit_record *record, enum kd_row row,
                     struct kd_slice row_body, int row_fd,
                     struct task *waiting) KD_MUST_USE;
+
+/* The clock now; *seconds (may be NULL): how far it is off. */
+enum chain_clock chain_clock(const struct chain *c, uint64_t *seconds);
+
+/* Says so when it becomes wrong, every minute while it is, and when it is good again.
+ * For every tick. */
+void chain_watch_clock(struct vault *v);
 
 /* Queues what the ledger has not been given yet, as far as the window goes. Nothing
  * before it has said that it is ready. For the end of every turn. */

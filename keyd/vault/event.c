@@ -8,7 +8,7 @@ send(struct vault *v, const struct kd_ctl_event *m)
     kd_buf_init(&body, 512);
     kd_ctl_event_put(&body, m);
     /* Without a supervisor the process is about to end. */
-    kd_ignore(kd_chan_put(&v->ctl, KD_MSG_ctl_event, kd_buf_slice(&body), -1));
+    kd_ignore(kd_chan_put_buf(&v->ctl, KD_MSG_ctl_event, &body, -1));
     kd_buf_free(&body);
 }
 

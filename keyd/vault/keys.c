@@ -66,29 +66,26 @@ vault_org_place(struct vault *v, struct kd_slice domain, bool is_served, size_t 
 
 kd_err
 vault_org_set(struct vault *v, struct kd_slice domain, uint32_t version,
-              struct kd_slice signet)
+              struct kd_buf *signet)
 {
-    size_t i, unserved;
+    size_t i, unserved, size;
+    uint8_t *octets;
     kd_err err;
 
     bool is_new = find_place(v, domain, &i) != KD_OK;
     if (is_new || !v->orgs[i]->was_served) {
         size_t n = count_unserved(v, &unserved);
         if ((is_new && n == VAULT_UNSERVED_MAX) ||
-            signet.n > VAULT_UNSERVED_OCTETS_MAX - unserved)
+            signet->n > VAULT_UNSERVED_OCTETS_MAX - unserved)
             return KD_TOO_LARGE;
     }
-    if ((err = vault_org_place(v, domain, false, &i)) != KD_OK)
+    if ((err = vault_org_place(v, domain, false, &i)) != KD_OK ||
+        (err = kd_buf_take(signet, &octets, &size)) != KD_OK)
         return err;
-    uint8_t *octets = malloc(signet.n + 1);
-    if (octets == NULL)
-        return KD_NOMEM;
-    if (signet.n != 0)
-        memcpy(octets, signet.p, signet.n);
     struct vault_org *org = v->orgs[i];
     free(org->octets);
     org->octets = octets;
-    org->size = signet.n;
+    org->size = size;
     org->version = version;
     org->verified = org->has_signer = false;
     org->n_signers = 0;

@@ -6,6 +6,7 @@
 #define KEYD_VAULT_KEYS_H
 
 #include <dime/signet.h>
+#include <keyd/base/buf.h>
 #include <keyd/conf/policy.h>
 #include <keyd/token/token.h>
 
@@ -52,11 +53,12 @@ struct vault_org {
 kd_err vault_org_place(struct vault *v, struct kd_slice domain, bool is_served,
                        size_t *place) KD_MUST_USE;
 
-/* Takes the octets of a domain's current signet (copied), whether it is served or not:
- * the next configuration may serve it. KD_TOO_LARGE: one that is not served, and there
- * is no room for more of those. Not verified before the next refresh. */
+/* Takes the octets of a domain's current signet out of the buffer, which is empty then,
+ * whether the domain is served or not: the next configuration may serve it.
+ * KD_TOO_LARGE: one that is not served, and there is no room for more of those; the
+ * buffer's own error. Not verified before the next refresh. */
 kd_err vault_org_set(struct vault *v, struct kd_slice domain, uint32_t version,
-                     struct kd_slice signet) KD_MUST_USE;
+                     struct kd_buf *signet) KD_MUST_USE;
 
 /* Its name; borrowed. */
 struct kd_slice vault_org_name(const struct vault_org *org);

@@ -2,6 +2,7 @@
 #include "vault.h"
 
 #include <keyd/base/clock.h>
+#include <keyd/job/reasons.h>
 
 #include <assert.h>
 #include <sodium.h>
@@ -140,8 +141,11 @@ answer(struct vault *v, struct task *t, kd_err err, uint16_t reason)
 
     if (g == NULL || g->generation != t->gate_generation || g->link.chan.fd < 0)
         return; /* whoever asks again finds what was stored */
+    /* It is done; only the answer could not be made. "Nothing was done" would be wrong.
+     */
     if (err == KD_OK && t->reply.err != KD_OK)
-        done.err = (uint8_t)t->reply.err;
+        done.err = (uint8_t)((kd_op_flags(t->op) & KD_OPF_CHANGES) != 0 ? KD_UNKNOWN
+                                                                        : t->reply.err);
     if (done.err == KD_OK)
         done.body = kd_buf_slice(&t->reply);
     kd_buf_init(&b, KD_CHAN_BODY_MAX);
@@ -149,7 +153,7 @@ answer(struct vault *v, struct task *t, kd_err err, uint16_t reason)
     int fd = done.err == KD_OK ? t->reply_fd : -1;
     if (fd >= 0)
         t->reply_fd = -1;
-    if (kd_chan_put(&g->link.chan, KD_MSG_done, kd_buf_slice(&b), fd) != KD_OK)
+    if (kd_chan_put_buf(&g->link.chan, KD_MSG_done, &b, fd) != KD_OK)
         kd_chan_close(
             &g->link.chan); /* without memory for an answer it waits for nothing */
     kd_buf_free(&b);
@@ -299,6 +303,13 @@ task_take_done(struct vault *v)
         struct pool_item *next = item->next;
         struct task *t = (struct task *)item;
         v->tasks.n_working--;
+        /* Its principal was stopped meanwhile: what was made is not recorded, so it is
+         * not let out. */
+        if (t->err == KD_OK && (kd_op_flags(t->op) & KD_OPF_CHANGES) != 0 &&
+            !task_is_internal(t) && stops_has(v, &t->caller)) {
+            t->err = KD_DENIED;
+            t->reason = KD_REASON_PRINCIPAL_STOPPED;
+        }
         task_step_on(v, t, t->err);
         item = next;
     }
@@ -315,7 +326,7 @@ send_ask(struct vault *v, struct task *t)
     if (err == KD_OK && v->ledger_phase != LEDGER_READY)
         return; /* asked when it is (task_ask_again) */
     if (err == KD_OK)
-        err = kd_chan_put(&v->ledger.chan, t->ask_type, kd_buf_slice(&t->ask), -1);
+        err = kd_chan_put_buf(&v->ledger.chan, t->ask_type, &t->ask, -1);
     /* No channel now: the question is asked again when there is one. */
     if (err != KD_OK && err != KD_CLOSED)
         task_finish(v, t, err, 0);
@@ -357,6 +368,11 @@ task_told(struct vault *v, uint64_t tag, struct kd_slice body, int fd)
     /* An answer nobody waits for: the question was asked twice around a restart. */
     if (t == NULL || t->stage != TASK_ASKING) {
         close_fd(&fd);
+        return KD_OK;
+    }
+    if (!task_is_internal(t) && stops_has(v, &t->caller)) {
+        close_fd(&fd);
+        task_finish(v, t, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
         return KD_OK;
     }
     t->told = body;
@@ -402,7 +418,7 @@ task_wish(struct vault *v, struct task *t, enum kd_wish wish, bool wait, task_st
     t->next = next;
     kd_buf_init(&b, 64);
     kd_ctl_wish_put(&b, &m);
-    kd_err err = kd_chan_put(&v->ctl, KD_MSG_ctl_wish, kd_buf_slice(&b), -1);
+    kd_err err = kd_chan_put_buf(&v->ctl, KD_MSG_ctl_wish, &b, -1);
     kd_buf_free(&b);
     if (err != KD_OK)
         task_finish(v, t, err, 0);
@@ -422,6 +438,31 @@ task_granted(struct vault *v, struct kd_slice body)
     t->granted = m;
     task_step_on(v, t, (kd_err)m.err);
     return KD_OK;
+}
+
+void
+task_tell_gates(struct vault *v, struct task *t, unsigned klass, task_step next)
+{
+    t->stage = TASK_TELLING;
+    t->next = next;
+    t->telling_class = klass;
+    t->telling_serial = v->stops.serial;
+    t->telling_until = kd_clock_ms() + TASK_TELLING_MS;
+    v->tasks.n_telling++;
+}
+
+void
+task_tell_done(struct vault *v)
+{
+    for (unsigned i = 0; v->tasks.n_telling != 0 && i < TASKS_MAX; i++) {
+        struct task *t = v->tasks.slot[i];
+        if (t == NULL || t->stage != TASK_TELLING ||
+            (!stops_are_obeyed(v, t->telling_class, t->telling_serial) &&
+             kd_clock_ms() < t->telling_until))
+            continue;
+        v->tasks.n_telling--;
+        task_step_on(v, t, KD_OK);
+    }
 }
 
 void

@@ -35,7 +35,8 @@ enum task_stage {
     TASK_WORKING,
     TASK_ASKING,
     TASK_COMMITTING,
-    TASK_WISHING /* waits for the supervisor */
+    TASK_WISHING, /* waits for the supervisor */
+    TASK_TELLING  /* until gates obey (stops.h) */
 };
 
 struct task {
@@ -65,6 +66,9 @@ struct task {
     /* Where it is. */
     task_working work;
     task_step next;
+    unsigned telling_class; /* with telling_serial and _until: task_tell_gates */
+    uint32_t telling_serial;
+    int64_t telling_until;
     uint16_t ask_type;
     struct kd_buf ask;             /* kept, to ask again when the ledger came back */
     struct kd_slice told;          /* the ledger's answer, borrowed during the step */
@@ -91,6 +95,7 @@ struct task_table {
     unsigned n;         /* in use */
     unsigned next_free; /* where to look first */
     unsigned n_working; /* on crypto threads */
+    unsigned n_telling;
     struct task *alone; /* waits for them, or has all to itself until it ends */
     bool alone_works;
     struct pool_queue held;
@@ -131,6 +136,12 @@ void task_commit(struct vault *v, struct task *t, struct kd_audit_record *record
 void task_wish(struct vault *v, struct task *t, enum kd_wish wish, bool wait,
                task_step next);
 kd_err task_granted(struct vault *v, struct kd_slice body) KD_MUST_USE;
+/* Waits until the gates of the class obey the list of stopped principals as it is now,
+ * or until they have had TASK_TELLING_MS for it: a gate that hangs serves nobody, and
+ * must not keep an operator waiting. */
+enum { TASK_TELLING_MS = 1000 };
+void task_tell_gates(struct vault *v, struct task *t, unsigned klass, task_step next);
+void task_tell_done(struct vault *v);
 
 /* For the main loop: tasks that came back from crypto threads, answers of the ledger,
  * a new ledger channel (outstanding questions are asked again). */

@@ -7,8 +7,10 @@
 #include "conf.h"
 #include "keys.h"
 #include "pool.h"
+#include "reset_clock.h"
 #include "shadow.h"
 #include "state.h"
+#include "stops.h"
 #include "task.h"
 
 #include "../role.h"
@@ -26,6 +28,7 @@ struct vault_gate {
     enum kd_class klass;
     unsigned n_tasks, n_fds; /* of its in the table, and those with a descriptor */
     size_t octets;           /* of their requests */
+    uint32_t obeys;          /* the list of stopped principals that it goes by */
 };
 
 /* What has come on the ledger's channel. It speaks first, once, in this order. */
@@ -75,6 +78,13 @@ struct vault {
     uint64_t raised;   /* bits of enum kd_state_reason; vault_raise, vault_clear */
     int credential;    /* descriptor of the credential file, -1 if none */
     bool opens_itself; /* by the credential, now: no operator is needed */
+    int64_t unseal_at; /* CLOCK_MONOTONIC, ms: when to try that again; 0: not */
+
+    bool knows_accounts; /* the ledger has told what the next four are made of */
+    struct vault_stops stops;
+    struct reset_clock clock; /* of pending resets */
+    uint32_t n_resets;        /* pending, as the ledger says */
+    int64_t tell_uptime_at;   /* CLOCK_MONOTONIC, ms */
 
     uint64_t started; /* wall clock, ms */
     uint64_t n_issued, n_refused;

@@ -1,3 +1,4 @@
+#include <keyd/job/job.h>
 #include <keyd/job/reasons.h>
 
 #include <dime/reason.h>
@@ -91,4 +92,25 @@ kd_reason_text(struct kd_slice name)
             return restart_keys[i].text;
     }
     return NULL;
+}
+
+static const char *const freeze_words[] = {[KD_FREEZE_NONE] = "",
+                                           [KD_FREEZE_THEFT] = "theft",
+                                           [KD_FREEZE_ABUSE] = "abuse",
+                                           [KD_FREEZE_OTHER] = "other"};
+
+const char *
+kd_freeze_reason_word(unsigned reason)
+{
+    return reason < sizeof freeze_words / sizeof *freeze_words ? freeze_words[reason]
+                                                               : "";
+}
+
+unsigned
+kd_freeze_reason_find(struct kd_slice word)
+{
+    for (unsigned i = KD_FREEZE_NONE; i <= KD_FREEZE_OTHER; i++)
+        if (kd_slice_eq(word, kd_slice_str(freeze_words[i])))
+            return i;
+    return KD_FREEZE_OTHER;
 }

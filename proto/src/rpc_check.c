@@ -71,6 +71,33 @@ check_part(const Keyd__V1__UploadPartRequest *m, struct kd_rpc_fault *fault)
     return KD_OK;
 }
 
+/* Actions of one operation that need different fields. */
+static kd_err
+check_account(const Keyd__V1__Request *m, struct kd_rpc_fault *fault)
+{
+    const Keyd__V1__FreezeAddressRequest *f = m->freeze_address;
+    const Keyd__V1__ResetAddressRequest *r = m->reset_address;
+    const Keyd__V1__StopPrincipalRequest *s = m->stop_principal;
+
+    switch ((unsigned)m->op_case) {
+    case KEYD__V1__REQUEST__OP_FREEZE_ADDRESS:
+        if ((f->action == KEYD__V1__ACCOUNT_ACTION__ACCOUNT_ACTION_FREEZE) !=
+            (f->reason != KEYD__V1__FREEZE_REASON__FREEZE_REASON_NONE))
+            return refuse(fault, KD_RPC_FIELD_VALUE, &f->base, "reason");
+        return KD_OK;
+    case KEYD__V1__REQUEST__OP_RESET_ADDRESS:
+        if (r->action != KEYD__V1__RESET_ACTION__RESET_ACTION_LIST &&
+            r->address.len == 0)
+            return refuse(fault, KD_RPC_FIELD_MISSING, &r->base, "address");
+        return KD_OK;
+    default:
+        if ((s->action == KEYD__V1__STOP_ACTION__STOP_ACTION_LIST) !=
+            (s->name.len == 0))
+            return refuse(fault, KD_RPC_FIELD_VALUE, &s->base, "name");
+        return KD_OK;
+    }
+}
+
 static kd_err
 check_operation(const Keyd__V1__Request *m, bool has_object, struct kd_rpc_fault *fault)
 {
@@ -93,6 +120,10 @@ check_operation(const Keyd__V1__Request *m, bool has_object, struct kd_rpc_fault
             return err;
         return check_profile(m->issue_org_signet->profile,
                              m->issue_org_signet->n_profile, fault);
+    case KEYD__V1__REQUEST__OP_FREEZE_ADDRESS:
+    case KEYD__V1__REQUEST__OP_RESET_ADDRESS:
+    case KEYD__V1__REQUEST__OP_STOP_PRINCIPAL:
+        return check_account(m, fault);
     case KEYD__V1__REQUEST__OP_IMPORT_KEY:
         if (m->import_key->signing_role == KEYD__V1__KEY_ROLE__KEY_ROLE_NONE &&
             !m->import_key->encryption_key)

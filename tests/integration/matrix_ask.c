@@ -81,6 +81,18 @@ matrix_ask(struct matrix_ask *a, enum kd_op op, uint64_t serial,
         return true;
     case KD_OP_IssueUserSignet:
         return issue(a, serial);
+    case KD_OP_FreezeAddress:
+        a->q.in.freeze_address.address = KEYD_STR("frozen@example.com");
+        a->q.in.freeze_address.action = KEYD_ACCOUNT_FREEZE;
+        a->q.in.freeze_address.reason = KEYD_FREEZE_OTHER;
+        return true;
+    case KD_OP_ResetAddress:
+        a->q.in.reset_address.address = KEYD_STR("nobody@example.com");
+        a->q.in.reset_address.action = KEYD_RESET_REQUEST;
+        return true;
+    case KD_OP_StopPrincipal:
+        a->q.in.stop_principal.action = KEYD_STOP_LIST;
+        return true;
     case KD_OP_TokenInit:
     case KD_OP_Unseal:
     case KD_OP_AddUnsealSlot:

@@ -234,6 +234,34 @@ a_sealed_daemon_is_left_alone(void **state)
     check_acks(2);
 }
 
+static void
+drain(keyd_client *c, enum keyd_drain_action action)
+{
+    struct keyd_answer *a = NULL;
+
+    assert_int_equal(keyd_client_drain(c, action, false, &a), KEYD_OK);
+    keyd_client_answer_free(a);
+}
+
+/* Drained and served again, one after the other; at no time both. */
+static void
+drained_daemons_are_left_for_the_other(void **state)
+{
+    (void)state;
+    pid_t load = start_load(2, "drained");
+    for (int i = 0; i < N_DAEMONS; i++) {
+        keyd_client *c = daemon_connect(&daemons[i], "admin");
+        assert_non_null(c);
+        drain(c, KEYD_DRAIN_BEGIN);
+        nap_ms(1500);
+        drain(c, KEYD_DRAIN_CANCEL);
+        keyd_client_free(c);
+        nap_ms(1500);
+    }
+    end_load(load, false);
+    check_acks(2);
+}
+
 int
 main(void)
 {
@@ -243,6 +271,7 @@ main(void)
         cmocka_unit_test(one_daemon_stopped_in_order_is_waited_for),
         cmocka_unit_test(a_role_killed_is_waited_for),
         cmocka_unit_test(a_sealed_daemon_is_left_alone),
+        cmocka_unit_test(drained_daemons_are_left_for_the_other),
     };
 
     return cmocka_run_group_tests(tests, start_daemons, stop_daemons);

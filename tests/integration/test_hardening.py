@@ -155,7 +155,7 @@ def check_installed(elf):
         yield from check_links(elf, LINKS[elf.name].split())
     if elf.name in SANDBOXED:
         yield from check_imports(elf, ROLE_BANNED)
-        if "seccomp_load" not in elf.imports:
+        if "seccomp_export_bpf" not in elf.imports:
             yield "never loads a filter"
 
 

@@ -33,6 +33,7 @@ enum {
     ADMIN = KD_CLASS_ADMIN * WORKERS,
     SUBMISSION = KD_CLASS_SUBMISSION * WORKERS,
     MTA = KD_CLASS_MTA * WORKERS,
+    REMOTE = KD_CLASS_TLS * WORKERS,
     SOON_MS = 5000,
     OUTCOMES = 8192, /* more than a vault has without acknowledgement */
     SEALED_STATE = KD_SERVICE_SEALED,
@@ -70,12 +71,29 @@ static struct kd_buf out; /* the message being made */
         link_put(link, KD_MSG_##name, kd_buf_slice(&out), fd);                         \
     } while (0)
 
+/* The account part of an answer about an address that nobody has spoken of. */
+static struct kd_slice
+open_account(void)
+{
+    static uint8_t octets[64];
+    struct kd_buf b;
+
+    kd_buf_init(&b, sizeof octets);
+    kd_account_part_put(&b, &(struct kd_account_part){.state = KD_ACCOUNT_OPEN});
+    memcpy(octets, b.p, b.n);
+    struct kd_slice s = kd_slice(octets, b.n);
+    kd_buf_free(&b);
+    return s;
+}
+
 static void
 ledger_greets(struct world *w)
 {
     const struct kd_ledger_ready ready = {w->keystore};
+    const struct kd_ledger_accounts accounts = {.uptime = 1000};
 
     PUT(&w->ledger, ledger_state, &w->state, -1);
+    PUT(&w->ledger, ledger_accounts, &accounts, -1);
     if (w->keystore != 0)
         link_put(&w->ledger, KD_MSG_KEYSTORE, kd_buf_slice(&w->store), -1);
     PUT(&w->ledger, ledger_ready, &ready, -1);
@@ -308,7 +326,7 @@ static void
 tell_nothing_is_known(struct world *w)
 {
     struct kd_ask_issue ask;
-    struct kd_told_issue told = {.is = KD_TOLD_NONE};
+    struct kd_told_issue told = {.is = KD_TOLD_NONE, .account = open_account()};
     struct message *message = link_expect(&w->ledger, KD_MSG_ask_issue);
 
     assert_int_equal(kd_ask_issue_get(message->body, &ask), KD_OK);
@@ -318,9 +336,9 @@ tell_nothing_is_known(struct world *w)
 }
 
 static void
-new_world(struct world *w)
+new_world_with(struct world *w, const char *top)
 {
-    const struct daemon_options options = {.sealed = true};
+    const struct daemon_options options = {.sealed = true, .top = top};
 
     memset(w, 0, sizeof *w);
     assert_true(daemon_prepare(&w->d, &options));
@@ -329,6 +347,12 @@ new_world(struct world *w)
     kd_buf_init(&w->store, KD_STORE_MAX);
     kd_buf_init(&out, KD_CHAN_BODY_MAX);
     vault_starts(w);
+}
+
+static void
+new_world(struct world *w)
+{
+    new_world_with(w, NULL);
 }
 
 static void
@@ -912,6 +936,20 @@ put_any_body(enum kd_op op, struct kd_buf *b)
                                       .with_image = any(8) == 0});
         kd_buf_free(&ssr);
         break;
+    case KD_OP_FreezeAddress:
+        kd_freeze_job_put(
+            b, &(struct kd_freeze_job){.address = kd_slice_str("storm@example.com"),
+                                       .action = (uint8_t)any(8),
+                                       .reason = (uint8_t)any(3)});
+        break;
+    case KD_OP_ResetAddress:
+        kd_reset_job_put(
+            b, &(struct kd_reset_job){(uint8_t)any(6), kd_slice_str("a@example.com")});
+        break;
+    case KD_OP_StopPrincipal:
+        kd_stop_job_put(b, &(struct kd_stop_job){(uint8_t)any(5), kd_slice(NULL, 0),
+                                                 kd_slice_str("foreign")});
+        break;
     case KD_OP_GenerateKey:
         kd_generate_job_put(b, &generate);
         break;
@@ -944,7 +982,8 @@ storm_from_a_gate(struct world *w)
         KD_OP_IssueUserSignet, KD_OP_IssueUserSignet, KD_OP_Status,
         KD_OP_PublicKeys,      KD_OP_GenerateKey,     KD_OP_RetireKey,
         KD_OP_ImportKey,       KD_OP_IssueOrgSignet,  KD_OP_TokenInit,
-        KD_OP_Unseal,          KD_OP_LookupSignet,    KD_OP_NONE};
+        KD_OP_Unseal,          KD_OP_LookupSignet,    KD_OP_FreezeAddress,
+        KD_OP_ResetAddress,    KD_OP_StopPrincipal,   KD_OP_NONE};
     enum kd_op op = any(2000) == 0 ? KD_OP_Seal : ops[any(sizeof ops / sizeof *ops)];
     bool submission = op == KD_OP_IssueUserSignet || any(50) == 0;
     struct peer_link *gate = submission ? &w->submission : &w->admin;
@@ -988,23 +1027,40 @@ lie(struct world *w, uint64_t tag)
                                  .is = (uint8_t)any(4),
                                  .generation = any(3),
                                  .seq = any(3) - 1,
+                                 .account = any(4) == 0 ? kd_slice(w, any(64))
+                                                        : open_account(),
                                  .signet = kd_slice(w, any(3000))};
     struct kd_told_key key = {
         .tag = told.tag, .err = (uint8_t)any(3), .record = kd_slice(w, any(1024))};
     struct kd_ack ack = {w->state.epoch, w->state.seq + any(3), {0}, (uint8_t)any(3)};
+    struct kd_told_account account = {.tag = told.tag,
+                                      .err = told.err,
+                                      .key_seen = any(4) == 0,
+                                      .account = told.account};
+    struct kd_told_resets resets = {
+        .tag = told.tag, .more = any(2) == 0, .lines = kd_slice(w, any(3000))};
+    struct kd_ledger_resets n_resets = {any(3)};
     struct kd_buf b;
 
     kd_buf_init(&b, KD_CHAN_BODY_MAX);
-    uint32_t which = any(3);
+    uint32_t which = any(6);
     if (which == 0)
         kd_told_issue_put(&b, &told);
     else if (which == 1)
         kd_told_key_put(&b, &key);
+    else if (which == 2)
+        kd_told_account_put(&b, &account);
+    else if (which == 3)
+        kd_told_resets_put(&b, &resets);
+    else if (which == 4)
+        kd_ledger_resets_put(&b, &n_resets);
     else
         kd_ack_put(&b, &ack);
     if (any(20) == 0)
         spoil(&b);
-    static const uint16_t types[] = {KD_MSG_told_issue, KD_MSG_told_key, KD_MSG_ack};
+    static const uint16_t types[] = {KD_MSG_told_issue,    KD_MSG_told_key,
+                                     KD_MSG_told_account,  KD_MSG_told_resets,
+                                     KD_MSG_ledger_resets, KD_MSG_ack};
     uint16_t type = any(100) == 0 ? (uint16_t)any(60) : types[which];
     if (b.err == KD_OK && type != KD_MSG_ledger_state)
         link_put(&w->ledger, type, kd_slice(b.p, b.n),
@@ -1055,15 +1111,21 @@ ledger_turn(struct world *w, int ms)
     struct message *m = link_expect(&w->ledger, type);
     struct kd_cur c = kd_cur(m->body);
     uint64_t tag = kd_cur_u64(&c);
-    const struct kd_told_issue told = {.tag = tag};
+    const struct kd_told_issue told = {.tag = tag, .account = open_account()};
+    const struct kd_told_account account = {.tag = tag, .account = open_account()};
+    const struct kd_told_resets resets = {.tag = tag};
     if (type != KD_MSG_refused && any(4) == 0)
         lie(w, tag);
     if (type == KD_MSG_ask_issue)
         PUT(&w->ledger, told_issue, &told, -1);
     else if (type == KD_MSG_ask_key)
         tell_key_is_new(w, m);
+    else if (type == KD_MSG_ask_account)
+        PUT(&w->ledger, told_account, &account, -1);
+    else if (type == KD_MSG_ask_resets)
+        PUT(&w->ledger, told_resets, &resets, -1);
     else
-        assert_int_equal(type, KD_MSG_refused);
+        assert_true(type == KD_MSG_refused || type == KD_MSG_uptime);
     message_free(m);
     return true;
 }
@@ -1280,6 +1342,94 @@ a_gate_that_talks_nonsense_is_started_again_and_the_vault_is_not(void **state)
 
 /* --- a start that cannot unseal itself --- */
 
+/* A gate of the remote listener says who asks, by name. What it says of others than its
+ * own principals, or as no gate of that class speaks, gets nothing. */
+static const char remote_top[] =
+    "listener \"tls\" {\n address = \"127.0.0.1:4433\"\n certificate = \"/c\"\n key = "
+    "\"/k\"\n client-ca = \"/a\"\n allow-unpinned = yes\n}\n"
+    "principal \"mx1\" {\n class = \"tls\"\n san = \"mx1.example.com\"\n operations = "
+    "{ \"IssueUserSignet\" }\n domains = { \"example.com\" }\n}\n"
+    "principal \"mx2\" {\n class = \"tls\"\n san = \"mx2.example.com\"\n operations = "
+    "{ }\n}\n";
+
+static uint64_t
+put_job_of(struct world *w, struct peer_link *gate, const char *name, uint32_t uid,
+           enum kd_op op, struct kd_slice body)
+{
+    struct kd_job job = {.id = ++w->next_job,
+                         .op = (uint8_t)op,
+                         .uid = uid,
+                         .remote = kd_slice_str(name),
+                         .deadline = (uint64_t)kd_clock_ms() + 60000,
+                         .body = body};
+
+    PUT(gate, job, &job, -1);
+    return job.id;
+}
+
+/* The channel ends, and a new one takes its place. */
+static void
+is_dropped(struct world *w, struct peer_link *gate, unsigned number)
+{
+    assert_true(link_closes(gate, SOON_MS));
+    link_clear(gate);
+    peer_join(&w->vault, gate, KD_LINK_GATE, number);
+    /* Everybody else goes on. */
+    assert_int_equal(vault_state(w), OPERATIONAL_STATE);
+    assert_true(peer_lives(&w->vault));
+}
+
+static void
+a_remote_gate_that_claims_other_principals_gets_nothing(void **state)
+{
+    static const char *const others[] = {"mx2",   "mx3",          "MX1",
+                                         "mx1.",  "caller-admin", "caller-submission",
+                                         "dmtpd", "keyd",         "uid:0"};
+    const struct kd_issue_job issue = {.address = kd_slice_str("a@example.com"),
+                                       .ssr = kd_slice_str("no request")};
+    struct peer_link tls = {0};
+    struct kd_slice nothing = kd_slice(NULL, 0);
+    struct world w;
+    struct kd_buf b;
+    unsigned reason;
+
+    (void)state;
+    new_world_with(&w, remote_top);
+    provision_domain(&w);
+    peer_join(&w.vault, &tls, KD_LINK_GATE, REMOTE);
+    kd_buf_init(&b, 1024);
+    kd_issue_job_put(&b, &issue);
+    struct kd_slice body = kd_buf_slice(&b);
+
+    uint64_t id = put_job_of(&w, &tls, "mx1", UINT32_MAX, KD_OP_IssueUserSignet, body);
+    assert_int_equal(done(&tls, id, &reason), KD_MALFORMED); /* allowed; no request */
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        id = put_job_of(&w, &tls, others[i], UINT32_MAX, KD_OP_IssueUserSignet, body);
+        assert_int_equal(done(&tls, id, &reason), KD_DENIED);
+        assert_int_equal(reason, KD_REASON_NOT_PERMITTED);
+    }
+    /* a principal's name and a uid together is nobody */
+    id = put_job_of(&w, &tls, "mx1", 0, KD_OP_IssueUserSignet, body);
+    assert_int_equal(done(&tls, id, &reason), KD_DENIED);
+    /* objects in parts are the gate's own affair */
+    id = put_job_of(&w, &tls, "mx1", UINT32_MAX, KD_OP_UploadPart, nothing);
+    assert_int_not_equal(done(&tls, id, NULL), KD_OK);
+
+    /* what no gate of this class would say ends its channel, and nothing else */
+    put_job_of(&w, &tls, "mx1", UINT32_MAX, KD_OP_Seal, nothing);
+    is_dropped(&w, &tls, REMOTE);
+    put_job_of(&w, &tls, "", 0, KD_OP_Status, nothing);
+    is_dropped(&w, &tls, REMOTE);
+    put_job_of(&w, &w.submission, "mx1", UINT32_MAX, KD_OP_IssueUserSignet, body);
+    is_dropped(&w, &w.submission, SUBMISSION);
+    id = put_job_of(&w, &tls, "mx1", UINT32_MAX, KD_OP_Status, nothing);
+    assert_int_equal(done(&tls, id, NULL), KD_OK);
+
+    kd_buf_free(&b);
+    link_clear(&tls);
+    end_world(&w);
+}
+
 static void
 a_credential_of_impossible_size_leaves_the_sockets_open(void **state)
 {
@@ -1320,6 +1470,7 @@ main(void)
         cmocka_unit_test(the_ledger_survives_a_storm_of_its_gates),
         cmocka_unit_test(
             a_gate_that_talks_nonsense_is_started_again_and_the_vault_is_not),
+        cmocka_unit_test(a_remote_gate_that_claims_other_principals_gets_nothing),
         cmocka_unit_test(a_credential_of_impossible_size_leaves_the_sockets_open),
     };
 

@@ -52,7 +52,7 @@ principal "operator" {{
     operations = {{
         "TokenInit", "AddUnsealSlot", "Unseal", "Seal", "GenerateKey", "RetireKey",
         "ImportKey", "IssueOrgSignet", "LookupSignet", "LookupHistory", "VerifyCurrent",
-        "AuditRead", "AuditHead",
+        "AuditRead", "AuditHead", "FreezeAddress", "ResetAddress", "StopPrincipal",
     }}
     domains = {{ "orga.example" }}
 }}
@@ -234,6 +234,13 @@ def usage():
     run(USAGE, "signet", "show", ALICE, "--fingerprint", "short")
     run(USAGE, "signet", "history", DOMAIN)
     run(USAGE, "signet", "verify", ALICE, "A" * 85)
+    run(USAGE, "account", "freeze", ALICE)
+    run(USAGE, "account", "freeze", ALICE, "--reason", "whim")
+    run(USAGE, "account", "attest", ALICE, "--level", "sa")
+    run(USAGE, "account", "show", DOMAIN)
+    run(USAGE, "reset", "request", DOMAIN)
+    run(USAGE, "principal", "stop")
+    run(USAGE, "ticket", "new", ALICE, "x", "-o", "y", socket=False)
     run(USAGE, "publish", "show")
     run(USAGE, "publish", "show", "--domain", DOMAIN, "--policy", "loose")
     run(USAGE, "audit", "tail", "-n", "x")
@@ -244,9 +251,37 @@ def usage():
     run(USAGE, "audit", "verify", "--file", "x", "--audit-key", "A" * 42)
     run(USAGE, "audit", "export")
     r = run(OK, "--help", socket=False)
-    for later in ("freeze", "reissue", "approve", "backup", "bench", "unwrap"):
+    for later in ("reissue", "backup", "bench", "unwrap"):
         check("%s is not listed" % later, later not in r.out)
     check("version", run(OK, "--version", socket=False).out.startswith("keydctl "))
+
+
+def endpoints():
+    """Several places to ask, of which one works."""
+    nobody, here = "unix:" + path("nobody"), "unix:" + path("run/admin/admin.sock")
+
+    def run_with(code, env, *args):
+        p = subprocess.run([KEYDCTL, *args, "--json"], capture_output=True, timeout=60,
+                           env={"PATH": "/usr/bin:/bin", **env})
+        check("endpoints %r %r: %d, not %d" % (env, args, p.returncode, code),
+              p.returncode == code)
+        return p
+    for args in (["--endpoint", nobody, "--endpoint", here], ["--endpoint", nobody + "," + here]):
+        p = run_with(OK, {}, "status", *args)
+        check("the one that works answers",
+              json.loads(p.stdout)["state"] in ("operational", "degraded"))
+    run_with(OK, {"KEYD_ENDPOINTS": nobody + " " + here}, "status")
+    run_with(OK, {"KEYD_ENDPOINTS": nobody}, "status", "--endpoint", here)
+    run_with(OK, {"KEYD_ENDPOINTS": nobody}, "status", *socket_of([]))
+    run_with(OK, {"KEYD_ENDPOINTS": nobody}, "key", "list", *socket_of([]))
+    p = run_with(UNAVAILABLE, {}, "status", "--endpoint", nobody)
+    check("why", b"[connection-refused]" in p.stderr)
+    run_with(UNREADABLE, {}, "health", "--endpoint", nobody)
+    run_with(USAGE, {}, "status", "--endpoint", "nowhere")
+    run_with(USAGE, {}, "status", "--endpoint", "tls:localhost:1")
+    run_with(NOINPUT, {"KEYD_TLS": T}, "status", "--endpoint", "tls:localhost:1")
+    run_with(USAGE, {}, "status", "--endpoint", here, *socket_of([]))
+    run_with(USAGE, {}, "key", "list", "--endpoint", here)
 
 
 def no_daemon():
@@ -780,6 +815,80 @@ def after_restarts(audit_key, kept):
     check("signets are there", run(OK, "signet", "show", ALICE, "--json").json["seq"] == 2)
 
 
+def accounts():
+    """Freezing, resets and the kill switch, as operators see them."""
+    bob = "bob@orga.example"
+    j = run(OK, "account", "show", bob, "--json").json
+    check("nobody spoke of it", j["state"] == "open" and j["since"] is None)
+    j = run(OK, "account", "freeze", bob, "--reason", "theft", "--json").json
+    check("frozen", j["state"] == "frozen" and j["reason"] == "theft" and j["changed"])
+    check("as it was", "as it was" in run(OK, "account", "freeze", bob, "--reason",
+                                          "theft").out)
+    dime("keys", "new", "-o", path("bob.key"))
+    dime("ssr", "new", "--keys", path("bob.key"), "-o", path("bob.ssr"))
+    run(NOPERM, "signet", "issue", bob, path("bob.ssr")).says("frozen")
+    run(OK, "account", "thaw", bob)
+    run(OK, "signet", "issue", bob, path("bob.ssr"), "-o", path("bob.signet"))
+    j = run(OK, "account", "attest", bob, "--level", "eci", "--json").json
+    check("attested", j["attested"])
+    check("shown", "attested" in run(OK, "account", "show", bob).out)
+    j = run(OK, "account", "revoke", bob, "--level", "eci", "--json").json
+    check("revoked", not j["attested"])
+    run(OK, "account", "close", "carol@orga.example")
+    run(DATA, "account", "thaw", "carol@orga.example").says("for ever")
+    run(NOPERM, "account", "freeze", "x@other.example", "--reason", "abuse")
+
+    check("none", run(OK, "reset", "list", "--json").json["resets"] == [])
+    run(NOUSER, "reset", "request", "nobody@orga.example").says("has no signet")
+    run(NOUSER, "reset", "approve", bob).says("no reset is pending")
+    j = run(OK, "reset", "request", bob, "--json").json
+    check("72 hours", 259190000 < j["remaining_ms"] <= 259200000 and not j["approved"])
+    check("counted", run(OK, "status", "--json").json["counters"]["resets-pending"] == 1)
+    check("generation", j["generation"] == 2)
+    check("approved", run(OK, "reset", "approve", bob, "--json").json["approved"])
+    r = run(OK, "reset", "list")
+    check("listed", bob in r.out and "d " in r.out and "yes" in r.out)
+    dime("keys", "new", "-o", path("bob2.key"))
+    dime("ssr", "new", "--keys", path("bob2.key"), "-o", path("bob2.ssr"))
+    run(NOPERM, "signet", "issue", bob, path("bob2.ssr")).says("delay has not passed")
+    run(OK, "reset", "cancel", bob)
+    run(DATA, "signet", "issue", bob, path("bob2.ssr")).says("custody")
+
+    run(NOUSER, "principal", "stop", "nobody").says("no principal")
+    run(DATA, "principal", "stop", "operator").says("nobody stops himself")
+    check("one", "submitd" in run(OK, "principal", "stop", "submitd").out)
+    run(NOPERM, "signet", "issue", bob, path("bob2.ssr")).says("stopped")
+    j = run(OK, "principal", "list", "--json").json
+    check("listed", j["stopped"] == [{"class": "submission", "name": "submitd"}])
+    check("allowed", run(OK, "principal", "allow", "submitd", "--json").json["stopped"] == [])
+    run(DATA, "signet", "issue", bob, path("bob2.ssr")).says("custody")
+    log = run(OK, "audit", "tail", "-n", "40").out
+    check("the records say whom", "submission:submitd" in log and "theft" in log)
+
+
+def tickets():
+    j = run(OK, "ticket", "key", path("account.key"), "--new", "--json", socket=False).json
+    again = run(OK, "ticket", "key", path("account.key"), "--json", socket=False).json
+    check("the same key", j == again and len(j["account_key"]) == 43)
+    run(CANTCREAT, "ticket", "key", path("account.key"), "--new", socket=False)
+    run(DATA, "ticket", "key", path("bob.key"), socket=False).says("PEM")
+    new = ["ticket", "new", ALICE, path("bob.ssr"), "--key", path("account.key")]
+    run(OK, *new, "-o", path("ticket"), "--minutes", "5", socket=False)
+    octets = read("ticket")
+    check("its form", octets.startswith(b"keyd account ticket\n\xa6\x01\x01\x02")
+          and len(octets) < 512)
+    run(USAGE, *new, "-o", path("t"), "--for", "fun", socket=False)
+    run(USAGE, *new, "-o", path("t"), "--minutes", "0", socket=False)
+    run(DATA, "ticket", "new", ALICE, path("bob.signet"), "--key", path("account.key"),
+        "-o", path("t"), socket=False)
+    # The domain has no account key: a ticket is then by nobody's.
+    issue = ["signet", "issue", ALICE, path("bob.ssr")]
+    run(NOPERM, *issue, "--ticket", path("ticket")).says("no account key")
+    write("bad", octets[:-1])
+    run(DATA, *issue, "--ticket", path("bad")).says("not an account ticket")
+    run(NOINPUT, *issue, "--ticket", path("absent"))
+
+
 def main():
     global T
     if os.geteuid() != 0:
@@ -798,6 +907,7 @@ def main():
             unprovisioned()
             audit_key = init()
             made = keys()
+            endpoints()
             org_signet(made)
             publish(made)
             lint()
@@ -811,6 +921,8 @@ def main():
             exports(audit_key, kept)
             restart(daemon)
             after_restarts(audit_key, kept)
+            accounts()
+            tickets()
         no_daemon()
         log = read("log").decode()
         check("no sanitizer complains", "Sanitizer" not in log and "runtime error" not in log)

@@ -367,7 +367,6 @@ on_session(SSL *ssl, SSL_SESSION *session)
 static void
 no_ticket_is_given_and_none_is_taken(void **state)
 {
-    static const uint8_t early[] = "early";
     struct tls_peer t;
     size_t n;
 
@@ -412,26 +411,56 @@ no_ticket_is_given_and_none_is_taken(void **state)
     close(pair[1]);
     waitpid(pid, NULL, 0);
 
-    /* Shown to ours: a full handshake. With data before that is over: none at all,
-     * since not even octets to be skipped are taken. */
-    for (int with_early = 0; with_early <= 1; with_early++) {
-        int fd = tls_tcp(place.port, NULL);
-        ssl = SSL_new(ctx);
-        SSL_SESSION *again = SSL_SESSION_dup(ticket); /* good for one connection */
-        assert_true(SSL_set_fd(ssl, fd) == 1 && SSL_set_session(ssl, again) == 1);
-        SSL_SESSION_free(again);
-        if (with_early)
-            assert_int_equal(SSL_write_early_data(ssl, early, sizeof early, &n), 1);
-        assert_int_equal(SSL_connect(ssl) == 1, !with_early);
-        assert_false(SSL_session_reused(ssl));
-        assert_int_not_equal(SSL_get_early_data_status(ssl), SSL_EARLY_DATA_ACCEPTED);
-        SSL_free(ssl);
-        close(fd);
-    }
+    /* Shown to ours: a full handshake. */
+    int fd = tls_tcp(place.port, NULL);
+    ssl = SSL_new(ctx);
+    assert_true(SSL_set_fd(ssl, fd) == 1 && SSL_set_session(ssl, ticket) == 1);
+    assert_int_equal(SSL_connect(ssl), 1);
+    assert_false(SSL_session_reused(ssl));
+    SSL_free(ssl);
+    close(fd);
     SSL_SESSION_free(ticket);
     SSL_CTX_free(ctx);
     identity_clear(&own);
     ERR_clear_error();
+}
+
+/* The client's first message alone. */
+static size_t
+client_hello(uint8_t *out, size_t size)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = SSL_new(ctx);
+    BIO *in = BIO_new(BIO_s_mem()), *sent = BIO_new(BIO_s_mem());
+
+    assert_true(ssl != NULL && in != NULL && sent != NULL);
+    SSL_set_bio(ssl, in, sent);
+    assert_int_not_equal(SSL_connect(ssl), 1);
+    int n = BIO_read(sent, out, (int)size);
+    assert_true(n > 0);
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
+    ERR_clear_error();
+    return (size_t)n;
+}
+
+/* Whatever follows the first message before the handshake is over is not even skipped.
+ */
+static void
+data_before_the_end_of_the_handshake_is_refused(void **state)
+{
+    static uint8_t octets[2048], answer[8192];
+    size_t n = client_hello(octets, sizeof octets - 64);
+
+    (void)state;
+    memcpy(octets + n, "\x17\3\3\0\x30", 5);
+    mark_log();
+    int fd = tls_tcp(place.port, NULL);
+    assert_true(send(fd, octets, n + 5 + 0x30, MSG_NOSIGNAL) > 0);
+    while (recv(fd, answer, sizeof answer, 0) > 0)
+        continue;
+    close(fd);
+    wait_for_log("handshake failed");
 }
 
 /* New keys within a connection are TLS 1.3's; a connection that does nothing else is
@@ -1334,6 +1363,7 @@ main(void)
         cmocka_unit_test(a_client_without_certificate_is_refused),
         cmocka_unit_test(only_what_is_listed_is_spoken),
         cmocka_unit_test(no_ticket_is_given_and_none_is_taken),
+        cmocka_unit_test(data_before_the_end_of_the_handshake_is_refused),
         cmocka_unit_test(renewed_keys_do_not_disturb),
         cmocka_unit_test(a_principal_may_what_its_section_lists_and_no_more),
         cmocka_unit_test(operations_of_operators_are_not_there),

@@ -531,6 +531,231 @@ check_unique(struct check *c)
     none(c, "counter below zero", "SELECT name FROM counter WHERE value < 0");
 }
 
+/* --- accounts: what the log says, and that the rows say just that --- */
+
+enum { HOLD_ADDRESS = 1, HOLD_PRINCIPAL, HOLD_LEVEL };
+enum { EVENT_APPROVED = 1, EVENT_CANCELLED, EVENT_USED, EVENT_NOT_NEEDED };
+
+/* Runs a statement with up to three texts and three numbers, in this order. */
+static uint64_t
+ask(struct check *c, const char *sql, const struct kd_slice *texts, size_t n_texts,
+    const uint64_t *numbers, size_t n_numbers)
+{
+    sqlite3_stmt *st = prepare(c, sql);
+    uint64_t answer = 0;
+    int at = 1;
+
+    for (size_t i = 0; i < n_texts; i++)
+        sqlite3_bind_text(st, at++, texts[i].n == 0 ? "" : (const char *)texts[i].p,
+                          (int)texts[i].n, SQLITE_STATIC);
+    for (size_t i = 0; i < n_numbers; i++)
+        sqlite3_bind_int64(st, at++, (sqlite3_int64)numbers[i]);
+    if (step(c, st))
+        answer = num(st, 0);
+    sqlite3_finalize(st);
+    return answer;
+}
+
+static void
+check_hold(struct check *c, const struct kd_audit_record *r, unsigned kind,
+           struct kd_slice name, unsigned state, struct kd_slice detail)
+{
+    const struct kd_slice texts[] = {name, detail};
+    const uint64_t numbers[] = {kind, state, r->seq, r->time_ms};
+
+    if (ask(c,
+            "SELECT count(*) FROM hold WHERE name = ?1 AND detail = ?2 AND kind = ?3 "
+            "AND state = ?4 AND audit_seq = ?5 AND created = ?6",
+            texts, 2, numbers, 4) != 1)
+        wrong(c, "I3 record %llu has no row that says the same",
+              (unsigned long long)r->seq);
+    ask(c,
+        "INSERT OR REPLACE INTO temp.held(name, detail, kind, state) "
+        "VALUES(?1, ?2, ?3, ?4)",
+        texts, 2, numbers, 2);
+}
+
+static bool
+is_held(struct check *c, unsigned kind, struct kd_slice name)
+{
+    const uint64_t number = kind;
+
+    return ask(c, "SELECT state FROM temp.held WHERE name = ?1 AND kind = ?2", &name, 1,
+               &number, 1) != 0;
+}
+
+static uint64_t
+delay_of(struct kd_slice seconds)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < seconds.n; i++)
+        n = n * 10 + (uint64_t)(seconds.p[i] - '0');
+    return n * 1000;
+}
+
+static void
+check_reset(struct check *c, const struct kd_audit_record *r)
+{
+    const uint64_t numbers[] = {delay_of(r->detail), r->time_ms, r->seq};
+
+    if (ask(c,
+            "SELECT count(*) FROM reset WHERE address = ?1 AND delay = ?2 AND "
+            "created = ?3 AND audit_seq = ?4",
+            &r->address, 1, numbers, 3) != 1)
+        wrong(c, "I3 record %llu has no reset", (unsigned long long)r->seq);
+    if (ask(c, "SELECT count(*) FROM temp.pending WHERE address = ?1", &r->address, 1,
+            NULL, 0) != 0)
+        wrong(c, "I2 record %llu: a second reset", (unsigned long long)r->seq);
+    ask(c,
+        "INSERT OR REPLACE INTO temp.pending(address, delay, made, id, approved) "
+        "VALUES(?1, ?2, ?3, (SELECT id FROM reset WHERE audit_seq = ?4), 0)",
+        &r->address, 1, numbers, 3);
+}
+
+static void
+check_reset_event(struct check *c, const struct kd_audit_record *r, uint64_t kind)
+{
+    const uint64_t numbers[] = {kind, r->seq, r->time_ms};
+
+    if (ask(c,
+            "SELECT count(*) FROM reset_event e JOIN temp.pending p ON p.id = e.reset "
+            "WHERE p.address = ?1 AND e.kind = ?2 AND e.audit_seq = ?3 AND "
+            "e.created = ?4",
+            &r->address, 1, numbers, 3) != 1)
+        wrong(c, "I3 record %llu does not change the reset that was pending",
+              (unsigned long long)r->seq);
+    ask(c,
+        kind == EVENT_APPROVED
+            ? "UPDATE temp.pending SET approved = 1 WHERE address = ?1"
+            : "DELETE FROM temp.pending WHERE address = ?1",
+        &r->address, 1, NULL, 0);
+}
+
+/* A step of a chain: of an account that was open, and a new chain by a reset that was
+ * approved and waited for. */
+static void
+check_step_was_allowed(struct check *c, const struct kd_audit_record *r)
+{
+    unsigned long long seq = r->seq;
+    bool pending = ask(c, "SELECT count(*) FROM temp.pending WHERE address = ?1",
+                       &r->address, 1, NULL, 0) != 0;
+    bool renews = r->generation > 1 && r->link_seq == 1;
+
+    if (is_held(c, HOLD_ADDRESS, r->address))
+        wrong(c, "I2 record %llu: issued although the address was not open", seq);
+    if (renews != ((r->notes & KD_NOTE_RESET) != 0))
+        wrong(c, "I3 record %llu: whether a chain starts anew is not said", seq);
+    if (renews &&
+        ask(c,
+            "SELECT count(*) FROM temp.pending WHERE address = ?1 AND approved = 1 "
+            "AND ?2 - made >= delay",
+            &r->address, 1, &r->time_ms, 1) != 1)
+        wrong(c, "I2 record %llu: a new chain without an approved and ripe reset", seq);
+    if (pending)
+        check_reset_event(c, r, renews ? EVENT_USED : EVENT_NOT_NEEDED);
+}
+
+static void
+check_account_record(struct check *c, const struct kd_audit_record *r)
+{
+    const struct kd_slice nothing = kd_slice(NULL, 0);
+
+    switch ((unsigned)r->op) {
+    case KD_AUDIT_FREEZE_ADDRESS:
+        check_hold(c, r, HOLD_ADDRESS, r->address, 1, r->detail);
+        break;
+    case KD_AUDIT_THAW_ADDRESS:
+        check_hold(c, r, HOLD_ADDRESS, r->address, 0, nothing);
+        break;
+    case KD_AUDIT_CLOSE_ADDRESS:
+        check_hold(c, r, HOLD_ADDRESS, r->address, 2, nothing);
+        break;
+    case KD_AUDIT_STOP_PRINCIPAL:
+        check_hold(c, r, HOLD_PRINCIPAL, r->detail, 1, nothing);
+        break;
+    case KD_AUDIT_ALLOW_PRINCIPAL:
+        check_hold(c, r, HOLD_PRINCIPAL, r->detail, 0, nothing);
+        break;
+    case KD_AUDIT_ATTEST_LEVEL:
+        check_hold(c, r, HOLD_LEVEL, r->address, 1, nothing);
+        break;
+    case KD_AUDIT_REVOKE_LEVEL:
+        check_hold(c, r, HOLD_LEVEL, r->address, 0, nothing);
+        break;
+    case KD_AUDIT_REQUEST_RESET:
+        check_reset(c, r);
+        break;
+    case KD_AUDIT_APPROVE_RESET:
+        check_reset_event(c, r, EVENT_APPROVED);
+        break;
+    case KD_AUDIT_CANCEL_RESET:
+        check_reset_event(c, r, EVENT_CANCELLED);
+        break;
+    case KD_AUDIT_ISSUE_USER:
+        check_step_was_allowed(c, r);
+        break;
+    default:
+        break;
+    }
+}
+
+static void
+check_account_rows(struct check *c)
+{
+    none(c, "I3 hold without a record of its own",
+         "SELECT id FROM hold WHERE audit_seq NOT IN "
+         "(SELECT seq FROM audit WHERE conflict = 0)");
+    none(c, "I3 reset without a record of its own",
+         "SELECT id FROM reset WHERE audit_seq NOT IN "
+         "(SELECT seq FROM audit WHERE conflict = 0)");
+    none(c, "I3 pending resets are not those of the log",
+         "SELECT address FROM reset_open WHERE (address, reset) NOT IN "
+         "(SELECT address, id FROM temp.pending) UNION ALL "
+         "SELECT address FROM temp.pending WHERE (address, id) NOT IN "
+         "(SELECT address, reset FROM reset_open)");
+    none(c, "I2 a reset was used before as much was counted",
+         "SELECT r.address FROM reset r JOIN reset_event e ON e.reset = r.id AND "
+         "e.kind = 3 WHERE (SELECT ms FROM uptime) - r.uptime < r.delay");
+    none(c, "I2 a closed address was opened",
+         "SELECT n.name FROM hold h JOIN hold n ON n.kind = 1 AND n.name = h.name AND "
+         "n.id > h.id WHERE h.kind = 1 AND h.state = 2");
+}
+
+static void
+check_accounts(struct check *c)
+{
+    struct kd_audit_record r;
+    uint64_t holds = 0, events = 0;
+
+    if (sqlite3_exec(c->db,
+                     "CREATE TEMP TABLE held(kind, name, state, detail, "
+                     "PRIMARY KEY(kind, name)); "
+                     "CREATE TEMP TABLE pending(address PRIMARY KEY, id, made, delay, "
+                     "approved)",
+                     NULL, NULL, NULL) != SQLITE_OK)
+        wrong(c, "no place for what is pending");
+    sqlite3_stmt *st = prepare(c, "SELECT conflict, record FROM audit ORDER BY seq");
+    while (step(c, st)) {
+        if (num(st, 0) != 0 || kd_audit_decode(octets(st, 1), &r) != KD_OK ||
+            r.outcome != KD_OUTCOME_DONE)
+            continue;
+        holds += r.op == KD_AUDIT_FREEZE_ADDRESS || r.op == KD_AUDIT_THAW_ADDRESS ||
+                 r.op == KD_AUDIT_CLOSE_ADDRESS || r.op == KD_AUDIT_STOP_PRINCIPAL ||
+                 r.op == KD_AUDIT_ALLOW_PRINCIPAL || r.op == KD_AUDIT_ATTEST_LEVEL ||
+                 r.op == KD_AUDIT_REVOKE_LEVEL;
+        events += r.op == KD_AUDIT_APPROVE_RESET || r.op == KD_AUDIT_CANCEL_RESET;
+        check_account_record(c, &r);
+    }
+    sqlite3_finalize(st);
+    if (ask(c, "SELECT count(*) FROM hold", NULL, 0, NULL, 0) != holds)
+        wrong(c, "I3 holds that the log does not have");
+    if (ask(c, "SELECT count(*) FROM reset_event WHERE kind <= 2", NULL, 0, NULL, 0) !=
+        events)
+        wrong(c, "I3 changes of resets that the log does not have");
+    check_account_rows(c);
+}
+
 /* --- the key store --- */
 
 static bool
@@ -709,6 +934,7 @@ check_all(struct check *c)
     check_unique(c);
     check_orgs(c);
     check_users(c);
+    check_accounts(c);
     check_keystore(c);
     check_acks(c);
     sqlite3_finalize(c->record);

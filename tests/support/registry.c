@@ -144,6 +144,22 @@ reg_idem(struct reg_item *i, uint64_t n)
     i->item.idem = &i->idem;
 }
 
+void
+reg_account(struct reg *r, struct reg_item *i, enum kd_audit_op op, const char *address,
+            const char *detail)
+{
+    start(r, i, op);
+    if (address != NULL)
+        i->decoded.address = kd_slice_str(address);
+    if (detail != NULL)
+        i->decoded.detail = kd_slice_str(detail);
+    if (op == KD_AUDIT_REQUEST_RESET) {
+        i->reset = (struct kd_reset_put){r->uptime_ms};
+        i->item.reset = &i->reset;
+    }
+    reg_seal(r, i);
+}
+
 /* --- signets --- */
 
 struct hand {
@@ -265,6 +281,7 @@ reg_issue(struct reg *r, struct reg_item *i, struct reg_user *u, bool reset)
 
     start(r, i, KD_AUDIT_ISSUE_USER);
     memset(&i->link, 0, sizeof i->link);
+    i->link.uptime_ms = reset ? r->uptime_ms : 0;
     if (!root)
         memcpy(i->link.predecessor, u->ssr_fp, sizeof u->ssr_fp);
     else

@@ -18,6 +18,7 @@ struct reg {
     uint64_t n_made;           /* counts keys */
     struct kd_audit_tail tail; /* as the vault believes it */
     uint64_t clock_ms;         /* moves 7 ms a record */
+    uint64_t uptime_ms;        /* counted; moves when a test moves it */
     struct reg_pair pok, sok, audit;
     uint8_t enc_key[33];
     uint32_t org_version;
@@ -40,6 +41,7 @@ struct reg_item {
     struct kd_link_put link;
     struct kd_signing_put signing;
     struct kd_org_put org;
+    struct kd_reset_put reset;
     struct kd_org_key_put keys[3];
     struct kd_idem_put idem;
     struct kd_buf record, octets;
@@ -60,7 +62,13 @@ void reg_item_free(struct reg_item *i);
 void reg_plain(struct reg *r, struct reg_item *i, enum kd_audit_op op);
 /* The next org signet; new_keys: with another SOK and encryption key. */
 void reg_org(struct reg *r, struct reg_item *i, bool new_keys);
-/* The user's next step; reset: the root of the next generation. */
+/* A record about an account or a principal, which makes its row by itself: address or
+ * NULL, detail or NULL. One that asks for a reset takes the reset's delay in seconds as
+ * detail. */
+void reg_account(struct reg *r, struct reg_item *i, enum kd_audit_op op,
+                 const char *address, const char *detail);
+/* The user's next step; reset: the root of the next generation, which must have been
+ * asked for, approved, and waited for (clock_ms and uptime_ms). */
 void reg_issue(struct reg *r, struct reg_item *i, struct reg_user *u, bool reset);
 /* The user's head signed again, under the present org signet. */
 void reg_reissue(struct reg *r, struct reg_item *i, struct reg_user *u);

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TRIGGERS_MAX = 40 };
+enum { TRIGGERS_MAX = 80 };
 
 static void
 run(sqlite3 *db, const char *sql)

@@ -71,7 +71,35 @@ change_keystore(uint64_t generation, const char *text)
     assert_int_equal(kd_store_keystore_activate(w.store), KD_OK);
 }
 
-/* Everything there can be in a registry, in 24 records. */
+static void
+account(enum kd_audit_op op, const char *address, const char *detail)
+{
+    reg_account(&w.reg, &w.item, op, address, detail);
+    put(KD_OK);
+}
+
+static void
+make_accounts(void)
+{
+    account(KD_AUDIT_FREEZE_ADDRESS, "bob@example.com", "theft"); /* 20 */
+    account(KD_AUDIT_THAW_ADDRESS, "bob@example.com", NULL);      /* 21 */
+    account(KD_AUDIT_STOP_PRINCIPAL, NULL, "submission:submitd"); /* 22 */
+    account(KD_AUDIT_REQUEST_RESET, "carol@example.com", "10");   /* 23 */
+    account(KD_AUDIT_APPROVE_RESET, "carol@example.com", NULL);   /* 24 */
+    w.reg.clock_ms += 10000;
+    w.reg.uptime_ms += 10000;
+    issue(&w.carol, true);                                       /* 25 */
+    issue(&w.carol, false);                                      /* 26 */
+    account(KD_AUDIT_CLOSE_ADDRESS, "dave@example.com", NULL);   /* 27 */
+    account(KD_AUDIT_REQUEST_RESET, "alice@example.com", "10");  /* 28 */
+    issue(&w.alice, false);                                      /* 29 */
+    account(KD_AUDIT_REQUEST_RESET, "bob@example.com", "10");    /* 30 */
+    account(KD_AUDIT_CANCEL_RESET, "bob@example.com", NULL);     /* 31 */
+    account(KD_AUDIT_REQUEST_RESET, "bob@example.com", "99999"); /* 32 */
+    account(KD_AUDIT_ATTEST_LEVEL, "alice@example.com", "eci");  /* 33 */
+}
+
+/* Everything there can be in a registry, in 33 records. */
 static void
 make_good(void)
 {
@@ -98,16 +126,19 @@ make_good(void)
     put(KD_OK);
     reg_reissue(&w.reg, &w.item, &w.alice); /* 11 */
     put(KD_OK);
-    issue(&w.alice, false);          /* 12 */
-    issue(&w.carol, false);          /* 13 */
-    issue(&w.carol, true);           /* 14 */
-    issue(&w.carol, false);          /* 15 */
+    issue(&w.alice, false);                             /* 12 */
+    issue(&w.carol, false);                             /* 13 */
+    reg_plain(&w.reg, &w.item, KD_AUDIT_SIGN_OUTBOUND); /* 14 */
+    put(KD_OK);
+    reg_plain(&w.reg, &w.item, KD_AUDIT_SIGN_OUTBOUND); /* 15 */
+    put(KD_OK);
     change_keystore(2, "two");       /* 16 */
     reg_checkpoint(&w.reg, &w.item); /* 17, of 16 */
     put(KD_OK);
     issue(&w.bob, false);                               /* 18 */
     reg_plain(&w.reg, &w.item, KD_AUDIT_SIGN_OUTBOUND); /* 19 */
     put(KD_OK);
+    make_accounts();
 }
 
 static void
@@ -225,8 +256,8 @@ static const struct mutation {
     {"DELETE FROM signing WHERE link = (SELECT max(id) FROM link); "
      "DELETE FROM link WHERE id = (SELECT max(id) FROM link)",
      "I1"},
-    {"DELETE FROM audit WHERE seq = 19; UPDATE meta SET head_seq = 18, head_hash = "
-     "(SELECT hash FROM audit WHERE seq = 18)",
+    {"DELETE FROM audit WHERE seq = 33; UPDATE meta SET head_seq = 32, head_hash = "
+     "(SELECT hash FROM audit WHERE seq = 32)",
      "I1"},
     /* I2: chains */
     {"UPDATE link SET address = 'mallory@example.com' WHERE id = 3", "I2"},
@@ -309,6 +340,25 @@ static const struct mutation {
     {"UPDATE idem SET audit_seq = 6", "I3"},
     {"UPDATE meta SET keystore_generation = 1", "I3"},
     {"UPDATE meta SET " FLIP("keystore_sha256", "7"), "I3"},
+    /* accounts */
+    {"DELETE FROM hold WHERE audit_seq = 20", "I3"},
+    {"DELETE FROM hold WHERE audit_seq = 22", "I3"},
+    {"UPDATE hold SET name = 'submission:other' WHERE audit_seq = 22", "I3"},
+    {"UPDATE hold SET state = 0 WHERE audit_seq = 27", "I3"},
+    {"UPDATE hold SET detail = 'abuse' WHERE audit_seq = 20", "I3"},
+    {"INSERT INTO hold VALUES(99, 1, 'alice@example.com', 1, 'theft', 19, 1)", "I3"},
+    {"INSERT INTO hold VALUES(99, 1, 'dave@example.com', 0, '', 19, 1)", "I2"},
+    {"UPDATE hold SET created = created + 1 WHERE audit_seq = 33", "I3"},
+    {"DELETE FROM reset_open", "I3"},
+    {"UPDATE reset SET delay = 1 WHERE audit_seq = 23", "I3"},
+    {"UPDATE reset SET created = created - 1 WHERE audit_seq = 23", "I3"},
+    {"DELETE FROM reset_event WHERE audit_seq = 24", "I3"},
+    {"UPDATE reset_event SET kind = 2 WHERE audit_seq = 24", "I3"},
+    {"DELETE FROM reset_event WHERE audit_seq = 25", "I3"},
+    {"DELETE FROM reset_event WHERE audit_seq = 29", "I3"},
+    {"UPDATE reset_event SET kind = 3 WHERE audit_seq = 31", "I3"},
+    {"INSERT INTO reset_event VALUES(99, 4, 1, 19, 1)", "I3"},
+    {"UPDATE uptime SET ms = 9999", "I2 a reset"},
     {"INSERT INTO counter VALUES('refused', -1)", "counter"},
 };
 enum { N_MUTATIONS = sizeof mutations / sizeof *mutations };
@@ -317,7 +367,7 @@ static void
 every_seeded_violation_is_found(void **state)
 {
     (void)state;
-    assert_true(N_MUTATIONS >= 40);
+    assert_true(N_MUTATIONS >= 60);
     for (size_t i = 0; i < N_MUTATIONS; i++) {
         copy_all();
         tamper(w.path, mutations[i].sql);
@@ -386,6 +436,52 @@ wrong_audit_key_is_found(void **state)
     assert_true(check_registry(&conf) > 0);
 }
 
+/* Rows and records agree, the rules are broken: the log alone gives it away. */
+static void
+what_the_log_itself_shows_is_found(void **state)
+{
+    static const struct {
+        const char *sql, *says;
+    } changes[] = {
+        /* as if the freeze had come after the step of record 18 */
+        {"UPDATE audit SET conflict = 1 WHERE seq = 21; DELETE FROM hold WHERE "
+         "audit_seq = 21",
+         "I2 record 34"},
+        {"UPDATE audit SET conflict = 1 WHERE seq = 24; DELETE FROM reset_event WHERE "
+         "audit_seq = 24",
+         "I2 record 25"},
+        {"UPDATE audit SET conflict = 1 WHERE seq = 23; DELETE FROM reset_event WHERE "
+         "reset = 1; DELETE FROM reset WHERE id = 1",
+         "I2 record 25"},
+    };
+    struct kd_store_conf conf = {.dir = w.bad};
+    char why[KD_STORE_WHY_MAX];
+    struct kd_store_ack a;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        struct reg_user bob = w.bob;
+        struct reg reg = w.reg;
+        copy_all();
+        assert_int_equal(kd_store_open(&kd_store_sqlite, &conf, &w.store, why), KD_OK);
+        kd_buf_init(&bob.ssr, DIME_SIGNET_MAX);
+        kd_buf_init(&bob.signet, DIME_SIGNET_MAX);
+        reg_issue(&reg, &w.item, &bob, false); /* 34 */
+        assert_int_equal(kd_store_begin(w.store), KD_OK);
+        assert_int_equal(kd_store_add(w.store, &w.item.item, &a), KD_OK);
+        assert_int_equal(a.outcome, KD_OK);
+        assert_int_equal(kd_store_commit(w.store), KD_OK);
+        kd_store_close(w.store);
+        reg_user_free(&bob);
+        tamper(w.path, changes[i].sql);
+        w.expect = changes[i].says;
+        w.said = false;
+        assert_true(check(w.bad) > 0);
+        if (!w.said)
+            fail_msg("%s: said only: %s", changes[i].sql, w.last);
+    }
+}
+
 int
 main(void)
 {
@@ -396,6 +492,7 @@ main(void)
         cmocka_unit_test(doubles_are_found),
         cmocka_unit_test(other_key_store_is_found),
         cmocka_unit_test(wrong_audit_key_is_found),
+        cmocka_unit_test(what_the_log_itself_shows_is_found),
     };
 
     return cmocka_run_group_tests(tests, start, end);

@@ -860,6 +860,8 @@ failing_at_once_waits_for_nobody(void **state)
     add(0, 0);
     int64_t before = kd_clock_ms();
     submit(&q); /* it has not been tried yet */
+    wait_seen(1);
+    assert_string_equal(seen[0]->detail, "connection-refused");
     ended(KEYD_UNAVAILABLE, 0, 0);
     assert_int_equal(keyd_client_submit(client, &q, note, NULL, NULL),
                      KEYD_UNAVAILABLE);

@@ -113,6 +113,8 @@ static const struct {
     {"LookupHistory", "msta", "dl"},
     {"VerifyCurrent", "msta", "dl"},
     {"IssueUserSignet", "st", "cdk"},
+    {"FreezeAddress", "sta", "cd"},
+    {"ResetAddress", "sta", "cd"},
     {"TokenInit", "a", "cs"},
     {"AddUnsealSlot", "a", "cks"},
     {"Unseal", "a", "s"},
@@ -125,6 +127,7 @@ static const struct {
     {"Reload", "a", ""},
     {"Drain", "a", ""},
     {"AuditHead", "a", "l"},
+    {"StopPrincipal", "a", "c"},
 };
 enum { MATRIX_SIZE = sizeof matrix / sizeof matrix[0] };
 

@@ -101,6 +101,24 @@ issue(struct world *w, struct reg_user *u)
     put_as(w, KD_OK);
 }
 
+static void
+account(struct world *w, enum kd_audit_op op, const char *address, const char *detail,
+        kd_err outcome)
+{
+    reg_account(&w->reg, &w->item, op, address, detail);
+    put_as(w, outcome);
+}
+
+/* Alice's reset, ready to be used. */
+static void
+make_reset(struct world *w)
+{
+    account(w, KD_AUDIT_REQUEST_RESET, "alice@example.com", "60", KD_OK);
+    account(w, KD_AUDIT_APPROVE_RESET, "alice@example.com", NULL, KD_OK);
+    w->reg.clock_ms += 60000;
+    w->reg.uptime_ms += 60000;
+}
+
 static int
 world_start(void **state)
 {
@@ -388,6 +406,7 @@ history_has_the_newest_signature_of_each_step_and_this_generation_only(void **st
 
     issue(w, &w->alice);
     memcpy(of_old_generation, w->item.signing.core_fp, 64);
+    make_reset(w);
     reg_issue(&w->reg, &w->item, &w->alice, true);
     put_as(w, KD_OK);
     memcpy(first, w->item.signing.core_fp, 64);
@@ -731,6 +750,7 @@ generations_have_no_holes_and_old_ones_do_not_grow(void **state)
 
     issue(w, &w->alice);
     struct reg_user old = w->alice;
+    make_reset(w);
     w->alice.generation = 2; /* the reset makes it 3 */
     reg_issue(&w->reg, &w->item, &w->alice, true);
     conflict_keeps_the_record_and_no_row(w);
@@ -956,10 +976,13 @@ rows_cannot_be_changed_or_deleted(void **state)
     static const char *const tables[][2] = {
         {"link", "seq"},      {"signing", "version"}, {"org_signet", "version"},
         {"key_seen", "kind"}, {"audit", "epoch"},     {"checkpoint", "octets"},
+        {"hold", "state"},    {"reset", "delay"},     {"reset_event", "kind"},
     };
     char text[128];
 
     issue(w, &w->alice);
+    account(w, KD_AUDIT_STOP_PRINCIPAL, NULL, "mta:mx1", KD_OK);
+    make_reset(w);
     reg_checkpoint(&w->reg, &w->item);
     put_as(w, KD_OK);
     must_close(w);
@@ -970,7 +993,501 @@ rows_cannot_be_changed_or_deleted(void **state)
         snprintf(text, sizeof text, "DELETE FROM %s", tables[i][0]);
         assert_int_equal(sql(w, text), SQLITE_CONSTRAINT_TRIGGER);
     }
+    assert_int_equal(sql(w, "DELETE FROM uptime"), SQLITE_CONSTRAINT_TRIGGER);
+    assert_int_equal(sql(w, "UPDATE uptime SET ms = 5; UPDATE uptime SET ms = 4"),
+                     SQLITE_CONSTRAINT_TRIGGER);
     must_open(w);
+}
+
+/* --- accounts --- */
+
+static struct kd_account
+account_of(struct world *w, const char *address)
+{
+    struct kd_account a;
+
+    assert_int_equal(kd_store_account(w->store, kd_slice_str(address), &a), KD_OK);
+    return a;
+}
+
+static void
+address_that_is_frozen_takes_no_step_until_it_is_thawed(void **state)
+{
+    struct world *w = *state;
+    struct kd_slice alice = kd_slice_str("alice@example.com");
+    struct kd_signet_row row;
+    uint8_t newest[64];
+    bool current;
+
+    issue(w, &w->alice);
+    account(w, KD_AUDIT_FREEZE_ADDRESS, "alice@example.com", "theft", KD_OK);
+    uint64_t frozen_at = w->reg.tail.time_ms;
+    struct reg_user before = w->alice;
+    reg_issue(&w->reg, &w->item, &w->alice, false);
+    conflict_keeps_the_record_and_no_row(w);
+    struct kd_account a = account_of(w, "alice@example.com");
+    assert_int_equal(a.hold, KD_HOLD_FROZEN);
+    assert_int_equal(a.since_ms, frozen_at);
+    assert_true(kd_slice_eq(a.reason, kd_slice_str("theft")));
+    assert_int_equal(a.generation, 1);
+    /* look-ups go on */
+    assert_int_equal(kd_store_user_current(w->store, alice, &row), KD_OK);
+    assert_int_equal(
+        kd_store_user_verify(w->store, alice, row.core_fp, &current, newest), KD_OK);
+    assert_true(current);
+    reopen(w);
+    assert_int_equal(account_of(w, "alice@example.com").hold, KD_HOLD_FROZEN);
+    account(w, KD_AUDIT_THAW_ADDRESS, "alice@example.com", NULL, KD_OK);
+    assert_int_equal(account_of(w, "alice@example.com").hold, KD_HOLD_NONE);
+    w->alice.seq = before.seq;
+    w->alice.pair = before.pair;
+    memcpy(w->alice.ssr_fp, before.ssr_fp, 64);
+    issue(w, &w->alice);
+}
+
+static void
+address_without_a_signet_can_be_frozen(void **state)
+{
+    struct world *w = *state;
+
+    account(w, KD_AUDIT_FREEZE_ADDRESS, "alice@example.com", "abuse", KD_OK);
+    struct kd_account a = account_of(w, "alice@example.com");
+    assert_true(a.hold == KD_HOLD_FROZEN && a.generation == 0 && !a.has_reset);
+    reg_issue(&w->reg, &w->item, &w->alice, false);
+    conflict_keeps_the_record_and_no_row(w);
+    /* no chain to be reset either */
+    account(w, KD_AUDIT_REQUEST_RESET, "alice@example.com", "60", KD_CONFLICT);
+    assert_int_equal(account_of(w, "bob@example.com").hold, KD_HOLD_NONE);
+    assert_int_equal(kd_store_account(w->store, kd_slice(NULL, 0), &a), KD_INVALID);
+}
+
+static void
+address_that_is_closed_stays_closed(void **state)
+{
+    struct world *w = *state;
+
+    issue(w, &w->alice);
+    account(w, KD_AUDIT_FREEZE_ADDRESS, "alice@example.com", "other", KD_OK);
+    account(w, KD_AUDIT_CLOSE_ADDRESS, "alice@example.com", NULL, KD_OK);
+    account(w, KD_AUDIT_THAW_ADDRESS, "alice@example.com", NULL, KD_CONFLICT);
+    account(w, KD_AUDIT_FREEZE_ADDRESS, "alice@example.com", "theft", KD_CONFLICT);
+    account(w, KD_AUDIT_CLOSE_ADDRESS, "alice@example.com", NULL, KD_CONFLICT);
+    account(w, KD_AUDIT_REQUEST_RESET, "alice@example.com", "60", KD_CONFLICT);
+    reg_issue(&w->reg, &w->item, &w->alice, false);
+    conflict_keeps_the_record_and_no_row(w);
+    reopen(w);
+    assert_int_equal(account_of(w, "alice@example.com").hold, KD_HOLD_CLOSED);
+}
+
+static void
+hold_that_changes_nothing_is_a_conflict(void **state)
+{
+    struct world *w = *state;
+
+    account(w, KD_AUDIT_THAW_ADDRESS, "alice@example.com", NULL, KD_CONFLICT);
+    account(w, KD_AUDIT_FREEZE_ADDRESS, "alice@example.com", "theft", KD_OK);
+    account(w, KD_AUDIT_FREEZE_ADDRESS, "alice@example.com", "theft", KD_CONFLICT);
+    account(w, KD_AUDIT_FREEZE_ADDRESS, "alice@example.com", "abuse", KD_OK);
+    account(w, KD_AUDIT_ALLOW_PRINCIPAL, NULL, "mta:mx1", KD_CONFLICT);
+    account(w, KD_AUDIT_STOP_PRINCIPAL, NULL, "mta:mx1", KD_OK);
+    account(w, KD_AUDIT_STOP_PRINCIPAL, NULL, "mta:mx1", KD_CONFLICT);
+    account(w, KD_AUDIT_REVOKE_LEVEL, "alice@example.com", "eci", KD_CONFLICT);
+    account(w, KD_AUDIT_ATTEST_LEVEL, "alice@example.com", "eci", KD_OK);
+    assert_true(account_of(w, "alice@example.com").attested);
+    account(w, KD_AUDIT_REVOKE_LEVEL, "alice@example.com", "eci", KD_OK);
+    assert_false(account_of(w, "alice@example.com").attested);
+}
+
+struct names {
+    unsigned n;
+    char text[8][80];
+};
+
+static bool
+add_name(void *arg, struct kd_slice name)
+{
+    struct names *names = arg;
+
+    snprintf(names->text[names->n++], 80, "%.*s", (int)name.n, (const char *)name.p);
+    return names->n < 8;
+}
+
+static void
+principals_that_are_stopped_are_known_after_a_restart(void **state)
+{
+    struct world *w = *state;
+    struct names names = {0};
+
+    account(w, KD_AUDIT_STOP_PRINCIPAL, NULL, "mta:mx1", KD_OK);
+    account(w, KD_AUDIT_STOP_PRINCIPAL, NULL, "tls:mx1", KD_OK);
+    account(w, KD_AUDIT_STOP_PRINCIPAL, NULL, "submission:a", KD_OK);
+    account(w, KD_AUDIT_ALLOW_PRINCIPAL, NULL, "mta:mx1", KD_OK);
+    reopen(w);
+    assert_int_equal(kd_store_stopped(w->store, add_name, &names), KD_OK);
+    assert_int_equal(names.n, 2);
+    for (unsigned i = 0; i < 2; i++)
+        assert_true(strcmp(names.text[i], "tls:mx1") == 0 ||
+                    strcmp(names.text[i], "submission:a") == 0);
+}
+
+/* One batch, that is one commit: what was added first counts. */
+static void
+freeze_and_step_in_one_batch_go_by_their_order(void **state)
+{
+    struct world *w = *state;
+    struct reg_item freeze;
+    struct kd_store_ack first, second;
+
+    reg_item_init(&freeze);
+    reg_issue(&w->reg, &w->item, &w->alice, false);
+    reg_account(&w->reg, &freeze, KD_AUDIT_FREEZE_ADDRESS, "alice@example.com",
+                "theft");
+    assert_int_equal(kd_store_begin(w->store), KD_OK);
+    assert_int_equal(kd_store_add(w->store, &w->item.item, &first), KD_OK);
+    assert_int_equal(kd_store_add(w->store, &freeze.item, &second), KD_OK);
+    assert_int_equal(kd_store_commit(w->store), KD_OK);
+    assert_true(first.outcome == KD_OK && second.outcome == KD_OK);
+
+    struct reg_user bob;
+    reg_user_init(&bob, "bob@example.com");
+    reg_account(&w->reg, &freeze, KD_AUDIT_FREEZE_ADDRESS, "bob@example.com", "theft");
+    reg_issue(&w->reg, &w->item, &bob, false);
+    assert_int_equal(kd_store_begin(w->store), KD_OK);
+    assert_int_equal(kd_store_add(w->store, &freeze.item, &first), KD_OK);
+    assert_int_equal(kd_store_add(w->store, &w->item.item, &second), KD_OK);
+    assert_int_equal(kd_store_commit(w->store), KD_OK);
+    assert_true(first.outcome == KD_OK && second.outcome == KD_CONFLICT);
+    assert_int_equal(account_of(w, "bob@example.com").generation, 0);
+    reg_user_free(&bob);
+    reg_item_free(&freeze);
+}
+
+/* T-OP-20, at the store: a new chain needs a reset that was asked for and approved, and
+ * whose delay has passed by both clocks. */
+static void
+T_OP_20_new_chain_without_a_ripe_and_approved_reset_is_a_conflict(void **state)
+{
+    static const struct {
+        const char *what;
+        bool asked, approved, cancelled;
+        uint64_t wall, counted;
+        kd_err outcome;
+    } cases[] = {
+        {"nothing", false, false, false, 60000, 60000, KD_CONFLICT},
+        {"asked for only", true, false, false, 60000, 60000, KD_CONFLICT},
+        {"the clock was set forward", true, true, false, 99999999, 59000, KD_CONFLICT},
+        {"the clock was set back", true, true, false, 50000, 60000, KD_CONFLICT},
+        {"neither", true, true, false, 0, 0, KD_CONFLICT},
+        {"cancelled", true, true, true, 60000, 60000, KD_CONFLICT},
+        {"all of it", true, true, false, 60000, 60000, KD_OK},
+    };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct reg_user u;
+        char address[64];
+        snprintf(address, sizeof address, "u%zu@example.com", i);
+        reg_user_init(&u, address);
+        issue(w, &u);
+        if (cases[i].asked)
+            account(w, KD_AUDIT_REQUEST_RESET, address, "60", KD_OK);
+        if (cases[i].approved)
+            account(w, KD_AUDIT_APPROVE_RESET, address, NULL, KD_OK);
+        if (cases[i].cancelled)
+            account(w, KD_AUDIT_CANCEL_RESET, address, NULL, KD_OK);
+        w->reg.clock_ms += cases[i].wall;
+        w->reg.uptime_ms += cases[i].counted;
+        reg_issue(&w->reg, &w->item, &u, true);
+        put(w);
+        if (w->ack.outcome != cases[i].outcome)
+            fail_msg("%s: %d", cases[i].what, w->ack.outcome);
+        reg_user_free(&u);
+    }
+}
+
+static void
+reset_is_used_once_and_the_old_chain_stays_to_be_found(void **state)
+{
+    struct world *w = *state;
+    struct kd_slice alice = kd_slice_str("alice@example.com");
+    struct kd_signet_row row;
+    uint8_t old[64];
+
+    issue(w, &w->alice);
+    memcpy(old, w->item.signing.core_fp, 64);
+    make_reset(w);
+    assert_true(account_of(w, "alice@example.com").has_reset);
+    reg_issue(&w->reg, &w->item, &w->alice, true);
+    put_as(w, KD_OK);
+    struct kd_account a = account_of(w, "alice@example.com");
+    assert_true(a.generation == 2 && !a.has_reset);
+    assert_int_equal(kd_store_user_by_fp(w->store, alice, old, &row), KD_OK);
+    assert_true(row.generation == 1 && !row.head);
+    w->reg.clock_ms += 60000;
+    w->reg.uptime_ms += 60000;
+    reg_issue(&w->reg, &w->item, &w->alice, true);
+    conflict_keeps_the_record_and_no_row(w);
+}
+
+static void
+step_by_the_old_key_ends_the_reset(void **state)
+{
+    struct world *w = *state;
+    uint32_t n = 9;
+
+    issue(w, &w->alice);
+    make_reset(w);
+    assert_int_equal(kd_store_n_resets(w->store, &n), KD_OK);
+    assert_int_equal(n, 1);
+    issue(w, &w->alice);
+    assert_false(account_of(w, "alice@example.com").has_reset);
+    assert_int_equal(kd_store_n_resets(w->store, &n), KD_OK);
+    assert_int_equal(n, 0);
+    reg_issue(&w->reg, &w->item, &w->alice, true);
+    conflict_keeps_the_record_and_no_row(w);
+}
+
+static bool
+add_reset(void *arg, const struct kd_reset_row *row)
+{
+    struct names *names = arg;
+
+    assert_int_equal(row->delay_ms, 60000);
+    assert_int_equal(row->generation, 1);
+    return add_name(names, row->address);
+}
+
+static void
+pending_resets_are_listed_in_order_one_an_address(void **state)
+{
+    static const char *const addresses[] = {"c@example.com", "a@example.com",
+                                            "b@example.com"};
+    struct world *w = *state;
+    struct names names = {0};
+
+    for (size_t i = 0; i < 3; i++) {
+        struct reg_user u;
+        reg_user_init(&u, addresses[i]);
+        issue(w, &u);
+        reg_user_free(&u);
+        account(w, KD_AUDIT_APPROVE_RESET, addresses[i], NULL, KD_CONFLICT);
+        account(w, KD_AUDIT_REQUEST_RESET, addresses[i], "60", KD_OK);
+        account(w, KD_AUDIT_REQUEST_RESET, addresses[i], "60", KD_CONFLICT);
+        account(w, KD_AUDIT_APPROVE_RESET, addresses[i], NULL, KD_OK);
+        account(w, KD_AUDIT_APPROVE_RESET, addresses[i], NULL, KD_CONFLICT);
+    }
+    reopen(w);
+    assert_int_equal(kd_store_resets(w->store, kd_slice(NULL, 0), add_reset, &names),
+                     KD_OK);
+    assert_int_equal(names.n, 3);
+    assert_string_equal(names.text[0], "a@example.com");
+    assert_string_equal(names.text[2], "c@example.com");
+    names.n = 0;
+    assert_int_equal(
+        kd_store_resets(w->store, kd_slice_str("b@example.com"), add_reset, &names),
+        KD_OK);
+    assert_int_equal(names.n, 1);
+    account(w, KD_AUDIT_CANCEL_RESET, "a@example.com", NULL, KD_OK);
+    account(w, KD_AUDIT_CANCEL_RESET, "a@example.com", NULL, KD_CONFLICT);
+    account(w, KD_AUDIT_REQUEST_RESET, "a@example.com", "60", KD_OK); /* another one */
+    assert_false(account_of(w, "a@example.com").reset.approved);
+}
+
+static void
+counted_time_is_kept_and_never_goes_back(void **state)
+{
+    struct world *w = *state;
+    uint64_t ms = 1;
+
+    assert_int_equal(kd_store_uptime(w->store, &ms), KD_OK);
+    assert_int_equal(ms, 0);
+    assert_int_equal(kd_store_count_uptime(w->store, 1000), KD_INVALID);
+    assert_int_equal(kd_store_begin(w->store), KD_OK);
+    assert_int_equal(kd_store_count_uptime(w->store, 1000), KD_OK);
+    assert_int_equal(kd_store_count_uptime(w->store, 500), KD_OK);
+    assert_int_equal(kd_store_count_uptime(w->store, UINT64_MAX), KD_INVALID);
+    assert_int_equal(kd_store_commit(w->store), KD_OK);
+    reopen(w);
+    assert_int_equal(kd_store_uptime(w->store, &ms), KD_OK);
+    assert_int_equal(ms, 1000);
+    /* what a reset was asked for with was counted, too */
+    issue(w, &w->alice);
+    w->reg.uptime_ms = 7000;
+    account(w, KD_AUDIT_REQUEST_RESET, "alice@example.com", "60", KD_OK);
+    assert_int_equal(kd_store_uptime(w->store, &ms), KD_OK);
+    assert_int_equal(ms, 7000);
+}
+
+static void
+account_records_that_break_a_rule_are_refused(void **state)
+{
+    static const char *const delays[] = {"", "1h", "-1", "007", "12345678901", "6 0"};
+    struct world *w = *state;
+
+    issue(w, &w->alice);
+    for (size_t i = 1; i < 5; i++) {
+        reg_account(&w->reg, &w->item, KD_AUDIT_REQUEST_RESET, "alice@example.com",
+                    delays[i]);
+        refuse(w, KD_INVALID);
+    }
+    /* a request without what was counted; what was counted without a request */
+    reg_account(&w->reg, &w->item, KD_AUDIT_REQUEST_RESET, "alice@example.com", "60");
+    w->item.item.reset = NULL;
+    refuse(w, KD_INVALID);
+    reg_account(&w->reg, &w->item, KD_AUDIT_APPROVE_RESET, "alice@example.com", NULL);
+    w->item.item.reset = &w->item.reset;
+    refuse(w, KD_INVALID);
+    /* a new chain that does not say so */
+    make_reset(w);
+    uint64_t seq = w->reg.tail.seq;
+    struct kd_audit_tail tail = w->reg.tail;
+    reg_issue(&w->reg, &w->item, &w->alice, true);
+    w->item.decoded.notes = 0;
+    w->reg.tail = tail;
+    reg_seal(&w->reg, &w->item);
+    refuse(w, KD_INVALID);
+    assert_int_equal(w->reg.tail.seq, seq);
+}
+
+static void
+row_that_was_taken_away_is_noticed_at_open(void **state)
+{
+    static const char *const changes[] = {
+        "DELETE FROM hold WHERE kind = 1",
+        "DELETE FROM hold WHERE kind = 2",
+        "DELETE FROM reset_event",
+        "DELETE FROM reset_open; DELETE FROM reset_event; DELETE FROM reset",
+        "INSERT INTO hold VALUES(99, 2, 'mta:x', 1, '', 2, 1)",
+    };
+
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        struct world *w;
+        void *fresh = NULL;
+        world_start(&fresh);
+        w = fresh;
+        issue(w, &w->alice);
+        account(w, KD_AUDIT_FREEZE_ADDRESS, "bob@example.com", "theft", KD_OK);
+        account(w, KD_AUDIT_STOP_PRINCIPAL, NULL, "mta:mx1", KD_OK);
+        make_reset(w);
+        must_close(w);
+        tamper(w->path, changes[i]);
+        assert_int_equal(try_open(w), KD_INVALID);
+        assert_non_null(strstr(w->why, "rows"));
+        world_end(&fresh);
+    }
+    (void)state;
+}
+
+/* --- a registry of an older keyd --- */
+
+static void
+put_old_registry(struct world *w)
+{
+    uint8_t part[4096];
+    char path[128];
+    size_t n;
+
+    must_close(w);
+    snprintf(path, sizeof path, "%s-wal", w->path);
+    unlink(path);
+    FILE *in = fopen(KEYD_VECTORS "/../fixtures/registry-schema-1.db", "rb");
+    FILE *out = fopen(w->path, "wb");
+    assert_true(in != NULL && out != NULL);
+    while ((n = fread(part, 1, sizeof part, in)) > 0)
+        assert_int_equal(fwrite(part, 1, n, out), n);
+    fclose(in);
+    assert_int_equal(fclose(out), 0);
+}
+
+static void
+registry_of_schema_version_1_is_brought_to_this_one(void **state)
+{
+    struct world *w = *state;
+    struct kd_signet_row row;
+    struct kd_org_row org;
+    uint64_t ms = 1;
+
+    put_old_registry(w);
+    must_open(w);
+    kd_store_tail(w->store, &w->reg.tail);
+    assert_int_equal(w->reg.tail.seq, 7);
+    w->reg.clock_ms = w->reg.tail.time_ms;
+    assert_int_equal(
+        kd_store_user_current(w->store, kd_slice_str("alice@example.com"), &row),
+        KD_OK);
+    assert_true(row.seq == 2 && row.version == 2 && row.head);
+    assert_int_equal(kd_store_org_current(w->store, kd_slice_str("example.com"), &org),
+                     KD_OK);
+    assert_int_equal(org.version, 2);
+    assert_int_equal(kd_store_uptime(w->store, &ms), KD_OK);
+    assert_int_equal(ms, 0);
+    account(w, KD_AUDIT_FREEZE_ADDRESS, "alice@example.com", "theft", KD_OK);
+    account(w, KD_AUDIT_REQUEST_RESET, "bob@example.com", "60", KD_OK);
+    reopen(w); /* which it is but once */
+    assert_int_equal(account_of(w, "alice@example.com").hold, KD_HOLD_FROZEN);
+    assert_true(account_of(w, "bob@example.com").has_reset);
+    must_close(w);
+    w->conf.check = KD_CHECK_FULL;
+    must_open(w);
+}
+
+/* Objects of a schema in one text, however it came to be. */
+static void
+read_schema(const char *path, char out[32768])
+{
+    sqlite3 *db;
+    sqlite3_stmt *st;
+    size_t at = 0;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db,
+                                        "SELECT type, name, sql FROM sqlite_schema "
+                                        "ORDER BY type, name",
+                                        -1, &st, NULL),
+                     SQLITE_OK);
+    while (sqlite3_step(st) == SQLITE_ROW)
+        at += (size_t)snprintf(out + at, 32768 - at, "%s %s %s\n",
+                               sqlite3_column_text(st, 0), sqlite3_column_text(st, 1),
+                               sqlite3_column_text(st, 2) == NULL
+                                   ? (const unsigned char *)""
+                                   : sqlite3_column_text(st, 2));
+    assert_true(at < 32768 - 1);
+    assert_int_equal(sqlite3_finalize(st), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void
+migrated_registry_has_the_schema_of_a_new_one(void **state)
+{
+    struct world *w = *state;
+    static char fresh[32768], migrated[32768];
+
+    must_close(w);
+    read_schema(w->path, fresh);
+    must_open(w);
+    put_old_registry(w);
+    must_open(w);
+    must_close(w);
+    read_schema(w->path, migrated);
+    assert_string_equal(fresh, migrated);
+    must_open(w);
+}
+
+static void
+altered_registry_of_an_older_version_is_refused_as_it_is(void **state)
+{
+    struct world *w = *state;
+
+    put_old_registry(w);
+    assert_int_equal(sql(w, "DROP TRIGGER link_step"), SQLITE_OK);
+    assert_int_equal(try_open(w), KD_INVALID);
+    assert_non_null(strstr(w->why, "schema"));
+    put_old_registry(w);
+    assert_int_equal(sql(w, "CREATE TABLE hold(a)"), SQLITE_OK);
+    assert_int_equal(try_open(w), KD_INVALID);
+    put_old_registry(w);
+    tamper(w->path, "UPDATE audit SET epoch = 9 WHERE seq = 3");
+    assert_int_equal(try_open(w), KD_INVALID);
 }
 
 /* --- the protocol --- */
@@ -1431,10 +1948,15 @@ other_versions_and_other_files_are_refused(void **state)
     struct world *w = *state;
 
     must_close(w);
-    assert_int_equal(sql(w, "PRAGMA user_version = 2"), SQLITE_OK);
+    assert_int_equal(sql(w, "PRAGMA user_version = 3"), SQLITE_OK);
     assert_int_equal(try_open(w), KD_UNSUPPORTED);
-    assert_non_null(strstr(w->why, "version 2"));
-    assert_int_equal(sql(w, "PRAGMA user_version = 1; PRAGMA application_id = 5"),
+    assert_non_null(strstr(w->why, "version 3"));
+    assert_int_equal(sql(w, "PRAGMA user_version = 0"), SQLITE_OK);
+    assert_int_equal(try_open(w), KD_UNSUPPORTED);
+    /* this schema under the older number */
+    assert_int_equal(sql(w, "PRAGMA user_version = 1"), SQLITE_OK);
+    assert_int_equal(try_open(w), KD_INVALID);
+    assert_int_equal(sql(w, "PRAGMA user_version = 2; PRAGMA application_id = 5"),
                      SQLITE_OK);
     assert_int_equal(try_open(w), KD_INVALID);
     assert_non_null(strstr(w->why, "not a registry"));
@@ -1783,6 +2305,22 @@ main(void)
         TEST(conflict_spares_its_neighbours_in_the_batch),
         TEST(each_constraint_holds_by_itself),
         TEST(rows_cannot_be_changed_or_deleted),
+        TEST(address_that_is_frozen_takes_no_step_until_it_is_thawed),
+        TEST(address_without_a_signet_can_be_frozen),
+        TEST(address_that_is_closed_stays_closed),
+        TEST(hold_that_changes_nothing_is_a_conflict),
+        TEST(principals_that_are_stopped_are_known_after_a_restart),
+        TEST(freeze_and_step_in_one_batch_go_by_their_order),
+        TEST(T_OP_20_new_chain_without_a_ripe_and_approved_reset_is_a_conflict),
+        TEST(reset_is_used_once_and_the_old_chain_stays_to_be_found),
+        TEST(step_by_the_old_key_ends_the_reset),
+        TEST(pending_resets_are_listed_in_order_one_an_address),
+        TEST(counted_time_is_kept_and_never_goes_back),
+        TEST(account_records_that_break_a_rule_are_refused),
+        TEST(row_that_was_taken_away_is_noticed_at_open),
+        TEST(registry_of_schema_version_1_is_brought_to_this_one),
+        TEST(migrated_registry_has_the_schema_of_a_new_one),
+        TEST(altered_registry_of_an_older_version_is_refused_as_it_is),
         TEST(record_sent_again_has_its_earlier_outcome),
         TEST(records_that_break_the_chain_are_refused),
         TEST(items_that_break_a_rule_are_refused),

@@ -132,6 +132,17 @@ kd_chan_put(struct kd_chan *ch, uint16_t type, struct kd_slice body, int message
     return KD_OK;
 }
 
+kd_err
+kd_chan_put_buf(struct kd_chan *ch, uint16_t type, const struct kd_buf *body,
+                int message_fd)
+{
+    if (body->err == KD_OK)
+        return kd_chan_put(ch, type, kd_buf_slice(body), message_fd);
+    if (message_fd >= 0)
+        close(message_fd);
+    return body->err;
+}
+
 static ssize_t
 packet_send(int socket, struct kd_chan_packet *p)
 {

@@ -7,7 +7,7 @@ read_ns(clockid_t id)
 {
     struct timespec t = {0};
 
-    /* Cannot fail for these two clocks and a valid address. */
+    /* Cannot fail for these clocks and a valid address. */
     if (clock_gettime(id, &t) != 0)
         return 0;
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
@@ -29,4 +29,10 @@ int64_t
 kd_clock_ns(void)
 {
     return read_ns(CLOCK_MONOTONIC);
+}
+
+int64_t
+kd_clock_boot_ms(void)
+{
+    return read_ns(CLOCK_BOOTTIME) / 1000000;
 }

@@ -4,15 +4,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Not in the headers of Debian 12, or there with the value user space sees. */
@@ -172,12 +178,80 @@ add_table(scmp_filter_ctx filter, const struct table *table)
     return KD_OK;
 }
 
+/* The filter as the kernel takes it, in a file of its own. */
+static int export(scmp_filter_ctx filter)
+{
+    int fd = memfd_create("filter", MFD_CLOEXEC);
+
+    if (fd >= 0 && seccomp_export_bpf(filter, fd) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+static size_t
+size_of(int fd)
+{
+    struct stat st;
+
+    return fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0 ? (size_t)st.st_size : 0;
+}
+
+static kd_err
+load(const struct sock_filter *octets, size_t size)
+{
+    const struct sock_fprog program = {(unsigned short)(size / sizeof *octets),
+                                       (struct sock_filter *)(uintptr_t)octets};
+
+    /* Not 0: it failed, or that thread could not be brought along. */
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC,
+                &program) == 0)
+        return KD_OK;
+    kd_log(KD_WARN, "sandbox: seccomp errno=%d", errno);
+    return KD_UNSUPPORTED;
+}
+
+/* Not seccomp_load: libseccomp 2.5 that lacks memory while it makes the program may cut
+ * it and say all is well, which of a deny-list would be a sandbox with holes, or crash,
+ * or turn in circles for ever. Made twice, one of them would be whole; and a process
+ * that does not come to an end here is ended, for whoever started it to start another.
+ */
+static kd_err
+load_checked(scmp_filter_ctx filter)
+{
+    enum { MOST_SECONDS = 10 };
+    unsigned had = alarm(MOST_SECONDS);
+    int one = export(filter), other = export(filter);
+    kd_ignore(alarm(had)); /* what was left of ours */
+    size_t n = size_of(one);
+    struct sock_filter *a = NULL, *b = NULL;
+    kd_err err = KD_NOMEM;
+
+    if (n == 0 || n != size_of(other) || n % sizeof *a != 0 ||
+        n / sizeof *a > BPF_MAXINSNS)
+        goto out;
+    a = malloc(n);
+    b = malloc(n);
+    if (a == NULL || b == NULL || pread(one, a, n, 0) != (ssize_t)n ||
+        pread(other, b, n, 0) != (ssize_t)n || memcmp(a, b, n) != 0)
+        goto out;
+    err = load(a, n);
+out:
+    free(a);
+    free(b);
+    if (one >= 0)
+        close(one);
+    if (other >= 0)
+        close(other);
+    return err;
+}
+
 kd_err
 kd_seccomp_apply(enum kd_role role)
 {
     kd_err err = KD_OK;
     const struct role *r = &roles[role];
-    int status;
     scmp_filter_ctx filter =
         seccomp_init(r->start == ALLOW_LIST ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_ALLOW);
 
@@ -186,18 +260,15 @@ kd_seccomp_apply(enum kd_role role)
     /* Calls by way of another ABI (i386, x32) die, whatever they are. The tree keeps
      * the cost of a call even; a chain would make the last row the slowest. */
     if (seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) != 0 ||
-        seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) != 0 ||
         seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) != 0) {
-        kd_log(KD_WARN, "sandbox: seccomp lacks thread synchronisation");
+        kd_log(KD_WARN, "sandbox: seccomp lacks what it needs");
         err = KD_UNSUPPORTED;
         goto out;
     }
     for (size_t i = 0; i < sizeof r->tables / sizeof *r->tables && err == KD_OK; i++)
         err = add_table(filter, &r->tables[i]);
-    if (err == KD_OK && (status = seccomp_load(filter)) != 0) {
-        kd_log(KD_WARN, "sandbox: seccomp_load errno=%d", -status);
-        err = KD_UNSUPPORTED;
-    }
+    if (err == KD_OK)
+        err = load_checked(filter);
 out:
     seccomp_release(filter);
     return err;

@@ -272,6 +272,17 @@ kd_policy_verdict_text(enum kd_policy_verdict verdict)
 }
 
 kd_err
+kd_policy_find(const struct kd_policy *p, struct kd_slice name, struct kd_caller *out)
+{
+    for (size_t i = 0; i < p->n_rows; i++)
+        if (kd_slice_eq(row_name(row_at(p, i)), name)) {
+            *out = row_caller(row_at(p, i));
+            return KD_OK;
+        }
+    return KD_NOT_FOUND;
+}
+
+kd_err
 kd_policy_name(const struct kd_policy *p, const struct kd_caller *caller,
                struct kd_slice *name)
 {

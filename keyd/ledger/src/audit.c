@@ -25,7 +25,8 @@ enum key {
     K_KEYSTORE_SHA256,
     K_OUTCOME,
     K_NOTES,
-    K_LAST = K_NOTES,
+    K_DETAIL = 21,
+    K_LAST = K_DETAIL,
 };
 
 enum {
@@ -33,7 +34,7 @@ enum {
     NAME_MAX_SIZE = 32, /* of an operation or class */
 };
 
-enum shape { LINK = 1, ADDRESS = 2, SIGNS = 4, KEYSTORE = 8 };
+enum shape { LINK = 1, ADDRESS = 2, SIGNS = 4, KEYSTORE = 8, DETAIL = 32 };
 
 static const struct op {
     const char *text;
@@ -118,9 +119,9 @@ is_lower_or_digit(uint8_t c)
 
 /* No space, so that columns stay columns; no '@', so that no address slips in. */
 static bool
-principal_is_good(struct kd_slice s)
+word_is_good(struct kd_slice s, size_t max)
 {
-    if (s.n == 0 || s.n > KD_AUDIT_PRINCIPAL_MAX)
+    if (s.n == 0 || s.n > max)
         return false;
     for (size_t i = 0; i < s.n; i++) {
         if (s.p[i] <= 0x20 || s.p[i] > 0x7e || s.p[i] == '@')
@@ -170,6 +171,9 @@ shape_is_good(const struct kd_audit_record *r)
         return false;
     if ((shape & KEYSTORE) == 0 && r->keystore_generation != 0)
         return false;
+    if ((shape & DETAIL) != 0 ? !word_is_good(r->detail, KD_AUDIT_DETAIL_MAX)
+                              : r->detail.n != 0)
+        return false;
     if ((shape & SIGNS) != 0 && r->outcome == KD_OUTCOME_DONE && r->n_digests == 0)
         return false;
     return r->n_digests <= KD_AUDIT_DIGESTS_MAX;
@@ -184,8 +188,8 @@ record_is_good(const struct kd_audit_record *r)
            r->class > KD_AUDIT_CLASS_NONE &&
            (unsigned)r->class < KD_AUDIT_CLASS_COUNT &&
            (unsigned)r->outcome < KD_OUTCOME_COUNT && (r->notes & ~all_notes) == 0 &&
-           principal_is_good(r->principal) && domain_is_good(r->domain) &&
-           shape_is_good(r);
+           word_is_good(r->principal, KD_AUDIT_PRINCIPAL_MAX) &&
+           domain_is_good(r->domain) && shape_is_good(r);
 }
 
 /* --- writing --- */
@@ -211,6 +215,8 @@ is_present(const struct kd_audit_record *r, enum key key)
         return r->keystore_generation != 0;
     case K_NOTES:
         return r->notes != 0;
+    case K_DETAIL:
+        return r->detail.n != 0;
     case K_VERSION:
     case K_INSTANCE:
     case K_EPOCH:
@@ -288,6 +294,9 @@ put_value(struct kd_buf *b, const struct kd_audit_record *r, enum key key)
         break;
     case K_NOTES:
         kd_cbor_put_uint(b, r->notes);
+        break;
+    case K_DETAIL:
+        kd_cbor_put_text(b, r->detail);
         break;
     }
 }
@@ -431,6 +440,11 @@ read_value(struct kd_cur *c, struct kd_audit_record *r, uint64_t key)
         break;
     case K_NOTES:
         r->notes = (uint32_t)read_number(c, 1, UINT32_MAX);
+        break;
+    case K_DETAIL:
+        r->detail = kd_cbor_text(c, KD_AUDIT_DETAIL_MAX);
+        if (r->detail.n == 0)
+            kd_cur_fail(c, KD_MALFORMED);
         break;
     default:
         kd_cur_fail(c, KD_MALFORMED);

@@ -56,7 +56,7 @@ file_read(int dir, const char *name, struct kd_buf *buf)
     int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
     if (fd < 0)
-        return errno == ENOENT ? KD_NOT_FOUND : KD_IO;
+        return errno == ENOENT ? KD_NOT_FOUND : kd_store_errno(errno);
     if (fstat(fd, &st) != 0) {
         err = KD_IO;
     } else if (!S_ISREG(st.st_mode) || st.st_size <= 0 ||
@@ -92,7 +92,7 @@ static kd_err
 put_in_place(struct kd_store *s)
 {
     if (renameat(s->dir, staged, s->dir, in_place) != 0 || fsync(s->dir) != 0)
-        return KD_IO;
+        return kd_store_errno(errno);
     s->staged = false;
     return KD_OK;
 }
@@ -111,7 +111,7 @@ kd_keystore_resolve(struct kd_store *s, char why[KD_STORE_WHY_MAX])
     if (named && (err = put_in_place(s)) != KD_OK)
         return kd_store_why(why, err, "%s cannot be renamed", staged);
     if (!named && unlinkat(s->dir, staged, 0) != 0 && errno != ENOENT)
-        return kd_store_why(why, KD_IO, "%s cannot be removed", staged);
+        return kd_store_why(why, kd_store_errno(errno), "%s cannot be removed", staged);
     if (s->keystore_generation == 0)
         return KD_OK;
     if ((err = file_is(s, in_place, s->keystore_sha256, &good)) != KD_OK)

@@ -89,6 +89,23 @@ kd_err sq_checkpoint_last(struct kd_backend *b,
 kd_err sq_counters(struct kd_backend *b, kd_counter_visitor visitor,
                    void *arg) KD_MUST_USE;
 
+/* sqlite_account.c: holds and resets */
+kd_err sq_account(struct kd_backend *b, struct kd_slice address,
+                  struct kd_account *out) KD_MUST_USE;
+kd_err sq_stopped(struct kd_backend *b, kd_stopped_visitor visitor,
+                  void *arg) KD_MUST_USE;
+kd_err sq_resets(struct kd_backend *b, struct kd_slice after, kd_reset_visitor visitor,
+                 void *arg) KD_MUST_USE;
+kd_err sq_n_resets(struct kd_backend *b, uint32_t *n) KD_MUST_USE;
+kd_err sq_uptime(struct kd_backend *b, uint64_t *ms) KD_MUST_USE;
+kd_err sq_count_uptime(struct kd_backend *b, uint64_t ms) KD_MUST_USE;
+/* As sq_account, of which the columns stay with the caller until the next release. */
+kd_err sq_find_account(struct kd_backend *b, struct kd_slice address,
+                       struct kd_account *out) KD_MUST_USE;
+/* The row that a record of its own makes, if it is such a record. */
+kd_err sq_put_account(struct kd_backend *b, const struct kd_store_item *item,
+                      const struct kd_audit_record *record) KD_MUST_USE;
+
 /* sqlite_write.c */
 kd_err sq_begin(struct kd_backend *b) KD_MUST_USE;
 kd_err sq_add(struct kd_backend *b, const struct kd_store_item *item,

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 enum {
-    SCHEMA_VERSION = 1,
+    SCHEMA_VERSION = 2,
     APPLICATION_ID = 0x6b657964, /* "keyd" */
     BUSY_MS = 1500,
     CACHE_SIZE = 8 * 1024 * 1024,
@@ -28,12 +28,19 @@ enum {
 static const char file_name[] = "registry.db";
 static const char new_name[] = "registry.db.new";
 
+/* first, last: the schema versions that have it. */
 static const struct object {
+    int first, last;
     const char *type, *name, *sql;
 } objects[] = {
-#define OBJECT(type, name, sql) {type, name, sql},
+#define OBJECT(type, name, sql) {1, SCHEMA_VERSION, type, name, sql},
+#define OBJECT_FROM(version, type, name, sql)                                          \
+    {version, SCHEMA_VERSION, type, name, sql},
+#define OBJECT_UNTIL(version, type, name, sql) {1, version, type, name, sql},
 #include "sqlite_schema.def"
 #undef OBJECT
+#undef OBJECT_FROM
+#undef OBJECT_UNTIL
 };
 enum { N_OBJECTS = sizeof objects / sizeof *objects };
 
@@ -70,9 +77,14 @@ refuse(sqlite3 *db, int rc, char why[KD_STORE_WHY_MAX])
         return kd_store_why(why, KD_IO, "registry is read-only");
     case SQLITE_NOMEM:
         return kd_store_why(why, KD_NOMEM, "out of memory");
-    default:
-        return kd_store_why(why, KD_IO, "registry: %s (code %d, errno %d)",
+    case SQLITE_IOERR:
+    case SQLITE_FULL:
+        return kd_store_why(why, KD_UNAVAILABLE, "registry: %s (code %d, errno %d)",
                             sqlite3_errmsg(db), rc, sqlite3_system_errno(db));
+    default:
+        return kd_store_why(why, kd_store_errno(sqlite3_system_errno(db)),
+                            "registry: %s (code %d, errno %d)", sqlite3_errmsg(db), rc,
+                            sqlite3_system_errno(db));
     }
 }
 
@@ -123,14 +135,44 @@ put_meta(sqlite3 *db, char why[KD_STORE_WHY_MAX])
     return rc == SQLITE_DONE ? KD_OK : refuse(db, rc, why);
 }
 
+static bool
+is_in(const struct object *o, int version)
+{
+    return o->first <= version && version <= o->last;
+}
+
+/* Brings the schema from a version (0: nothing is there) to this one: drops what is no
+ * more, makes what came since. Within a transaction. Whoever adds to this: it runs on
+ * registries of any older version. */
+static kd_err
+make_objects(sqlite3 *db, int from, char why[KD_STORE_WHY_MAX])
+{
+    char drop[128];
+    kd_err err = KD_OK;
+
+    for (unsigned i = 0; i < N_OBJECTS && err == KD_OK; i++) {
+        const struct object *o = &objects[i];
+        if (!is_in(o, from) || is_in(o, SCHEMA_VERSION))
+            continue;
+        kd_ignore(snprintf(drop, sizeof drop, "DROP %s %s", o->type, o->name));
+        err = run(db, drop, why);
+    }
+    for (unsigned i = 0; i < N_OBJECTS && err == KD_OK; i++)
+        if (is_in(&objects[i], SCHEMA_VERSION) && !is_in(&objects[i], from))
+            err = run(db, objects[i].sql, why);
+    if (err == KD_OK && from < 2)
+        err = run(db, "INSERT INTO uptime VALUES(1, 0)", why);
+    return err;
+}
+
 static kd_err
 make_schema(sqlite3 *db, char why[KD_STORE_WHY_MAX])
 {
     char pragma[64];
     kd_err err = run(db, "PRAGMA synchronous = FULL; BEGIN IMMEDIATE", why);
 
-    for (unsigned i = 0; i < N_OBJECTS && err == KD_OK; i++)
-        err = run(db, objects[i].sql, why);
+    if (err == KD_OK)
+        err = make_objects(db, 0, why);
     if (err == KD_OK)
         err = put_meta(db, why);
     kd_ignore(snprintf(pragma, sizeof pragma,
@@ -153,13 +195,14 @@ create(const struct kd_store_conf *conf, int dir, char why[KD_STORE_WHY_MAX])
     if ((err = path_of(conf, new_name, path, why)) != KD_OK)
         return err;
     if (unlinkat(dir, new_name, 0) != 0 && errno != ENOENT)
-        return kd_store_why(why, KD_IO, "%s: %s", new_name, strerror(errno));
+        return kd_store_why(why, kd_store_errno(errno), "%s: %s", new_name,
+                            strerror(errno));
     kd_ignore(unlinkat(dir, "registry.db.new-journal", 0)); /* its journal, if any */
     int fd =
         openat(dir, new_name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return kd_store_why(why, KD_IO, "registry cannot be created: %s",
-                            strerror(errno));
+        return kd_store_why(why, kd_store_errno(errno),
+                            "registry cannot be created: %s", strerror(errno));
     close(fd); /* SQLite gives its own files the mode of this one */
     int rc =
         sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
@@ -167,8 +210,8 @@ create(const struct kd_store_conf *conf, int dir, char why[KD_STORE_WHY_MAX])
     kd_ignore(sqlite3_close(db)); /* committed in rollback mode: nothing is left */
     if (err == KD_OK &&
         (renameat(dir, new_name, dir, file_name) != 0 || fsync(dir) != 0))
-        err = kd_store_why(why, KD_IO, "registry cannot be put in place: %s",
-                           strerror(errno));
+        err = kd_store_why(why, kd_store_errno(errno),
+                           "registry cannot be put in place: %s", strerror(errno));
     return err;
 }
 
@@ -180,10 +223,12 @@ create_if_missing(const struct kd_store_conf *conf, char why[KD_STORE_WHY_MAX])
     int dir = open(conf->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (dir < 0)
-        return kd_store_why(why, KD_IO, "registry directory: %s", strerror(errno));
+        return kd_store_why(why, kd_store_errno(errno), "registry directory: %s",
+                            strerror(errno));
     if (fstatat(dir, file_name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
         if (errno != ENOENT)
-            err = kd_store_why(why, KD_IO, "registry: %s", strerror(errno));
+            err = kd_store_why(why, kd_store_errno(errno), "registry: %s",
+                               strerror(errno));
         else if (!conf->create)
             err = kd_store_why(why, KD_NOT_FOUND, "there is no registry");
         else
@@ -246,7 +291,7 @@ configure(sqlite3 *db, const struct kd_store_conf *conf, char why[KD_STORE_WHY_M
 }
 
 static kd_err
-check_version(sqlite3 *db, char why[KD_STORE_WHY_MAX])
+check_version(sqlite3 *db, int *version, char why[KD_STORE_WHY_MAX])
 {
     char text[32];
     kd_err err = ask(db, "PRAGMA application_id", text, sizeof text, why);
@@ -257,30 +302,35 @@ check_version(sqlite3 *db, char why[KD_STORE_WHY_MAX])
         return kd_store_why(why, KD_INVALID, "the file is not a registry of keyd");
     if ((err = ask(db, "PRAGMA user_version", text, sizeof text, why)) != KD_OK)
         return err;
-    if (strtol(text, NULL, 10) != SCHEMA_VERSION)
+    long n = strtol(text, NULL, 10);
+    if (n < 1 || n > SCHEMA_VERSION)
         return kd_store_why(why, KD_UNSUPPORTED,
-                            "registry has schema version %s, this keyd knows %d", text,
-                            SCHEMA_VERSION);
+                            "registry has schema version %s, this keyd knows 1 to %d",
+                            text, SCHEMA_VERSION);
+    *version = (int)n;
     return KD_OK;
 }
 
 static const struct object *
-find_object(const char *name)
+find_object(const char *name, int version)
 {
     for (unsigned i = 0; name != NULL && i < N_OBJECTS; i++) {
-        if (strcmp(objects[i].name, name) == 0)
+        if (is_in(&objects[i], version) && strcmp(objects[i].name, name) == 0)
             return &objects[i];
     }
     return NULL;
 }
 
-/* Exactly our objects, word for word. */
+/* Exactly the objects of that version, word for word. */
 static kd_err
-check_schema(sqlite3 *db, char why[KD_STORE_WHY_MAX])
+check_schema(sqlite3 *db, int version, char why[KD_STORE_WHY_MAX])
 {
     sqlite3_stmt *st = NULL;
-    unsigned n = 0;
+    unsigned n = 0, n_wanted = 0;
     bool same = true;
+
+    for (unsigned i = 0; i < N_OBJECTS; i++)
+        n_wanted += is_in(&objects[i], version);
     int rc = sqlite3_prepare_v2(db,
                                 "SELECT type, name, sql FROM sqlite_schema "
                                 "WHERE name NOT LIKE 'sqlite_autoindex_%'",
@@ -288,7 +338,8 @@ check_schema(sqlite3 *db, char why[KD_STORE_WHY_MAX])
 
     while (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW && same) {
         const char *type = (const char *)sqlite3_column_text(st, 0);
-        const struct object *o = find_object((const char *)sqlite3_column_text(st, 1));
+        const struct object *o =
+            find_object((const char *)sqlite3_column_text(st, 1), version);
         const char *sql = (const char *)sqlite3_column_text(st, 2);
         same = o != NULL && type != NULL && sql != NULL && strcmp(o->type, type) == 0 &&
                strcmp(o->sql, sql) == 0;
@@ -296,11 +347,32 @@ check_schema(sqlite3 *db, char why[KD_STORE_WHY_MAX])
         rc = SQLITE_OK;
     }
     kd_ignore(sqlite3_finalize(st)); /* repeats rc */
-    if (rc != SQLITE_OK && rc != SQLITE_DONE)
+    if (same && rc != SQLITE_OK && rc != SQLITE_DONE)
         return refuse(db, rc, why);
-    if (!same || n != N_OBJECTS)
+    if (!same || n != n_wanted)
         return kd_store_why(why, KD_INVALID, "the registry's schema was altered");
     return KD_OK;
+}
+
+/* A registry that an older keyd made, in one transaction: old or new, never between. */
+static kd_err
+migrate(sqlite3 *db, int from, char why[KD_STORE_WHY_MAX])
+{
+    char pragma[64];
+    kd_err err;
+
+    if (from == SCHEMA_VERSION)
+        return KD_OK;
+    if ((err = run(db, "BEGIN IMMEDIATE", why)) != KD_OK)
+        return err;
+    kd_ignore(
+        snprintf(pragma, sizeof pragma, "PRAGMA user_version = %d", SCHEMA_VERSION));
+    if ((err = make_objects(db, from, why)) == KD_OK &&
+        (err = run(db, pragma, why)) == KD_OK &&
+        (err = run(db, "COMMIT", why)) == KD_OK)
+        kd_log(KD_INFO, "registry brought from schema version %d to %d", from,
+               SCHEMA_VERSION);
+    return err; /* what was begun ends with the connection */
 }
 
 static kd_err
@@ -377,6 +449,7 @@ sq_open(const struct kd_store_conf *conf, struct kd_backend **out,
         char why[KD_STORE_WHY_MAX])
 {
     char path[PATH_MAX];
+    int version = 0;
     kd_err err;
     struct kd_backend *b = calloc(1, sizeof *b);
 
@@ -394,9 +467,10 @@ sq_open(const struct kd_store_conf *conf, struct kd_backend **out,
     }
     kd_ignore(sqlite3_extended_result_codes(b->db, 1));
     if ((err = configure(b->db, conf, why)) != KD_OK ||
-        (err = check_version(b->db, why)) != KD_OK ||
-        (err = check_schema(b->db, why)) != KD_OK ||
+        (err = check_version(b->db, &version, why)) != KD_OK ||
+        (err = check_schema(b->db, version, why)) != KD_OK ||
         (err = check_tables(b, conf->check, why)) != KD_OK ||
+        (err = migrate(b->db, version, why)) != KD_OK ||
         (err = prepare(b, why)) != KD_OK)
         goto out;
     /* Instead of the automatic checkpoint, whose errors nobody would see: sq_tend. */

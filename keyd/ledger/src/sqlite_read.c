@@ -395,6 +395,8 @@ sq_issue_query(struct kd_backend *b, const struct kd_issue_query *q,
     if (err != KD_OK && err != KD_NOT_FOUND)
         return err;
     out->has_head = err == KD_OK;
+    if ((err = sq_find_account(b, q->address, &out->account)) != KD_OK)
+        return err;
     if (!q->has_idem)
         return KD_OK;
     err = find_idem(b, q->idem, out->idem_request, &out->idem_seq);

@@ -104,6 +104,9 @@ put_user(struct kd_backend *b, const struct kd_store_item *item,
     if (item->signing == NULL)
         return KD_OK;
     if (item->link != NULL) {
+        if (r->generation > 1 && r->link_seq == 1 &&
+            (err = sq_count_uptime(b, item->link->uptime_ms)) != KD_OK)
+            return err;
         if ((err = put_link(b, item->link, r)) != KD_OK)
             return err;
         link = (uint64_t)sqlite3_last_insert_rowid(b->db);
@@ -206,6 +209,8 @@ put_rows(struct kd_backend *b, const struct kd_store_item *item,
         return err;
     if ((err = put_keys(b, item, r)) != KD_OK)
         return err;
+    if ((err = sq_put_account(b, item, r)) != KD_OK)
+        return err;
     if ((err = put_idem(b, item->idem, r)) != KD_OK)
         return err;
     if ((err = put_checkpoint(b, item->checkpoint)) != KD_OK)
@@ -218,7 +223,7 @@ has_rows(const struct kd_store_item *item, const struct kd_audit_record *r)
 {
     return item->signing != NULL || item->org != NULL || item->n_keys != 0 ||
            item->idem != NULL || item->checkpoint.n != 0 ||
-           kd_audit_changes_keystore(r);
+           kd_audit_changes_keystore(r) || kd_store_makes_row(r);
 }
 
 /* The rows of one item, all or none of them. */

@@ -175,6 +175,64 @@ kd_store_org_heads(struct kd_store *s, kd_org_visitor visitor, void *arg)
     return settle(s, s->ops->org_heads(s->backend, visitor, arg));
 }
 
+/* --- accounts and principals --- */
+
+kd_err
+kd_store_account(struct kd_store *s, struct kd_slice address, struct kd_account *out)
+{
+    kd_err err = may_read(s);
+
+    if (err != KD_OK)
+        return err;
+    if (!name_fits(address))
+        return KD_INVALID;
+    *out = (struct kd_account){0};
+    return settle(s, s->ops->account(s->backend, address, out));
+}
+
+kd_err
+kd_store_stopped(struct kd_store *s, kd_stopped_visitor visitor, void *arg)
+{
+    kd_err err = may_read(s);
+
+    if (err != KD_OK)
+        return err;
+    return settle(s, s->ops->stopped(s->backend, visitor, arg));
+}
+
+kd_err
+kd_store_resets(struct kd_store *s, struct kd_slice after, kd_reset_visitor visitor,
+                void *arg)
+{
+    kd_err err = may_read(s);
+
+    if (err != KD_OK)
+        return err;
+    if (after.n != 0 && !name_fits(after))
+        return KD_INVALID;
+    return settle(s, s->ops->resets(s->backend, after, visitor, arg));
+}
+
+kd_err
+kd_store_n_resets(struct kd_store *s, uint32_t *n)
+{
+    kd_err err = may_read(s);
+
+    if (err != KD_OK)
+        return err;
+    return settle(s, s->ops->n_resets(s->backend, n));
+}
+
+kd_err
+kd_store_uptime(struct kd_store *s, uint64_t *ms)
+{
+    kd_err err = may_read(s);
+
+    if (err != KD_OK)
+        return err;
+    return settle(s, s->ops->uptime(s->backend, ms));
+}
+
 kd_err
 kd_store_issue_query(struct kd_store *s, const struct kd_issue_query *query,
                      struct kd_issue_state *out)
@@ -298,7 +356,25 @@ signing_is_good(const struct kd_store_item *item, const struct kd_audit_record *
     if (!kd_audit_op_has_link(r->op) ||
         !signet_is_whole(g->signet, &g->core_size, g->core_fp))
         return false;
-    return item->link != NULL ? g->version == 1 : g->version > 1;
+    if (item->link == NULL)
+        return g->version > 1;
+    /* What starts a chain anew says so. */
+    bool renews = r->generation > 1 && r->link_seq == 1;
+    return g->version == 1 && renews == ((r->notes & KD_NOTE_RESET) != 0) &&
+           item->link->uptime_ms <= INT64_MAX;
+}
+
+/* A reset is asked for with what was counted; its delay stands in the record. */
+static bool
+reset_is_good(const struct kd_store_item *item, const struct kd_audit_record *r)
+{
+    bool asks = r->op == KD_AUDIT_REQUEST_RESET && r->outcome == KD_OUTCOME_DONE;
+    uint64_t delay;
+
+    if (asks != (item->reset != NULL))
+        return false;
+    return !asks || (item->reset->uptime_ms <= INT64_MAX &&
+                     kd_store_reset_delay(r, &delay) == KD_OK);
 }
 
 static bool
@@ -337,7 +413,8 @@ static bool
 has_rows(const struct kd_store_item *item)
 {
     return item->link != NULL || item->signing != NULL || item->org != NULL ||
-           item->idem != NULL || item->n_keys != 0 || item->checkpoint.n != 0;
+           item->idem != NULL || item->n_keys != 0 || item->checkpoint.n != 0 ||
+           item->reset != NULL;
 }
 
 static bool
@@ -381,7 +458,7 @@ check_item(struct kd_store *s, const struct kd_store_item *item,
     if (has_rows(item) && r->outcome != KD_OUTCOME_DONE)
         return KD_INVALID;
     if (!signing_is_good(item, r) || !org_is_good(item, r) || !keys_are_good(item) ||
-        !keystore_is_good(s, r))
+        !keystore_is_good(s, r) || !reset_is_good(item, r))
         return KD_INVALID;
     return check_checkpoint(s, item->checkpoint);
 }
@@ -492,6 +569,16 @@ kd_store_count(struct kd_store *s, struct kd_slice name, uint64_t n)
     if (!s->in_batch || !counter_is_good(name) || n > INT64_MAX)
         return KD_INVALID;
     return settle(s, s->ops->count(s->backend, name, n));
+}
+
+kd_err
+kd_store_count_uptime(struct kd_store *s, uint64_t ms)
+{
+    if (s->broken)
+        return KD_UNAVAILABLE;
+    if (!s->in_batch || ms > INT64_MAX)
+        return KD_INVALID;
+    return settle(s, s->ops->count_uptime(s->backend, ms));
 }
 
 kd_err

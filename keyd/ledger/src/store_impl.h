@@ -30,4 +30,9 @@ kd_err kd_store_why(char why[KD_STORE_WHY_MAX], kd_err err, const char *fmt, ...
  * not, and checks the file in place. */
 kd_err kd_keystore_resolve(struct kd_store *s, char why[KD_STORE_WHY_MAX]) KD_MUST_USE;
 
+/* What a system call's error means for opening: KD_UNAVAILABLE for what may be better
+ * in a moment (a disk that fails or is full, no descriptors, no memory), KD_IO for what
+ * an operator has to look at. */
+kd_err kd_store_errno(int e);
+
 #endif

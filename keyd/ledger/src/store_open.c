@@ -23,13 +23,30 @@ kd_store_why(char why[KD_STORE_WHY_MAX], kd_err err, const char *fmt, ...)
     return err;
 }
 
+kd_err
+kd_store_errno(int e)
+{
+    switch (e) {
+    case EIO:
+    case ENOSPC:
+    case EDQUOT:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+        return KD_UNAVAILABLE;
+    default:
+        return KD_IO;
+    }
+}
+
 /* --- walking the log --- */
 
 struct walk {
     struct kd_chain chain;
-    uint64_t n_signets; /* issued, by the records and what became of them */
-    bool first;         /* the next row tells where the chain starts */
-    bool failed;        /* see chain.why */
+    uint64_t n_rows; /* that the records say there are, by what became of them */
+    bool first;      /* the next row tells where the chain starts */
+    bool failed;     /* see chain.why */
 };
 
 /* The state before a record that is believed because it lies behind what is checked. */
@@ -47,13 +64,13 @@ start_before(struct walk *w, const struct kd_backend_record *row)
     return KD_OK;
 }
 
-/* True if a signet must be there. */
+/* True if a row of its own must be there. */
 static bool
-made_signet(const struct kd_audit_record *r, kd_err stored)
+made_row(const struct kd_audit_record *r, kd_err stored)
 {
     return stored == KD_OK && r->outcome == KD_OUTCOME_DONE &&
            (r->op == KD_AUDIT_ISSUE_USER || r->op == KD_AUDIT_REISSUE_USER ||
-            r->op == KD_AUDIT_ISSUE_ORG);
+            r->op == KD_AUDIT_ISSUE_ORG || kd_store_makes_row(r));
 }
 
 static bool
@@ -76,7 +93,7 @@ walk_one(void *arg, const struct kd_backend_record *row)
         w->chain.why = "row and record differ";
         return false;
     }
-    w->n_signets += made_signet(&r, row->stored);
+    w->n_rows += made_row(&r, row->stored);
     w->failed = false;
     return true;
 }
@@ -114,14 +131,14 @@ walk_tail(struct kd_store *s, const struct kd_store_conf *conf,
                             (unsigned long long)head->referred,
                             (unsigned long long)tail->seq);
     uint64_t n_rows;
-    if ((err = s->ops->rows_since(s->backend, from, w.n_signets, &n_rows)) != KD_OK)
-        return kd_store_why(why, err, "signets cannot be read");
-    if (n_rows != w.n_signets)
+    if ((err = s->ops->rows_since(s->backend, from, w.n_rows, &n_rows)) != KD_OK)
+        return kd_store_why(why, err, "rows cannot be read");
+    if (n_rows != w.n_rows)
         return kd_store_why(why, KD_INVALID,
-                            "registry altered: %llu signets since record %llu, where "
+                            "registry altered: %llu rows since record %llu, where "
                             "the log has %llu",
                             (unsigned long long)n_rows, (unsigned long long)from,
-                            (unsigned long long)w.n_signets);
+                            (unsigned long long)w.n_rows);
     s->chain = w.chain;
     s->committed = w.chain.tail;
     return KD_OK;
@@ -231,7 +248,7 @@ kd_store_open(const struct kd_store_ops *ops, const struct kd_store_conf *conf,
     kd_buf_init(&s->keystore, KD_STORE_KEYSTORE_MAX);
     s->dir = open(conf->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->dir < 0) {
-        err = kd_store_why(why, errno == ENOENT ? KD_NOT_FOUND : KD_IO,
+        err = kd_store_why(why, errno == ENOENT ? KD_NOT_FOUND : kd_store_errno(errno),
                            "registry directory: %s", strerror(errno));
         goto out;
     }

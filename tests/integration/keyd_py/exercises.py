@@ -127,7 +127,8 @@ def unseal(s):
               {"slot_kind": s.pb.SLOT_KIND_PASSPHRASE}, obj=b"incorrect horse",
               deadline_ms=60000)
     r = s.admin.ask("unseal", {"slot_kind": s.pb.SLOT_KIND_CREDENTIAL}, obj=s.secret)
-    s.check("open", r.state == s.pb.SERVICE_STATE_OPERATIONAL and r.shares_missing == 0)
+    s.check("open", r.shares_missing == 0 and r.state in (s.pb.SERVICE_STATE_OPERATIONAL,
+                                                          s.pb.SERVICE_STATE_DEGRADED))
 
 
 @exercise("generate_key")
@@ -276,9 +277,27 @@ def audit_read(s):
 @exercise("service_status")
 def service_status(s):
     r = s.mta.ask("service_status")
-    s.check("operational", r.state == s.pb.SERVICE_STATE_OPERATIONAL and r.probe_ok)
+    s.check("at work", r.probe_ok and r.state in (s.pb.SERVICE_STATE_OPERATIONAL,
+                                                  s.pb.SERVICE_STATE_DEGRADED))
     s.check("who holds keys",
             {p.role for p in r.processes if p.holds_keys} == {s.pb.PROCESS_ROLE_VAULT})
+
+
+@exercise("reload")
+def reload(s):
+    first, second = s.admin.ask("reload"), s.admin.ask("reload")
+    s.check("the same file again", len(first.digest) == 32 and first.digest == second.digest and
+            second.serial == first.serial + 1)
+
+
+@exercise("drain")
+def drain(s):
+    r = s.admin.ask("drain", {"action": s.pb.DRAIN_ACTION_BEGIN, "wait": True})
+    s.check("draining", r.state == s.pb.SERVICE_STATE_DRAINING)
+    s.refused(s.pb.STATUS_UNAVAILABLE, "nothing new", "lookup_signet", {"name": DOMAIN}, on=s.mta)
+    r = s.admin.ask("drain", {"action": s.pb.DRAIN_ACTION_CANCEL})
+    s.check("not any more", r.state != s.pb.SERVICE_STATE_DRAINING)
+    s.check("served again", s.connect("mta").ask("lookup_signet", {"name": DOMAIN}).current)
 
 
 @exercise("upload_part")

@@ -10,6 +10,7 @@
 #ifndef KEYD_BASE_CHAN_H
 #define KEYD_BASE_CHAN_H
 
+#include <keyd/base/buf.h>
 #include <keyd/base/err.h>
 #include <keyd/base/slice.h>
 
@@ -55,6 +56,11 @@ void kd_chan_close(struct kd_chan *ch);
  * KD_BUSY when the backlog is at its maximum, KD_CLOSED when there is no channel. */
 kd_err kd_chan_put(struct kd_chan *ch, uint16_t type, struct kd_slice body,
                    int message_fd) KD_MUST_USE;
+
+/* The same with a body that was written to a buffer, whose error is this call's: a
+ * message that could not be made whole is never sent as an empty one. */
+kd_err kd_chan_put_buf(struct kd_chan *ch, uint16_t type, const struct kd_buf *body,
+                       int message_fd) KD_MUST_USE;
 
 /* Sends what the socket takes. KD_CLOSED if the peer is gone; what is left waits for
  * the next flush (poll for writing while kd_chan_pending). */

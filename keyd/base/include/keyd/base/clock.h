@@ -11,4 +11,7 @@ int64_t kd_clock_wall_ms(void);
 int64_t kd_clock_ms(void);
 int64_t kd_clock_ns(void);
 
+/* Milliseconds since boot, those of sleep included (CLOCK_BOOTTIME). */
+int64_t kd_clock_boot_ms(void);
+
 #endif

@@ -107,6 +107,10 @@ enum kd_policy_verdict kd_policy_explain(const struct kd_policy *policy,
                                          struct kd_slice domain);
 const char *kd_policy_verdict_text(enum kd_policy_verdict verdict);
 
+/* The principal of that name: names are unique in a configuration. KD_NOT_FOUND. */
+kd_err kd_policy_find(const struct kd_policy *policy, struct kd_slice name,
+                      struct kd_caller *out) KD_MUST_USE;
+
 /* The principal's name, borrowed from the policy; KD_NOT_FOUND means that it may not
  * even connect. */
 kd_err kd_policy_name(const struct kd_policy *policy, const struct kd_caller *caller,

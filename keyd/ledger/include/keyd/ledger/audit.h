@@ -17,7 +17,8 @@ enum {
     KD_AUDIT_DIGESTS_MAX = 3,
     KD_AUDIT_PRINCIPAL_MAX = 128,
     KD_AUDIT_DOMAIN_MAX = 253,
-    KD_AUDIT_ADDRESS_MAX = 254,    /* D-052 */
+    KD_AUDIT_ADDRESS_MAX = 254, /* D-052 */
+    KD_AUDIT_DETAIL_MAX = 64,
     KD_AUDIT_CLOCK_BACK_MS = 5000, /* how far time may go back */
     KD_INSTANCE_SIZE = 16,
     KD_KEY_ID_SIZE = 16,
@@ -65,8 +66,9 @@ enum kd_audit_note {
 /* Map keys in the order they stand: 1 format version (1), 2 instance, 3 epoch, 4 seq,
  * 5 time, 6 prev, 7 op, 8 principal, 9 class, 10 domain, 11 key, 12 digests,
  * 13 address, 14 generation, 15 link seq, 16 key store generation, 17 its SHA-256,
- * 18 outcome, 19 notes. What is absent or empty below is left out of the map, save
- * version to prev, op, principal, class and outcome, which are always there. */
+ * 18 outcome, 19 notes, 21 detail. What is absent or empty below is left out of the
+ * map, save version to prev, op, principal, class and outcome, which are always there.
+ */
 struct kd_audit_record {
     uint8_t instance[KD_INSTANCE_SIZE]; /* of the registry */
     uint64_t epoch;                     /* of the vault, grows at each of its starts */
@@ -88,6 +90,8 @@ struct kd_audit_record {
     uint32_t link_seq;       /* with LINK: from 1 */
     uint64_t keystore_generation;            /* of a change: from 1; else 0 */
     uint8_t keystore_sha256[KD_SHA256_SIZE]; /* of the new file */
+    struct kd_slice detail; /* as DETAIL in audit_ops.def says; printable, no space, no
+                             * '@'; else empty */
 };
 
 /* True if records about op carry address, generation and link seq. */

@@ -30,6 +30,25 @@ struct kd_backend_record {
 };
 typedef bool (*kd_backend_visitor)(void *arg, const struct kd_backend_record *row);
 
+/* True for a record that makes a row of its own without anything beside it: of an
+ * account or a principal. */
+bool kd_store_makes_row(const struct kd_audit_record *record);
+
+/* What such a record says; false for a reset's. */
+enum kd_hold_kind { KD_HOLD_ADDRESS = 1, KD_HOLD_PRINCIPAL, KD_HOLD_LEVEL };
+struct kd_hold_change {
+    enum kd_hold_kind kind;
+    unsigned state;         /* as the schema says */
+    struct kd_slice name;   /* borrows from the record */
+    struct kd_slice detail; /* may be empty */
+};
+bool kd_store_hold_change(const struct kd_audit_record *record,
+                          struct kd_hold_change *out);
+
+/* The delay that a record asking for a reset names, in ms. */
+kd_err kd_store_reset_delay(const struct kd_audit_record *record,
+                            uint64_t *ms) KD_MUST_USE;
+
 struct kd_store_ops {
     const char *name;
 
@@ -39,7 +58,8 @@ struct kd_store_ops {
     void (*close)(struct kd_backend *b);
     kd_err (*head)(struct kd_backend *b, struct kd_backend_head *out);
     kd_err (*stats)(struct kd_backend *b, struct kd_store_stats *out);
-    /* Signets, of users and organizations, that name a record from `from` on; counted
+    /* Rows that a record of their own makes (signets, of users and organizations,
+     * holds, resets asked for, approved, cancelled), of records from `from` on; counted
      * up to max and a few. */
     kd_err (*rows_since)(struct kd_backend *b, uint64_t from, uint64_t max,
                          uint64_t *n);
@@ -65,6 +85,13 @@ struct kd_store_ops {
     kd_err (*org_history)(struct kd_backend *b, struct kd_slice domain,
                           kd_org_visitor visitor, void *arg);
     kd_err (*org_heads)(struct kd_backend *b, kd_org_visitor visitor, void *arg);
+    kd_err (*account)(struct kd_backend *b, struct kd_slice address,
+                      struct kd_account *out);
+    kd_err (*stopped)(struct kd_backend *b, kd_stopped_visitor visitor, void *arg);
+    kd_err (*resets)(struct kd_backend *b, struct kd_slice after,
+                     kd_reset_visitor visitor, void *arg);
+    kd_err (*n_resets)(struct kd_backend *b, uint32_t *n);
+    kd_err (*uptime)(struct kd_backend *b, uint64_t *ms);
     kd_err (*issue_query)(struct kd_backend *b, const struct kd_issue_query *query,
                           struct kd_issue_state *out);
     kd_err (*idem_find)(struct kd_backend *b, const uint8_t *key, uint8_t *request,
@@ -85,6 +112,7 @@ struct kd_store_ops {
                   const struct kd_audit_record *record, const uint8_t *hash,
                   kd_err *outcome);
     kd_err (*count)(struct kd_backend *b, struct kd_slice name, uint64_t n);
+    kd_err (*count_uptime)(struct kd_backend *b, uint64_t ms);
     kd_err (*purge_idem)(struct kd_backend *b, uint64_t before_ms, unsigned max,
                          unsigned *n);
     /* tail: of the last record in the batch, recorded as the head. Anything but KD_OK

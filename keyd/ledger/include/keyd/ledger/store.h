@@ -56,7 +56,9 @@ struct kd_store_conf {
  *   KD_UNSUPPORTED  the schema of another version of keyd
  *   KD_INVALID      damaged, altered, truncated, older than the outside checkpoint, or
  *                   the key store file is not the one recorded
- *   KD_IO           cannot be read or written (read-only, full, a failing disk)
+ *   KD_IO           cannot be read or written: an operator must look (read-only)
+ *   KD_UNAVAILABLE  the disk fails or is full, or there are no descriptors: may be
+ *                   better in a moment
  *   KD_NOMEM
  * Before a sandbox, kd_store_setup. */
 kd_err kd_store_open(const struct kd_store_ops *ops, const struct kd_store_conf *conf,
@@ -162,6 +164,52 @@ kd_err kd_store_org_history(struct kd_store *s, struct kd_slice domain,
 kd_err kd_store_org_heads(struct kd_store *s, kd_org_visitor visitor,
                           void *arg) KD_MUST_USE;
 
+/* --- accounts and principals --- */
+
+enum kd_hold { KD_HOLD_NONE, KD_HOLD_FROZEN, KD_HOLD_CLOSED };
+
+/* A reset that is pending (D-072). Its delay has passed when both clocks say so: the
+ * wall clock is at made_ms + delay_ms, and as much has been counted (uptime). */
+struct kd_reset_row {
+    struct kd_slice address;
+    uint32_t generation; /* of the chain that it ends */
+    bool approved;
+    uint64_t made_ms; /* wall clock */
+    uint64_t delay_ms;
+    uint64_t uptime_ms; /* counted when it was asked for */
+};
+
+/* What is recorded of an address, which need not have a signet. */
+struct kd_account {
+    enum kd_hold hold;
+    uint64_t since_ms;      /* of the last change of hold; 0: never */
+    struct kd_slice reason; /* of the freeze, as its record says */
+    bool attested;          /* an operator has attested level ECI (D-081) */
+    uint32_t generation;    /* of its chain; 0: it has no signet */
+    bool has_reset;
+    struct kd_reset_row reset; /* its address is left out */
+};
+
+/* Never KD_NOT_FOUND: what nobody spoke of is open. KD_INVALID for no address. */
+kd_err kd_store_account(struct kd_store *s, struct kd_slice address,
+                        struct kd_account *out) KD_MUST_USE;
+
+typedef bool (*kd_stopped_visitor)(void *arg, struct kd_slice name);
+
+/* The principals that are stopped, as their records name them, in no order. */
+kd_err kd_store_stopped(struct kd_store *s, kd_stopped_visitor visitor,
+                        void *arg) KD_MUST_USE;
+
+typedef bool (*kd_reset_visitor)(void *arg, const struct kd_reset_row *row);
+
+/* Pending resets of addresses after `after` (may be empty), in octet order. */
+kd_err kd_store_resets(struct kd_store *s, struct kd_slice after,
+                       kd_reset_visitor visitor, void *arg) KD_MUST_USE;
+
+/* How many are pending, and the milliseconds counted so far. */
+kd_err kd_store_n_resets(struct kd_store *s, uint32_t *n) KD_MUST_USE;
+kd_err kd_store_uptime(struct kd_store *s, uint64_t *ms) KD_MUST_USE;
+
 /* --- what the vault asks before issuing --- */
 
 struct kd_issue_query {
@@ -188,6 +236,7 @@ struct kd_issue_state {
     bool idem_seen;
     uint8_t idem_request[KD_SHA256_SIZE];
     uint64_t idem_seq;
+    struct kd_account account;
 };
 
 kd_err kd_store_issue_query(struct kd_store *s, const struct kd_issue_query *query,
@@ -240,6 +289,12 @@ struct kd_link_put {
     uint8_t ssr_fp[KD_FP_SIZE];
     uint8_t signing_key[32];
     uint8_t encryption_key[32]; /* x coordinate: 02x and 03x are one key to ECDH */
+    uint64_t uptime_ms;         /* counted so far; of a root that a reset allows */
+};
+
+/* Of a record that asks for a reset. */
+struct kd_reset_put {
+    uint64_t uptime_ms; /* counted so far */
 };
 
 /* A signed form of the step named in the record, which is new with it (version 1) or
@@ -274,12 +329,18 @@ struct kd_idem_put {
 
 /* One audit record, and the rows that stand or fall with each other. NULL or empty is
  * "none". A record of a key store change moves the recorded generation by itself; the
- * file must have been staged. A checkpoint must be of a head before this record. */
+ * file must have been staged. A record that freezes, thaws, closes, attests or revokes,
+ * stops or allows, approves or cancels has its row by itself; what changes nothing, or
+ * opens what is closed, is a conflict. No step is added for an address that is not
+ * open; the root of a generation after the first takes a reset, which the same record
+ * uses up; any other step ends the pending reset. A checkpoint must be of a head before
+ * this record. */
 struct kd_store_item {
     struct kd_slice record;
     const struct kd_link_put *link;
     const struct kd_signing_put *signing;
     const struct kd_org_put *org;
+    const struct kd_reset_put *reset;
     const struct kd_idem_put *idem;
     const struct kd_org_key_put *keys;
     size_t n_keys;
@@ -313,6 +374,10 @@ kd_err kd_store_add(struct kd_store *s, const struct kd_store_item *item,
 
 /* Within a batch: adds n to a counter (lower case, digits, '-', '_', '.'). */
 kd_err kd_store_count(struct kd_store *s, struct kd_slice name, uint64_t n) KD_MUST_USE;
+
+/* Within a batch: ms have been counted (kd_store_uptime). It never goes back: less than
+ * there is changes nothing. */
+kd_err kd_store_count_uptime(struct kd_store *s, uint64_t ms) KD_MUST_USE;
 
 /* Within a batch: forgets idempotency keys older than before_ms, at most max of
  * them; *n were forgotten. */

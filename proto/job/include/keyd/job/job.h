@@ -74,13 +74,44 @@ enum kd_wish { KD_WISH_RELOAD, KD_WISH_DRAIN, KD_WISH_SERVE, KD_WISH_STOP, KD_WI
 /* Which signet the ledger tells of. */
 enum kd_told { KD_TOLD_NONE, KD_TOLD_STORED, KD_TOLD_HEAD };
 
+/* Accounts; the numbers of the first and third are those of keyd.proto. */
+enum kd_account_action {
+    KD_ACCOUNT_SHOW = 1,
+    KD_ACCOUNT_FREEZE,
+    KD_ACCOUNT_THAW,
+    KD_ACCOUNT_CLOSE,
+    KD_ACCOUNT_ATTEST,
+    KD_ACCOUNT_REVOKE
+};
+enum kd_account_state { KD_ACCOUNT_OPEN, KD_ACCOUNT_FROZEN, KD_ACCOUNT_CLOSED };
+enum kd_freeze_reason {
+    KD_FREEZE_NONE,
+    KD_FREEZE_THEFT,
+    KD_FREEZE_ABUSE,
+    KD_FREEZE_OTHER
+};
+enum kd_reset_action {
+    KD_RESET_LIST = 1,
+    KD_RESET_REQUEST,
+    KD_RESET_APPROVE,
+    KD_RESET_CANCEL
+};
+enum kd_reset_state { KD_RESET_NONE, KD_RESET_WAITING, KD_RESET_APPROVED };
+enum kd_stop_action { KD_STOP_LIST = 1, KD_STOP_STOP, KD_STOP_ALLOW };
+
+enum {
+    KD_STOPPED_MAX = 256, /* principals stopped at a time */
+    KD_RESETS_PAGE = 32   /* of a list */
+};
+
 /* What comes with an audit record. */
 enum kd_row {
     KD_ROW_NONE,
     KD_ROW_ISSUE,
     KD_ROW_ORG,
     KD_ROW_KEYSTORE,
-    KD_ROW_CHECKPOINT
+    KD_ROW_CHECKPOINT,
+    KD_ROW_RESET
 };
 
 /* Lists inside a VAR: items behind a u32 length. */

@@ -33,4 +33,9 @@ const char *kd_reason_name(unsigned reason, char out[KD_REASON_NAME_MAX]);
 /* The sentence for a name, without a full stop; NULL if the name is none of these. */
 const char *kd_reason_text(struct kd_slice name);
 
+/* Why an address is frozen, as its record says; "" for a number that is no such reason.
+ * A word that is none is KD_FREEZE_OTHER. */
+const char *kd_freeze_reason_word(unsigned reason);
+unsigned kd_freeze_reason_find(struct kd_slice word);
+
 #endif

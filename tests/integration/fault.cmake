@@ -1,0 +1,21 @@
+# Roles whose calls fail when the test says so (tests/support/fault.h).
+if(TARGET fault-shim)
+  function(keyd_fault_test name)
+    keyd_system_test(${name} ${ARGN})
+    target_sources(${name} PRIVATE ../support/fault.c ../support/check.c ../support/load.c
+                   ../support/people.c)
+    target_link_libraries(${name} PRIVATE kd-audit dime-core Keyd::sqlite3 Keyd::secp256k1
+                          Threads::Threads)
+    add_dependencies(${name} fault-shim fault-role)
+  endfunction()
+  keyd_fault_test(test_fault_disk LABELS fault TIMEOUT 300)
+  keyd_fault_test(test_fault_clock LABELS fault TIMEOUT 120)
+  keyd_fault_test(test_fault_resources LABELS fault TIMEOUT 600)
+endif()
+# What one principal may do to the others of its class. Sanitizers change the figures.
+if(NOT KEYD_SANITIZE AND NOT KEYD_FUZZ AND NOT KEYD_COVERAGE)
+  keyd_system_test(test_abuse
+    SOURCES ../support/ask.c ../support/people.c
+    LIBS dime-dkey-write dime-core kd-rpc Keyd::secp256k1 LABELS fault abuse TIMEOUT 300)
+  set_tests_properties(test_abuse PROPERTIES RUN_SERIAL ON) # it measures
+endif()
