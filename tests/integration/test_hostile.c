@@ -1375,7 +1375,7 @@ is_dropped(struct world *w, struct peer_link *gate, unsigned number)
     link_clear(gate);
     peer_join(&w->vault, gate, KD_LINK_GATE, number);
     /* Everybody else goes on. */
-    assert_int_equal(vault_state(w), OPERATIONAL_STATE);
+    assert_int_equal(vault_state(w), OPEN_STATE);
     assert_true(peer_lives(&w->vault));
 }
 
