@@ -1,11 +1,15 @@
 /* Parts of the supervisor that need no children: what takes a restart, and what it
  * writes of the vault's events. */
 #include "change.h"
+#include "rehearse.h"
 #include "report.h"
 #include "test.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* --- what takes a restart --- */
 
@@ -181,6 +185,50 @@ a_long_text_is_cut(void **state)
     assert_string_equal(out, "");
 }
 
+/* --- rehearsing --- */
+
+static void
+add_one(void *arg)
+{
+    ++*(int *)arg;
+}
+
+static void
+die(void *arg)
+{
+    (void)arg;
+    raise(SIGKILL);
+}
+
+static void
+leave(void *arg)
+{
+    (void)arg;
+    _exit(7);
+}
+
+static void
+hang(void *arg)
+{
+    (void)arg;
+    for (;;)
+        pause();
+}
+
+static void
+a_rehearsal_tells_what_one_survives(void **state)
+{
+    int n = 0, status;
+
+    (void)state;
+    assert_int_equal(rehearse(add_one, &n, 5000), KD_OK);
+    assert_int_equal(n, 0); /* it was another process's */
+    assert_int_equal(rehearse(die, NULL, 5000), KD_FAILED);
+    assert_int_equal(rehearse(leave, NULL, 5000), KD_FAILED);
+    assert_int_equal(rehearse(hang, NULL, 50), KD_TIMEOUT);
+    assert_int_equal(waitpid(-1, &status, WNOHANG), -1); /* nothing is left behind */
+}
+
 int
 main(void)
 {
@@ -191,6 +239,7 @@ main(void)
         cmocka_unit_test(an_event_is_written_with_its_parts_in_place),
         cmocka_unit_test(a_name_that_is_none_is_not_written),
         cmocka_unit_test(a_long_text_is_cut),
+        cmocka_unit_test(a_rehearsal_tells_what_one_survives),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
