@@ -8,6 +8,8 @@
 #include <keyd/job/reasons.h>
 #include <keyd/ledger/audit.h>
 
+#include <stdio.h>
+
 enum { RUN_ROW_SIGNET_MAX = 45056 };
 
 /* Starts the operation of a new task; answers by itself if there is no such one. */
@@ -30,6 +32,10 @@ struct run_names {
 void run_record(struct kd_audit_record *record, struct run_names *names,
                 const struct vault *v, const struct task *t, enum kd_audit_op op,
                 struct kd_slice domain);
+
+/* Makes the descriptor's octets part of what the idempotency key is bound to, once. Not
+ * those that may be words (KD_OPF_SECRET). */
+kd_err run_bind(struct task *t) KD_MUST_USE;
 
 /* For changing operations: fresh starts the work, unless the task's idempotency key was
  * used before; then again answers from the record that was made for it, or the task is
@@ -62,6 +68,10 @@ void run_seal(struct vault *v, struct task *t);
 void run_generate_key(struct vault *v, struct task *t);
 void run_retire_key(struct vault *v, struct task *t);
 void run_import_key(struct vault *v, struct task *t);
+void run_set_quorum(struct vault *v, struct task *t);
+void run_approval_list(struct vault *v, struct task *t);
+void run_approval_show(struct vault *v, struct task *t);
+void run_approval_sign(struct vault *v, struct task *t);
 void run_reload(struct vault *v, struct task *t);
 void run_drain(struct vault *v, struct task *t);
 

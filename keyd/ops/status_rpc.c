@@ -115,6 +115,9 @@ unpack(struct kd_slice body, struct answer *a)
     add_counter(a, "issued", m.issued);
     add_counter(a, "refused", m.refused);
     add_counter(a, "hidden-memory", m.hidden_memory);
+    add_counter(a, "operators", m.operators);
+    add_counter(a, "approvals-needed", m.approvals);
+    add_counter(a, "approvals-waiting", m.waiting);
     add_reasons(a, m.reasons);
     out->shadow_on = m.shadow_on != 0;
     out->shadow_since_ms = m.shadow_since;

@@ -155,6 +155,8 @@ write_conf(const struct daemon *d)
                 DAEMON_GROUP);
     put_caller(f);
     put_others(f);
+    if (o->sections != NULL)
+        fputs(o->sections, f);
     return fclose(f) == 0 ? chmod(d->conf, 0644) == 0 : fail("%s", strerror(errno));
 }
 
