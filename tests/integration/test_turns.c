@@ -192,6 +192,7 @@ start(void **state)
 {
     const struct daemon_options options = {.sealed = true};
     const struct kd_ledger_ready ready = {0};
+    const struct kd_ledger_accounts accounts = {.uptime = 1000};
     struct kd_ledger_state stands = {0};
     struct kd_audit_record r;
 
@@ -209,6 +210,7 @@ start(void **state)
     peer_join(&vault, &submission, KD_LINK_GATE, SUBMISSION);
     peer_join(&vault, &ledger, KD_LINK_LEDGER, 0);
     PUT(&ledger, ledger_state, &stands, -1);
+    PUT(&ledger, ledger_accounts, &accounts, -1);
     PUT(&ledger, ledger_ready, &ready, -1);
     next_record(&r);
     return r.op == KD_AUDIT_START ? 0 : -1;
@@ -340,8 +342,10 @@ a_change_before_the_ledger_spoke_needs_no_record_of_its_own(void **state)
     assert_int_equal(turned(&p, KD_TURN_TAKE, 2), KD_OK);
     peer_join(&p, &l, KD_LINK_LEDGER, 0);
     const struct kd_ledger_ready ready = {0};
+    const struct kd_ledger_accounts accounts = {.uptime = 1000};
     struct kd_ledger_state stands = {0};
     PUT(&l, ledger_state, &stands, -1);
+    PUT(&l, ledger_accounts, &accounts, -1);
     PUT(&l, ledger_ready, &ready, -1);
     struct kd_commit m;
     struct message *message = link_expect(&l, KD_MSG_commit);
