@@ -46,10 +46,24 @@ reasons_of_token(const struct vault *v)
     return reasons;
 }
 
+static uint64_t
+reasons_of_clock(const struct vault *v)
+{
+    switch (chain_clock(&v->chain, NULL)) {
+    case CLOCK_BEHIND:
+        return kd_state_bit(KD_STATE_CLOCK_BEHIND);
+    case CLOCK_AHEAD:
+        return kd_state_bit(KD_STATE_CLOCK_AHEAD);
+    case CLOCK_GOOD:
+        break;
+    }
+    return 0;
+}
+
 void
 vault_facts(const struct vault *v, struct vault_facts *out)
 {
-    uint64_t reasons = v->raised;
+    uint64_t reasons = v->raised | reasons_of_clock(v);
 
     if (v->token != NULL)
         reasons |= reasons_of_token(v);
