@@ -461,10 +461,11 @@ static void
 wait_until_operational(struct peer *p)
 {
     int64_t until = kd_clock_ms() + WAIT_MS;
+    uint8_t s;
 
-    /* Degraded: a domain without an organizational signet. */
-    for (uint8_t s = 0; s != KD_SERVICE_OPERATIONAL && s != KD_SERVICE_DEGRADED;
-         s = vault_state_of(p)) {
+    /* example.net has no organizational signet, which degrades */
+    while ((s = vault_state_of(p)) != KEYD_STATE_OPERATIONAL &&
+           s != KEYD_STATE_DEGRADED) {
         assert_true(kd_clock_ms() < until);
         wait_for_input(p->role->ctl.fd, 5);
     }
@@ -623,7 +624,7 @@ T_OP_27_a_gate_that_asks_for_another_class_is_dropped(void **state)
         kd_buf_free(&b);
         kd_chan_close(&bad.chan);
     }
-    assert_true(vault_state_of(&admin) != KD_SERVICE_FAILED);
+    wait_until_operational(&admin);
     /* The milter's gate reads no signets and nobody but admin's the log. */
     struct kd_look_head head = {.tag = 1};
     struct kd_look_verify verify = {.tag = 1, .name = kd_slice_str("example.com")};

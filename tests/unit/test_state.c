@@ -12,8 +12,17 @@ enum { LIVES = VAULT_FAILED + 1 };
 static bool
 is_failing(unsigned reason)
 {
-    return reason == KD_STATE_LEDGER_WENT_BACK || reason == KD_STATE_CHECKPOINT_BAD ||
-           reason == KD_STATE_KEY_STORE_OLD;
+    static const unsigned failing[] = {
+        KD_STATE_LEDGER_WENT_BACK,      KD_STATE_CHECKPOINT_BAD,
+        KD_STATE_KEY_STORE_OLD,         KD_STATE_REGISTRY_BEHIND,
+        KD_STATE_REGISTRY_FORKED,       KD_STATE_CHECKPOINT_MISSING,
+        KD_STATE_CHECKPOINT_UNREADABLE,
+    };
+
+    for (size_t i = 0; i < sizeof failing / sizeof *failing; i++)
+        if (failing[i] == reason)
+            return true;
+    return false;
 }
 
 /* Written down a second time, row by row: life, opens itself, draining; then the state
