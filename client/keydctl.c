@@ -40,6 +40,7 @@ enum option_number {
     N_OPTIONS
 };
 
+/* More of them than an int has bits: compilers make such an enum wider. */
 enum option_bit {
 #define KEYDCTL_TEXT(id, member, name, letter) OPT_##id = UINT64_C(1) << NUMBER_##id,
 #define KEYDCTL_FLAG KEYDCTL_TEXT
@@ -49,6 +50,7 @@ enum option_bit {
 #undef KEYDCTL_FLAG
 #undef KEYDCTL_LIST
 };
+_Static_assert(N_OPTIONS <= 64, "options are bits of a set");
 
 enum kind { TEXT, FLAG, LIST };
 

@@ -156,6 +156,40 @@ int json_line(json_t *j);
 /* A parsed signet in armour to o->out. EX_OK, EX_CANTCREAT. */
 int signet_write(const char *path, struct kd_slice signet);
 
+/* --- keydctl_operator_key.c: files of operators' keys ------------------------------
+ */
+
+/* A private key; the octets are OpenSSL's, in its secure heap. */
+struct operator_key {
+    void *key; /* EVP_PKEY */
+    uint8_t public_key[32];
+};
+
+/* Makes a key and writes it to path (PKCS#8, encrypted under the passphrase by scrypt
+ * and AES-256, mode 0600), and its public half to path.pub. */
+int operator_key_make(const char *path, const struct secret *passphrase,
+                      struct operator_key *out);
+
+/* Reads a private key, made here or by the openssl tool; asks for its passphrase or
+ * takes it out of passphrase_file. operator_key_free in every case. */
+int operator_key_load(const char *path, const char *passphrase_file,
+                      struct operator_key *out);
+int operator_key_sign(const struct operator_key *k, struct kd_slice text,
+                      uint8_t sig[64]);
+void operator_key_free(struct operator_key *k);
+
+/* A public key in PEM, as `openssl pkey -pubout` writes it. */
+int operator_key_public(const char *path, uint8_t out[32]);
+
+/* --- keydctl_operator.c -------------------------------------------------------------
+ */
+
+/* ApprovalList; EX_OK and an answer to be freed. */
+int approvals_fetch(struct session *s, struct keyd_answer **answer);
+
+/* "GenerateKey"; "?" for what is none. */
+const char *operation_text(uint32_t number);
+
 /* --- keydctl_key.c ------------------------------------------------------------------
  */
 

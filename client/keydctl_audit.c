@@ -215,6 +215,10 @@ put_particulars(json_t *j, const struct kd_audit_record *r)
                json_put(j, "keystore_sha256",
                         json_hex(kd_slice(r->keystore_sha256, KD_SHA256_SIZE))) &&
                good;
+    if (r->has_approval)
+        good = json_put(j, "approval",
+                        json_hex(kd_slice(r->approval, sizeof r->approval))) &&
+               good;
     return put_digests(j, r) && put_notes(j, r) && good;
 }
 
@@ -268,6 +272,11 @@ print_record(const struct kd_audit_record *r)
     }
     if (r->keystore_generation != 0)
         emit(stdout, "  store %ju", (uintmax_t)r->keystore_generation);
+    /* The same on both sides: what was approved, and what was then done. */
+    if (r->has_approval || (r->op == KD_AUDIT_APPROVE && r->n_digests == 1)) {
+        hex_write(kd_slice(r->has_approval ? r->approval : r->digests[0], 32), text);
+        emit(stdout, "  approval %s", text);
+    }
     for (unsigned bit = 0; bit < 32; bit++)
         if ((r->notes >> bit & 1) != 0 && kd_audit_note_text(bit) != NULL)
             emit(stdout, "  (%s)", kd_audit_note_text(bit));

@@ -1,9 +1,11 @@
 /* One operation at a time, and what is said when it was not done. */
 #include "keydctl.h"
 
+#include <keyd/base/secret.h>
 #include <keyd/job/reasons.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum { PAGES_MAX = 65536 };
 
@@ -26,6 +28,7 @@ static const struct {
     {KEYD_FAILED, EX_SOFTWARE, "failed", "a fault in keyd; its log says more"},
     {KEYD_UNSUPPORTED, EX_PROTOCOL, "refused", "not an operation of this socket"},
     {KEYD_DEADLINE, EX_TEMPFAIL, "not done", "the time was not enough"},
+    {KEYD_APPROVAL_NEEDED, EX_TEMPFAIL, "waiting", "other operators must approve"},
     {KEYD_NOMEM, EX_OSERR, "not done", "out of memory or descriptors"},
     {KEYD_PROTOCOL, EX_PROTOCOL, "failed", "what answers does not speak the protocol"},
     {KEYD_USAGE, EX_DATAERR, "not asked", "a value is beyond what the protocol takes"},
@@ -157,6 +160,7 @@ is_changing(enum keyd_op op)
     case KEYD_OP_RETIRE_KEY:
     case KEYD_OP_IMPORT_KEY:
     case KEYD_OP_ISSUE_ORG_SIGNET:
+    case KEYD_OP_SET_QUORUM:
     case KEYD_OP_FREEZE_ADDRESS:
     case KEYD_OP_RESET_ADDRESS:
     case KEYD_OP_STOP_PRINCIPAL:
@@ -170,6 +174,9 @@ is_changing(enum keyd_op op)
     case KEYD_OP_SEAL:
     case KEYD_OP_AUDIT_READ:
     case KEYD_OP_AUDIT_HEAD:
+    case KEYD_OP_APPROVAL_LIST:
+    case KEYD_OP_APPROVAL_SHOW:
+    case KEYD_OP_APPROVAL_SIGN:
     case KEYD_OP_POLICY_EXPLAIN:
     case KEYD_OP_RELOAD:
     case KEYD_OP_DRAIN:
@@ -178,12 +185,81 @@ is_changing(enum keyd_op op)
     return false;
 }
 
+/* --- waiting for operators ----------------------------------------------------------
+ */
+
+static void
+say_what_waits(const struct keyd_answer *a)
+{
+    char id[2 * sizeof a->approval_id + 1];
+
+    hex_write(kd_slice(a->approval_id, sizeof a->approval_id), id);
+    emit(stderr, "%s: waiting for %u %s: keydctl approve sign %s --key FILE\n",
+         tool_name, (unsigned)a->approvals_missing,
+         a->approvals_missing == 1 ? "approval" : "approvals", id);
+}
+
+/* The secret of a request, which every call overwrites. */
+static struct keyd_secret
+secret_of(const struct keyd_request *request)
+{
+    if (request->op == KEYD_OP_ADD_UNSEAL_SLOT)
+        return request->in.slot.secret;
+    if (request->op == KEYD_OP_IMPORT_KEY)
+        return request->in.import_key.key_file;
+    return (struct keyd_secret){NULL, 0};
+}
+
+/* Asks the same again, with the same key, until there is another answer than that it
+ * waits. What expired would wait anew under another id: that is told instead. */
+static enum keyd_status
+ask_until_approved(struct session *s, struct keyd_request *request,
+                   struct keyd_answer **answer)
+{
+    const struct timespec nap = {.tv_sec = 1};
+    struct keyd_secret secret = secret_of(request);
+    uint8_t key[KEYD_KEY_SIZE], id[16] = {0};
+    void *kept = secret.n == 0 ? NULL : kd_secret_new(secret.n);
+    uint32_t missing = 0;
+    enum keyd_status status;
+
+    if (secret.n != 0 && kept == NULL)
+        return KEYD_NOMEM;
+    if (kept != NULL)
+        memcpy(kept, secret.p, secret.n);
+    for (bool first = true;; first = false) {
+        status = keyd_client_call(s->client, request, answer);
+        if (status != KEYD_APPROVAL_NEEDED || *answer == NULL)
+            break;
+        if (!first && memcmp(id, (*answer)->approval_id, sizeof id) != 0) {
+            complain("approval", "the request has expired and waits anew");
+            break;
+        }
+        if (first || missing != (*answer)->approvals_missing)
+            say_what_waits(*answer);
+        missing = (*answer)->approvals_missing;
+        memcpy(id, (*answer)->approval_id, sizeof id);
+        memcpy(key, (*answer)->idempotency_key, sizeof key);
+        request->idempotency_key = key;
+        keyd_client_answer_free(*answer);
+        *answer = NULL;
+        kd_ignore(nanosleep(&nap, NULL)); /* a signal ends the program or the nap */
+        if (kept != NULL)
+            memcpy(secret.p, kept, secret.n);
+    }
+    kd_secret_free(kept, secret.n);
+    request->idempotency_key = NULL;
+    return status;
+}
+
 enum keyd_status
 session_ask(struct session *s, struct keyd_request *request,
             struct keyd_answer **answer)
 {
     request->idempotency_key =
         s->o->has_key && is_changing(request->op) ? s->o->key : NULL;
+    if (s->o->wait)
+        return ask_until_approved(s, request, answer);
     return keyd_client_call(s->client, request, answer);
 }
 
@@ -199,18 +275,24 @@ static bool
 is_to_repeat(enum keyd_status status)
 {
     return status == KEYD_UNKNOWN_OUTCOME || status == KEYD_BUSY ||
-           status == KEYD_DEADLINE || status == KEYD_UNAVAILABLE;
+           status == KEYD_DEADLINE || status == KEYD_UNAVAILABLE ||
+           status == KEYD_APPROVAL_NEEDED;
 }
 
 static void
 refusal_to_json(enum keyd_status status, const char *detail, const char *sentence,
-                const char *key)
+                const char *key, const struct keyd_answer *a)
 {
     json_t *j = json_pack("{s:s, s:s, s:s}", "status", keyd_client_status_text(status),
                           "detail", detail, "reason", sentence);
 
     if (*key != '\0' && j != NULL)
         kd_ignore(json_put(j, "idempotency_key", json_string(key)));
+    if (status == KEYD_APPROVAL_NEEDED && a != NULL && j != NULL) {
+        kd_ignore(json_put(j, "approval",
+                           json_hex(kd_slice(a->approval_id, sizeof a->approval_id))));
+        kd_ignore(json_put(j, "missing", json_integer(a->approvals_missing)));
+    }
     kd_ignore(json_done(j, EX_OK)); /* the exit status says it too */
 }
 
@@ -232,12 +314,14 @@ session_refused(const struct session *s, const struct keyd_request *request,
     if (*detail != '\0')
         emit(stderr, " [%s]", detail);
     emit(stderr, "\n");
+    if (answer != NULL && status == KEYD_APPROVAL_NEEDED)
+        say_what_waits(answer);
     if (answer != NULL && is_changing(request->op) && is_to_repeat(status)) {
         hex_write(kd_slice(answer->idempotency_key, KEYD_KEY_SIZE), key);
         emit(stderr, "%s: repeat it with --idempotency-key %s\n", tool_name, key);
     }
     if (s->o->json)
-        refusal_to_json(status, detail, sentence, key);
+        refusal_to_json(status, detail, sentence, key, answer);
     return endings[at].exit;
 }
 

@@ -145,7 +145,7 @@ on_gate_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
 /* --- the ledger --- */
 
 static kd_err
-take_store(struct vault *v, struct kd_slice body, int fd)
+take_store(uint8_t **store, size_t *size, struct kd_slice body, int fd)
 {
     struct kd_buf b;
     kd_err err = KD_OK;
@@ -157,10 +157,10 @@ take_store(struct vault *v, struct kd_slice body, int fd)
         err = kd_memfd_append(fd, KD_STORE_MAX, &b);
     }
     if (err == KD_OK) {
-        free(v->store);
-        v->store = NULL;
-        v->store_size = 0;
-        err = kd_buf_take(&b, &v->store, &v->store_size);
+        free(*store);
+        *store = NULL;
+        *size = 0;
+        err = kd_buf_take(&b, store, size);
     }
     kd_buf_free(&b);
     return err;
@@ -226,7 +226,9 @@ on_ledger_ready(struct vault *v, struct kd_slice body)
     stops_tell(v, KD_CLASS_COUNT);
     record_start(v);
     vault_event(v, EVENT_OPEN, v->chain.epoch, v->chain.first - 1);
-    if (v->store == NULL)
+    if (v->store == NULL && v->aside != NULL)
+        vault_event(v, EVENT_SET_ASIDE, v->store_recorded, v->aside_size);
+    else if (v->store == NULL)
         vault_event(v, EVENT_NO_KEYSTORE, 0, 0);
     else if (v->credential >= 0)
         unseal_with_credential(v);
@@ -327,6 +329,7 @@ is_in_order(const struct vault *v, uint16_t type)
     case KD_MSG_ledger_org:
     case KD_MSG_ledger_accounts:
     case KD_MSG_KEYSTORE:
+    case KD_MSG_KEYSTORE_ASIDE:
     case KD_MSG_ledger_ready:
         return v->ledger_phase == LEDGER_STANDS;
     default:
@@ -362,7 +365,13 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     else if (type == KD_MSG_ledger_resets && fd < 0)
         err = on_ledger_resets(v, body);
     else if (type == KD_MSG_KEYSTORE)
-        err = v->state == VAULT_STARTING ? take_store(v, body, fd) : KD_OK;
+        err = v->state == VAULT_STARTING
+                  ? take_store(&v->store, &v->store_size, body, fd)
+                  : KD_OK;
+    else if (type == KD_MSG_KEYSTORE_ASIDE)
+        err = v->state == VAULT_STARTING
+                  ? take_store(&v->aside, &v->aside_size, body, fd)
+                  : KD_OK;
     else if (type == KD_MSG_ledger_ready)
         err = on_ledger_ready(v, body);
     else
@@ -550,6 +559,8 @@ setup(struct vault *v)
     kd_log_setup("keyd-vault", v->conf->is.log_level);
     if ((err = kd_secret_setup(SECRET_MEMORY)) != KD_OK)
         kd_role_die("no secret memory (RLIMIT_MEMLOCK?)", err);
+    if ((err = approvals_init(&v->approvals)) != KD_OK)
+        kd_role_die("no secret memory", err);
     if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
         kd_role_die("libcrypto", KD_FAILED);
     v->started = (uint64_t)kd_clock_wall_ms();
@@ -611,6 +622,7 @@ main(void)
         turn(&vault);
         if (kd_clock_ms() >= next_tick) {
             task_expire(&vault);
+            approvals_expire(&vault);
             chain_watch_clock(&vault);
             next_tick = kd_clock_ms() + TICK_MS;
         }

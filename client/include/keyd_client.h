@@ -43,21 +43,24 @@ typedef struct keyd_client keyd_client;
 /* Numbers up to 99 are the server's and stable; the others are made here. */
 enum keyd_status {
     KEYD_OK = 0,
-    KEYD_INVALID = 1,         /* the request is wrong; the same again fails again */
-    KEYD_DENIED = 2,          /* policy says no */
-    KEYD_NOT_FOUND = 3,       /* */
-    KEYD_CONFLICT = 4,        /* another object holds this place; look, then decide */
-    KEYD_UNAVAILABLE = 5,     /* nothing was done; retry after retry_after_ms */
-    KEYD_SEALED = 6,          /* nothing was done; an operator must unseal */
-    KEYD_BUSY = 7,            /* nothing was done, a limit is reached; retry later */
-    KEYD_UNKNOWN_OUTCOME = 8, /* it may have been done: ask the same again with the
-                                 answer's idempotency_key */
-    KEYD_FAILED = 9,          /* a fault in keyd, see its log */
-    KEYD_UNSUPPORTED = 10,    /* not an operation of this socket or version */
-    KEYD_DEADLINE = 11,       /* nothing was done in time */
-    KEYD_NOMEM = 100,         /* no memory, or descriptors, in this process */
-    KEYD_PROTOCOL = 101,      /* the server broke the protocol; connection closed */
-    KEYD_USAGE = 102,         /* a wrong call of this library */
+    KEYD_INVALID = 1,          /* the request is wrong; the same again fails again */
+    KEYD_DENIED = 2,           /* policy says no */
+    KEYD_NOT_FOUND = 3,        /* */
+    KEYD_CONFLICT = 4,         /* another object holds this place; look, then decide */
+    KEYD_UNAVAILABLE = 5,      /* nothing was done; retry after retry_after_ms */
+    KEYD_SEALED = 6,           /* nothing was done; an operator must unseal */
+    KEYD_BUSY = 7,             /* nothing was done, a limit is reached; retry later */
+    KEYD_UNKNOWN_OUTCOME = 8,  /* it may have been done: ask the same again with the
+                                  answer's idempotency_key */
+    KEYD_FAILED = 9,           /* a fault in keyd, see its log */
+    KEYD_UNSUPPORTED = 10,     /* not an operation of this socket or version */
+    KEYD_DEADLINE = 11,        /* nothing was done in time */
+    KEYD_APPROVAL_NEEDED = 12, /* nothing was done: operators approve the answer's
+                                  approval_id, then ask the same again with the
+                                  answer's idempotency_key */
+    KEYD_NOMEM = 100,          /* no memory, or descriptors, in this process */
+    KEYD_PROTOCOL = 101,       /* the server broke the protocol; connection closed */
+    KEYD_USAGE = 102,          /* a wrong call of this library */
 };
 
 struct keyd_octets {
@@ -96,6 +99,10 @@ enum keyd_op {
     KEYD_OP_ISSUE_ORG_SIGNET = 39,
     KEYD_OP_AUDIT_READ = 40,
     KEYD_OP_AUDIT_HEAD = 41,
+    KEYD_OP_SET_QUORUM = 42,
+    KEYD_OP_APPROVAL_LIST = 43,
+    KEYD_OP_APPROVAL_SHOW = 44,
+    KEYD_OP_APPROVAL_SIGN = 45,
     KEYD_OP_POLICY_EXPLAIN = 46,
     KEYD_OP_RELOAD = 47,
     KEYD_OP_DRAIN = 48,
@@ -228,6 +235,11 @@ struct keyd_profile_field {
     struct keyd_octets value;
 };
 
+/* Who approves requests: the principal of that name, by an Ed25519 key. */
+struct keyd_operator {
+    struct keyd_octets name, public_key;
+};
+
 struct keyd_request {
     enum keyd_op op;
     uint32_t deadline_ms;           /* 0: the client's (keyd_client_set_deadline) */
@@ -321,6 +333,20 @@ struct keyd_request {
             enum keyd_key_role key_role; /* KEYD_ROLE_NONE: not asked */
         } policy_explain;
         struct {
+            uint32_t k;     /* approvals needed beside the requester */
+            uint64_t marks; /* bit n: operation n needs them */
+            const struct keyd_operator *operators; /* by ascending name */
+            size_t n_operators;                    /* 0, with k and marks 0: none */
+        } set_quorum;
+        struct {
+            struct keyd_octets id;
+        } approval_show;
+        struct {
+            struct keyd_octets id;
+            struct keyd_octets operator_name;
+            struct keyd_octets signature; /* Ed25519 over the text */
+        } approval_sign;
+        struct {
             enum keyd_drain_action action;
             bool wait; /* for what is in flight, as long as the deadline lets it */
         } drain;
@@ -351,6 +377,18 @@ struct keyd_process {
 struct keyd_counter {
     struct keyd_octets name;
     uint64_t value;
+};
+
+/* A request that waits for operators. */
+struct keyd_approval {
+    struct keyd_octets id;
+    uint32_t operation; /* its number, as enum keyd_op */
+    struct keyd_octets requester;
+    uint64_t made_ms, not_after_ms;
+    uint32_t needed;
+    struct keyd_octets digest;             /* SHA-256 of its text */
+    const struct keyd_octets *approved_by; /* names */
+    size_t n_approved_by;
 };
 
 /* What a policy that is only watched would have decided otherwise. */
@@ -403,6 +441,8 @@ struct keyd_answer {
     uint32_t retry_after_ms;                /* 0: no advice */
     uint64_t id;                            /* as keyd_client_submit gave */
     uint8_t idempotency_key[KEYD_KEY_SIZE]; /* that went with it; zeros: none */
+    uint8_t approval_id[16];                /* with KEYD_APPROVAL_NEEDED; and */
+    uint32_t approvals_missing;             /* how many are still to be given */
     unsigned endpoint; /* that answered, or was asked last; from 1; 0: none */
     unsigned attempts; /* times it was sent */
     union {
@@ -498,6 +538,21 @@ struct keyd_answer {
             const struct keyd_policy_quota *quotas;
             size_t n_quotas;
         } policy;
+        struct {
+            uint64_t generation;
+        } set_quorum;
+        struct {
+            const struct keyd_approval *approvals; /* list: all; show: one */
+            size_t n_approvals;
+            struct keyd_octets text; /* show: what is to be signed */
+            uint32_t k;              /* list: the rules in force */
+            uint64_t marks;
+            const struct keyd_operator *operators;
+            size_t n_operators;
+        } approvals;
+        struct {
+            uint32_t given, needed;
+        } approval_sign;
         struct {
             uint32_t serial;           /* how often it was taken anew since the start */
             struct keyd_octets digest; /* SHA-256 of the file */

@@ -239,6 +239,59 @@ fill_audit_head(struct box *box, const Keyd__V1__AuditHeadResult *m)
     box->answer.out.audit_head.checkpoint = octets(m->checkpoint);
 }
 
+static enum keyd_status
+fill_approvals(struct box *box, Keyd__V1__Approval *const *from, size_t n)
+{
+    struct keyd_approval *to = take(box, n, sizeof *to);
+
+    if (to == NULL)
+        return KEYD_NOMEM;
+    for (size_t i = 0; i < n; i++) {
+        const Keyd__V1__Approval *m = from[i];
+        struct keyd_octets *names = take(box, m->n_approved_by, sizeof *names);
+        if (names == NULL)
+            return KEYD_NOMEM;
+        for (size_t k = 0; k < m->n_approved_by; k++)
+            names[k] = octets(m->approved_by[k]);
+        to[i] = (struct keyd_approval){.id = octets(m->id),
+                                       .operation = m->operation,
+                                       .requester = octets(m->requester),
+                                       .made_ms = m->made_ms,
+                                       .not_after_ms = m->not_after_ms,
+                                       .needed = m->needed,
+                                       .digest = octets(m->digest),
+                                       .approved_by = names,
+                                       .n_approved_by = m->n_approved_by};
+    }
+    box->answer.out.approvals.approvals = to;
+    box->answer.out.approvals.n_approvals = n;
+    return KEYD_OK;
+}
+
+static enum keyd_status
+fill_approval_list(struct box *box, const Keyd__V1__ApprovalListResult *m)
+{
+    struct keyd_operator *to = take(box, m->n_operators, sizeof *to);
+
+    if (to == NULL)
+        return KEYD_NOMEM;
+    for (size_t i = 0; i < m->n_operators; i++)
+        to[i] = (struct keyd_operator){octets(m->operators[i]->name),
+                                       octets(m->operators[i]->public_key)};
+    box->answer.out.approvals.k = m->k;
+    box->answer.out.approvals.marks = m->marks;
+    box->answer.out.approvals.operators = to;
+    box->answer.out.approvals.n_operators = m->n_operators;
+    return fill_approvals(box, m->approvals, m->n_approvals);
+}
+
+static enum keyd_status
+fill_approval_show(struct box *box, const Keyd__V1__ApprovalShowResult *m)
+{
+    box->answer.out.approvals.text = octets(m->text);
+    return fill_approvals(box, &m->approval, 1);
+}
+
 static struct keyd_policy_quota
 policy_quota(const Keyd__V1__PolicyQuota *m)
 {
@@ -395,6 +448,17 @@ answer_fill(struct box *box, const Keyd__V1__Response *m, int fd, size_t n_objec
     case KEYD__V1__RESPONSE__RESULT_AUDIT_HEAD:
         fill_audit_head(box, m->audit_head);
         return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_SET_QUORUM:
+        box->answer.out.set_quorum.generation = m->set_quorum->generation;
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_APPROVAL_LIST:
+        return fill_approval_list(box, m->approval_list);
+    case KEYD__V1__RESPONSE__RESULT_APPROVAL_SHOW:
+        return fill_approval_show(box, m->approval_show);
+    case KEYD__V1__RESPONSE__RESULT_APPROVAL_SIGN:
+        box->answer.out.approval_sign.given = m->approval_sign->given;
+        box->answer.out.approval_sign.needed = m->approval_sign->needed;
+        return KEYD_OK;
     case KEYD__V1__RESPONSE__RESULT_POLICY_EXPLAIN:
         return fill_policy(box, m->policy_explain);
     case KEYD__V1__RESPONSE__RESULT_RELOAD:
@@ -426,6 +490,17 @@ answer_object_size(const Keyd__V1__Response *m)
     }
 }
 
+bool
+box_hold(struct box *box, size_t n)
+{
+    uint8_t *p = realloc(box->object, n);
+
+    if (p == NULL)
+        return false;
+    box->object = p;
+    return true;
+}
+
 void
 box_reset(struct box *box)
 {
@@ -433,6 +508,8 @@ box_reset(struct box *box)
     free(box->object);
     box->object = NULL;
     box->answer.retry_after_ms = 0;
+    box->answer.approvals_missing = 0;
+    memset(box->answer.approval_id, 0, sizeof box->answer.approval_id);
     memset(&box->answer.out, 0, sizeof box->answer.out);
 }
 

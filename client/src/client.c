@@ -290,6 +290,8 @@ keyd_client_status_text(enum keyd_status status)
         return "unsupported";
     case KEYD_DEADLINE:
         return "deadline passed";
+    case KEYD_APPROVAL_NEEDED:
+        return "approval needed";
     case KEYD_NOMEM:
         return "out of memory";
     case KEYD_PROTOCOL:

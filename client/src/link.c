@@ -196,8 +196,10 @@ static void
 start_clean(struct link *l, int64_t open_by)
 {
     l->write_failed = l->has_more = false;
-    l->why = KEYD_OK;
-    l->detail[0] = '\0';
+    if (l->endpoint == NULL) { /* that of an endpoint stays until the next */
+        l->why = KEYD_OK;
+        l->detail[0] = '\0';
+    }
     l->server = (struct keyd_server){0};
     l->open_by = open_by;
     client_due(l->client, open_by);
@@ -563,6 +565,10 @@ static void
 note_refusal(struct box *box, const Keyd__V1__Response *m)
 {
     box->answer.retry_after_ms = m->retry_after_ms;
+    box->answer.approvals_missing = m->approvals_missing;
+    if (m->approval_id.len != 0) /* exactly so many, or it had been refused */
+        memcpy(box->answer.approval_id, m->approval_id.data,
+               sizeof box->answer.approval_id);
     set_text(box->detail, "");
     if (m->detail.len != 0)
         memcpy(box->detail, m->detail.data, m->detail.len);

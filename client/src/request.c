@@ -275,6 +275,56 @@ make_audit_read(struct maker *k, const struct keyd_request *in, void *message)
     q->limit = in->in.audit_read.limit;
 }
 
+static Keyd__V1__Operator **
+operators(struct maker *k, const struct keyd_operator *from, size_t n)
+{
+    Keyd__V1__Operator **to = take(k, n, sizeof(Keyd__V1__Operator *));
+    Keyd__V1__Operator *all = take(k, n, sizeof *all);
+
+    if (to == NULL || all == NULL)
+        return NULL;
+    if (from == NULL) {
+        fail(k, KEYD_USAGE);
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        keyd__v1__operator__init(&all[i]);
+        all[i].name = octets(k, from[i].name);
+        all[i].public_key = octets(k, from[i].public_key);
+        to[i] = &all[i];
+    }
+    return to;
+}
+
+static void
+make_set_quorum(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__SetQuorumRequest *q = message;
+
+    q->k = in->in.set_quorum.k;
+    q->marks = in->in.set_quorum.marks;
+    q->n_operators = in->in.set_quorum.n_operators;
+    q->operators = operators(k, in->in.set_quorum.operators, q->n_operators);
+}
+
+static void
+make_approval_show(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__ApprovalShowRequest *q = message;
+
+    q->id = octets(k, in->in.approval_show.id);
+}
+
+static void
+make_approval_sign(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__ApprovalSignRequest *q = message;
+
+    q->id = octets(k, in->in.approval_sign.id);
+    q->operator_name = octets(k, in->in.approval_sign.operator_name);
+    q->signature = octets(k, in->in.approval_sign.signature);
+}
+
 static void
 make_policy_explain(struct maker *k, const struct keyd_request *in, void *message)
 {
@@ -323,6 +373,10 @@ static const struct {
     {KEYD_OP_ISSUE_ORG_SIGNET, make_issue_org_signet},
     {KEYD_OP_AUDIT_READ, make_audit_read},
     {KEYD_OP_AUDIT_HEAD, NULL},
+    {KEYD_OP_SET_QUORUM, make_set_quorum},
+    {KEYD_OP_APPROVAL_LIST, NULL},
+    {KEYD_OP_APPROVAL_SHOW, make_approval_show},
+    {KEYD_OP_APPROVAL_SIGN, make_approval_sign},
     {KEYD_OP_POLICY_EXPLAIN, make_policy_explain},
     {KEYD_OP_RELOAD, NULL},
     {KEYD_OP_DRAIN, make_drain},

@@ -92,6 +92,25 @@ refuse(struct gate *g, struct conn *c, uint64_t id, kd_err err, uint16_t reason)
     refuse_until(g, c, id, err, reason, 0);
 }
 
+/* Nothing was done; the answer names what operators are to approve. */
+static void
+refuse_waiting(struct gate *g, struct conn *c, uint64_t id, uint16_t reason,
+               struct kd_slice body)
+{
+    char name[KD_REASON_NAME_MAX];
+    struct answer *a = new_answer(g, id, -1);
+
+    if (kd_approval_needed_get(body, &a->waits) != KD_OK || a->waits.missing == 0) {
+        refuse(g, c, id, KD_FAILED, 0);
+        return;
+    }
+    a->r.status = kd_rpc_status(KD_APPROVAL);
+    a->r.detail = kd_rpc_data(kd_slice_str(kd_reason_name(reason, name)));
+    a->r.approval_id = kd_rpc_data(kd_slice(a->waits.id, sizeof a->waits.id));
+    a->r.approvals_missing = a->waits.missing;
+    send_answer(g, c);
+}
+
 /* Whoever knows of another keyd goes there at once; the others ask again here. */
 static void
 refuse_draining(struct gate *g, struct conn *c, uint64_t id)
@@ -520,7 +539,10 @@ answer_request(struct gate *g, struct pending *p, kd_err err, uint16_t reason,
     }
     if (a->fd >= 0)
         close(a->fd);
-    refuse_until(g, c, id, err, reason, retry_ms);
+    if (err == KD_APPROVAL)
+        refuse_waiting(g, c, id, reason, body);
+    else
+        refuse_until(g, c, id, err, reason, retry_ms);
 }
 
 kd_err

@@ -341,11 +341,17 @@ tell_keystore(struct ledger *l)
     struct kd_ledger_ready m = {0};
     struct kd_slice store, inl;
     int fd = -1;
+    uint16_t type = KD_MSG_KEYSTORE;
     kd_err err = kd_store_keystore_read(l->store, &store, &m.keystore);
+
+    if (err == KD_NOT_FOUND) {
+        type = KD_MSG_KEYSTORE_ASIDE;
+        err = kd_store_keystore_aside(l->store, &store, &m.keystore);
+    }
 
     if (err == KD_OK &&
         (err = kd_memfd_if_large(store, KD_CHAN_INLINE_MAX, &inl, &fd)) == KD_OK)
-        err = kd_chan_put(&l->vault.chan, KD_MSG_KEYSTORE, inl, fd);
+        err = kd_chan_put(&l->vault.chan, type, inl, fd);
     if (err != KD_OK && err != KD_NOT_FOUND && err != KD_CLOSED)
         ledger_disk_failed("key store", err);
     kd_ledger_ready_put(&l->scratch, &m);

@@ -1,4 +1,5 @@
 #include "account.h"
+#include "quorum.h"
 
 #include <dime/identifier.h>
 #include <keyd/base/clock.h>
@@ -108,6 +109,9 @@ commit(struct vault *v, struct task *t, enum kd_audit_op op)
     struct run_names names;
     struct kd_buf body;
 
+    /* What is answered again changes nothing; what changes something is allowed. */
+    if (!quorum_still_holds(v, t))
+        return;
     run_record(&record, &names, v, t, op, dime_identifier_domain(c->address));
     record.address = c->address;
     record.detail = c->detail;

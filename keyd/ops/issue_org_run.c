@@ -2,6 +2,7 @@
  * for the small site that keeps its POK in the online token (others make it in a
  * ceremony). Runs alone, since it changes what every issuance depends on. */
 #include "made.h"
+#include "quorum.h"
 
 #include <dime/build.h>
 #include <dime/fingerprint.h>
@@ -196,6 +197,81 @@ answer_again(struct vault *v, struct task *t, struct kd_slice octets)
         task_finish(v, t, err, 0);
 }
 
+/* --- in words --- */
+
+static bool
+describe_one_key(struct vault *v, struct task *t, const char *word,
+                 const uint8_t id[16], struct kd_buf *text)
+{
+    struct kd_key_info info;
+    struct kd_key_id key;
+
+    memcpy(key.octets, id, sizeof key.octets);
+    if (kd_token_get(v->token, &key, &info) != KD_OK)
+        return describe_refuse(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
+    if (run_key_allowed(t, info.role, id) != KD_OK)
+        return describe_refuse(v, t, KD_DENIED, KD_REASON_KEY_NOT_PERMITTED);
+    describe_key(text, word, &info, true);
+    return true;
+}
+
+static void
+describe_profile(struct kd_slice stream, struct kd_buf *text)
+{
+    struct dime_walk w;
+    struct dime_field f;
+    char word[16];
+
+    kd_fact_digest(text, "profile", stream);
+    dime_walk_info(&w, DIME_ORG, stream);
+    while (dime_walk_next(&w, &f)) {
+        kd_ignore(snprintf(word, sizeof word, "field-%u", (unsigned)f.type));
+        if (f.name.n != 0)
+            kd_fact_value(text, "field-name", f.name);
+        kd_fact_value(text, word, f.value);
+    }
+}
+
+static bool
+describe_image(struct vault *v, struct task *t, struct kd_buf *text)
+{
+    struct kd_buf image;
+    size_t size;
+
+    if (t->fd < 0 || kd_memfd_check(t->fd, INFO_MAX, &size) != KD_OK)
+        return describe_refuse(v, t, KD_INVALID, KD_REASON_BAD_DESCRIPTOR);
+    kd_buf_init(&image, INFO_MAX);
+    kd_err err = kd_memfd_append(t->fd, INFO_MAX, &image);
+    if (err == KD_OK)
+        kd_fact_digest(text, "image", kd_buf_slice(&image));
+    kd_buf_free(&image);
+    return err == KD_OK || describe_refuse(v, t, err, KD_REASON_BAD_DESCRIPTOR);
+}
+
+bool
+describe_issue_org_signet(struct vault *v, struct task *t, struct kd_buf *text)
+{
+    struct kd_issue_org_job job;
+    size_t domain;
+
+    if (kd_issue_org_job_get(t->body, &job) != KD_OK ||
+        job.soks.n % KD_TOKEN_ID_SIZE != 0)
+        return describe_refuse(v, t, KD_MALFORMED, KD_REASON_NONE);
+    if (!run_allowed(v, t, job.domain))
+        return false;
+    if (kd_policy_domain_find(t->conf->is.policy, job.domain, &domain) != KD_OK)
+        return describe_refuse(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+    kd_fact_name(text, "domain", job.domain);
+    if (!describe_one_key(v, t, "primary-key", job.pok, text) ||
+        !describe_one_key(v, t, "encryption-key", job.encryption, text))
+        return false;
+    for (size_t at = 0; at < job.soks.n; at += KD_TOKEN_ID_SIZE)
+        if (!describe_one_key(v, t, "secondary-key", job.soks.p + at, text))
+            return false;
+    describe_profile(job.profile, text);
+    return job.with_image == 0 || describe_image(v, t, text);
+}
+
 static void
 start(struct vault *v, struct task *t)
 {
@@ -224,10 +300,6 @@ run_issue_org_signet(struct vault *v, struct task *t)
         return;
     if (vault_serves(t, x->job.domain, &x->org, NULL) != KD_OK) {
         task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
-        return;
-    }
-    if (!t->conf->is.single_operator) {
-        task_finish(v, t, KD_DENIED, KD_REASON_NEEDS_QUORUM);
         return;
     }
     run_once(v, t, start, answer_again);

@@ -1,4 +1,5 @@
 /* GenerateKey, RetireKey, ImportKey, PublicKeys: the vault's halves. */
+#include "quorum.h"
 #include "store_change.h"
 
 #include <dime/dkey.h>
@@ -62,17 +63,6 @@ generate_change(struct task *t, struct store_change *c)
     return err == KD_OK ? activate(c, &info) : refuse_spec(t, err);
 }
 
-/* New keys and their retirement are quorum operations; a site of one operator says so
- * in its configuration. */
-static bool
-one_operator_may(struct vault *v, struct task *t)
-{
-    if (t->conf->is.single_operator)
-        return true;
-    task_finish(v, t, KD_DENIED, KD_REASON_NEEDS_QUORUM);
-    return false;
-}
-
 /* A key that is made or named; false: the task has been answered. */
 static bool
 may_have_key(struct vault *v, struct task *t, unsigned role, const uint8_t *id)
@@ -81,6 +71,34 @@ may_have_key(struct vault *v, struct task *t, unsigned role, const uint8_t *id)
         return true;
     task_finish(v, t, KD_DENIED, t->reason);
     return false;
+}
+
+static bool
+may_generate(struct vault *v, struct task *t, const struct kd_generate_job *job)
+{
+    return run_allowed(v, t, job->domain) && may_have_key(v, t, job->role, NULL);
+}
+
+bool
+describe_generate_key(struct vault *v, struct task *t, struct kd_buf *text)
+{
+    struct kd_generate_job job;
+
+    if (kd_generate_job_get(t->body, &job) != KD_OK)
+        return describe_refuse(v, t, KD_MALFORMED, KD_REASON_NONE);
+    if (!may_generate(v, t, &job))
+        return false;
+    const struct kd_key_spec spec = {.role = (enum kd_key_role)job.role,
+                                     .alg = (enum kd_key_alg)job.algorithm,
+                                     .permissions = job.permissions,
+                                     .domain = job.domain};
+    if (kd_key_spec_check(&spec) != KD_OK)
+        return describe_refuse(v, t, KD_INVALID, KD_REASON_KEY_SPEC);
+    kd_fact_text(text, "role", kd_key_role_name(spec.role));
+    kd_fact_text(text, "algorithm", kd_alg_name(spec.alg));
+    describe_permissions(text, job.permissions);
+    kd_fact_name(text, "domain", job.domain);
+    return true;
 }
 
 void
@@ -98,8 +116,7 @@ run_generate_key(struct vault *v, struct task *t)
     c->domain = c->job.generate.domain;
     c->change = generate_change;
     c->reply = reply_keys;
-    if (run_allowed(v, t, c->domain) &&
-        may_have_key(v, t, c->job.generate.role, NULL) && one_operator_may(v, t))
+    if (may_generate(v, t, &c->job.generate))
         store_change_start(v, t);
 }
 
@@ -127,6 +144,42 @@ may_retire_some(const struct task *t)
                              kd_slice(NULL, 0)) == KD_POLICY_NO_DOMAIN;
 }
 
+/* Whose key it is decides whether the caller may; that there is none says nothing to
+ * one who may not. False: the task is answered. */
+static bool
+retired_key(struct vault *v, struct task *t, const struct kd_key_id *id,
+            struct kd_key_info *info)
+{
+    if (!may_retire_some(t))
+        return describe_refuse(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+    if (v->token == NULL) {
+        run_refuse_sealed(v, t);
+        return false;
+    }
+    if (kd_token_get(v->token, id, info) != KD_OK)
+        return describe_refuse(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
+    return run_allowed(v, t, kd_slice(info->domain, info->domain_size)) &&
+           may_have_key(v, t, info->role, info->id.octets);
+}
+
+bool
+describe_retire_key(struct vault *v, struct task *t, struct kd_buf *text)
+{
+    struct kd_retire_job job;
+    struct kd_key_info info;
+    struct kd_key_id id;
+
+    if (kd_retire_job_get(t->body, &job) != KD_OK)
+        return describe_refuse(v, t, KD_MALFORMED, KD_REASON_NONE);
+    memcpy(id.octets, job.id, sizeof id.octets);
+    if (!retired_key(v, t, &id, &info))
+        return false;
+    describe_key(text, "key", &info, true);
+    describe_permissions(text, info.permissions);
+    kd_fact_name(text, "domain", kd_slice(info.domain, info.domain_size));
+    return true;
+}
+
 void
 run_retire_key(struct vault *v, struct task *t)
 {
@@ -144,22 +197,7 @@ run_retire_key(struct vault *v, struct task *t)
     c->reply = reply_keys;
     c->n_keys = 1;
     memcpy(c->keys[0].octets, c->job.retire.id, sizeof c->keys[0].octets);
-    /* Whose key it is decides whether the caller may; that there is none says nothing
-     * to one who may not. */
-    if (!may_retire_some(t)) {
-        task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
-        return;
-    }
-    if (v->token == NULL) {
-        run_refuse_sealed(v, t);
-        return;
-    }
-    if (kd_token_get(v->token, &c->keys[0], &info) != KD_OK) {
-        task_finish(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
-        return;
-    }
-    if (run_allowed(v, t, kd_slice(info.domain, info.domain_size)) &&
-        may_have_key(v, t, info.role, info.id.octets) && one_operator_may(v, t))
+    if (retired_key(v, t, &c->keys[0], &info))
         store_change_start(v, t);
 }
 
@@ -193,6 +231,11 @@ import_one(struct task *t, struct store_change *c, const struct kd_key_spec *spe
     struct kd_key_info info;
     kd_err err = kd_token_import(c->token, spec, kd_slice(secret, 32), &info);
 
+    /* An operator's key signs nothing for the organization. */
+    if (err == KD_OK && info.alg == KD_ALG_ED25519 &&
+        kd_quorum_has_key(&t->vault->approvals.quorum, info.public_key))
+        return run_refuse(t, KD_INVALID, KD_REASON_KEY_REUSED);
+
     return err == KD_OK ? activate(c, &info) : refuse_spec(t, err);
 }
 
@@ -225,6 +268,63 @@ import_change(struct task *t, struct store_change *c)
     return err;
 }
 
+/* The keys in the file are named by their public halves. False: the task is answered.
+ */
+static bool
+describe_key_file(struct vault *v, struct task *t, const struct kd_import_job *job,
+                  struct kd_buf *text)
+{
+    struct dime_dkey *file = NULL;
+    kd_err err = read_key_file(t, &file);
+
+    if (err == KD_OK && file->kind != DIME_DKEY_ORG)
+        err = run_refuse(t, KD_INVALID, KD_REASON_BAD_KEY_FILE);
+    if (err != KD_OK) {
+        dime_dkey_free(file);
+        task_finish(v, t, err, t->reason);
+        return false;
+    }
+    if (job->signing_role != 0)
+        kd_fact_hex(text, "signing-key", kd_slice(file->sign_pk, sizeof file->sign_pk));
+    if (job->encryption != 0)
+        kd_fact_hex(text, "encryption-key-public",
+                    kd_slice(file->enc_pk, sizeof file->enc_pk));
+    dime_dkey_free(file);
+    return describe_secret(v, t, "key-file", text);
+}
+
+static bool
+may_import(struct vault *v, struct task *t, const struct kd_import_job *job)
+{
+    return run_allowed(v, t, job->domain) &&
+           (job->signing_role == 0 || may_have_key(v, t, job->signing_role, NULL)) &&
+           (job->encryption == 0 || may_have_key(v, t, KD_KEY_ROLE_ENC, NULL));
+}
+
+bool
+describe_import_key(struct vault *v, struct task *t, struct kd_buf *text)
+{
+    struct kd_import_job job;
+
+    if (kd_import_job_get(t->body, &job) != KD_OK)
+        return describe_refuse(v, t, KD_MALFORMED, KD_REASON_NONE);
+    if (!may_import(v, t, &job))
+        return false;
+    const struct kd_key_spec spec = {.role = (enum kd_key_role)job.signing_role,
+                                     .alg = KD_ALG_ED25519,
+                                     .permissions = job.permissions,
+                                     .domain = job.domain};
+    if ((job.signing_role != 0 && kd_key_spec_check(&spec) != KD_OK) ||
+        (job.signing_role == 0 && job.encryption == 0))
+        return describe_refuse(v, t, KD_INVALID, KD_REASON_KEY_SPEC);
+    kd_fact_text(text, "signing-role",
+                 job.signing_role == 0 ? "none" : kd_key_role_name(spec.role));
+    describe_permissions(text, job.permissions);
+    kd_fact_text(text, "encryption-key", job.encryption != 0 ? "yes" : "no");
+    kd_fact_name(text, "domain", job.domain);
+    return describe_key_file(v, t, &job, text);
+}
+
 void
 run_import_key(struct vault *v, struct task *t)
 {
@@ -240,11 +340,7 @@ run_import_key(struct vault *v, struct task *t)
     c->domain = c->job.import.domain;
     c->change = import_change;
     c->reply = reply_keys;
-    const struct kd_import_job *job = &c->job.import;
-    if (run_allowed(v, t, c->domain) &&
-        (job->signing_role == 0 || may_have_key(v, t, job->signing_role, NULL)) &&
-        (job->encryption == 0 || may_have_key(v, t, KD_KEY_ROLE_ENC, NULL)) &&
-        one_operator_may(v, t))
+    if (may_import(v, t, &c->job.import))
         store_change_start(v, t);
 }
 

@@ -10,6 +10,7 @@
  * Cancelled by whoever may ask for one, and by any request with a good custody
  * signature: the key is then not lost. */
 #include "account.h"
+#include "quorum.h"
 
 #include <dime/identifier.h>
 
@@ -97,18 +98,28 @@ decide(struct vault *v, struct task *t, const struct kd_account_part *a,
     return a->reset == KD_RESET_APPROVED ? KD_NOT_FOUND : KD_OK;
 }
 
-/* The approval is what takes a quorum, not the operation: where operators vote, what is
- * voted on is {ResetAddress, APPROVE, address}. A site of one operator says so in its
- * configuration. */
-static bool
-may_approve(struct vault *v, struct task *t)
+/* The approval is what takes a quorum, not the operation: what operators vote on is
+ * {ResetAddress, APPROVE, address}. */
+bool
+is_reset_approval(const struct task *t)
 {
-    if (!account_operator_asks(v, t))
+    struct kd_reset_job job;
+
+    return kd_reset_job_get(t->body, &job) == KD_OK && job.action == KD_RESET_APPROVE;
+}
+
+bool
+describe_reset_address(struct vault *v, struct task *t, struct kd_buf *text)
+{
+    struct kd_reset_job job;
+
+    if (kd_reset_job_get(t->body, &job) != KD_OK)
+        return describe_refuse(v, t, KD_MALFORMED, KD_REASON_NONE);
+    if (!account_address_is_allowed(v, t, job.address) || !account_operator_asks(v, t))
         return false;
-    if (t->conf->is.single_operator)
-        return true;
-    task_finish(v, t, KD_DENIED, KD_REASON_NEEDS_QUORUM);
-    return false;
+    kd_fact_text(text, "action", "approve");
+    kd_fact_name(text, "address", job.address);
+    return true;
 }
 
 static void
@@ -119,7 +130,7 @@ start_one(struct vault *v, struct task *t)
     size_t org;
 
     if (!account_address_is_allowed(v, t, x->job.address) ||
-        (x->job.action == KD_RESET_APPROVE && !may_approve(v, t)))
+        (x->job.action == KD_RESET_APPROVE && !account_operator_asks(v, t)))
         return;
     x->change = (struct account_change){
         .address = x->job.address, .decide = decide, .reply = reply};

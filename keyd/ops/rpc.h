@@ -10,6 +10,7 @@
 #include <keyd/conf/quota_table.h>
 #include <keyd/job/job.h>
 #include <keyd/ops/ops.h>
+#include <keyd/quorum/quorum.h>
 #include <keyd/rpc/rpc_pb.h>
 
 enum {
@@ -18,6 +19,8 @@ enum {
     ANSWER_PROCESSES_MAX = 64,
     ANSWER_COUNTERS_MAX = 128,
     ANSWER_QUOTAS_MAX = 2 * KD_POLICY_OWN_QUOTAS_MAX,
+    ANSWER_APPROVALS_MAX = 32,
+    ANSWER_OPERATORS_MAX = 16,
     ANSWER_REASONS_MAX = 32,
     ANSWER_SHADOW_MAX = 96,
 };
@@ -26,6 +29,13 @@ enum {
 struct process_line {
     struct kd_ctl_process is;
     bool present;
+};
+
+/* A request that waits, with what its message points to. */
+struct answer_approval {
+    Keyd__V1__Approval message;
+    struct kd_approval_line line;
+    ProtobufCBinaryData approved[ANSWER_OPERATORS_MAX];
 };
 
 struct answer {
@@ -53,6 +63,10 @@ struct answer {
         Keyd__V1__ImportKeyResult import_key;
         Keyd__V1__AuditReadResult audit_read;
         Keyd__V1__AuditHeadResult audit_head;
+        Keyd__V1__SetQuorumResult set_quorum;
+        Keyd__V1__ApprovalListResult approval_list;
+        Keyd__V1__ApprovalShowResult approval_show;
+        Keyd__V1__ApprovalSignResult approval_sign;
         Keyd__V1__PolicyExplainResult policy_explain;
         Keyd__V1__ReloadResult reload;
         Keyd__V1__DrainResult drain;
@@ -86,6 +100,12 @@ struct answer {
     Keyd__V1__StoppedPrincipal stopped[KD_STOPPED_MAX];
     Keyd__V1__StoppedPrincipal *stopped_list[KD_STOPPED_MAX];
     uint8_t object_id[16];
+    struct answer_approval approval[ANSWER_APPROVALS_MAX];
+    Keyd__V1__Approval *approval_list[ANSWER_APPROVALS_MAX];
+    struct kd_quorum quorum;
+    Keyd__V1__Operator operators[ANSWER_OPERATORS_MAX];
+    Keyd__V1__Operator *operator_list[ANSWER_OPERATORS_MAX];
+    struct kd_approval_needed waits; /* with KD_APPROVAL */
     uint64_t from; /* of the request, where the answer needs it (AuditRead) */
 };
 
@@ -121,6 +141,8 @@ extern const struct op_rpc op_rpc_public_keys, op_rpc_generate_key, op_rpc_retir
 extern const struct op_rpc op_rpc_token_init, op_rpc_add_unseal_slot, op_rpc_unseal,
     op_rpc_seal;
 extern const struct op_rpc op_rpc_audit_read, op_rpc_audit_head;
+extern const struct op_rpc op_rpc_set_quorum, op_rpc_approval_list,
+    op_rpc_approval_show, op_rpc_approval_sign;
 extern const struct op_rpc op_rpc_policy_explain;
 extern const struct op_rpc op_rpc_reload, op_rpc_drain;
 

@@ -1,4 +1,5 @@
 #include "run.h"
+#include "quorum.h"
 
 #include <dime/display.h>
 #include <dime/info.h>
@@ -30,6 +31,10 @@ static const struct {
     {KD_OP_GenerateKey, run_generate_key},
     {KD_OP_RetireKey, run_retire_key},
     {KD_OP_ImportKey, run_import_key},
+    {KD_OP_SetQuorum, run_set_quorum},
+    {KD_OP_ApprovalList, run_approval_list},
+    {KD_OP_ApprovalShow, run_approval_show},
+    {KD_OP_ApprovalSign, run_approval_sign},
     {KD_OP_PolicyExplain, run_policy_explain},
     {KD_OP_Reload, run_reload},
     {KD_OP_Drain, run_drain},
@@ -55,7 +60,7 @@ run_start(struct vault *v, struct task *t)
     }
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         if (runs[i].op == t->op) {
-            runs[i].start(v, t);
+            quorum_start(v, t, runs[i].start);
             return;
         }
     }
@@ -66,6 +71,9 @@ run_start(struct vault *v, struct task *t)
 static bool
 is_within_quota(struct vault *v, struct task *t, struct kd_slice domain)
 {
+    if (t->is_counted) /* put into words before it is done */
+        return true;
+    t->is_counted = true;
     kd_err err =
         kd_quota_take(&v->quotas, &t->conf->quotas, t->conf->is.policy, &t->caller,
                       t->op, domain, kd_clock_ns(), &t->quota, &t->retry_ms);
@@ -83,8 +91,9 @@ run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
         task_is_internal(t) ||
         kd_policy_check(t->conf->is.policy, &t->caller, t->op, domain) == KD_OK;
 
-    if (!task_is_internal(t))
+    if (!task_is_internal(t) && !t->is_watched) /* once a request */
         shadow_watch(v, t, domain, allowed);
+    t->is_watched = true;
     if (!allowed) {
         task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
         return false;
@@ -139,8 +148,14 @@ run_record(struct kd_audit_record *record, struct run_names *names,
         .principal = kd_slice(names->principal, (size_t)n),
         .domain = domain,
     };
-    if (t->conf->is.single_operator && t->caller.klass == KD_CLASS_ADMIN && !own)
+    if (t->conf->is.single_operator && v->approvals.state == APPROVALS_NONE &&
+        t->caller.klass == KD_CLASS_ADMIN && !own)
         record->notes |= KD_NOTE_SINGLE_OPERATOR;
+    if (t->admission == ADMITTED_APPROVED) {
+        record->notes |= KD_NOTE_QUORUM;
+        record->has_approval = true;
+        memcpy(record->approval, t->approval, sizeof record->approval);
+    }
 }
 
 kd_err
@@ -220,6 +235,13 @@ out:
 }
 
 static void
+start_fresh(struct vault *v, struct task *t)
+{
+    if (quorum_still_holds(v, t))
+        t->once_fresh(v, t);
+}
+
+static void
 told_key(struct vault *v, struct task *t)
 {
     struct kd_told_key m;
@@ -228,7 +250,7 @@ told_key(struct vault *v, struct task *t)
         (m.err != KD_OK && m.err != KD_NOT_FOUND))
         task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
     else if (m.err == KD_NOT_FOUND)
-        t->once_fresh(v, t);
+        start_fresh(v, t);
     else if (memcmp(m.request, t->request, sizeof t->request) != 0)
         task_finish(v, t, KD_INVALID, KD_REASON_IDEMPOTENCY_KEY_USED);
     else
@@ -243,13 +265,13 @@ struct binding {
 
 /* Another object is another request. Not so for passphrases: who steals the registry
  * could try words against the hash. */
-static kd_err
-bind_object(struct task *t)
+kd_err
+run_bind(struct task *t)
 {
     size_t size;
     kd_err err = KD_OK;
 
-    if (t->fd < 0 || (kd_op_flags(t->op) & KD_OPF_SECRET) != 0)
+    if (t->fd < 0 || t->is_bound || (kd_op_flags(t->op) & KD_OPF_SECRET) != 0)
         return KD_OK;
     if (kd_memfd_check(t->fd, DIME_SIGNET_MAX, &size) != KD_OK)
         return run_refuse(t, KD_INVALID, KD_REASON_BAD_DESCRIPTOR);
@@ -266,6 +288,7 @@ bind_object(struct task *t)
     }
     crypto_hash_sha256_final(&b->hash, t->request);
     kd_secret_free(b, sizeof *b);
+    t->is_bound = err == KD_OK;
     return err;
 }
 
@@ -276,16 +299,17 @@ run_once(struct vault *v, struct task *t, task_step fresh,
     struct kd_ask_key m = {.tag = t->tag};
     kd_err err;
 
+    t->once_fresh = fresh;
+    t->once_again = again;
     if (!t->has_key) {
-        fresh(v, t);
+        start_fresh(v, t);
         return;
     }
-    if ((err = bind_object(t)) != KD_OK) {
+    if ((err = run_bind(t)) != KD_OK) {
         task_finish(v, t, err, t->reason);
         return;
     }
-    t->once_fresh = fresh;
-    t->once_again = again;
+    kd_buf_reset(&t->ask);
     memcpy(m.key, t->key, sizeof m.key);
     kd_ask_key_put(&t->ask, &m);
     task_ask(v, t, KD_MSG_ask_key, told_key);

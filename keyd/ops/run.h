@@ -8,6 +8,8 @@
 #include <keyd/job/reasons.h>
 #include <keyd/ledger/audit.h>
 
+#include <stdio.h>
+
 enum { RUN_ROW_SIGNET_MAX = 45056 };
 
 /* Starts the operation of a new task; answers by itself if there is no such one. */
@@ -18,8 +20,8 @@ void run_refuse_sealed(struct vault *v, struct task *t);
 
 /* Policy, then, where the operation needs keys, whether they are open, then quotas:
  * true, or the task has been answered. In this order, so that who may not learns
- * nothing else and uses nothing up. domain may be empty for operations about none. Once
- * a task: its operation is counted here. */
+ * nothing else and uses nothing up. domain may be empty for operations about none. A
+ * task is counted once, however often this is asked. */
 bool run_allowed(struct vault *v, struct task *t, struct kd_slice domain);
 
 /* Policy for a key that the request names or that is chosen for it: KD_OK, or KD_DENIED
@@ -36,6 +38,10 @@ struct run_names {
 void run_record(struct kd_audit_record *record, struct run_names *names,
                 const struct vault *v, const struct task *t, enum kd_audit_op op,
                 struct kd_slice domain);
+
+/* Makes the descriptor's octets part of what the idempotency key is bound to, once. Not
+ * those that may be words (KD_OPF_SECRET). */
+kd_err run_bind(struct task *t) KD_MUST_USE;
 
 /* For changing operations: fresh starts the work, unless the task's idempotency key was
  * used before; then again answers from the record that was made for it, or the task is
@@ -68,6 +74,10 @@ void run_seal(struct vault *v, struct task *t);
 void run_generate_key(struct vault *v, struct task *t);
 void run_retire_key(struct vault *v, struct task *t);
 void run_import_key(struct vault *v, struct task *t);
+void run_set_quorum(struct vault *v, struct task *t);
+void run_approval_list(struct vault *v, struct task *t);
+void run_approval_show(struct vault *v, struct task *t);
+void run_approval_sign(struct vault *v, struct task *t);
 void run_policy_explain(struct vault *v, struct task *t);
 void run_reload(struct vault *v, struct task *t);
 void run_drain(struct vault *v, struct task *t);

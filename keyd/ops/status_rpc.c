@@ -143,6 +143,9 @@ unpack(struct kd_slice body, struct answer *a)
     add_counter(a, "issued", m.issued);
     add_counter(a, "refused", m.refused);
     add_counter(a, "hidden-memory", m.hidden_memory);
+    add_counter(a, "operators", m.operators);
+    add_counter(a, "approvals-needed", m.approvals);
+    add_counter(a, "approvals-waiting", m.waiting);
     add_counter(a, "denied", m.denied);
     add_counter(a, "failed", m.failed);
     uint64_t over = m.over_quota;

@@ -64,7 +64,11 @@ reply(struct vault *v, struct task *t)
         .state = (uint8_t)vault_state_of(&facts),
         .probe = v->token != NULL && v->probe.ok,
         .probe_us = v->probe.us,
-        .single_operator = v->conf->is.single_operator,
+        .single_operator =
+            v->conf->is.single_operator && v->approvals.state == APPROVALS_NONE,
+        .operators = (uint8_t)v->approvals.quorum.n,
+        .approvals = (uint8_t)v->approvals.quorum.k,
+        .waiting = (uint8_t)kd_pendings_count(&v->approvals.pendings),
         .hidden_memory = kd_secret_is_hidden(),
         .epoch = v->chain.epoch,
         .seq = v->chain.first == 0 ? 0 : v->chain.first - 1,

@@ -14,6 +14,7 @@ change_free(void *data)
     struct store_change *c = data;
 
     kd_buf_free(&c->store);
+    kd_buf_free(&c->policy);
     free(c);
 }
 
@@ -27,6 +28,7 @@ store_change_new(struct vault *v, struct task *t)
         return NULL;
     }
     kd_buf_init(&c->store, KD_STORE_MAX);
+    kd_buf_init(&c->policy, KD_STORE_POLICY_MAX);
     t->data = c;
     t->data_free = change_free;
     return c;
@@ -44,7 +46,8 @@ work(struct task *t)
         return;
     }
     if (c->token != NULL) {
-        if ((t->err = kd_soft_mark(c->token, &c->mark)) != KD_OK)
+        if ((t->err = kd_soft_mark(c->token, &c->mark)) != KD_OK ||
+            (t->err = kd_soft_policy(c->token, &c->policy)) != KD_OK)
             return;
         c->is_marked = true;
     }
@@ -59,7 +62,9 @@ give_up(struct vault *v, struct task *t, kd_err err, uint16_t reason)
 
     if (c->token != NULL && c->token != v->token)
         kd_token_free(c->token);
-    else if (c->is_marked && kd_soft_return(c->token, &c->mark) != KD_OK)
+    else if (c->is_marked &&
+             (kd_soft_return(c->token, &c->mark) != KD_OK ||
+              kd_soft_set_policy(c->token, kd_buf_slice(&c->policy)) != KD_OK))
         vault_event(v, EVENT_KEYSTORE_BAD, err, kd_soft_generation(c->token));
     task_finish(v, t, err, reason);
 }
@@ -75,6 +80,9 @@ settled(struct vault *v, struct task *t)
         return;
     }
     uint64_t generation = kd_soft_generation(c->token);
+    free(v->aside);
+    v->aside = NULL;
+    v->aside_opened = false;
     free(v->store);
     v->store = NULL;
     v->store_size = 0;
@@ -83,6 +91,7 @@ settled(struct vault *v, struct task *t)
     v->store_recorded = generation;
     v->token = c->token;
     v->state = VAULT_OPERATIONAL;
+    c->generation = generation;
     vault_keys_refresh(v);
     vault_event(v, EVENT_KEY_CHANGED, kd_token_count(v->token), generation);
     c->reply(v, t, c);
@@ -125,6 +134,12 @@ commit(struct vault *v, struct task *t)
     run_record(&record, &names, v, t, c->audit, c->domain);
     record.keystore_generation = kd_soft_generation(c->token);
     crypto_hash_sha256(record.keystore_sha256, store.p, store.n);
+    if (c->makes_token && v->aside != NULL)
+        record.notes |= KD_NOTE_NEW_KEYSTORE;
+    if (c->has_digest) {
+        record.n_digests = 1;
+        memcpy(record.digests[0], c->digest, sizeof c->digest);
+    }
     if (c->n_keys > 0) {
         record.has_key = true;
         memcpy(record.key_id, c->keys[0].octets, sizeof record.key_id);

@@ -36,12 +36,17 @@ struct store_change {
     size_t n_keys;
     struct kd_key_id keys[CHANGE_KEYS_MAX];
     uint8_t slot;
-    struct kd_buf store; /* serialised */
+    uint64_t generation; /* of the change */
+    bool has_digest;
+    uint8_t digest[32];   /* of what the record is about, if not a key */
+    struct kd_buf policy; /* the vault's before the change: kd_soft_return leaves it */
+    struct kd_buf store;  /* serialised */
     union {
         struct kd_generate_job generate;
         struct kd_retire_job retire;
         struct kd_import_job import;
         struct kd_slot_job slot;
+        struct kd_quorum_job quorum;
     } job;
 };
 

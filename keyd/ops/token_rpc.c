@@ -76,10 +76,15 @@ pack_unseal(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
 static kd_err
 unpack_unseal(struct kd_slice body, struct answer *a)
 {
-    if (body.n != 0)
-        return KD_MALFORMED;
+    struct kd_unseal_done m;
+    kd_err err = kd_unseal_done_get(body, &m);
+
+    if (err != KD_OK)
+        return err;
     keyd__v1__unseal_result__init(&a->u.unseal);
-    a->u.unseal.state = KEYD__V1__SERVICE_STATE__SERVICE_STATE_OPERATIONAL;
+    a->u.unseal.state = m.operational != 0
+                            ? KEYD__V1__SERVICE_STATE__SERVICE_STATE_OPERATIONAL
+                            : KEYD__V1__SERVICE_STATE__SERVICE_STATE_UNPROVISIONED;
     a->r.result_case = KEYD__V1__RESPONSE__RESULT_UNSEAL;
     a->r.unseal = &a->u.unseal;
     return KD_OK;

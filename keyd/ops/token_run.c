@@ -1,4 +1,5 @@
 /* TokenInit, AddUnsealSlot, Unseal, Seal: the vault's halves. */
+#include "quorum.h"
 #include "store_change.h"
 
 #include <keyd/base/secret.h>
@@ -50,15 +51,24 @@ add_audit_key(struct store_change *c)
 static kd_err
 init_change(struct task *t, struct store_change *c)
 {
+    const struct vault *v = t->vault;
     struct kd_slot_secret secret;
     kd_err err;
 
-    if (c->token != NULL || t->vault->store != NULL)
+    if (c->token != NULL || v->store != NULL)
         return run_refuse(t, KD_CONFLICT, KD_REASON_ALREADY_INITIALISED);
+    /* A new store continues the recorded one or nothing: its list of keys, without
+     * which no chain could go on, is believed only from one that was opened. */
+    if (v->aside != NULL && !v->aside_opened)
+        return run_refuse(t, KD_CONFLICT, KD_REASON_KEYSTORE_SET_ASIDE);
+    if (v->aside == NULL && v->store_recorded != 0)
+        return run_refuse(t, KD_UNAVAILABLE, KD_REASON_STORED_DIFFERS);
     if ((err = slot_secret_read(t, c->job.slot.kind, &secret)) != KD_OK)
         return err;
     err = refuse_secret(t, kd_soft_create(&secret, &c->token));
     secret_free(&secret);
+    if (err == KD_OK && v->aside != NULL)
+        err = kd_soft_inherit(c->token, kd_slice(v->aside, v->aside_size));
     if (err == KD_OK)
         err = add_audit_key(c);
     return err;
@@ -122,6 +132,22 @@ run_token_init(struct vault *v, struct task *t)
     start_slot(v, t, init_change);
 }
 
+bool
+describe_add_unseal_slot(struct vault *v, struct task *t, struct kd_buf *text)
+{
+    struct kd_slot_job job;
+
+    if (!run_allowed(v, t, kd_slice(NULL, 0)))
+        return false;
+    if (kd_slot_job_get(t->body, &job) != KD_OK)
+        return describe_refuse(v, t, KD_MALFORMED, KD_REASON_NONE);
+    if (job.kind != KD_SLOT_PASSPHRASE && job.kind != KD_SLOT_CREDENTIAL)
+        return describe_refuse(v, t, KD_INVALID, KD_REASON_SECRET_SIZE);
+    kd_fact_text(text, "slot-kind",
+                 job.kind == KD_SLOT_PASSPHRASE ? "passphrase" : "credential");
+    return describe_secret(v, t, "secret", text);
+}
+
 void
 run_add_unseal_slot(struct vault *v, struct task *t)
 {
@@ -151,7 +177,7 @@ unseal_work(struct task *t)
     struct unsealing *u = t->data;
     struct kd_slot_secret secret;
 
-    if (v->store == NULL) {
+    if (v->store == NULL && v->aside == NULL) {
         t->err = run_refuse(t, KD_SEALED, KD_REASON_NOT_INITIALISED);
         return;
     }
@@ -161,7 +187,9 @@ unseal_work(struct task *t)
     }
     if ((t->err = slot_secret_read(t, u->job.kind, &secret)) != KD_OK)
         return;
-    t->err = kd_soft_open(kd_slice(v->store, v->store_size), &secret, &u->token);
+    struct kd_slice store = v->store != NULL ? kd_slice(v->store, v->store_size)
+                                             : kd_slice(v->aside, v->aside_size);
+    t->err = kd_soft_open(store, &secret, &u->token);
     secret_free(&secret);
     if (t->err == KD_DENIED)
         t->err = run_refuse(t, KD_DENIED, KD_REASON_WRONG_SECRET);
@@ -173,6 +201,20 @@ static void
 unseal_recorded(struct vault *v, struct task *t)
 {
     task_finish(v, t, t->err, 0);
+}
+
+/* Under the audit key, or the one of the store that was before this. */
+static bool
+verify_checkpoint(struct vault *v, struct kd_checkpoint *c)
+{
+    struct kd_slice octets = kd_slice(v->checkpoint, v->checkpoint_size);
+    struct kd_key_info info;
+
+    for (size_t i = 0; kd_token_at(v->token, i, &info) == KD_OK; i++)
+        if (info.role == KD_KEY_ROLE_AUDIT && info.state != KD_KEY_REVOKED &&
+            kd_checkpoint_verify(octets, info.public_key, c) == KD_OK)
+            return true;
+    return false;
 }
 
 /* The key store is one that the log knows, and the log is at least as long as the last
@@ -192,9 +234,7 @@ check_against_log(struct vault *v, const struct unsealing *u)
     vault_keys_refresh(v);
     if (v->checkpoint_size == 0)
         return KD_OK;
-    if (!v->has_audit ||
-        kd_checkpoint_verify(kd_slice(v->checkpoint, v->checkpoint_size), v->audit_key,
-                             &c) != KD_OK ||
+    if (!verify_checkpoint(v, &c) ||
         memcmp(c.instance, v->chain.instance, sizeof c.instance) != 0 ||
         c.seq >= v->chain.next) {
         vault_event(v, EVENT_CHECKPOINT_BAD, v->checkpoint_size, v->chain.next);
@@ -202,6 +242,30 @@ check_against_log(struct vault *v, const struct unsealing *u)
         return KD_INVALID;
     }
     return KD_OK;
+}
+
+/* The keys go again: only that they are the organization's is known now. */
+static void
+opened_aside(struct vault *v, struct unsealing *u)
+{
+    v->token = NULL;
+    vault_keys_refresh(v);
+    v->aside_opened = true;
+    vault_event(v, EVENT_SET_ASIDE_OPENED, kd_token_count(u->token),
+                v->store_recorded + 1);
+    kd_token_free(u->token);
+    u->token = NULL;
+}
+
+static void
+open_for_work(struct vault *v, struct unsealing *u)
+{
+    u->token = NULL;
+    v->state = VAULT_OPERATIONAL;
+    vault_clear(v, KD_STATE_KEY_STORE_BAD);
+    v->probe.is_made = false;
+    kd_token_set_verify(v->token, v->conf->is.verify_sampled);
+    vault_event(v, EVENT_UNSEALED, kd_token_count(v->token), v->store_recorded);
 }
 
 static void
@@ -241,12 +305,12 @@ unsealed(struct vault *v, struct task *t)
         task_finish(v, t, t->err, t->reason);
         return;
     }
-    u->token = NULL;
-    v->state = VAULT_OPERATIONAL;
-    vault_clear(v, KD_STATE_KEY_STORE_BAD);
-    v->probe.is_made = false;
-    kd_token_set_verify(v->token, v->conf->is.verify_sampled);
-    vault_event(v, EVENT_UNSEALED, kd_token_count(v->token), v->store_recorded);
+    if (v->store == NULL)
+        opened_aside(v, u);
+    else
+        open_for_work(v, u);
+    const struct kd_unseal_done m = {v->token != NULL};
+    kd_unseal_done_put(&t->reply, &m);
     run_record(&record, &names, v, t, KD_AUDIT_UNSEAL, kd_slice(NULL, 0));
     task_commit(v, t, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, unseal_recorded);
 }

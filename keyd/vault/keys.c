@@ -221,6 +221,7 @@ vault_keys_refresh(struct vault *v)
     }
     for (size_t i = 0; i < v->n_orgs; i++)
         refresh_org(v, i);
+    approvals_refresh(v);
 }
 
 bool
@@ -233,6 +234,15 @@ vault_owns_key(const struct vault *v, const uint8_t sign_key[32],
         if (memcmp(k->key, theirs, 32) == 0)
             return true;
     }
+    return false;
+}
+
+bool
+vault_owns_sign_key(const struct vault *v, const uint8_t key[32])
+{
+    for (size_t i = 0; i < v->n_own; i++)
+        if (v->own[i].alg == KD_ALG_ED25519 && memcmp(v->own[i].key, key, 32) == 0)
+            return true;
     return false;
 }
 

@@ -76,6 +76,9 @@ void vault_keys_refresh(struct vault *v);
 bool vault_owns_key(const struct vault *v, const uint8_t sign_key[32],
                     const uint8_t enc_key[33]);
 
+/* True if an Ed25519 key of the organization, in whatever role, is this one. */
+bool vault_owns_sign_key(const struct vault *v, const uint8_t key[32]);
+
 /* True if field 255 of an identified user signet is by a key of ours: since 255 covers
  * all else and is made only with it, the whole signet is then ours. */
 bool vault_signed(const struct vault *v, size_t org_place, const struct dime_signet *s);

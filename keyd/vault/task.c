@@ -1,4 +1,6 @@
 #include "task.h"
+
+#include "../ops/quorum.h"
 #include "vault.h"
 
 #include <keyd/base/clock.h>
@@ -150,7 +152,7 @@ answer(struct vault *v, struct task *t, kd_err err, uint16_t reason)
     if (err == KD_OK && t->reply.err != KD_OK)
         done.err = (uint8_t)((kd_op_flags(t->op) & KD_OPF_CHANGES) != 0 ? KD_UNKNOWN
                                                                         : t->reply.err);
-    if (done.err == KD_OK)
+    if (done.err == KD_OK || done.err == KD_APPROVAL)
         done.body = kd_buf_slice(&t->reply);
     kd_buf_init(&b, KD_CHAN_BODY_MAX);
     kd_done_put(&b, &done);
@@ -190,8 +192,9 @@ task_finish(struct vault *v, struct task *t, kd_err err, uint16_t reason)
 {
     bool was_alone = t == v->tasks.alone;
 
-    if (err != KD_OK)
+    if (err != KD_OK && err != KD_APPROVAL)
         count_refusal(v, t, err, reason);
+    quorum_finished(v, t, err, reason);
     answer(v, t, err, reason);
     task_free(v, t);
     if (was_alone) {

@@ -39,6 +39,14 @@ enum task_stage {
     TASK_TELLING  /* until gates obey (stops.h) */
 };
 
+/* How an operation that can take a quorum got past it (ops/quorum.h). */
+enum task_admission {
+    ADMITTED_NOT,
+    ADMITTED_ALONE,   /* it needs no approvals */
+    ADMITTED_AGAIN,   /* done before: only to be answered */
+    ADMITTED_APPROVED /* operators approved this very request */
+};
+
 struct task {
     struct pool_item item; /* first: the pool knows only this */
     struct vault *vault;
@@ -57,7 +65,9 @@ struct task {
     bool has_key;
     uint8_t key[16];     /* idempotency key */
     uint8_t request[32]; /* what the key is bound to: SHA-256 of operation and body, and
-                          * of the descriptor's octets (run_once) */
+                          * of the descriptor's octets (run_bind) */
+    bool is_watched;     /* by a policy that is only watched */
+    bool is_bound;       /* the descriptor's octets are in it */
     uint8_t *octets;     /* owned; body lies in it */
     struct kd_slice body;
     int fd;      /* -1 if none */
@@ -75,6 +85,12 @@ struct task {
     int told_fd;                   /* closed after the step */
     struct kd_ctl_granted granted; /* the supervisor's */
 
+    /* Whether it may run. */
+    enum task_admission admission;
+    uint64_t quorum_version;               /* of the operators it was held against */
+    uint8_t approval_id[16], approval[32]; /* approved: the request's and its text's */
+    task_step start;
+
     /* run_once() of the operations: which way to go on. */
     task_step once_fresh;
     void (*once_again)(struct vault *v, struct task *t, struct kd_slice record);
@@ -83,6 +99,7 @@ struct task {
     kd_err err;
     uint16_t reason;
     uint32_t retry_ms; /* of a refusal: when it could pass; 0: no advice */
+    bool is_counted;   /* against the quotas */
     struct kd_quota_held quota;
     struct kd_buf reply;
     int reply_fd;

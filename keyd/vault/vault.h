@@ -3,6 +3,7 @@
 #ifndef KEYD_VAULT_VAULT_H
 #define KEYD_VAULT_VAULT_H
 
+#include "approvals.h"
 #include "chain.h"
 #include "conf.h"
 #include "keys.h"
@@ -65,7 +66,11 @@ struct vault {
     uint8_t *store; /* owned */
     size_t store_size;
     uint64_t store_recorded; /* its generation by the audit log; 0 if never recorded */
-    struct kd_token *token;  /* NULL unless unsealed */
+    uint8_t *aside; /* owned: the one an operator set aside; there is no store */
+    size_t aside_size;
+    bool aside_opened;      /* its secret was given: it is authentic */
+    struct kd_token *token; /* NULL unless unsealed */
+    struct approvals approvals;
     /* Of every domain there was; places never change, and what is added is not looked
      * at by a crypto thread before a task names it. */
     struct vault_org *orgs[VAULT_ORGS_MAX];

@@ -221,6 +221,7 @@ check_response_rules(const Keyd__V1__Response *m, bool has_fd,
 {
     bool ok = m->status == KEYD__V1__STATUS__STATUS_OK;
     bool has_object = has_fd || m->object_id.len != 0;
+    bool waits = m->status == KEYD__V1__STATUS__STATUS_APPROVAL_NEEDED;
 
     if (ok != (m->result_case != KEYD__V1__RESPONSE__RESULT__NOT_SET))
         return refuse(fault, KD_RPC_RESULT_MISMATCH, &m->base, "status");
@@ -234,6 +235,10 @@ check_response_rules(const Keyd__V1__Response *m, bool has_fd,
         return refuse(fault, KD_RPC_FIELD_VALUE, &m->base, "detail");
     if (ok && m->retry_after_ms != 0)
         return refuse(fault, KD_RPC_FIELD_VALUE, &m->base, "retry_after_ms");
+    if (waits != (m->approval_id.len != 0))
+        return refuse(fault, KD_RPC_FIELD_VALUE, &m->base, "approval_id");
+    if (waits != (m->approvals_missing != 0))
+        return refuse(fault, KD_RPC_FIELD_VALUE, &m->base, "approvals_missing");
     if (!is_reason_word(m->detail))
         return refuse(fault, KD_RPC_FIELD_VALUE, &m->base, "detail");
     return check_result(m, has_object, fault);

@@ -306,10 +306,10 @@ static const struct argument_probe {
     {"splice", S, SYS_splice, {-1, 0, -1, 0, 0, 0}},
     {"peercred", S | G, SYS_getsockopt, {-1, SOL_SOCKET, SO_PEERCRED, 0, 0}},
     {"peersec", S, SYS_getsockopt, {-1, SOL_SOCKET, SO_PEERSEC, 0, 0}},
-    {"rcvbuf", S | G, SYS_setsockopt, {-1, SOL_SOCKET, SO_RCVBUF, 0, 0}},
+    {"rcvbuf", S, SYS_setsockopt, {-1, SOL_SOCKET, SO_RCVBUF, 0, 0}},
     {"rcvbufforce", S, SYS_setsockopt, {-1, SOL_SOCKET, SO_RCVBUFFORCE, 0, 0}},
     {"attach filter", S, SYS_setsockopt, {-1, SOL_SOCKET, SO_ATTACH_FILTER, 0, 0}},
-    {"tcp_nodelay", S | G, SYS_setsockopt, {-1, IPPROTO_TCP, TCP_NODELAY, 0, 0}},
+    {"tcp_nodelay", S, SYS_setsockopt, {-1, IPPROTO_TCP, TCP_NODELAY, 0, 0}},
     {"tcp_ulp", S, SYS_setsockopt, {-1, IPPROTO_TCP, TCP_ULP, 0, 0}},
 
     {"open for reading", S | L, SYS_openat, {-1, PATH, O_RDONLY | O_CLOEXEC, 0}},

@@ -224,6 +224,20 @@ break_it(struct kd_audit_record *r, unsigned which)
     case 20:
         r->principal = kd_slice_str("\x01");
         break;
+    case 21: /* by a quorum that approved what? */
+        r->notes |= KD_NOTE_QUORUM;
+        break;
+    case 22: /* approved, but not by a quorum */
+        r->notes &= ~(uint32_t)KD_NOTE_QUORUM;
+        r->has_approval = true;
+        break;
+    case 23: /* an approval of nothing */
+        *r = (struct kd_audit_record){.op = KD_AUDIT_APPROVE,
+                                      .class = r->class,
+                                      .principal = kd_slice_str("op:ben"),
+                                      .epoch = 1,
+                                      .seq = 1};
+        break;
     default:
         break;
     }
@@ -236,12 +250,35 @@ record_that_breaks_a_rule_is_not_written(void **state)
 
     (void)state;
     kd_buf_init(&b, KD_AUDIT_RECORD_MAX);
-    for (unsigned i = 0; i <= 20; i++) {
+    for (unsigned i = 0; i <= 23; i++) {
         struct kd_audit_record r = issuance();
         break_it(&r, i);
         assert_int_equal(kd_audit_encode(&r, &b), KD_INVALID);
         assert_int_equal(b.n, 0);
     }
+    kd_buf_free(&b);
+}
+
+/* The digest that joins it with the approvals stands behind all else. */
+static void
+record_of_what_was_approved_reads_back_with_the_texts_digest(void **state)
+{
+    struct kd_audit_record r = issuance(), got;
+    struct kd_buf b;
+
+    (void)state;
+    r.notes |= KD_NOTE_QUORUM;
+    r.has_approval = true;
+    memset(r.approval, 0x5a, sizeof r.approval);
+    kd_buf_init(&b, KD_AUDIT_RECORD_MAX);
+    assert_int_equal(kd_audit_encode(&r, &b), KD_OK);
+    static const uint8_t key[] = {22, 0x58, 32, 0x5a};
+    assert_memory_equal(b.p + b.n - 35, key, sizeof key);
+    assert_int_equal(kd_audit_decode(kd_buf_slice(&b), &got), KD_OK);
+    assert_true(got.has_approval);
+    assert_memory_equal(got.approval, r.approval, sizeof r.approval);
+    b.p[b.n - 35] = 21; /* a key that means nothing here */
+    assert_int_equal(kd_audit_decode(kd_buf_slice(&b), &got), KD_MALFORMED);
     kd_buf_free(&b);
 }
 
@@ -554,6 +591,7 @@ main(void)
         cmocka_unit_test(leaf_hash_is_that_of_rfc_6962),
         cmocka_unit_test(largest_record_fits),
         cmocka_unit_test(record_that_breaks_a_rule_is_not_written),
+        cmocka_unit_test(record_of_what_was_approved_reads_back_with_the_texts_digest),
         cmocka_unit_test(short_buffer_is_an_error_and_leaves_nothing),
         cmocka_unit_test(every_cut_and_every_addition_is_refused),
         cmocka_unit_test(every_flipped_bit_changes_or_breaks_the_record),

@@ -114,19 +114,23 @@ static const struct {
     {"VerifyCurrent", "msta", "dl"},
     {"IssueUserSignet", "st", "cdk"},
     {"FreezeAddress", "sta", "cd"},
-    {"ResetAddress", "sta", "cd"},
+    {"ResetAddress", "sta", "cdq"},
     {"TokenInit", "a", "cs"},
-    {"AddUnsealSlot", "a", "cks"},
+    {"AddUnsealSlot", "a", "cksq"},
     {"Unseal", "a", "s"},
     {"Seal", "a", ""},
-    {"GenerateKey", "a", "cdk"},
-    {"RetireKey", "a", "cdk"},
-    {"ImportKey", "a", "cdk"},
-    {"IssueOrgSignet", "a", "cdk"},
+    {"GenerateKey", "a", "cdkq"},
+    {"RetireKey", "a", "cdkq"},
+    {"ImportKey", "a", "cdkq"},
+    {"IssueOrgSignet", "a", "cdkq"},
     {"AuditRead", "a", "l"},
     {"Reload", "a", ""},
     {"Drain", "a", ""},
     {"AuditHead", "a", "l"},
+    {"SetQuorum", "a", "ckq"},
+    {"ApprovalList", "a", "k"},
+    {"ApprovalShow", "a", "k"},
+    {"ApprovalSign", "a", "k"},
     {"PolicyExplain", "a", ""},
     {"StopPrincipal", "a", "c"},
 };
@@ -145,7 +149,8 @@ every_operation_is_in_the_matrix_with_its_flags(void **state)
         char letter;
         unsigned flag;
     } flags[] = {{'c', KD_OPF_CHANGES},  {'d', KD_OPF_DOMAIN}, {'k', KD_OPF_KEY},
-                 {'e', KD_OPF_EVERYONE}, {'l', KD_OPF_LOOKUP}, {'s', KD_OPF_SECRET}};
+                 {'e', KD_OPF_EVERYONE}, {'l', KD_OPF_LOOKUP}, {'s', KD_OPF_SECRET},
+                 {'q', KD_OPF_QUORUM}};
     size_t n = 0;
 
     (void)state;

@@ -198,6 +198,7 @@ kd_conf_for_vault_make(const struct kd_conf *conf, struct kd_conf_for_vault *out
     struct kd_conf_for_vault c = {.hardening = conf->hardening,
                                   .log_level = conf->log_level,
                                   .single_operator = conf->single_operator,
+                                  .approval_expiry = conf->approval_expiry,
                                   .crypto_threads = conf->crypto_threads,
                                   .verify_sampled = conf->verify_sampled,
                                   .audit_checkpoint_interval =
@@ -237,6 +238,7 @@ kd_conf_for_vault_encode(const struct kd_conf_for_vault *c, struct kd_buf *b)
 {
     put_head(b, ROLE_VAULT, c->hardening, c->log_level);
     kd_buf_u8(b, c->single_operator);
+    kd_buf_u32(b, c->approval_expiry);
     kd_buf_u32(b, c->crypto_threads);
     kd_buf_u32(b, c->verify_sampled);
     kd_buf_u32(b, c->audit_checkpoint_interval);
@@ -301,6 +303,7 @@ kd_conf_for_vault_decode(struct kd_slice octets, struct kd_conf_for_vault *out)
 
     take_head(&cur, ROLE_VAULT, &c.hardening, &c.log_level);
     c.single_operator = take_at_most(&cur, 1) != 0;
+    c.approval_expiry = take_u32(&cur, "approval-expiry");
     c.crypto_threads = take_u32(&cur, "crypto-threads");
     c.verify_sampled = take_u32(&cur, "verify-sampled");
     c.audit_checkpoint_interval = take_u32(&cur, "audit-checkpoint-interval");

@@ -26,7 +26,8 @@ enum key {
     K_OUTCOME,
     K_NOTES,
     K_DETAIL = 21,
-    K_LAST = K_DETAIL,
+    K_APPROVAL = 22,
+    K_LAST = K_APPROVAL,
 };
 
 enum {
@@ -176,6 +177,8 @@ shape_is_good(const struct kd_audit_record *r)
         return false;
     if ((shape & SIGNS) != 0 && r->outcome == KD_OUTCOME_DONE && r->n_digests == 0)
         return false;
+    if (r->has_approval != ((r->notes & KD_NOTE_QUORUM) != 0))
+        return false;
     return r->n_digests <= KD_AUDIT_DIGESTS_MAX;
 }
 
@@ -215,6 +218,8 @@ is_present(const struct kd_audit_record *r, enum key key)
         return r->keystore_generation != 0;
     case K_NOTES:
         return r->notes != 0;
+    case K_APPROVAL:
+        return r->has_approval;
     case K_DETAIL:
         return r->detail.n != 0;
     case K_VERSION:
@@ -294,6 +299,9 @@ put_value(struct kd_buf *b, const struct kd_audit_record *r, enum key key)
         break;
     case K_NOTES:
         kd_cbor_put_uint(b, r->notes);
+        break;
+    case K_APPROVAL:
+        kd_cbor_put_bytes(b, kd_slice(r->approval, sizeof r->approval));
         break;
     case K_DETAIL:
         kd_cbor_put_text(b, r->detail);
@@ -440,6 +448,10 @@ read_value(struct kd_cur *c, struct kd_audit_record *r, uint64_t key)
         break;
     case K_NOTES:
         r->notes = (uint32_t)read_number(c, 1, UINT32_MAX);
+        break;
+    case K_APPROVAL:
+        kd_cbor_copy(c, r->approval, sizeof r->approval);
+        r->has_approval = true;
         break;
     case K_DETAIL:
         r->detail = kd_cbor_text(c, KD_AUDIT_DETAIL_MAX);

@@ -5,7 +5,12 @@
  *   activate  keystore.new renamed to keystore, directory synced
  *
  * A crash before the commit leaves a keystore.new that nobody named: removed at the
- * next open. A crash after it leaves one that is named: renamed at the next open. */
+ * next open. A crash after it leaves one that is named: renamed at the next open.
+ *
+ * An operator who has to begin with a new key store renames the old one, keyd being
+ * stopped, to keystore.set-aside. That very file in that very place, and none in the
+ * other's, is how it is told from a loss: then there is no key store, and the vault may
+ * make one that continues the generations. */
 #include "store_impl.h"
 
 #include <errno.h>
@@ -17,6 +22,7 @@
 
 static const char in_place[] = "keystore";
 static const char staged[] = "keystore.new";
+static const char set_aside[] = "keystore.set-aside";
 
 static kd_err
 write_whole(int fd, struct kd_slice s)
@@ -94,7 +100,20 @@ put_in_place(struct kd_store *s)
     if (renameat(s->dir, staged, s->dir, in_place) != 0 || fsync(s->dir) != 0)
         return kd_store_errno(errno);
     s->staged = false;
+    s->set_aside = false;
     return KD_OK;
+}
+
+/* No key store in place, and the one recorded set aside. */
+static kd_err
+is_set_aside(struct kd_store *s, bool *is)
+{
+    struct stat st;
+
+    *is = false;
+    if (fstatat(s->dir, in_place, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return KD_OK;
+    return errno == ENOENT ? file_is(s, set_aside, s->keystore_sha256, is) : KD_IO;
 }
 
 kd_err
@@ -116,7 +135,9 @@ kd_keystore_resolve(struct kd_store *s, char why[KD_STORE_WHY_MAX])
         return KD_OK;
     if ((err = file_is(s, in_place, s->keystore_sha256, &good)) != KD_OK)
         return kd_store_why(why, err, "%s cannot be read", in_place);
-    if (!good)
+    if (!good && (err = is_set_aside(s, &s->set_aside)) != KD_OK)
+        return kd_store_why(why, err, "%s cannot be read", set_aside);
+    if (!good && !s->set_aside)
         return kd_store_why(why, KD_INVALID,
                             "%s is not the one recorded (generation %llu)", in_place,
                             (unsigned long long)s->keystore_generation);
@@ -204,6 +225,26 @@ kd_store_keystore_read(struct kd_store *s, struct kd_slice *octets,
     crypto_hash_sha256(digest, s->keystore.p, s->keystore.n);
     if (s->keystore_generation != 0 &&
         memcmp(digest, s->keystore_sha256, sizeof digest) != 0)
+        return KD_INVALID;
+    *octets = kd_buf_slice(&s->keystore);
+    *generation = s->keystore_generation;
+    return KD_OK;
+}
+
+kd_err
+kd_store_keystore_aside(struct kd_store *s, struct kd_slice *octets,
+                        uint64_t *generation)
+{
+    bool same;
+    kd_err err;
+
+    if (s->broken)
+        return KD_UNAVAILABLE;
+    if (!s->set_aside)
+        return KD_NOT_FOUND;
+    if ((err = file_is(s, set_aside, s->keystore_sha256, &same)) != KD_OK)
+        return err;
+    if (!same)
         return KD_INVALID;
     *octets = kd_buf_slice(&s->keystore);
     *generation = s->keystore_generation;

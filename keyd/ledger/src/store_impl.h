@@ -17,6 +17,7 @@ struct kd_store {
     uint8_t keystore_sha256[KD_SHA256_SIZE];
     uint64_t batch_generation; /* as added to the batch */
     uint8_t batch_sha256[KD_SHA256_SIZE];
+    bool set_aside; /* the recorded one, by an operator: there is none */
     bool staged;
     uint8_t staged_sha256[KD_SHA256_SIZE];
     struct kd_buf keystore; /* what keystore_read handed out */

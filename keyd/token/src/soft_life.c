@@ -94,6 +94,49 @@ out:
     return err;
 }
 
+static kd_err
+inherit(struct kd_soft *s, const struct kd_store *before)
+{
+    kd_err err = usable(s);
+
+    if (err != KD_OK)
+        return err;
+    if (s->n_keys != 0 || s->generation != 0)
+        return KD_INVALID;
+    for (size_t i = 0; i < before->n_keys && err == KD_OK; i++) {
+        struct kd_store_key key = before->keys[i];
+        if (key.state == KD_KEY_REVOKED)
+            continue;
+        key.state = KD_KEY_DESTROYED;
+        err = kd_soft_admit(s, &key, NULL);
+    }
+    if (err == KD_OK)
+        s->generation = before->generation;
+    else
+        kd_soft_forget(s, 0);
+    return err;
+}
+
+kd_err
+kd_soft_inherit(struct kd_token *t, struct kd_slice octets)
+{
+    struct kd_soft *s = kd_soft_of(t);
+    struct kd_store *before = malloc(sizeof *before);
+    kd_err err = s == NULL ? KD_UNSUPPORTED : KD_OK;
+
+    if (before == NULL)
+        return KD_NOMEM;
+    if (err == KD_OK)
+        err = kd_store_parse(octets, before);
+    if (err == KD_OK) {
+        kd_token_lock(t);
+        err = inherit(s, before);
+        kd_token_unlock(t);
+    }
+    free(before);
+    return err;
+}
+
 /* The header of the token as it is, borrowing from it; and the secrets beside it. */
 static kd_err
 describe(struct kd_soft *s, struct kd_store *store, const uint8_t **secrets)

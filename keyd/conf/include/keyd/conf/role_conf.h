@@ -95,6 +95,7 @@ struct kd_conf_for_vault {
     enum kd_hardening hardening;
     enum kd_log_level log_level;
     bool single_operator;
+    uint32_t approval_expiry; /* seconds */
     uint32_t crypto_threads;
     uint32_t verify_sampled;
     uint32_t audit_checkpoint_interval;  /* seconds */

@@ -66,8 +66,9 @@ enum kd_audit_note {
 /* Map keys in the order they stand: 1 format version (1), 2 instance, 3 epoch, 4 seq,
  * 5 time, 6 prev, 7 op, 8 principal, 9 class, 10 domain, 11 key, 12 digests,
  * 13 address, 14 generation, 15 link seq, 16 key store generation, 17 its SHA-256,
- * 18 outcome, 19 notes, 21 detail. What is absent or empty below is left out of the
- * map, save version to prev, op, principal, class and outcome, which are always there.
+ * 18 outcome, 19 notes, 21 detail, 22 approval. What is absent or empty below is left
+ * out of the map, save version to prev, op, principal, class and outcome, which are
+ * always there.
  */
 struct kd_audit_record {
     uint8_t instance[KD_INSTANCE_SIZE]; /* of the registry */
@@ -90,6 +91,9 @@ struct kd_audit_record {
     uint32_t link_seq;       /* with LINK: from 1 */
     uint64_t keystore_generation;            /* of a change: from 1; else 0 */
     uint8_t keystore_sha256[KD_SHA256_SIZE]; /* of the new file */
+    bool has_approval;                       /* exactly with KD_NOTE_QUORUM */
+    uint8_t approval[KD_SHA256_SIZE]; /* of the text that operators approved: the digest
+                                       * of as many records "approve" */
     struct kd_slice detail; /* as DETAIL in audit_ops.def says; printable, no space, no
                              * '@'; else empty */
 };

@@ -413,6 +413,11 @@ kd_err kd_store_keystore_activate(struct kd_store *s) KD_MUST_USE;
 kd_err kd_store_keystore_read(struct kd_store *s, struct kd_slice *octets,
                               uint64_t *generation) KD_MUST_USE;
 
+/* The recorded key store that an operator set aside (keystore.set-aside), while there
+ * is none in its place; KD_NOT_FOUND otherwise. */
+kd_err kd_store_keystore_aside(struct kd_store *s, struct kd_slice *octets,
+                               uint64_t *generation) KD_MUST_USE;
+
 /* --- back ends --- */
 
 extern const struct kd_store_ops kd_store_sqlite;

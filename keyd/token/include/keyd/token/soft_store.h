@@ -190,6 +190,14 @@ kd_err kd_soft_create(const struct kd_slot_secret *first,
 kd_err kd_soft_open(struct kd_slice octets, const struct kd_slot_secret *secret,
                     struct kd_token **out) KD_MUST_USE;
 
+/* For a token just created: what came of the store before it. The generations go on,
+ * and its keys are listed as destroyed, so that what they signed can still be verified
+ * and none of them is taken in again; revoked ones are left out, since nothing they
+ * signed is to be believed. No secret is read. The octets must be authentic: opened by
+ * kd_soft_open. KD_INVALID for a token that has keys or was serialised; errors of
+ * kd_store_parse. */
+kd_err kd_soft_inherit(struct kd_token *t, struct kd_slice octets) KD_MUST_USE;
+
 /* The functions below take only tokens made by the two above, else KD_UNSUPPORTED (0 or
  * zeros from those without an error). A sealed token still shows what is public; the
  * rest is KD_SEALED. A master key whose copies differ is KD_FAILED. */

@@ -17,8 +17,9 @@ enum { KD_JOB_BODY_MAX = KD_CHAN_INLINE_MAX + 1024 };
  * unknown there. */
 enum kd_message_type {
     KD_MSG_NONE,
-    KD_MSG_CTL_CONF, /* body: the role's configuration (role_conf.h) */
-    KD_MSG_KEYSTORE, /* ledger -> vault: the key store, octets or a descriptor */
+    KD_MSG_CTL_CONF,       /* body: the role's configuration (role_conf.h) */
+    KD_MSG_KEYSTORE,       /* ledger -> vault: the key store, octets or a descriptor */
+    KD_MSG_KEYSTORE_ASIDE, /* the same, of one that an operator set aside */
 #define KD_MESSAGE(name, fields) KD_MSG_##name,
 #include <keyd/job/messages.def>
 #undef KD_MESSAGE
