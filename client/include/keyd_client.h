@@ -324,15 +324,6 @@ struct keyd_request {
             uint32_t limit; /* 0: the most */
         } audit_read;
         struct {
-            struct keyd_octets principal;  /* its name, or else */
-            struct keyd_octets class_name; /* its class and uid */
-            uint32_t uid;
-            uint32_t operation; /* 0: every one */
-            struct keyd_octets domain;
-            struct keyd_octets key_id;
-            enum keyd_key_role key_role; /* KEYD_ROLE_NONE: not asked */
-        } policy_explain;
-        struct {
             uint32_t k;     /* approvals needed beside the requester */
             uint64_t marks; /* bit n: operation n needs them */
             const struct keyd_operator *operators; /* by ascending name */
@@ -346,6 +337,15 @@ struct keyd_request {
             struct keyd_octets operator_name;
             struct keyd_octets signature; /* Ed25519 over the text */
         } approval_sign;
+        struct {
+            struct keyd_octets principal;  /* its name, or else */
+            struct keyd_octets class_name; /* its class and uid */
+            uint32_t uid;
+            uint32_t operation; /* 0: every one */
+            struct keyd_octets domain;
+            struct keyd_octets key_id;
+            enum keyd_key_role key_role; /* KEYD_ROLE_NONE: not asked */
+        } policy_explain;
         struct {
             enum keyd_drain_action action;
             bool wait; /* for what is in flight, as long as the deadline lets it */
@@ -527,18 +527,6 @@ struct keyd_answer {
             struct keyd_octets record_hash, tree_head, checkpoint;
         } audit_head;
         struct {
-            struct keyd_octets principal; /* empty: there is none */
-            struct keyd_octets class_name;
-            uint32_t uid;
-            uint32_t section_line, operations_line, domains_line, keys_line;
-            uint32_t domain_line; /* 0: not served */
-            bool stopped;         /* all it asks is refused */
-            const struct keyd_policy_decision *decisions;
-            size_t n_decisions;
-            const struct keyd_policy_quota *quotas;
-            size_t n_quotas;
-        } policy;
-        struct {
             uint64_t generation;
         } set_quorum;
         struct {
@@ -553,6 +541,18 @@ struct keyd_answer {
         struct {
             uint32_t given, needed;
         } approval_sign;
+        struct {
+            struct keyd_octets principal; /* empty: there is none */
+            struct keyd_octets class_name;
+            uint32_t uid;
+            uint32_t section_line, operations_line, domains_line, keys_line;
+            uint32_t domain_line; /* 0: not served */
+            bool stopped;         /* all it asks is refused */
+            const struct keyd_policy_decision *decisions;
+            size_t n_decisions;
+            const struct keyd_policy_quota *quotas;
+            size_t n_quotas;
+        } policy;
         struct {
             uint32_t serial;           /* how often it was taken anew since the start */
             struct keyd_octets digest; /* SHA-256 of the file */

@@ -73,12 +73,6 @@ may_have_key(struct vault *v, struct task *t, unsigned role, const uint8_t *id)
     return false;
 }
 
-static bool
-may_generate(struct vault *v, struct task *t, const struct kd_generate_job *job)
-{
-    return run_allowed(v, t, job->domain) && may_have_key(v, t, job->role, NULL);
-}
-
 bool
 describe_generate_key(struct vault *v, struct task *t, struct kd_buf *text)
 {
@@ -86,7 +80,7 @@ describe_generate_key(struct vault *v, struct task *t, struct kd_buf *text)
 
     if (kd_generate_job_get(t->body, &job) != KD_OK)
         return describe_refuse(v, t, KD_MALFORMED, KD_REASON_NONE);
-    if (!may_generate(v, t, &job))
+    if (!run_allowed(v, t, job.domain) || !may_have_key(v, t, job.role, NULL))
         return false;
     const struct kd_key_spec spec = {.role = (enum kd_key_role)job.role,
                                      .alg = (enum kd_key_alg)job.algorithm,
@@ -116,7 +110,7 @@ run_generate_key(struct vault *v, struct task *t)
     c->domain = c->job.generate.domain;
     c->change = generate_change;
     c->reply = reply_keys;
-    if (may_generate(v, t, &c->job.generate))
+    if (run_allowed(v, t, c->domain) && may_have_key(v, t, c->job.generate.role, NULL))
         store_change_start(v, t);
 }
 
@@ -293,6 +287,7 @@ describe_key_file(struct vault *v, struct task *t, const struct kd_import_job *j
     return describe_secret(v, t, "key-file", text);
 }
 
+/* False: the task has been answered. */
 static bool
 may_import(struct vault *v, struct task *t, const struct kd_import_job *job)
 {
