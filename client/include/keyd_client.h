@@ -107,6 +107,9 @@ enum keyd_op {
     KEYD_OP_RELOAD = 47,
     KEYD_OP_DRAIN = 48,
     KEYD_OP_STOP_PRINCIPAL = 49,
+    KEYD_OP_REGISTRY_BACKUP = 50,
+    KEYD_OP_REGISTRY_RESTORE = 51,
+    KEYD_OP_AUDIT_DROP = 52,
 };
 
 enum keyd_account_mode {
@@ -211,6 +214,13 @@ enum keyd_slot_kind {
     KEYD_SLOT_PASSPHRASE = 1,
     KEYD_SLOT_CREDENTIAL = 2,
     KEYD_SLOT_SHARES = 3,
+};
+
+enum keyd_backup_state {
+    KEYD_BACKUP_COPYING = 1,
+    KEYD_BACKUP_VERIFYING = 2,
+    KEYD_BACKUP_DONE = 3,
+    KEYD_BACKUP_FAILED = 4,
 };
 
 enum keyd_drain_action {
@@ -346,6 +356,18 @@ struct keyd_request {
             struct keyd_octets key_id;
             enum keyd_key_role key_role; /* KEYD_ROLE_NONE: not asked */
         } policy_explain;
+        struct {
+            struct keyd_octets name;
+            bool poll; /* begin none, only tell of it */
+        } registry_backup;
+        struct {
+            uint64_t seq; /* of the head to take for good */
+            struct keyd_octets record_hash;
+        } registry_restore;
+        struct {
+            uint64_t through_seq;
+            struct keyd_octets segment_hash; /* of the records up to it */
+        } audit_drop;
         struct {
             enum keyd_drain_action action;
             bool wait; /* for what is in flight, as long as the deadline lets it */
@@ -525,6 +547,8 @@ struct keyd_answer {
         struct {
             uint64_t epoch, seq, time_ms;
             struct keyd_octets record_hash, tree_head, checkpoint;
+            uint64_t first_seq;                 /* the first record there is */
+            struct keyd_octets base_checkpoint; /* of the one before it, or empty */
         } audit_head;
         struct {
             uint64_t generation;
@@ -553,6 +577,20 @@ struct keyd_answer {
             const struct keyd_policy_quota *quotas;
             size_t n_quotas;
         } policy;
+        struct {
+            enum keyd_backup_state state;
+            uint64_t pages, pages_total;
+            uint64_t seq, size; /* when done */
+            struct keyd_octets record_hash;
+            struct keyd_octets reason; /* why it failed */
+        } backup;
+        struct {
+            uint64_t epoch, seq;
+            enum keyd_service_state state;
+        } restored;
+        struct {
+            uint64_t first_seq; /* the first record that is left */
+        } dropped;
         struct {
             uint32_t serial;           /* how often it was taken anew since the start */
             struct keyd_octets digest; /* SHA-256 of the file */

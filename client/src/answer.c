@@ -237,6 +237,20 @@ fill_audit_head(struct box *box, const Keyd__V1__AuditHeadResult *m)
     box->answer.out.audit_head.record_hash = octets(m->record_hash);
     box->answer.out.audit_head.tree_head = octets(m->tree_head);
     box->answer.out.audit_head.checkpoint = octets(m->checkpoint);
+    box->answer.out.audit_head.first_seq = m->first_seq;
+    box->answer.out.audit_head.base_checkpoint = octets(m->base_checkpoint);
+}
+
+static void
+fill_backup(struct box *box, const Keyd__V1__RegistryBackupResult *m)
+{
+    box->answer.out.backup.state = (enum keyd_backup_state)m->state;
+    box->answer.out.backup.pages = m->pages;
+    box->answer.out.backup.pages_total = m->pages_total;
+    box->answer.out.backup.seq = m->seq;
+    box->answer.out.backup.size = m->size;
+    box->answer.out.backup.record_hash = octets(m->record_hash);
+    box->answer.out.backup.reason = octets(m->reason);
 }
 
 static enum keyd_status
@@ -461,6 +475,18 @@ answer_fill(struct box *box, const Keyd__V1__Response *m, int fd, size_t n_objec
         return KEYD_OK;
     case KEYD__V1__RESPONSE__RESULT_POLICY_EXPLAIN:
         return fill_policy(box, m->policy_explain);
+    case KEYD__V1__RESPONSE__RESULT_REGISTRY_BACKUP:
+        fill_backup(box, m->registry_backup);
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_REGISTRY_RESTORE:
+        box->answer.out.restored.epoch = m->registry_restore->epoch;
+        box->answer.out.restored.seq = m->registry_restore->seq;
+        box->answer.out.restored.state =
+            (enum keyd_service_state)m->registry_restore->state;
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_AUDIT_DROP:
+        box->answer.out.dropped.first_seq = m->audit_drop->first_seq;
+        return KEYD_OK;
     case KEYD__V1__RESPONSE__RESULT_RELOAD:
         box->answer.out.reload.serial = m->reload->serial;
         box->answer.out.reload.digest = octets(m->reload->digest);

@@ -9,6 +9,7 @@
 
 #include <keyd/conf/quota_table.h>
 #include <keyd/job/job.h>
+#include <keyd/job/reasons.h>
 #include <keyd/ops/ops.h>
 #include <keyd/quorum/quorum.h>
 #include <keyd/rpc/rpc_pb.h>
@@ -68,6 +69,9 @@ struct answer {
         Keyd__V1__ApprovalShowResult approval_show;
         Keyd__V1__ApprovalSignResult approval_sign;
         Keyd__V1__PolicyExplainResult policy_explain;
+        Keyd__V1__RegistryBackupResult registry_backup;
+        Keyd__V1__RegistryRestoreResult registry_restore;
+        Keyd__V1__AuditDropResult audit_drop;
         Keyd__V1__ReloadResult reload;
         Keyd__V1__DrainResult drain;
         Keyd__V1__FreezeAddressResult freeze_address;
@@ -92,6 +96,7 @@ struct answer {
     Keyd__V1__PolicyQuota quota[ANSWER_QUOTAS_MAX];
     Keyd__V1__PolicyQuota *quota_list[ANSWER_QUOTAS_MAX];
     char counter_name[ANSWER_COUNTERS_MAX][48];
+    char word[KD_REASON_NAME_MAX];
     ProtobufCBinaryData reason_list[ANSWER_REASONS_MAX];
     Keyd__V1__ShadowLine shadow[ANSWER_SHADOW_MAX];
     Keyd__V1__ShadowLine *shadow_list[ANSWER_SHADOW_MAX];
@@ -144,6 +149,8 @@ extern const struct op_rpc op_rpc_audit_read, op_rpc_audit_head;
 extern const struct op_rpc op_rpc_set_quorum, op_rpc_approval_list,
     op_rpc_approval_show, op_rpc_approval_sign;
 extern const struct op_rpc op_rpc_policy_explain;
+extern const struct op_rpc op_rpc_registry_backup, op_rpc_registry_restore,
+    op_rpc_audit_drop;
 extern const struct op_rpc op_rpc_reload, op_rpc_drain;
 
 /* --- shared by the halves --- */

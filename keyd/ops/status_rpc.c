@@ -152,6 +152,10 @@ unpack(struct kd_slice body, struct answer *a)
     if ((err = add_over_quota(a, m.quotas, &over)) != KD_OK)
         return err;
     add_counter(a, "over-quota", over);
+    add_counter(a, "disk-free", m.disk_free);
+    add_counter(a, "checkpoint-file", (m.health & KD_HEALTH_NO_OUTSIDE) == 0);
+    add_counter(a, "checkpoint-record", m.outside);
+    add_counter(a, "checkpoint-failures", m.outside_failures);
     add_reasons(a, m.reasons);
     out->shadow_on = m.shadow_on != 0;
     out->shadow_since_ms = m.shadow_since;

@@ -80,6 +80,10 @@ reply(struct vault *v, struct task *t)
         .over_quota = v->n_over_quota,
         .failed = v->n_failed,
         .quotas = kd_buf_slice(&over),
+        .health = v->health.flags,
+        .disk_free = v->health.free,
+        .outside = v->health.outside,
+        .outside_failures = v->health.failures,
         .resets = v->n_resets,
         .stopped = (uint32_t)v->stops.n,
     };

@@ -7,7 +7,7 @@
 #ifndef KEYD_VAULT_TASK_H
 #define KEYD_VAULT_TASK_H
 
-#include "pool.h"
+#include "../pool.h"
 
 #include <keyd/conf/quota_table.h>
 #include <keyd/job/job.h>
@@ -67,6 +67,7 @@ struct task {
     uint8_t request[32]; /* what the key is bound to: SHA-256 of operation and body, and
                           * of the descriptor's octets (run_bind) */
     bool is_watched;     /* by a policy that is only watched */
+    bool is_counted;     /* by its quotas */
     bool is_bound;       /* the descriptor's octets are in it */
     uint8_t *octets;     /* owned; body lies in it */
     struct kd_slice body;
@@ -99,7 +100,6 @@ struct task {
     kd_err err;
     uint16_t reason;
     uint32_t retry_ms; /* of a refusal: when it could pass; 0: no advice */
-    bool is_counted;   /* against the quotas */
     struct kd_quota_held quota;
     struct kd_buf reply;
     int reply_fd;

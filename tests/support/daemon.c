@@ -145,6 +145,8 @@ write_conf(const struct daemon *d)
                 "user-gate = \"%d\"\nuser-vault = \"%d\"\nuser-ledger = \"%d\"\n"
                 "group = \"%d\"\n",
                 DAEMON_GATE, DAEMON_VAULT, DAEMON_LEDGER, DAEMON_GROUP);
+    if (o->top == NULL || strstr(o->top, "reserve-space") == NULL)
+        fputs("reserve-space = 1048576\n", f); /* there are many of these */
     if (o->top != NULL)
         fprintf(f, "%s\n", o->top);
     fprintf(f, "domain \"example.com\" {\n%s\n}\ndomain \"example.net\" {\n}\n",

@@ -81,6 +81,19 @@ take_limits(struct kd_cur *c, struct kd_limits *limits)
     }
 }
 
+/* Absolute, or empty. */
+static void
+take_path(struct kd_cur *c, char *out, size_t size)
+{
+    struct kd_slice path = kd_cur_take(c, kd_cur_u32(c));
+
+    if (path.n >= size || (path.n != 0 && (path.n < 2 || path.p[0] != '/' ||
+                                           memchr(path.p, '\0', path.n) != NULL)))
+        kd_cur_fail(c, KD_MALFORMED);
+    if (c->err == KD_OK && path.n != 0)
+        memcpy(out, path.p, path.n); /* the caller's is all zero */
+}
+
 static void
 put_head(struct kd_buf *b, uint8_t role, enum kd_hardening hardening,
          enum kd_log_level level)
@@ -345,7 +358,12 @@ kd_conf_for_ledger_make(const struct kd_conf *conf, struct kd_conf_for_ledger *o
     *out = (struct kd_conf_for_ledger){.hardening = conf->hardening,
                                        .log_level = conf->log_level,
                                        .group_commit_max = conf->group_commit_max,
+                                       .checkpoint_grace = conf->checkpoint_grace,
+                                       .reserve_space = conf->reserve_space,
                                        .limits = conf->limits};
+    if (conf->checkpoint_file != NULL) /* its length is in the range of its key */
+        memcpy(out->checkpoint_file, conf->checkpoint_file,
+               strnlen(conf->checkpoint_file, sizeof out->checkpoint_file - 1));
 }
 
 void
@@ -353,7 +371,11 @@ kd_conf_for_ledger_encode(const struct kd_conf_for_ledger *c, struct kd_buf *b)
 {
     put_head(b, ROLE_LEDGER, c->hardening, c->log_level);
     kd_buf_u32(b, c->group_commit_max);
+    kd_buf_u32(b, c->checkpoint_grace);
+    kd_buf_u32(b, c->reserve_space);
     put_limits(b, &c->limits);
+    kd_buf_u32(b, (uint32_t)strlen(c->checkpoint_file));
+    kd_buf_put(b, kd_slice_str(c->checkpoint_file));
 }
 
 kd_err
@@ -364,7 +386,10 @@ kd_conf_for_ledger_decode(struct kd_slice octets, struct kd_conf_for_ledger *out
 
     take_head(&cur, ROLE_LEDGER, &c.hardening, &c.log_level);
     c.group_commit_max = take_u32(&cur, "group-commit-max");
+    c.checkpoint_grace = take_u32(&cur, "checkpoint-grace");
+    c.reserve_space = take_u32(&cur, "reserve-space");
     take_limits(&cur, &c.limits);
+    take_path(&cur, c.checkpoint_file, sizeof c.checkpoint_file);
     kd_err err = kd_cur_end(&cur);
     if (err == KD_OK)
         *out = c;

@@ -129,6 +129,9 @@ struct kd_conf {
     uint32_t verify_sampled;
     uint32_t group_commit_max;
     uint32_t audit_checkpoint_interval; /* seconds */
+    char *checkpoint_file;              /* NULL: none */
+    uint32_t checkpoint_grace;          /* seconds */
+    uint32_t reserve_space;             /* octets */
     uint32_t drain_timeout;             /* seconds */
     char *shadow_policy;                /* NULL: none */
     struct kd_limits limits;
