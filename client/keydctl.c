@@ -24,7 +24,7 @@ static const char *const sockets[] = {
     [SUBMISSION_SOCKET] = "/run/dime-keyd/submission.sock",
 };
 
-enum flags { TAKES_SECRET = 1, JUDGES = 2 };
+enum flags { TAKES_SECRET = 1, JUDGES = 2, LAST_MAY_LACK = 4 };
 
 /* --- tables -------------------------------------------------------------------------
  */
@@ -194,9 +194,11 @@ read_options(const struct verb *v, int argc, char **argv, struct options *o)
             !take_option(o, &option_lines[i], optarg))
             return false;
     }
-    if (argc - optind != v->n_args)
+    int n_words = argc - optind;
+    bool lacks_last = (v->flags & LAST_MAY_LACK) != 0 && n_words == v->n_args - 1;
+    if (n_words != v->n_args && !lacks_last)
         return false;
-    for (int i = 0; i < v->n_args; i++)
+    for (int i = 0; i < n_words; i++)
         o->args[i] = argv[optind + i];
     return true;
 }

@@ -164,6 +164,8 @@ is_changing(enum keyd_op op)
     case KEYD_OP_FREEZE_ADDRESS:
     case KEYD_OP_RESET_ADDRESS:
     case KEYD_OP_STOP_PRINCIPAL:
+    case KEYD_OP_REGISTRY_RESTORE:
+    case KEYD_OP_AUDIT_DROP:
         return true;
     case KEYD_OP_STATUS:
     case KEYD_OP_PUBLIC_KEYS:
@@ -177,6 +179,8 @@ is_changing(enum keyd_op op)
     case KEYD_OP_APPROVAL_LIST:
     case KEYD_OP_APPROVAL_SHOW:
     case KEYD_OP_APPROVAL_SIGN:
+    case KEYD_OP_POLICY_EXPLAIN:
+    case KEYD_OP_REGISTRY_BACKUP:
     case KEYD_OP_RELOAD:
     case KEYD_OP_DRAIN:
         break;

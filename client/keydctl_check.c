@@ -31,6 +31,15 @@ audit_check_keep(struct audit_check *c, struct kd_slice octets)
     return KD_OK;
 }
 
+kd_err
+audit_check_base(struct audit_check *c, struct kd_slice octets)
+{
+    if (verify_by_any(c, octets, &c->base) != KD_OK)
+        return KD_INVALID;
+    c->has_base = true;
+    return KD_OK;
+}
+
 /* The chain starts where the first record says; that it is the first of all, or comes
  * after records that were checked before, is for the caller to know. */
 static kd_err
@@ -43,6 +52,11 @@ begin(struct audit_check *c, struct kd_slice octets)
         return broken(c, 0, "the first record is not an audit record");
     if (record.seq == 1 && memcmp(record.prev, none, sizeof none) != 0)
         return broken(c, 1, "the first record names a record before it");
+    if (c->has_base && record.seq == c->base.seq + 1 &&
+        (memcmp(record.prev, c->base.hash, sizeof record.prev) != 0 ||
+         memcmp(record.instance, c->base.instance, sizeof record.instance) != 0))
+        return broken(c, record.seq,
+                      "it does not follow the record that was dropped last");
     struct kd_audit_tail tail = {
         .epoch = record.epoch, .seq = record.seq - 1, .time_ms = record.time_ms};
     memcpy(tail.instance, record.instance, sizeof tail.instance);

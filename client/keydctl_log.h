@@ -15,6 +15,9 @@ struct audit_check {
     uint8_t keys[AUDIT_KEYS_MAX][32]; /* one of them signed each checkpoint */
     size_t n_keys;
 
+    bool has_base; /* of what was dropped: the log begins behind it */
+    struct kd_checkpoint base;
+
     bool has_kept; /* a checkpoint that somebody kept elsewhere */
     struct kd_checkpoint kept;
 
@@ -30,6 +33,10 @@ struct audit_check {
 /* Takes a kept checkpoint, which the log must then agree with. KD_INVALID if it is no
  * checkpoint or by none of the keys. */
 kd_err audit_check_keep(struct audit_check *c, struct kd_slice octets) KD_MUST_USE;
+
+/* Takes the checkpoint behind which the log begins; as audit_check_keep. Before the
+ * first record. */
+kd_err audit_check_base(struct audit_check *c, struct kd_slice octets) KD_MUST_USE;
 
 /* The next record; KD_INVALID and broken_at, why if it does not fit. A record that says
  * that a checkpoint was signed needs that checkpoint before it. */

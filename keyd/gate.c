@@ -131,6 +131,25 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 
 /* --- start and loop --- */
 
+_Static_assert((int)KD_GATES_MAX <= (int)KD_QUOTA_SLOTS,
+               "every gate has a slot to count in");
+
+/* Before the filter, which has no mapping of descriptors. */
+static void
+map_quotas(struct gate *g)
+{
+    unsigned slot = g->conf.klass * KD_GATE_WORKERS_MAX + g->conf.worker;
+    kd_err err = kd_quota_shared_map(KD_ROLE_QUOTA_FD, KD_ROLE_QUOTA_READ_FD,
+                                     g->conf.klass, slot, &g->quotas, &g->all_quotas);
+
+    if (err == KD_OK)
+        err = kd_quota_claim(&g->quotas, g->conf.policy, 0, NULL, &g->quota_map);
+    if (err != KD_OK)
+        kd_role_die("quotas", err);
+    close(KD_ROLE_QUOTA_FD);
+    close(KD_ROLE_QUOTA_READ_FD);
+}
+
 static void
 setup(struct gate *g)
 {
@@ -144,6 +163,7 @@ setup(struct gate *g)
         kd_role_die("bad configuration", err);
     kd_buf_free(&octets);
     kd_log_setup(gate_transport.program, g->conf.log_level);
+    map_quotas(g);
     kd_role_unlinked(&g->vault);
     kd_role_unlinked(&g->ledger);
     g->listener = -1;

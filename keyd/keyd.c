@@ -26,6 +26,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -364,6 +365,25 @@ raise_limits(void)
                (unsigned long long)now.rlim_cur);
 }
 
+/* The folder that the ledger, which inherits what the supervisor may, keeps its
+ * checkpoint in; -1 if there is none. */
+static int
+checkpoint_folder(void)
+{
+    char path[PATH_MAX];
+
+    if (sup.conf->checkpoint_file == NULL)
+        return -1;
+    kd_ignore(snprintf(path, sizeof path, "%s", sup.conf->checkpoint_file));
+    char *slash = strrchr(path, '/');
+    if (slash != NULL)
+        slash[slash == path ? 1 : 0] = '\0';
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        kd_log(KD_WARN, "checkpoint-file: %s: %s", path, strerror(errno));
+    return fd;
+}
+
 static void
 confine(void)
 {
@@ -373,9 +393,10 @@ confine(void)
     struct kd_sandbox_path list[] = {
         {open("/", O_PATH | O_CLOEXEC), KD_PATH_RUN},
         {open(sup.conf->state_directory, O_PATH | O_DIRECTORY | O_CLOEXEC),
-         KD_PATH_WRITE},
+         KD_PATH_TREE},
+        {checkpoint_folder(), KD_PATH_WRITE},
     };
-    const struct kd_sandbox_paths paths = {list, 2};
+    const struct kd_sandbox_paths paths = {list, list[2].fd < 0 ? 2 : 3};
     kd_err err = kd_process_undumpable();
 
     if (err == KD_OK)
@@ -383,7 +404,7 @@ confine(void)
     if (err != KD_OK)
         kd_role_die("cannot confine the supervisor", err);
     sup.is_confined = true;
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+    for (size_t i = 0; i < paths.n; i++)
         close(list[i].fd);
 }
 

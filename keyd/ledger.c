@@ -27,6 +27,7 @@ enum {
     COUNT_MS = 10 * 1000,
     PURGE_MS = 3600 * 1000,
     PURGE_MOST = 10000,
+    THREADS = 2, /* one for what is kept outside, one for backups */
     IDEM_KEEP_MS = 14LL * 24 * 3600 * 1000,
 };
 
@@ -139,6 +140,10 @@ on_turn(struct ledger *l, struct kd_slice body, int fd)
         err = prepare(l, fd);
         l->next_serial = err == KD_OK ? m.serial : 0;
     } else if (m.turn == KD_TURN_TAKE && m.serial == l->next_serial) {
+        /* These two need a restart; what is under way with them goes on. */
+        memcpy(l->next.checkpoint_file, l->conf.checkpoint_file,
+               sizeof l->next.checkpoint_file);
+        l->next.reserve_space = l->conf.reserve_space;
         l->conf = l->next;
         kd_log_setup("keyd-ledger", l->conf.log_level);
     } else {
@@ -186,10 +191,14 @@ open_store(struct ledger *l)
     kd_err err = kd_store_open(&kd_store_sqlite, &conf, &l->store, why);
 
     if (err != KD_OK) {
-        kd_log(KD_WARN, "registry refused: %s (%s)", why, kd_err_text(err));
         /* Asking again is of no use before an operator has looked, unless it was only
-         * the disk or memory: the supervisor tells this status from a crash. */
-        _exit(err == KD_NOMEM || err == KD_UNAVAILABLE ? 1 : KD_ROLE_EXIT_REFUSED);
+         * the disk or memory: the supervisor tells this status from a crash, after
+         * which it starts the ledger again, with growing waits. */
+        bool may_pass = err == KD_NOMEM || err == KD_UNAVAILABLE;
+        kd_log(KD_WARN, "registry %s: %s (%s)",
+               may_pass ? "cannot be opened now, to be tried again" : "refused", why,
+               kd_err_text(err));
+        _exit(may_pass ? 1 : KD_ROLE_EXIT_REFUSED);
     }
 }
 
@@ -197,8 +206,9 @@ static void
 setup(struct ledger *l)
 {
     struct kd_buf octets;
-    struct kd_sandbox_path dir = {.access = KD_PATH_WRITE};
-    const struct kd_sandbox_paths paths = {&dir, 1};
+    struct kd_sandbox_path list[2] = {{.access = KD_PATH_TREE},
+                                      {.access = KD_PATH_WRITE}};
+    struct kd_sandbox_paths paths = {list, 1};
     kd_err err;
 
     kd_buf_init(&octets, KD_ROLE_CONF_SIZE_MAX);
@@ -212,33 +222,75 @@ setup(struct ledger *l)
         kd_role_unlinked(&l->gates[i]);
     kd_buf_init(&l->acks, (size_t)1 << 20);
     kd_buf_init(&l->scratch, KD_CHAN_BODY_MAX);
-    if ((dir.fd = kd_role_directory()) < 0)
+    if ((list[0].fd = kd_role_directory()) < 0)
         kd_role_die("cannot open the state directory", KD_IO);
+    outside_setup(l);
+    if ((list[1].fd = l->outside.dir) >= 0)
+        paths.n = 2;
     kd_store_setup(&kd_store_sqlite);
     kd_role_confine(KD_ROLE_LEDGER, &paths, l->conf.hardening);
+    if ((err = pool_start(&l->pool, THREADS)) != KD_OK)
+        kd_role_die("threads", err);
     kd_role_enter(KD_ROLE_LEDGER, &paths, l->conf.hardening);
-    close(dir.fd);
+    close(list[0].fd);
+    room_setup(l);
     open_store(l);
+    outside_look(l);
+    l->drop.is_sweeping = true; /* of a drop that was cut short; mostly of nothing */
     kd_role_ready(&l->ctl);
 }
 
 static void
-wait_for_work(struct ledger *l)
+wait_for_work(struct ledger *l, int most_ms)
 {
-    struct pollfd p[KD_GATES_MAX + 2];
+    struct pollfd p[KD_GATES_MAX + 3];
 
     p[0] = kd_role_watch(&l->ctl);
     p[1] = kd_role_watch(&l->vault.chan);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         p[2 + i] = kd_role_watch(&l->gates[i].chan);
-    kd_ignore(poll(p, KD_GATES_MAX + 2, TICK_MS)); /* failures show when receiving */
+    p[KD_GATES_MAX + 2] = (struct pollfd){.fd = l->pool.event, .events = POLLIN};
+    kd_ignore(poll(p, KD_GATES_MAX + 3, most_ms)); /* failures show when receiving */
 }
 
 static void
-turn(struct ledger *l)
+take_jobs(struct ledger *l)
 {
-    wait_for_work(l);
-    kd_role_serve_ctl(&l->ctl, on_ctl_message, l);
+    struct pool_item *item = pool_take_done(&l->pool);
+
+    while (item != NULL) {
+        struct ledger_job *job = (struct ledger_job *)item;
+        item = item->next;
+        job->done(l, job);
+    }
+}
+
+/* The supervisor's end is ours; what the vault sent before counts. */
+static void
+serve_ctl(struct ledger *l)
+{
+    enum { PACKETS = 64 };
+
+    if (kd_chan_recv(&l->ctl, PACKETS, on_ctl_message, l) == KD_OK)
+        return;
+    batch_store(l);
+    outside_end(l);
+    _exit(0);
+}
+
+static int
+least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* Serves once; how long the next turn may wait for something to do. */
+static int
+turn(struct ledger *l, int wait_ms)
+{
+    wait_for_work(l, wait_ms);
+    serve_ctl(l);
+    take_jobs(l);
     kd_role_serve(&l->ctl, &l->vault, PACKETS_A_TURN, questions_on_message, l);
     for (unsigned i = 0; i < KD_GATES_MAX; i++) {
         struct looks_from from = {l, i};
@@ -247,6 +299,9 @@ turn(struct ledger *l)
     batch_store(l);
     store_counters_if_due(l);
     purge_keys_if_due(l);
+    room_look_if_due(l);
+    int next = least(TICK_MS, drop_turn(l));
+    questions_health_if_due(l);
     kd_role_flush(&l->ctl, &l->vault);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         kd_role_flush(&l->ctl, &l->gates[i]);
@@ -254,12 +309,16 @@ turn(struct ledger *l)
     kd_err err = kd_store_tend(l->store);
     if (err != KD_OK)
         ledger_disk_failed("checkpoint of the write-ahead log", err);
+    next = least(next, copy_turn(l));
+    return least(next, outside_turn(l));
 }
 
 int
 main(void)
 {
+    int wait_ms = 0;
+
     setup(&ledger);
     for (;;)
-        turn(&ledger);
+        wait_ms = turn(&ledger, wait_ms);
 }

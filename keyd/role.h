@@ -1,10 +1,10 @@
 /* How every role starts: one order for all (style.md, PROCESSES).
  *
  * The supervisor has execed it under its own uid with descriptor 3, the control
- * channel, and nothing else but 0 to 2. The role receives its configuration there,
- * takes what it needs (memory, event loop), confines itself, makes its threads, enters
- * the filter, says so, and only then takes links and reads what others send. When the
- * control channel ends, so does it. */
+ * channel (a gate with 4 and 5 too), and nothing else but 0 to 2. The role receives its
+ * configuration there, takes what it needs (memory, event loop), confines itself, makes
+ * its threads, enters the filter, says so, and only then takes links and reads what
+ * others send. When the control channel ends, so does it. */
 #ifndef KEYD_ROLE_H
 #define KEYD_ROLE_H
 
@@ -18,6 +18,10 @@
 
 enum {
     KD_ROLE_CTL_FD = 3,
+    /* Of a gate besides: the memory of the quotas (quota_table.h), to write and to
+     * read; both closed before the filter. */
+    KD_ROLE_QUOTA_FD = 4,
+    KD_ROLE_QUOTA_READ_FD = 5,
     /* Exit status of a role that will not run before an operator has looked: restarting
      * it would not help. */
     KD_ROLE_EXIT_REFUSED = 3

@@ -10,7 +10,7 @@
  * May call  sandbox_vault.def: no files, no network, no new threads.
  *
  * The main thread alone owns channels, sequence and policy; crypto threads work on one
- * task each (vault/pool.h, vault/task.h). */
+ * task each (pool.h, vault/task.h). */
 #include "ops/run.h"
 #include "role.h"
 
@@ -185,22 +185,81 @@ unseal_with_credential(struct vault *v)
 }
 
 static void
-record_start(struct vault *v)
+record_own(struct vault *v, enum kd_audit_op op)
 {
     struct kd_audit_record record = {
-        .op = KD_AUDIT_START,
+        .op = op,
         .class = KD_AUDIT_CLASS_SELF,
         .outcome = KD_OUTCOME_DONE,
         .principal = kd_slice("keyd", 4),
-        .n_digests = 1,
+        .n_digests = op == KD_AUDIT_START,
     };
 
-    memcpy(record.digests[0], v->conf->hash, sizeof record.digests[0]);
+    if (op == KD_AUDIT_START)
+        memcpy(record.digests[0], v->conf->hash, sizeof record.digests[0]);
     if (v->conf->is.single_operator)
         record.notes = KD_NOTE_SINGLE_OPERATOR;
     kd_err err = chain_append(v, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, NULL);
     if (err != KD_OK)
         vault_event(v, EVENT_PEER_MALFORMED, KD_CLASS_COUNT, err);
+}
+
+void
+vault_open(struct vault *v)
+{
+    v->state = v->token != NULL   ? VAULT_OPERATIONAL
+               : v->store == NULL ? VAULT_UNPROVISIONED
+                                  : VAULT_SEALED;
+    record_own(v, KD_AUDIT_START);
+    if (v->token != NULL) /* it was unsealed while nothing could be recorded */
+        record_own(v, KD_AUDIT_UNSEAL);
+    vault_event(v, EVENT_OPEN, v->chain.epoch, v->chain.first - 1);
+    if (v->store == NULL && v->aside != NULL)
+        vault_event(v, EVENT_SET_ASIDE, v->store_recorded, v->aside_size);
+    else if (v->store == NULL)
+        vault_event(v, EVENT_NO_KEYSTORE, 0, 0);
+    else if (v->token == NULL && v->credential >= 0)
+        unseal_with_credential(v);
+}
+
+void
+vault_hold(struct vault *v, enum kd_standing why)
+{
+    static const uint16_t events[KD_STANDS_COUNT] = {
+        [KD_STANDS_BEHIND] = EVENT_REGISTRY_BEHIND,
+        [KD_STANDS_FORKED] = EVENT_REGISTRY_FORKED,
+        [KD_STANDS_MISSING] = EVENT_CHECKPOINT_MISSING,
+        [KD_STANDS_UNREADABLE] = EVENT_CHECKPOINT_UNREADABLE,
+        [KD_STANDS_KEYSTORE] = EVENT_KEYSTORE_OLD,
+    };
+    bool keystore = why == KD_STANDS_KEYSTORE;
+
+    v->state = VAULT_FAILED;
+    v->standing = why;
+    vault_event(v, (enum vault_event)events[why],
+                keystore ? v->store_found : v->chain.first - 1,
+                keystore ? v->store_recorded : v->outside.seq);
+}
+
+/* What the ledger says of the files outside; that the head known there lies beyond its
+ * own is seen here as well. */
+static kd_err
+take_standing(struct vault *v, const struct kd_ledger_state *m)
+{
+    enum kd_standing standing = (enum kd_standing)m->standing;
+
+    if (m->standing >= KD_STANDS_KEYSTORE || m->outside.n > sizeof v->outside.octets)
+        return KD_MALFORMED;
+    if (standing == KD_STANDS_WELL && m->outside_epoch >= m->epoch &&
+        m->outside_seq > m->seq)
+        standing = KD_STANDS_BEHIND;
+    v->standing = standing;
+    v->outside.epoch = m->outside_epoch;
+    v->outside.seq = m->outside_seq;
+    v->outside.n = m->outside.n;
+    if (m->outside.n != 0)
+        memcpy(v->outside.octets, m->outside.p, m->outside.n);
+    return KD_OK;
 }
 
 /* Everything the ledger says at the start of a channel is here. */
@@ -222,16 +281,42 @@ on_ledger_ready(struct vault *v, struct kd_slice body)
         return KD_OK;
     }
     v->store_recorded = m.keystore;
-    v->state = v->store == NULL ? VAULT_UNPROVISIONED : VAULT_SEALED;
     stops_tell(v, KD_CLASS_COUNT);
-    record_start(v);
+    if (v->standing == KD_STANDS_UNKNOWN)
+        vault_event(v, EVENT_NO_CHECKPOINT_FILE, 0, 0);
+    if (v->standing <= KD_STANDS_WELL) {
+        vault_open(v);
+        return KD_OK;
+    }
+    vault_hold(v, v->standing);
     vault_event(v, EVENT_OPEN, v->chain.epoch, v->chain.first - 1);
-    if (v->store == NULL && v->aside != NULL)
-        vault_event(v, EVENT_SET_ASIDE, v->store_recorded, v->aside_size);
-    else if (v->store == NULL)
-        vault_event(v, EVENT_NO_KEYSTORE, 0, 0);
-    else if (v->credential >= 0)
+    if (v->store != NULL && v->credential >= 0)
         unseal_with_credential(v);
+    return KD_OK;
+}
+
+/* Not for each megabyte: only when it changes what is done. */
+static kd_err
+on_health(struct vault *v, struct kd_slice body)
+{
+    struct kd_ledger_health m;
+    kd_err err = kd_ledger_health_get(body, &m);
+
+    if (err != KD_OK)
+        return err;
+    unsigned set = m.flags & ~(unsigned)v->health.flags;
+    unsigned gone = v->health.flags & ~(unsigned)m.flags;
+    if ((set & KD_HEALTH_DISK_LOW) != 0)
+        vault_event(v, EVENT_DISK_LOW, m.free, 0);
+    if ((gone & KD_HEALTH_DISK_LOW) != 0)
+        vault_event(v, EVENT_DISK_GOOD, m.free, 0);
+    if ((set & KD_HEALTH_OUTSIDE_FAILING) != 0)
+        vault_event(v, EVENT_CHECKPOINT_FAILING, m.failures, 0);
+    if ((set & KD_HEALTH_OUTSIDE_OVERDUE) != 0)
+        vault_event(v, EVENT_CHECKPOINT_OVERDUE, 0, 0);
+    if ((gone & KD_HEALTH_OUTSIDE_FAILING) != 0)
+        vault_event(v, EVENT_CHECKPOINT_WRITTEN, m.outside, 0);
+    v->health = m;
     return KD_OK;
 }
 
@@ -247,9 +332,17 @@ on_ledger_state(struct vault *v, struct kd_slice body)
         memcpy(v->checkpoint, m.checkpoint.p == NULL ? v->checkpoint : m.checkpoint.p,
                m.checkpoint.n);
         v->checkpoint_size = m.checkpoint.n;
+        if ((err = take_standing(v, &m)) != KD_OK)
+            return err;
     }
     v->ledger_phase = LEDGER_STANDS;
-    return chain_on_state(v, body);
+    if ((err = chain_on_state(v, body)) != KD_OK || v->state == VAULT_STARTING ||
+        v->state == VAULT_FAILED || m.standing <= KD_STANDS_WELL)
+        return err;
+    /* The files outside were changed while a ledger was gone. */
+    if ((err = take_standing(v, &m)) == KD_OK)
+        vault_hold(v, v->standing);
+    return err;
 }
 
 static kd_err
@@ -343,19 +436,22 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     struct vault *v = ctx;
     kd_err err;
 
-    if (v->state == VAULT_FAILED) { /* nothing it says counts any more */
+    if (v->state == VAULT_FAILED && !vault_is_held(v)) { /* nothing it says counts */
         if (fd >= 0)
             close(fd);
         return KD_OK;
     }
     bool in_order = is_in_order(v, type);
     if (in_order && (type == KD_MSG_told_issue || type == KD_MSG_told_key ||
-                     type == KD_MSG_told_account || type == KD_MSG_told_resets))
+                     type == KD_MSG_told_account || type == KD_MSG_told_resets ||
+                     type == KD_MSG_told_backup || type == KD_MSG_told_drop))
         return on_told(v, body, fd);
     if (!in_order)
         type = KD_MSG_NONE;
     if (type == KD_MSG_ack)
         err = chain_on_ack(v, body);
+    else if (type == KD_MSG_ledger_health)
+        err = on_health(v, body);
     else if (type == KD_MSG_ledger_state)
         err = on_ledger_state(v, body);
     else if (type == KD_MSG_ledger_org)
@@ -551,6 +647,8 @@ setup(struct vault *v)
 
     kd_buf_init(&octets, KD_ROLE_CONF_SIZE_MAX);
     kd_role_start(&v->ctl, "keyd-vault", &octets);
+    if ((err = kd_quota_private(&v->quotas)) != KD_OK)
+        kd_role_die("quotas", err);
     if ((err = vault_conf_new(v, kd_buf_slice(&octets), &v->conf)) != KD_OK)
         kd_role_die("bad configuration", err);
     kd_buf_free(&octets);

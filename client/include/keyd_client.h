@@ -103,9 +103,13 @@ enum keyd_op {
     KEYD_OP_APPROVAL_LIST = 43,
     KEYD_OP_APPROVAL_SHOW = 44,
     KEYD_OP_APPROVAL_SIGN = 45,
+    KEYD_OP_POLICY_EXPLAIN = 46,
     KEYD_OP_RELOAD = 47,
     KEYD_OP_DRAIN = 48,
     KEYD_OP_STOP_PRINCIPAL = 49,
+    KEYD_OP_REGISTRY_BACKUP = 50,
+    KEYD_OP_REGISTRY_RESTORE = 51,
+    KEYD_OP_AUDIT_DROP = 52,
 };
 
 enum keyd_account_mode {
@@ -196,10 +200,27 @@ enum keyd_verdict {
     KEYD_UNKNOWN = 3, /* never was one of this name; current_fp is */
 };
 
+enum keyd_policy_verdict {
+    KEYD_POLICY_ALLOWED = 1,
+    KEYD_POLICY_NO_PRINCIPAL = 2,
+    KEYD_POLICY_NOT_SERVED = 3,
+    KEYD_POLICY_NOT_PERMITTED = 4,
+    KEYD_POLICY_NO_DOMAIN = 5,
+    KEYD_POLICY_OTHER_DOMAIN = 6,
+    KEYD_POLICY_OTHER_KEY = 7,
+};
+
 enum keyd_slot_kind {
     KEYD_SLOT_PASSPHRASE = 1,
     KEYD_SLOT_CREDENTIAL = 2,
     KEYD_SLOT_SHARES = 3,
+};
+
+enum keyd_backup_state {
+    KEYD_BACKUP_COPYING = 1,
+    KEYD_BACKUP_VERIFYING = 2,
+    KEYD_BACKUP_DONE = 3,
+    KEYD_BACKUP_FAILED = 4,
 };
 
 enum keyd_drain_action {
@@ -327,6 +348,27 @@ struct keyd_request {
             struct keyd_octets signature; /* Ed25519 over the text */
         } approval_sign;
         struct {
+            struct keyd_octets principal;  /* its name, or else */
+            struct keyd_octets class_name; /* its class and uid */
+            uint32_t uid;
+            uint32_t operation; /* 0: every one */
+            struct keyd_octets domain;
+            struct keyd_octets key_id;
+            enum keyd_key_role key_role; /* KEYD_ROLE_NONE: not asked */
+        } policy_explain;
+        struct {
+            struct keyd_octets name;
+            bool poll; /* begin none, only tell of it */
+        } registry_backup;
+        struct {
+            uint64_t seq; /* of the head to take for good */
+            struct keyd_octets record_hash;
+        } registry_restore;
+        struct {
+            uint64_t through_seq;
+            struct keyd_octets segment_hash; /* of the records up to it */
+        } audit_drop;
+        struct {
             enum keyd_drain_action action;
             bool wait; /* for what is in flight, as long as the deadline lets it */
         } drain;
@@ -394,6 +436,24 @@ struct keyd_stopped {
 struct keyd_audit_item {
     uint64_t seq;
     struct keyd_octets octets; /* record or checkpoint */
+};
+
+struct keyd_policy_decision {
+    uint32_t operation;
+    enum keyd_policy_verdict verdict;
+    uint32_t line; /* where it is listed; 0: nowhere */
+};
+
+struct keyd_policy_quota {
+    bool of_domain;     /* else of the principal */
+    uint32_t operation; /* 0: every one */
+    uint32_t rate, seconds, burst;
+    uint32_t in_flight_max;
+    uint32_t line;
+    struct {
+        uint32_t left, in_flight;
+        uint64_t refused;
+    } jobs, lookups; /* what the vault counts, and what the gates do */
 };
 
 struct keyd_answer {
@@ -487,6 +547,8 @@ struct keyd_answer {
         struct {
             uint64_t epoch, seq, time_ms;
             struct keyd_octets record_hash, tree_head, checkpoint;
+            uint64_t first_seq;                 /* the first record there is */
+            struct keyd_octets base_checkpoint; /* of the one before it, or empty */
         } audit_head;
         struct {
             uint64_t generation;
@@ -503,6 +565,32 @@ struct keyd_answer {
         struct {
             uint32_t given, needed;
         } approval_sign;
+        struct {
+            struct keyd_octets principal; /* empty: there is none */
+            struct keyd_octets class_name;
+            uint32_t uid;
+            uint32_t section_line, operations_line, domains_line, keys_line;
+            uint32_t domain_line; /* 0: not served */
+            bool stopped;         /* all it asks is refused */
+            const struct keyd_policy_decision *decisions;
+            size_t n_decisions;
+            const struct keyd_policy_quota *quotas;
+            size_t n_quotas;
+        } policy;
+        struct {
+            enum keyd_backup_state state;
+            uint64_t pages, pages_total;
+            uint64_t seq, size; /* when done */
+            struct keyd_octets record_hash;
+            struct keyd_octets reason; /* why it failed */
+        } backup;
+        struct {
+            uint64_t epoch, seq;
+            enum keyd_service_state state;
+        } restored;
+        struct {
+            uint64_t first_seq; /* the first record that is left */
+        } dropped;
         struct {
             uint32_t serial;           /* how often it was taken anew since the start */
             struct keyd_octets digest; /* SHA-256 of the file */

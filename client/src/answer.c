@@ -237,6 +237,20 @@ fill_audit_head(struct box *box, const Keyd__V1__AuditHeadResult *m)
     box->answer.out.audit_head.record_hash = octets(m->record_hash);
     box->answer.out.audit_head.tree_head = octets(m->tree_head);
     box->answer.out.audit_head.checkpoint = octets(m->checkpoint);
+    box->answer.out.audit_head.first_seq = m->first_seq;
+    box->answer.out.audit_head.base_checkpoint = octets(m->base_checkpoint);
+}
+
+static void
+fill_backup(struct box *box, const Keyd__V1__RegistryBackupResult *m)
+{
+    box->answer.out.backup.state = (enum keyd_backup_state)m->state;
+    box->answer.out.backup.pages = m->pages;
+    box->answer.out.backup.pages_total = m->pages_total;
+    box->answer.out.backup.seq = m->seq;
+    box->answer.out.backup.size = m->size;
+    box->answer.out.backup.record_hash = octets(m->record_hash);
+    box->answer.out.backup.reason = octets(m->reason);
 }
 
 static enum keyd_status
@@ -290,6 +304,53 @@ fill_approval_show(struct box *box, const Keyd__V1__ApprovalShowResult *m)
 {
     box->answer.out.approvals.text = octets(m->text);
     return fill_approvals(box, &m->approval, 1);
+}
+
+static struct keyd_policy_quota
+policy_quota(const Keyd__V1__PolicyQuota *m)
+{
+    return (struct keyd_policy_quota){
+        .of_domain = m->of_domain,
+        .operation = m->operation,
+        .rate = m->rate,
+        .seconds = m->seconds,
+        .burst = m->burst,
+        .in_flight_max = m->in_flight_max,
+        .line = m->line,
+        .jobs = {m->left, m->in_flight, m->refused},
+        .lookups = {m->lookup_left, m->lookup_in_flight, m->lookup_refused},
+    };
+}
+
+static enum keyd_status
+fill_policy(struct box *box, const Keyd__V1__PolicyExplainResult *m)
+{
+    struct keyd_policy_decision *decisions =
+        take(box, m->n_decisions, sizeof *decisions);
+    struct keyd_policy_quota *quotas = take(box, m->n_quotas, sizeof *quotas);
+
+    if (decisions == NULL || quotas == NULL)
+        return KEYD_NOMEM;
+    for (size_t i = 0; i < m->n_decisions; i++)
+        decisions[i] = (struct keyd_policy_decision){
+            m->decisions[i]->operation,
+            (enum keyd_policy_verdict)m->decisions[i]->verdict, m->decisions[i]->line};
+    for (size_t i = 0; i < m->n_quotas; i++)
+        quotas[i] = policy_quota(m->quotas[i]);
+    box->answer.out.policy.principal = octets(m->principal);
+    box->answer.out.policy.class_name = octets(m->class_name);
+    box->answer.out.policy.uid = m->uid;
+    box->answer.out.policy.section_line = m->section_line;
+    box->answer.out.policy.operations_line = m->operations_line;
+    box->answer.out.policy.domains_line = m->domains_line;
+    box->answer.out.policy.keys_line = m->keys_line;
+    box->answer.out.policy.domain_line = m->domain_line;
+    box->answer.out.policy.stopped = m->stopped;
+    box->answer.out.policy.decisions = decisions;
+    box->answer.out.policy.n_decisions = m->n_decisions;
+    box->answer.out.policy.quotas = quotas;
+    box->answer.out.policy.n_quotas = m->n_quotas;
+    return KEYD_OK;
 }
 
 /* What comes apart from a response. */
@@ -412,6 +473,20 @@ answer_fill(struct box *box, const Keyd__V1__Response *m, int fd, size_t n_objec
         box->answer.out.approval_sign.given = m->approval_sign->given;
         box->answer.out.approval_sign.needed = m->approval_sign->needed;
         return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_POLICY_EXPLAIN:
+        return fill_policy(box, m->policy_explain);
+    case KEYD__V1__RESPONSE__RESULT_REGISTRY_BACKUP:
+        fill_backup(box, m->registry_backup);
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_REGISTRY_RESTORE:
+        box->answer.out.restored.epoch = m->registry_restore->epoch;
+        box->answer.out.restored.seq = m->registry_restore->seq;
+        box->answer.out.restored.state =
+            (enum keyd_service_state)m->registry_restore->state;
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_AUDIT_DROP:
+        box->answer.out.dropped.first_seq = m->audit_drop->first_seq;
+        return KEYD_OK;
     case KEYD__V1__RESPONSE__RESULT_RELOAD:
         box->answer.out.reload.serial = m->reload->serial;
         box->answer.out.reload.digest = octets(m->reload->digest);
@@ -439,6 +514,17 @@ answer_object_size(const Keyd__V1__Response *m)
     default:
         return 0;
     }
+}
+
+bool
+box_hold(struct box *box, size_t n)
+{
+    uint8_t *p = realloc(box->object, n);
+
+    if (p == NULL)
+        return false;
+    box->object = p;
+    return true;
 }
 
 void

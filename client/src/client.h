@@ -206,6 +206,9 @@ enum keyd_status answer_fill(struct box *box, const Keyd__V1__Response *m, int f
 /* Octets of the object that comes apart from a response; 0: none does. */
 uint32_t answer_object_size(const Keyd__V1__Response *m);
 
+/* Room for n octets of an object; what is there stays. False without memory. */
+bool box_hold(struct box *box, size_t n);
+
 /* Ready for another attempt. */
 void box_reset(struct box *box);
 void box_free(struct box *box);

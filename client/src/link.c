@@ -196,8 +196,10 @@ static void
 start_clean(struct link *l, int64_t open_by)
 {
     l->write_failed = l->has_more = false;
-    l->why = KEYD_OK;
-    l->detail[0] = '\0';
+    if (l->endpoint == NULL) { /* that of an endpoint stays until the next */
+        l->why = KEYD_OK;
+        l->detail[0] = '\0';
+    }
     l->server = (struct keyd_server){0};
     l->open_by = open_by;
     client_due(l->client, open_by);

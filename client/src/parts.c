@@ -100,10 +100,8 @@ hold(struct call *call, uint32_t need)
         return true;
     if (room < need)
         room = need;
-    uint8_t *p = realloc(call->box->object, room);
-    if (p == NULL)
+    if (!box_hold(call->box, room))
         return false;
-    call->box->object = p;
     call->held = room;
     return true;
 }

@@ -673,7 +673,7 @@ keyd_client_endpoint_info(const keyd_client *c, unsigned number,
         .failures = e->failures,
         .n_answered = e->n_answered,
         .n_lost = e->n_lost,
-        .why = e->link.why,
+        .why = e->n_lost == 0 ? KEYD_OK : e->link.why,
         .detail = e->link.detail,
         .server = e->link.server,
     };

@@ -326,6 +326,47 @@ make_approval_sign(struct maker *k, const struct keyd_request *in, void *message
 }
 
 static void
+make_policy_explain(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__PolicyExplainRequest *q = message;
+
+    q->principal = octets(k, in->in.policy_explain.principal);
+    q->class_name = octets(k, in->in.policy_explain.class_name);
+    q->uid = in->in.policy_explain.uid;
+    q->operation = in->in.policy_explain.operation;
+    q->domain = octets(k, in->in.policy_explain.domain);
+    q->key_id = octets(k, in->in.policy_explain.key_id);
+    q->key_role = (Keyd__V1__KeyRole)in->in.policy_explain.key_role;
+}
+
+static void
+make_registry_backup(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__RegistryBackupRequest *q = message;
+
+    q->name = octets(k, in->in.registry_backup.name);
+    q->poll = in->in.registry_backup.poll;
+}
+
+static void
+make_registry_restore(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__RegistryRestoreRequest *q = message;
+
+    q->seq = in->in.registry_restore.seq;
+    q->record_hash = octets(k, in->in.registry_restore.record_hash);
+}
+
+static void
+make_audit_drop(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__AuditDropRequest *q = message;
+
+    q->through_seq = in->in.audit_drop.through_seq;
+    q->segment_hash = octets(k, in->in.audit_drop.segment_hash);
+}
+
+static void
 make_drain(struct maker *k, const struct keyd_request *in, void *message)
 {
     Keyd__V1__DrainRequest *q = message;
@@ -363,8 +404,12 @@ static const struct {
     {KEYD_OP_APPROVAL_LIST, NULL},
     {KEYD_OP_APPROVAL_SHOW, make_approval_show},
     {KEYD_OP_APPROVAL_SIGN, make_approval_sign},
+    {KEYD_OP_POLICY_EXPLAIN, make_policy_explain},
     {KEYD_OP_RELOAD, NULL},
     {KEYD_OP_DRAIN, make_drain},
+    {KEYD_OP_REGISTRY_BACKUP, make_registry_backup},
+    {KEYD_OP_REGISTRY_RESTORE, make_registry_restore},
+    {KEYD_OP_AUDIT_DROP, make_audit_drop},
 };
 
 static void

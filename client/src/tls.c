@@ -266,9 +266,11 @@ tls_new(const struct tls_setup *s, int sock)
     BIO_METHOD *method = sock_method();
     BIO *b;
 
+    if (t == NULL)
+        return NULL;
     ERR_clear_error();
-    if (t == NULL || method == NULL || (t->ssl = SSL_new(s->ctx)) == NULL ||
-        (b = BIO_new(method)) == NULL) {
+    t->ssl = SSL_new(s->ctx);
+    if (t->ssl == NULL || method == NULL || (b = BIO_new(method)) == NULL) {
         tls_free(t);
         return NULL;
     }

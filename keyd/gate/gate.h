@@ -11,6 +11,8 @@
 #include "principal.h"
 #include "seen.h"
 
+#include <keyd/conf/quota_table.h>
+
 #include <event2/event.h>
 
 struct gate {
@@ -35,6 +37,9 @@ struct gate {
     unsigned n_conns;
     struct pending_table pending;
     struct principal_table principals;
+    struct kd_quota_table quotas;
+    struct kd_quota_map quota_map;            /* of conf */
+    const struct kd_quota_shared *all_quotas; /* of every class, to read */
     struct kd_buf stopped; /* names of principals, each behind a length (stops.h) */
     bool stops_known;      /* the vault has said who is stopped */
     struct process_line processes[ANSWER_PROCESSES_MAX];

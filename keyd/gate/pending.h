@@ -5,6 +5,7 @@
 
 #include "conn.h"
 
+#include <keyd/conf/quota_table.h>
 #include <keyd/ops/ops.h>
 
 struct op_rpc;
@@ -25,6 +26,7 @@ struct pending {
      */
     struct principal *principal;
     size_t frame, upload;
+    struct kd_quota_held quota;
 };
 
 struct pending_table {

@@ -65,20 +65,31 @@ new_answer(struct gate *g, uint64_t id, int fd)
     keyd__v1__response__init(&a->r);
     a->r.id = id;
     a->fd = fd;
+    a->quotas = g->all_quotas;
     a->processes = g->processes;
     a->n_processes = ANSWER_PROCESSES_MAX;
     return a;
 }
 
+/* retry_ms: when it could pass; 0: no advice. */
 static void
-refuse(struct gate *g, struct conn *c, uint64_t id, kd_err err, uint16_t reason)
+refuse_until(struct gate *g, struct conn *c, uint64_t id, kd_err err, uint16_t reason,
+             uint32_t retry_ms)
 {
     char name[KD_REASON_NAME_MAX];
     struct answer *a = new_answer(g, id, -1);
 
     a->r.status = kd_rpc_status(err);
     a->r.detail = kd_rpc_data(kd_slice_str(kd_reason_name(reason, name)));
+    a->r.retry_after_ms =
+        retry_ms < KD_QUOTA_WAIT_MAX_MS ? retry_ms : KD_QUOTA_WAIT_MAX_MS;
     send_answer(g, c);
+}
+
+static void
+refuse(struct gate *g, struct conn *c, uint64_t id, kd_err err, uint16_t reason)
+{
+    refuse_until(g, c, id, err, reason, 0);
 }
 
 /* Nothing was done; the answer names what operators are to approve. */
@@ -104,13 +115,7 @@ refuse_waiting(struct gate *g, struct conn *c, uint64_t id, uint16_t reason,
 static void
 refuse_draining(struct gate *g, struct conn *c, uint64_t id)
 {
-    char name[KD_REASON_NAME_MAX];
-    struct answer *a = new_answer(g, id, -1);
-
-    a->r.status = kd_rpc_status(KD_UNAVAILABLE);
-    a->r.detail = kd_rpc_data(kd_slice_str(kd_reason_name(KD_REASON_DRAINING, name)));
-    a->r.retry_after_ms = RETRY_AFTER_MS;
-    send_answer(g, c);
+    refuse_until(g, c, id, KD_UNAVAILABLE, KD_REASON_DRAINING, RETRY_AFTER_MS);
 }
 
 static void
@@ -186,6 +191,7 @@ static void
 end_request(struct gate *g, struct pending *p)
 {
     principal_give(&g->principals, p->principal, p->frame, p->upload);
+    kd_quota_give(&g->quotas, &p->quota);
     pending_free(&g->pending, p);
 }
 
@@ -239,14 +245,10 @@ forward(struct gate *g, const struct op_rpc *rpc, const Keyd__V1__Request *r,
     return kd_chan_put(&g->vault.chan, KD_MSG_job, kd_buf_slice(&g->message), fd);
 }
 
-/* What the ledger answers without the vault (look-ups, the log) must be allowed here.
- */
 static bool
 direct_is_allowed(struct gate *g, const struct conn *c, const struct op_rpc *rpc,
                   const struct ask *ask)
 {
-    if (rpc->message == KD_MSG_NONE)
-        return true;
     bool allowed =
         kd_policy_check(g->conf.policy, &c->caller, rpc->op, ask->domain) == KD_OK;
     if (g->watched != NULL) {
@@ -256,6 +258,20 @@ direct_is_allowed(struct gate *g, const struct conn *c, const struct op_rpc *rpc
             seen_add(&g->seen, &g->vault.chan, &c->caller, rpc->op, would);
     }
     return allowed;
+}
+
+/* What the ledger answers without the vault (look-ups, the log) is decided and counted
+ * here: KD_DENIED, or KD_BUSY and the time to wait. */
+static kd_err
+allow_direct(struct gate *g, const struct conn *c, const struct op_rpc *rpc,
+             const struct ask *ask, struct kd_quota_held *held, uint32_t *wait_ms)
+{
+    if (rpc->message == KD_MSG_NONE)
+        return KD_OK;
+    if (!direct_is_allowed(g, c, rpc, ask))
+        return KD_DENIED;
+    return kd_quota_take(&g->quotas, &g->quota_map, g->conf.policy, &c->caller, rpc->op,
+                         ask->domain, kd_clock_ns(), held, wait_ms);
 }
 
 /* Takes fd. */
@@ -280,10 +296,16 @@ start_request(struct gate *g, struct conn *c, const struct op_rpc *rpc,
         return;
     }
     struct pending *p = begin_request(g, c, rpc, r, frame, upload);
+    uint32_t wait_ms = 0;
+    uint16_t reason = 0;
     kd_buf_reset(&g->body);
     kd_err err = p == NULL ? KD_BUSY : rpc->pack(r, p->tag, &g->body, &ask);
-    if (err == KD_OK && !direct_is_allowed(g, c, rpc, &ask))
-        err = KD_DENIED;
+    if (err == KD_OK) {
+        err = allow_direct(g, c, rpc, &ask, &p->quota, &wait_ms);
+        reason = err == KD_DENIED ? KD_REASON_NOT_PERMITTED
+                 : err == KD_BUSY ? KD_REASON_OVER_QUOTA
+                                  : 0;
+    }
     if (err == KD_OK) {
         p->from = ask.from;
         err = forward(g, rpc, r, p, fd);
@@ -295,7 +317,7 @@ start_request(struct gate *g, struct conn *c, const struct op_rpc *rpc,
         return;
     if (p != NULL)
         end_request(g, p);
-    refuse(g, c, r->id, err, err == KD_DENIED ? KD_REASON_NOT_PERMITTED : 0);
+    refuse_until(g, c, r->id, err, reason, wait_ms);
 }
 
 /* --- objects in parts --- */
@@ -492,7 +514,7 @@ request_bad_stream(struct gate *g, struct conn *c, enum kd_rpc_reason reason)
 /* Takes fd. */
 static void
 answer_request(struct gate *g, struct pending *p, kd_err err, uint16_t reason,
-               struct kd_slice body, int fd)
+               uint32_t retry_ms, struct kd_slice body, int fd)
 {
     struct conn *c = p->conn;
     const struct op_rpc *rpc = p->rpc;
@@ -520,7 +542,7 @@ answer_request(struct gate *g, struct pending *p, kd_err err, uint16_t reason,
     if (err == KD_APPROVAL)
         refuse_waiting(g, c, id, reason, body);
     else
-        refuse(g, c, id, err, reason);
+        refuse_until(g, c, id, err, reason, retry_ms);
 }
 
 kd_err
@@ -540,7 +562,7 @@ request_on_vault(void *ctx, uint16_t type, struct kd_slice body, int fd)
     }
     struct pending *p = pending_of_tag(&g->pending, m.id);
     if (p != NULL && p->rpc->message == KD_MSG_NONE)
-        answer_request(g, p, (kd_err)m.err, m.reason, m.body, fd);
+        answer_request(g, p, (kd_err)m.err, m.reason, m.retry_ms, m.body, fd);
     else if (fd >= 0)
         close(fd);
     return KD_OK;
@@ -557,7 +579,7 @@ request_on_ledger(void *ctx, uint16_t type, struct kd_slice body, int fd)
     (void)type; /* a body of another kind does not unpack */
     /* The ledger answers what it was asked and nothing in the vault's name. */
     if (c.err == KD_OK && p != NULL && p->rpc->message != KD_MSG_NONE)
-        answer_request(g, p, KD_OK, 0, body, fd);
+        answer_request(g, p, KD_OK, 0, 0, body, fd);
     else if (fd >= 0)
         close(fd);
     return c.err;
@@ -569,7 +591,7 @@ request_stop(struct gate *g, struct conn *c)
     for (struct pending *p = c->pending, *next; p != NULL; p = next) {
         next = p->next;
         if (p->rpc->message != KD_MSG_NONE)
-            answer_request(g, p, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED,
+            answer_request(g, p, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED, 0,
                            kd_slice(NULL, 0), -1);
     }
     c->is_stopped = true;
@@ -594,7 +616,7 @@ request_fail_all(struct gate *g, bool of_vault)
         if (p == NULL || (p->rpc->message == KD_MSG_NONE) != of_vault)
             continue;
         bool changes = (kd_op_flags(p->op) & KD_OPF_CHANGES) != 0;
-        answer_request(g, p, changes ? KD_UNKNOWN : KD_UNAVAILABLE, 0,
+        answer_request(g, p, changes ? KD_UNKNOWN : KD_UNAVAILABLE, 0, 0,
                        kd_slice(NULL, 0), -1);
     }
 }
@@ -609,7 +631,7 @@ request_tick(struct gate *g, int64_t now)
         if (p == NULL || now < p->deadline + ANSWER_GRACE_MS)
             continue;
         bool changes = (kd_op_flags(p->op) & KD_OPF_CHANGES) != 0;
-        answer_request(g, p, changes ? KD_UNKNOWN : KD_TIMEOUT, 0, kd_slice(NULL, 0),
+        answer_request(g, p, changes ? KD_UNKNOWN : KD_TIMEOUT, 0, 0, kd_slice(NULL, 0),
                        -1);
     }
 }

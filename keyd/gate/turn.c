@@ -8,11 +8,25 @@
 
 /* --- another configuration --- */
 
+static void
+claim_quotas(struct gate *g)
+{
+    struct kd_quota_map map;
+    kd_err err =
+        kd_quota_claim(&g->quotas, g->conf.policy, g->serial, &g->quota_map, &map);
+
+    if (err != KD_OK)
+        kd_role_die("quotas", err);
+    kd_quota_map_clear(&g->quota_map);
+    g->quota_map = map;
+}
+
 /* Connections go on; those of a principal that is gone end at their next request. */
 static void
 use(struct gate *g, uint32_t serial)
 {
     g->serial = serial;
+    claim_quotas(g);
     g->principals.is_shared = kd_policy_n_rows(g->conf.policy) > 1;
     g->max_conns = gate_max_conns(&g->conf);
     kd_log_setup(gate_transport.program, g->conf.log_level);
@@ -98,6 +112,7 @@ turn(struct gate *g, const struct kd_ctl_turn *m, int fd)
     switch ((enum kd_turn)m->turn) {
     case KD_TURN_NUMBER:
         g->serial = m->serial;
+        claim_quotas(g);
         next_take_shadow(&g->next, &g->watched);
         return KD_OK;
     case KD_TURN_SHADOW:

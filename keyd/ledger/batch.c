@@ -36,6 +36,13 @@ batch_commit(struct ledger *l)
     kd_buf_reset(&l->acks);
     l->n_open = 0;
     l->keystore_staged = false;
+    l->room.n_commits++;
+    if (l->batch_restores)
+        outside_accepted(l);
+    else
+        outside_committed(l, l->batch_has_checkpoint);
+    l->drop.is_sweeping |= l->batch_drops;
+    l->batch_has_checkpoint = l->batch_restores = l->batch_drops = false;
     if (l->resets_moved)
         questions_tell_resets(l);
     l->resets_moved = false;
@@ -186,7 +193,12 @@ make_rows(struct ledger *l, struct rows *r, const struct kd_commit *m, int fd)
             r->item.checkpoint = checkpoint.octets;
         return err;
     }
-    return m->row == KD_ROW_NONE && m->row_body.n == 0 ? KD_OK : KD_MALFORMED;
+    r->item.restore = m->row == KD_ROW_RESTORE;
+    r->item.drop = m->row == KD_ROW_DROP;
+    return (m->row == KD_ROW_NONE || r->item.restore || r->item.drop) &&
+                   m->row_body.n == 0
+               ? KD_OK
+               : KD_MALFORMED;
 }
 
 static void
@@ -226,6 +238,11 @@ store_record(struct ledger *l, struct kd_slice body, int fd)
         ledger_disk_failed("record", err);
     if (err == KD_OK) {
         queue_ack(l, &ack);
+        if (ack.outcome == KD_OK) {
+            l->batch_has_checkpoint |= r->item.checkpoint.n != 0;
+            l->batch_restores |= r->item.restore;
+            l->batch_drops |= r->item.drop;
+        }
         /* While none is pending, only one that is asked for changes how many are. */
         l->resets_moved |= l->n_resets != 0 || r->item.reset != NULL;
         if (l->n_open >= l->conf.group_commit_max || l->keystore_staged)

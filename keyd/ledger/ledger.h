@@ -3,14 +3,95 @@
 #ifndef KEYD_LEDGER_LEDGER_H
 #define KEYD_LEDGER_LEDGER_H
 
+#include "../pool.h"
 #include "../role.h"
 
 #include <keyd/job/job.h>
+#include <keyd/job/reasons.h>
+#include <keyd/ledger/manifest.h>
+#include <keyd/ledger/outside.h>
 #include <keyd/ledger/store.h>
 #include <keyd/ops/ops.h>
 
+struct ledger;
+
 /* A commit message that waits for the end of the turn. */
 struct ledger_record;
+
+/* Work for a thread beside the main one; done runs on the main thread after it. */
+struct ledger_job {
+    struct pool_item item; /* first: the pool knows only this */
+    void (*done)(struct ledger *l, struct ledger_job *job);
+};
+
+struct outside_job {
+    struct ledger_job base;
+    int dir, head_fd;
+    const char *name;
+    bool with_head, is_synced, removes;
+    unsigned slot;
+    struct kd_checkpoint head;
+    uint8_t octets[KD_CHECKPOINT_SIGNED_MAX];
+    size_t n; /* 0: no checkpoint to write */
+    uint64_t seq;
+    kd_err err;
+    int error;
+};
+
+/* What is kept outside (outside.c). */
+struct outside {
+    bool is_configured;
+    int dir;  /* of the folder, -1 if it could not be opened */
+    int head; /* the locked file, -1 before */
+    enum kd_standing standing;
+    struct kd_outside found;
+    struct kd_checkpoint known; /* the newest head that was known at start */
+
+    /* To be written, and how writing goes. */
+    bool head_due, checkpoint_due, removal_due, is_busy;
+    uint8_t octets[KD_CHECKPOINT_SIGNED_MAX]; /* the newest checkpoint */
+    size_t n;
+    uint64_t seq;     /* that it covers */
+    uint64_t written; /* the one outside covers this */
+    uint64_t failures;
+    unsigned slot;
+    int64_t again_at, failing_since; /* CLOCK_MONOTONIC, ms; 0: not failing */
+    struct outside_job job;
+};
+
+/* Room on the disk (room.c). */
+struct room {
+    int fd; /* of the reserve */
+    uint64_t free;
+    bool is_low, lacks_reserve;
+    int64_t look_at;
+    unsigned n_commits;
+};
+
+struct copy_job {
+    struct ledger_job base;
+    char name[KD_BACKUP_NAME_MAX + 1];
+    struct kd_manifest manifest;
+    kd_err err;
+};
+
+/* A backup being made, or the last that was (copy.c). */
+struct copy {
+    enum kd_copy_state state;
+    char name[KD_BACKUP_NAME_MAX + 1];
+    uint16_t failed; /* why */
+    uint64_t pages, total;
+    struct kd_store_copy *store;
+    struct copy_job job;
+};
+
+/* A drop being looked at, and rows to be swept away (drop.c). */
+struct drop {
+    bool is_hashing, is_sweeping;
+    uint64_t tag, through, next;
+    uint8_t hash[KD_SHA256_SIZE], claimed[KD_SHA256_SIZE];
+    int64_t sweep_at;
+};
 
 struct ledger {
     struct kd_chan ctl;
@@ -30,6 +111,15 @@ struct ledger {
     uint32_t n_resets;     /* pending, as the vault was told */
     bool resets_moved;     /* the open batch may have changed that */
     struct kd_buf scratch; /* the message being made */
+    bool batch_has_checkpoint, batch_restores, batch_drops;
+
+    struct pool pool;
+    struct outside outside;
+    struct room room;
+    struct copy copy;
+    struct drop drop;
+    struct kd_ledger_health health; /* as the vault was told */
+    int64_t health_at;
 };
 
 /* --- ledger.c */
@@ -57,7 +147,43 @@ void batch_set_aside(struct ledger *l, struct kd_slice body, int fd);
 /* Stores what was set aside, and commits. */
 void batch_store(struct ledger *l);
 
+/* --- outside.c: the checkpoint on other storage */
+
+/* Before the sandbox: opens the folder. */
+void outside_setup(struct ledger *l);
+/* Compares the registry with what is there; ends the process if another keyd has it. */
+void outside_look(struct ledger *l);
+/* After a commit, after that of an acceptance, and when this process is to end. */
+void outside_committed(struct ledger *l, bool with_checkpoint);
+void outside_accepted(struct ledger *l);
+void outside_end(struct ledger *l);
+bool outside_is_failing(const struct ledger *l);
+bool outside_is_overdue(const struct ledger *l);
+
+/* --- room.c: room on the disk */
+
+/* In the state directory, before the registry is opened. */
+void room_setup(struct ledger *l);
+void room_look_if_due(struct ledger *l);
+/* True if that much could be written and the reserve's size be left. */
+bool room_has(const struct ledger *l, uint64_t octets);
+
+/* --- copy.c: backups. drop.c: exported records */
+
+kd_err copy_on_ask(struct ledger *l, struct kd_slice body) KD_MUST_USE;
+kd_err drop_on_ask(struct ledger *l, struct kd_slice body) KD_MUST_USE;
+/* The vault that asked is gone. */
+void drop_forget(struct ledger *l);
+
+/* A little of what is to be done; in how many ms there is more, INT_MAX for never. */
+int outside_turn(struct ledger *l);
+int copy_turn(struct ledger *l);
+int drop_turn(struct ledger *l);
+
 /* --- questions.c: the vault */
+
+/* Tells the vault how things stand around the ledger, if that changed. */
+void questions_health_if_due(struct ledger *l);
 
 /* Where the ledger stands, and what a vault must know from the registry: the first
  * messages on every channel to it. */

@@ -269,9 +269,32 @@ on_look_audit(struct ledger *l, struct kd_chan *ch, struct kd_slice body)
     return KD_OK;
 }
 
+/* The last checkpoint, and where the log begins. base is memory for its checkpoint:
+ * what the store hands out does not outlive its next call. */
+static kd_err
+put_ends(struct ledger *l, struct kd_looked_head *m, uint8_t *base, size_t size)
+{
+    struct kd_audit_tail tail;
+    struct kd_slice octets;
+    kd_err err = KD_OK;
+
+    kd_store_base(l->store, &tail);
+    m->first = tail.seq + 1;
+    if (tail.seq != 0 &&
+        (err = kd_store_checkpoint_at(l->store, tail.seq, &octets)) == KD_OK &&
+        octets.n <= size) {
+        memcpy(base, octets.p, octets.n);
+        m->base = kd_slice(base, octets.n);
+    }
+    if (err == KD_OK || err == KD_NOT_FOUND)
+        err = kd_store_checkpoint_last(l->store, &m->checkpoint);
+    return err == KD_NOT_FOUND ? KD_OK : err;
+}
+
 static kd_err
 on_look_head(struct ledger *l, struct kd_chan *ch, struct kd_slice body)
 {
+    uint8_t base[KD_CHECKPOINT_SIGNED_MAX];
     struct kd_look_head ask;
     struct kd_looked_head m = {0};
     struct kd_audit_tail tail;
@@ -285,8 +308,8 @@ on_look_head(struct ledger *l, struct kd_chan *ch, struct kd_slice body)
     m.seq = tail.seq;
     m.time = tail.time_ms;
     memcpy(m.hash, tail.hash, sizeof m.hash);
-    err = kd_store_checkpoint_last(l->store, &m.checkpoint);
-    if (err != KD_OK && err != KD_NOT_FOUND)
+    err = put_ends(l, &m, base, sizeof base);
+    if (err != KD_OK)
         ledger_disk_failed("checkpoint", err);
     kd_looked_head_put(&l->scratch, &m);
     ledger_send(l, ch, KD_MSG_looked_head, -1);

@@ -1,11 +1,14 @@
 /* What the vault asks, and what a new one is told. */
 #include "ledger.h"
 
+#include <keyd/base/clock.h>
 #include <keyd/base/log.h>
 #include <keyd/base/memfd.h>
 #include <keyd/job/reasons.h>
 
 #include <unistd.h>
+
+enum { HEALTH_MS = 1000 };
 
 static void
 put_account(struct kd_buf *b, const struct kd_account *a)
@@ -203,6 +206,10 @@ on_ask_key(struct ledger *l, struct kd_slice body)
     if (err == KD_OK) {
         struct one_record one = {seq, &m, l};
         err = kd_store_records(l->store, seq, tell_record, &one);
+        if (err == KD_NOT_FOUND) { /* exported and dropped: told without the record */
+            err = KD_OK;
+            kd_told_key_put(&l->scratch, &m);
+        }
     }
     if (err == KD_UNAVAILABLE)
         ledger_disk_failed("query", err);
@@ -261,6 +268,10 @@ questions_on_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         err = on_ask_issue(l, body);
     else if (type == KD_MSG_ask_key && fd < 0)
         err = on_ask_key(l, body);
+    else if (type == KD_MSG_ask_backup && fd < 0)
+        err = copy_on_ask(l, body);
+    else if (type == KD_MSG_ask_drop && fd < 0)
+        err = drop_on_ask(l, body);
     else if (type == KD_MSG_ask_account && fd < 0)
         err = on_ask_account(l, body);
     else if (type == KD_MSG_ask_resets && fd < 0)
@@ -274,6 +285,48 @@ questions_on_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     if (err != KD_OK)
         kd_log(KD_WARN, "message %u of the vault refused: %s", type, kd_err_text(err));
     return err;
+}
+
+/* --- how things stand around us --- */
+
+static uint8_t
+health_flags(const struct ledger *l)
+{
+    unsigned flags = 0;
+
+    if (l->room.is_low)
+        flags |= KD_HEALTH_DISK_LOW;
+    if (l->room.lacks_reserve)
+        flags |= KD_HEALTH_NO_RESERVE;
+    if (!l->outside.is_configured)
+        flags |= KD_HEALTH_NO_OUTSIDE;
+    if (outside_is_failing(l))
+        flags |= KD_HEALTH_OUTSIDE_FAILING;
+    if (outside_is_overdue(l))
+        flags |= KD_HEALTH_OUTSIDE_OVERDUE;
+    return (uint8_t)flags;
+}
+
+void
+questions_health_if_due(struct ledger *l)
+{
+    int64_t now = kd_clock_ms();
+    struct kd_ledger_health m = {.flags = health_flags(l),
+                                 .free = l->room.free,
+                                 .outside = l->outside.written,
+                                 .failures = l->outside.failures};
+    bool is_first = l->health.free == UINT64_MAX;
+    bool differs = m.flags != l->health.flags || m.outside != l->health.outside;
+    bool moved = m.free != l->health.free || m.failures != l->health.failures;
+
+    /* Numbers move all the time; what they mean seldom. */
+    if (l->vault.chan.fd < 0 ||
+        !(is_first || differs || (moved && now >= l->health_at)))
+        return;
+    l->health = m;
+    l->health_at = now + HEALTH_MS;
+    kd_ledger_health_put(&l->scratch, &m);
+    ledger_send(l, &l->vault.chan, KD_MSG_ledger_health, -1);
 }
 
 /* --- what a new vault is told --- */
@@ -373,10 +426,18 @@ questions_greet(struct ledger *l)
     kd_err err = kd_store_checkpoint_last(l->store, &m.checkpoint);
     if (err != KD_OK && err != KD_NOT_FOUND)
         ledger_disk_failed("checkpoint", err);
+    m.standing = (uint8_t)l->outside.standing;
+    m.outside_epoch = l->outside.known.epoch;
+    m.outside_seq = l->outside.known.seq;
+    if (l->outside.found.has_checkpoint)
+        m.outside = kd_slice(l->outside.found.octets, l->outside.found.n);
     kd_ledger_state_put(&l->scratch, &m);
     ledger_send(l, &l->vault.chan, KD_MSG_ledger_state, -1);
     if ((err = kd_store_org_heads(l->store, tell_org, l)) != KD_OK)
         ledger_disk_failed("organizational signets", err);
     tell_accounts(l);
     tell_keystore(l);
+    drop_forget(l);
+    l->health = (struct kd_ledger_health){.free = UINT64_MAX}; /* of nobody */
+    questions_health_if_due(l);
 }

@@ -111,6 +111,8 @@ unpack_head(struct kd_slice body, struct answer *a)
     if (m.seq != 0)
         out->record_hash = kd_rpc_data(kd_slice(a->fps[0], sizeof m.hash));
     out->checkpoint = kd_rpc_data(m.checkpoint);
+    out->first_seq = m.first;
+    out->base_checkpoint = kd_rpc_data(m.base);
     a->r.result_case = KEYD__V1__RESPONSE__RESULT_AUDIT_HEAD;
     a->r.audit_head = out;
     return KD_OK;

@@ -43,6 +43,9 @@ find_key(struct task *t, const struct org_issue *x, const uint8_t id[16],
     struct kd_key_id key;
 
     memcpy(key.octets, id, sizeof key.octets);
+    kd_err err = run_key_allowed(t, role, id);
+    if (err != KD_OK)
+        return err;
     if (kd_token_get(t->vault->token, &key, out) != KD_OK)
         return run_refuse(t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
     if (out->role != role ||

@@ -384,8 +384,11 @@ sign(struct task *t)
     } else if ((t->err = check_custody(t, x)) != KD_OK) {
         return;
     }
-    if ((t->err = vault_signer(t->vault, x->org, &x->made.key)) != KD_OK) {
-        kd_ignore(run_refuse(t, t->err, KD_REASON_NO_SIGNING_KEY));
+    t->err = vault_signer(t, x->org, &x->made.key);
+    if (t->err != KD_OK) {
+        kd_ignore(run_refuse(t, t->err,
+                             t->err == KD_DENIED ? KD_REASON_KEY_NOT_PERMITTED
+                                                 : KD_REASON_NO_SIGNING_KEY));
         return;
     }
     kd_buf_reset(&x->made.signet);
@@ -519,6 +522,12 @@ run_issue_user_signet(struct vault *v, struct task *t)
     }
     if (!v->orgs[x->org]->verified) {
         task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_ORG_SIGNET);
+        return;
+    }
+    /* Asked again when it signs; here so that who may not costs no verification. */
+    struct kd_key_id signer;
+    if (vault_signer(t, x->org, &signer) == KD_DENIED) {
+        task_finish(v, t, KD_DENIED, KD_REASON_KEY_NOT_PERMITTED);
         return;
     }
     task_work(v, t, check, checked);

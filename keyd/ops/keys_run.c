@@ -63,6 +63,16 @@ generate_change(struct task *t, struct store_change *c)
     return err == KD_OK ? activate(c, &info) : refuse_spec(t, err);
 }
 
+/* A key that is made or named; false: the task has been answered. */
+static bool
+may_have_key(struct vault *v, struct task *t, unsigned role, const uint8_t *id)
+{
+    if (run_key_allowed(t, role, id) == KD_OK)
+        return true;
+    task_finish(v, t, KD_DENIED, t->reason);
+    return false;
+}
+
 bool
 describe_generate_key(struct vault *v, struct task *t, struct kd_buf *text)
 {
@@ -70,7 +80,7 @@ describe_generate_key(struct vault *v, struct task *t, struct kd_buf *text)
 
     if (kd_generate_job_get(t->body, &job) != KD_OK)
         return describe_refuse(v, t, KD_MALFORMED, KD_REASON_NONE);
-    if (!run_allowed(v, t, job.domain))
+    if (!run_allowed(v, t, job.domain) || !may_have_key(v, t, job.role, NULL))
         return false;
     const struct kd_key_spec spec = {.role = (enum kd_key_role)job.role,
                                      .alg = (enum kd_key_alg)job.algorithm,
@@ -100,7 +110,7 @@ run_generate_key(struct vault *v, struct task *t)
     c->domain = c->job.generate.domain;
     c->change = generate_change;
     c->reply = reply_keys;
-    if (run_allowed(v, t, c->domain))
+    if (run_allowed(v, t, c->domain) && may_have_key(v, t, c->job.generate.role, NULL))
         store_change_start(v, t);
 }
 
@@ -142,7 +152,8 @@ retired_key(struct vault *v, struct task *t, const struct kd_key_id *id,
     }
     if (kd_token_get(v->token, id, info) != KD_OK)
         return describe_refuse(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
-    return run_allowed(v, t, kd_slice(info->domain, info->domain_size));
+    return run_allowed(v, t, kd_slice(info->domain, info->domain_size)) &&
+           may_have_key(v, t, info->role, info->id.octets);
 }
 
 bool
@@ -276,6 +287,15 @@ describe_key_file(struct vault *v, struct task *t, const struct kd_import_job *j
     return describe_secret(v, t, "key-file", text);
 }
 
+/* False: the task has been answered. */
+static bool
+may_import(struct vault *v, struct task *t, const struct kd_import_job *job)
+{
+    return run_allowed(v, t, job->domain) &&
+           (job->signing_role == 0 || may_have_key(v, t, job->signing_role, NULL)) &&
+           (job->encryption == 0 || may_have_key(v, t, KD_KEY_ROLE_ENC, NULL));
+}
+
 bool
 describe_import_key(struct vault *v, struct task *t, struct kd_buf *text)
 {
@@ -283,7 +303,7 @@ describe_import_key(struct vault *v, struct task *t, struct kd_buf *text)
 
     if (kd_import_job_get(t->body, &job) != KD_OK)
         return describe_refuse(v, t, KD_MALFORMED, KD_REASON_NONE);
-    if (!run_allowed(v, t, job.domain))
+    if (!may_import(v, t, &job))
         return false;
     const struct kd_key_spec spec = {.role = (enum kd_key_role)job.signing_role,
                                      .alg = KD_ALG_ED25519,
@@ -315,7 +335,7 @@ run_import_key(struct vault *v, struct task *t)
     c->domain = c->job.import.domain;
     c->change = import_change;
     c->reply = reply_keys;
-    if (run_allowed(v, t, c->domain))
+    if (may_import(v, t, &c->job.import))
         store_change_start(v, t);
 }
 

@@ -5,15 +5,21 @@
 #include <sys/stat.h>
 
 static const struct op_rpc *const all[] = {
-    &op_rpc_issue_user,     &op_rpc_issue_org,      &op_rpc_lookup_signet,
-    &op_rpc_lookup_history, &op_rpc_verify_current, &op_rpc_status,
-    &op_rpc_public_keys,    &op_rpc_generate_key,   &op_rpc_retire_key,
-    &op_rpc_import_key,     &op_rpc_token_init,     &op_rpc_add_unseal_slot,
-    &op_rpc_unseal,         &op_rpc_seal,           &op_rpc_audit_read,
-    &op_rpc_audit_head,     &op_rpc_reload,         &op_rpc_drain,
-    &op_rpc_freeze_address, &op_rpc_reset_address,  &op_rpc_stop_principal,
-    &op_rpc_set_quorum,     &op_rpc_approval_list,  &op_rpc_approval_show,
-    &op_rpc_approval_sign,
+    &op_rpc_issue_user,      &op_rpc_issue_org,
+    &op_rpc_lookup_signet,   &op_rpc_lookup_history,
+    &op_rpc_verify_current,  &op_rpc_status,
+    &op_rpc_public_keys,     &op_rpc_generate_key,
+    &op_rpc_retire_key,      &op_rpc_import_key,
+    &op_rpc_token_init,      &op_rpc_add_unseal_slot,
+    &op_rpc_unseal,          &op_rpc_seal,
+    &op_rpc_audit_read,      &op_rpc_audit_head,
+    &op_rpc_policy_explain,  &op_rpc_reload,
+    &op_rpc_drain,           &op_rpc_freeze_address,
+    &op_rpc_reset_address,   &op_rpc_stop_principal,
+    &op_rpc_set_quorum,      &op_rpc_approval_list,
+    &op_rpc_approval_show,   &op_rpc_approval_sign,
+    &op_rpc_registry_backup, &op_rpc_registry_restore,
+    &op_rpc_audit_drop,
 };
 
 const struct op_rpc *

@@ -7,7 +7,9 @@
 #ifndef KEYD_OPS_RPC_H
 #define KEYD_OPS_RPC_H
 
+#include <keyd/conf/quota_table.h>
 #include <keyd/job/job.h>
+#include <keyd/job/reasons.h>
 #include <keyd/ops/ops.h>
 #include <keyd/quorum/quorum.h>
 #include <keyd/rpc/rpc_pb.h>
@@ -16,9 +18,10 @@ enum {
     ANSWER_KEYS_MAX = 40,
     ANSWER_ITEMS_MAX = 64,
     ANSWER_PROCESSES_MAX = 64,
-    ANSWER_COUNTERS_MAX = 16,
+    ANSWER_COUNTERS_MAX = 128,
     ANSWER_APPROVALS_MAX = 32,
     ANSWER_OPERATORS_MAX = 16,
+    ANSWER_QUOTAS_MAX = 2 * KD_POLICY_OWN_QUOTAS_MAX,
     ANSWER_REASONS_MAX = 32,
     ANSWER_SHADOW_MAX = 96,
 };
@@ -41,6 +44,7 @@ struct answer {
     int fd; /* to go with it, -1 if none */
     const struct process_line *processes;
     size_t n_processes;
+    const struct kd_quota_shared *quotas; /* how all gates' quotas stand */
 
     union {
         Keyd__V1__HelloResult hello;
@@ -64,6 +68,10 @@ struct answer {
         Keyd__V1__ApprovalListResult approval_list;
         Keyd__V1__ApprovalShowResult approval_show;
         Keyd__V1__ApprovalSignResult approval_sign;
+        Keyd__V1__PolicyExplainResult policy_explain;
+        Keyd__V1__RegistryBackupResult registry_backup;
+        Keyd__V1__RegistryRestoreResult registry_restore;
+        Keyd__V1__AuditDropResult audit_drop;
         Keyd__V1__ReloadResult reload;
         Keyd__V1__DrainResult drain;
         Keyd__V1__FreezeAddressResult freeze_address;
@@ -83,6 +91,12 @@ struct answer {
     Keyd__V1__AuditCheckpoint checkpoint[ANSWER_ITEMS_MAX];
     Keyd__V1__AuditCheckpoint *checkpoint_list[ANSWER_ITEMS_MAX];
     ProtobufCBinaryData octets_list[ANSWER_ITEMS_MAX];
+    Keyd__V1__PolicyDecision decision[ANSWER_ITEMS_MAX];
+    Keyd__V1__PolicyDecision *decision_list[ANSWER_ITEMS_MAX];
+    Keyd__V1__PolicyQuota quota[ANSWER_QUOTAS_MAX];
+    Keyd__V1__PolicyQuota *quota_list[ANSWER_QUOTAS_MAX];
+    char counter_name[ANSWER_COUNTERS_MAX][48];
+    char word[KD_REASON_NAME_MAX];
     ProtobufCBinaryData reason_list[ANSWER_REASONS_MAX];
     Keyd__V1__ShadowLine shadow[ANSWER_SHADOW_MAX];
     Keyd__V1__ShadowLine *shadow_list[ANSWER_SHADOW_MAX];
@@ -134,6 +148,9 @@ extern const struct op_rpc op_rpc_token_init, op_rpc_add_unseal_slot, op_rpc_uns
 extern const struct op_rpc op_rpc_audit_read, op_rpc_audit_head;
 extern const struct op_rpc op_rpc_set_quorum, op_rpc_approval_list,
     op_rpc_approval_show, op_rpc_approval_sign;
+extern const struct op_rpc op_rpc_policy_explain;
+extern const struct op_rpc op_rpc_registry_backup, op_rpc_registry_restore,
+    op_rpc_audit_drop;
 extern const struct op_rpc op_rpc_reload, op_rpc_drain;
 
 /* --- shared by the halves --- */

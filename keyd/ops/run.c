@@ -4,6 +4,7 @@
 #include <dime/display.h>
 #include <dime/info.h>
 #include <dime/signet.h>
+#include <keyd/base/clock.h>
 #include <keyd/base/memfd.h>
 #include <keyd/base/secret.h>
 
@@ -34,6 +35,10 @@ static const struct {
     {KD_OP_ApprovalList, run_approval_list},
     {KD_OP_ApprovalShow, run_approval_show},
     {KD_OP_ApprovalSign, run_approval_sign},
+    {KD_OP_PolicyExplain, run_policy_explain},
+    {KD_OP_RegistryBackup, run_registry_backup},
+    {KD_OP_RegistryRestore, run_registry_restore},
+    {KD_OP_AuditDrop, run_audit_drop},
     {KD_OP_Reload, run_reload},
     {KD_OP_Drain, run_drain},
 };
@@ -47,6 +52,44 @@ run_refuse_sealed(struct vault *v, struct task *t)
         task_finish(v, t, KD_SEALED, KD_REASON_NOT_INITIALISED);
     else
         task_finish(v, t, KD_SEALED, KD_REASON_SEALED);
+}
+
+enum kd_reason
+run_held(const struct vault *v)
+{
+    static const enum kd_reason reasons[KD_STANDS_COUNT] = {
+        [KD_STANDS_BEHIND] = KD_REASON_REGISTRY_BEHIND,
+        [KD_STANDS_FORKED] = KD_REASON_REGISTRY_FORKED,
+        [KD_STANDS_MISSING] = KD_REASON_CHECKPOINT_MISSING,
+        [KD_STANDS_UNREADABLE] = KD_REASON_CHECKPOINT_UNREADABLE,
+        [KD_STANDS_KEYSTORE] = KD_REASON_KEYSTORE_OTHER,
+    };
+
+    return reasons[v->standing];
+}
+
+/* What is refused before anything is done, because the record of it should not or could
+ * not be stored. True, or the task was answered. */
+static bool
+may_be_recorded(struct vault *v, struct task *t)
+{
+    const unsigned stores = KD_OPF_CHANGES | KD_OPF_KEY;
+    const unsigned wanting = KD_HEALTH_DISK_LOW | KD_HEALTH_OUTSIDE_OVERDUE;
+    unsigned flags = kd_op_flags(t->op);
+
+    if (vault_is_held(v) && (flags & (KD_OPF_EVERYONE | KD_OPF_RESCUE)) == 0) {
+        task_finish(v, t, KD_UNAVAILABLE, (uint16_t)run_held(v));
+        return false;
+    }
+    if ((flags & stores) != 0 && (flags & (KD_OPF_RESCUE | KD_OPF_FREES)) == 0 &&
+        (v->health.flags & wanting) != 0) {
+        task_finish(v, t, KD_UNAVAILABLE,
+                    (v->health.flags & KD_HEALTH_DISK_LOW) != 0
+                        ? KD_REASON_DISK_FULL
+                        : KD_REASON_CHECKPOINT_OVERDUE);
+        return false;
+    }
+    return true;
 }
 
 void
@@ -65,6 +108,25 @@ run_start(struct vault *v, struct task *t)
     task_finish(v, t, KD_UNSUPPORTED, 0);
 }
 
+/* After policy, so that nobody uses up what he may not have, and before any work. */
+static bool
+is_within_quota(struct vault *v, struct task *t, struct kd_slice domain)
+{
+    /* What takes a quorum is looked at when it is described and when it is done. */
+    if (t->is_counted)
+        return true;
+    kd_err err =
+        kd_quota_take(&v->quotas, &t->conf->quotas, t->conf->is.policy, &t->caller,
+                      t->op, domain, kd_clock_ns(), &t->quota, &t->retry_ms);
+
+    if (err == KD_OK) {
+        t->is_counted = true;
+        return true;
+    }
+    task_finish(v, t, err, KD_REASON_OVER_QUOTA);
+    return false;
+}
+
 bool
 run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
 {
@@ -79,6 +141,8 @@ run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
         task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
         return false;
     }
+    if (!may_be_recorded(v, t))
+        return false;
     if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
         run_refuse_sealed(v, t);
         return false;
@@ -89,7 +153,16 @@ run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
         task_finish(v, t, KD_UNAVAILABLE, KD_REASON_CLOCK);
         return false;
     }
-    return true;
+    return task_is_internal(t) || is_within_quota(v, t, domain);
+}
+
+kd_err
+run_key_allowed(struct task *t, unsigned role, const uint8_t *id)
+{
+    if (task_is_internal(t) ||
+        kd_policy_check_key(t->conf->is.policy, &t->caller, role, id) == KD_OK)
+        return KD_OK;
+    return run_refuse(t, KD_DENIED, KD_REASON_KEY_NOT_PERMITTED);
 }
 
 void
@@ -225,6 +298,8 @@ told_key(struct vault *v, struct task *t)
         start_fresh(v, t);
     else if (memcmp(m.request, t->request, sizeof t->request) != 0)
         task_finish(v, t, KD_INVALID, KD_REASON_IDEMPOTENCY_KEY_USED);
+    else if (m.record.n == 0)
+        task_finish(v, t, KD_CONFLICT, KD_REASON_RECORD_DROPPED);
     else
         t->once_again(v, t, m.record);
 }

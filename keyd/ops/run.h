@@ -18,10 +18,20 @@ void run_start(struct vault *v, struct task *t);
 /* Ends a task that needs keys: starting, not initialised, or sealed. */
 void run_refuse_sealed(struct vault *v, struct task *t);
 
-/* Policy, then, where the operation needs keys, whether they are open: true, or the
- * task has been answered. In this order, so that who may not learns nothing else.
- * domain may be empty for operations about none. */
+/* Policy, then whether what it does can be recorded, then, where the operation needs
+ * keys, whether they are open, then quotas: true, or the task has been answered. In
+ * this order, so that who may not learns nothing else and uses nothing up. domain may
+ * be empty for operations about none. However often it is called, a task is counted
+ * once. */
 bool run_allowed(struct vault *v, struct task *t, struct kd_slice domain);
+
+/* Policy for a key that the request names or that is chosen for it: KD_OK, or KD_DENIED
+ * and the task's reason is set. id: NULL for one to be made. Also on a crypto thread.
+ */
+kd_err run_key_allowed(struct task *t, unsigned role, const uint8_t *id) KD_MUST_USE;
+
+/* Why a vault that is held is so. */
+enum kd_reason run_held(const struct vault *v);
 
 /* Where a record's principal text lives until it is encoded. */
 struct run_names {
@@ -72,6 +82,10 @@ void run_set_quorum(struct vault *v, struct task *t);
 void run_approval_list(struct vault *v, struct task *t);
 void run_approval_show(struct vault *v, struct task *t);
 void run_approval_sign(struct vault *v, struct task *t);
+void run_policy_explain(struct vault *v, struct task *t);
+void run_registry_backup(struct vault *v, struct task *t);
+void run_registry_restore(struct vault *v, struct task *t);
+void run_audit_drop(struct vault *v, struct task *t);
 void run_reload(struct vault *v, struct task *t);
 void run_drain(struct vault *v, struct task *t);
 

@@ -47,6 +47,34 @@ add_counter(struct answer *a, const char *name, uint64_t value)
     a->counter_list[i] = out;
 }
 
+/* "over-quota:NAME", where there is anything to say: the vault's count and the gates'.
+ * Adds both to the total. */
+static kd_err
+add_over_quota(struct answer *a, struct kd_slice list, uint64_t *total)
+{
+    struct kd_cur c = kd_cur(list);
+    kd_err err;
+
+    while (kd_cur_left(&c) != 0) {
+        struct kd_over_line m;
+        if ((err = kd_over_line_get(kd_list_next(&c), &m)) != KD_OK)
+            return err;
+        if (m.klass >= KD_CLASS_COUNT)
+            return KD_MALFORMED;
+        const struct kd_quota_cell *cell =
+            kd_quota_find(&a->quotas->classes[m.klass], m.mark);
+        uint64_t direct = cell == NULL ? 0 : cell->refused;
+        *total += direct;
+        if (m.n + direct == 0 || a->u.status.n_counters == ANSWER_COUNTERS_MAX - 1)
+            continue;
+        char *name = a->counter_name[a->u.status.n_counters];
+        snprintf(name, sizeof a->counter_name[0], "over-quota:%.*s", (int)m.name.n,
+                 (const char *)m.name.p);
+        add_counter(a, name, m.n + direct);
+    }
+    return kd_cur_end(&c);
+}
+
 static void
 add_reasons(struct answer *a, uint64_t reasons)
 {
@@ -118,6 +146,16 @@ unpack(struct kd_slice body, struct answer *a)
     add_counter(a, "operators", m.operators);
     add_counter(a, "approvals-needed", m.approvals);
     add_counter(a, "approvals-waiting", m.waiting);
+    add_counter(a, "denied", m.denied);
+    add_counter(a, "failed", m.failed);
+    uint64_t over = m.over_quota;
+    if ((err = add_over_quota(a, m.quotas, &over)) != KD_OK)
+        return err;
+    add_counter(a, "over-quota", over);
+    add_counter(a, "disk-free", m.disk_free);
+    add_counter(a, "checkpoint-file", (m.health & KD_HEALTH_NO_OUTSIDE) == 0);
+    add_counter(a, "checkpoint-record", m.outside);
+    add_counter(a, "checkpoint-failures", m.outside_failures);
     add_reasons(a, m.reasons);
     out->shadow_on = m.shadow_on != 0;
     out->shadow_since_ms = m.shadow_since;

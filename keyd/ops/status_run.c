@@ -5,7 +5,7 @@
 #include <keyd/base/clock.h>
 #include <keyd/base/secret.h>
 
-enum { PROBE_EVERY_MS = 1000, SHADOW_OCTETS = 8192 };
+enum { PROBE_EVERY_MS = 1000, SHADOW_OCTETS = 8192, OVER_OCTETS = 16384 };
 
 /* Why, and what a watched policy says, are for operators: the words name what is wrong,
  * the lines other principals. */
@@ -21,12 +21,44 @@ add_for_operators(const struct vault *v, const struct vault_facts *facts,
     m->shadow = kd_buf_slice(lines);
 }
 
+/* What quotas have refused, of each principal to operators, else of who asks. */
+static void
+put_over_quota(const struct vault *v, const struct task *t, struct kd_buf *list)
+{
+    const struct kd_policy *p = t->conf->is.policy;
+    bool all = t->caller.klass == KD_CLASS_ADMIN;
+    struct kd_slice own = {NULL, 0};
+    struct kd_buf one;
+
+    if (kd_policy_name(p, &t->caller, &own) != KD_OK)
+        return;
+    kd_buf_init(&one, 128);
+    for (size_t row = 0; row < kd_policy_n_rows(p); row++) {
+        struct kd_slice name = kd_policy_name_at(p, row);
+        const struct kd_quota_cell *cell =
+            &v->quotas.rows->cells[t->conf->quotas.of_rows[row]];
+        if (!all && name.p != own.p)
+            continue;
+        struct kd_over_line m = {.klass = (uint8_t)kd_policy_caller_at(p, row).klass,
+                                 .mark = kd_quota_mark_row(p, row),
+                                 .n = cell->refused,
+                                 .name = name};
+        kd_buf_reset(&one);
+        kd_over_line_put(&one, &m);
+        kd_buf_u32(list, (uint32_t)one.n);
+        kd_buf_put(list, kd_buf_slice(&one));
+    }
+    kd_buf_free(&one);
+}
+
 static void
 reply(struct vault *v, struct task *t)
 {
     struct vault_facts facts;
-    struct kd_buf lines;
+    struct kd_buf lines, over;
 
+    kd_buf_init(&over, OVER_OCTETS);
+    put_over_quota(v, t, &over);
     vault_facts(v, &facts);
     struct kd_status_done m = {
         .state = (uint8_t)vault_state_of(&facts),
@@ -44,6 +76,14 @@ reply(struct vault *v, struct task *t)
         .issued = v->n_issued,
         .refused = v->n_refused,
         .started = v->started,
+        .denied = v->n_denied,
+        .over_quota = v->n_over_quota,
+        .failed = v->n_failed,
+        .quotas = kd_buf_slice(&over),
+        .health = v->health.flags,
+        .disk_free = v->health.free,
+        .outside = v->health.outside,
+        .outside_failures = v->health.failures,
         .resets = v->n_resets,
         .stopped = (uint32_t)v->stops.n,
     };
@@ -51,8 +91,9 @@ reply(struct vault *v, struct task *t)
     if (t->caller.klass == KD_CLASS_ADMIN)
         add_for_operators(v, &facts, &m, &lines);
     kd_status_done_put(&t->reply, &m);
-    kd_err err = lines.err;
+    kd_err err = lines.err != KD_OK ? lines.err : over.err;
     kd_buf_free(&lines);
+    kd_buf_free(&over);
     task_finish(v, t, err, 0);
 }
 

@@ -226,18 +226,28 @@ check_against_log(struct vault *v, const struct unsealing *u)
     uint64_t generation = kd_soft_generation(u->token);
 
     if (generation != v->store_recorded) {
-        vault_event(v, EVENT_KEYSTORE_OLD, generation, v->store_recorded);
-        vault_raise(v, KD_STATE_KEY_STORE_OLD);
+        v->store_found = generation;
+        vault_hold(v, KD_STANDS_KEYSTORE);
         return KD_INVALID;
     }
     v->token = u->token;
     vault_keys_refresh(v);
+    /* Of another branch or instance, which an operator may accept; of a forger not, but
+     * then it only keeps things as they are. */
+    if (v->outside.n != 0 && !vault_is_held(v) &&
+        (!v->has_audit ||
+         kd_checkpoint_verify(kd_slice(v->outside.octets, v->outside.n), v->audit_key,
+                              &c) != KD_OK)) {
+        vault_hold(v, KD_STANDS_UNREADABLE);
+        return KD_INVALID;
+    }
     if (v->checkpoint_size == 0)
         return KD_OK;
     if (!verify_checkpoint(v, &c) ||
         memcmp(c.instance, v->chain.instance, sizeof c.instance) != 0 ||
         c.seq >= v->chain.next) {
         vault_event(v, EVENT_CHECKPOINT_BAD, v->checkpoint_size, v->chain.next);
+        v->standing = KD_STANDS_UNKNOWN; /* the registry itself disagrees */
         vault_raise(v, KD_STATE_CHECKPOINT_BAD);
         return KD_INVALID;
     }
@@ -261,7 +271,8 @@ static void
 open_for_work(struct vault *v, struct unsealing *u)
 {
     u->token = NULL;
-    v->state = VAULT_OPERATIONAL;
+    if (!vault_is_held(v))
+        v->state = VAULT_OPERATIONAL;
     vault_clear(v, KD_STATE_KEY_STORE_BAD);
     v->probe.is_made = false;
     kd_token_set_verify(v->token, v->conf->is.verify_sampled);
@@ -293,13 +304,14 @@ unsealed(struct vault *v, struct task *t)
     else if (t->err != KD_OK && t->reason == 0)
         refuse_store(v, t->err);
     /* While the passphrase was stretched the ledger may have come back as another. */
-    if (t->err == KD_OK && v->state == VAULT_FAILED)
+    if (t->err == KD_OK && v->state == VAULT_FAILED && !vault_is_held(v))
         t->err = run_refuse(t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
     if (t->err == KD_OK && (t->err = check_against_log(v, u)) != KD_OK) {
         v->token = NULL;
         vault_keys_refresh(v);
+        kd_ignore(run_refuse(
+            t, t->err, vault_is_held(v) ? run_held(v) : KD_REASON_STORED_DIFFERS));
         v->state = VAULT_FAILED;
-        kd_ignore(run_refuse(t, t->err, KD_REASON_STORED_DIFFERS));
     }
     if (t->err != KD_OK) {
         task_finish(v, t, t->err, t->reason);
@@ -311,6 +323,10 @@ unsealed(struct vault *v, struct task *t)
         open_for_work(v, u);
     const struct kd_unseal_done m = {v->token != NULL};
     kd_unseal_done_put(&t->reply, &m);
+    if (vault_is_held(v)) { /* open, but nothing is recorded before the acceptance */
+        task_finish(v, t, KD_OK, 0);
+        return;
+    }
     run_record(&record, &names, v, t, KD_AUDIT_UNSEAL, kd_slice(NULL, 0));
     task_commit(v, t, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, unseal_recorded);
 }
@@ -329,7 +345,8 @@ run_unseal(struct vault *v, struct task *t)
     t->data_free = unsealing_free;
     if (kd_slot_job_get(t->body, &u->job) != KD_OK)
         task_finish(v, t, KD_MALFORMED, 0);
-    else if (v->state == VAULT_STARTING || v->state == VAULT_FAILED)
+    else if (v->state == VAULT_STARTING ||
+             (v->state == VAULT_FAILED && !vault_is_held(v)))
         task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
     else
         task_work_alone(v, t, unseal_work, unsealed);
@@ -357,6 +374,10 @@ sealed(struct vault *v, struct task *t)
         v->state = VAULT_SEALED;
     vault_keys_refresh(v);
     vault_event(v, EVENT_SEALED, 0, 0);
+    if (vault_is_held(v)) {
+        task_finish(v, t, KD_OK, 0);
+        return;
+    }
     run_record(&record, &names, v, t, KD_AUDIT_SEAL, kd_slice(NULL, 0));
     task_commit(v, t, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, unseal_recorded);
 }

@@ -33,7 +33,10 @@ of_top(const struct kd_conf *a, const struct kd_conf *b)
            bit(id_differs(&a->user_ledger, &b->user_ledger), KD_RESTART_USER_LEDGER) |
            bit(id_differs(&a->group, &b->group), KD_RESTART_GROUP) |
            bit(a->hardening != b->hardening, KD_RESTART_HARDENING) |
-           bit(a->crypto_threads != b->crypto_threads, KD_RESTART_CRYPTO_THREADS);
+           bit(a->crypto_threads != b->crypto_threads, KD_RESTART_CRYPTO_THREADS) |
+           bit(differs(a->checkpoint_file, b->checkpoint_file),
+               KD_RESTART_CHECKPOINT_FILE) |
+           bit(a->reserve_space != b->reserve_space, KD_RESTART_RESERVE_SPACE);
 }
 
 static uint64_t

@@ -5,6 +5,7 @@
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
 #include <keyd/base/memfd.h>
+#include <keyd/conf/quota_table.h>
 #include <keyd/conf/role_conf.h>
 #include <keyd/job/job.h>
 
@@ -113,13 +114,32 @@ fail:
     return KD_IO;
 }
 
+/* At numbers that no child's own descriptors have (become). */
+static kd_err
+prepare_quotas(struct supervisor *s)
+{
+    enum { FIRST = 16 };
+    int fds[2];
+    kd_err err = kd_quota_shared_make(&fds[0], &fds[1]);
+
+    for (size_t i = 0; i < 2 && err == KD_OK; i++) {
+        s->quotas[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, FIRST);
+        close(fds[i]);
+    }
+    if (err == KD_OK && (s->quotas[0] < 0 || s->quotas[1] < 0))
+        err = KD_IO;
+    if (err != KD_OK)
+        kd_log(KD_WARN, "no memory for the gates' quotas: %s", kd_err_text(err));
+    return err;
+}
+
 kd_err
 children_plan(struct supervisor *s)
 {
     char directory[PATH_MAX];
     kd_err err;
 
-    if ((err = prepare_state(s)) != KD_OK ||
+    if ((err = prepare_state(s)) != KD_OK || (err = prepare_quotas(s)) != KD_OK ||
         (err = program_directory(s->conf, directory)) != KD_OK ||
         (err = plan_one(s, KD_ROLE_LEDGER, 0, directory, &s->conf->user_ledger)) !=
             KD_OK ||
@@ -167,6 +187,7 @@ child_conf(const struct kd_conf *conf, const struct child *c, struct kd_buf *b)
     if (c->role == KD_ROLE_GATE) {
         err = kd_conf_for_gate_make(conf, kd_gate_class(c->gate), &gate);
         if (err == KD_OK) {
+            gate.worker = c->gate % KD_GATE_WORKERS_MAX;
             kd_conf_for_gate_encode(&gate, b);
             kd_conf_for_gate_clear(&gate);
         }
@@ -229,6 +250,9 @@ become(const struct supervisor *s, struct child *c, int ctl, pid_t parent)
         _exit(126);
     if (ctl == KD_ROLE_CTL_FD ? fcntl(ctl, F_SETFD, 0) != 0
                               : dup2(ctl, KD_ROLE_CTL_FD) < 0)
+        _exit(126);
+    if (c->role == KD_ROLE_GATE && (dup2(s->quotas[0], KD_ROLE_QUOTA_FD) < 0 ||
+                                    dup2(s->quotas[1], KD_ROLE_QUOTA_READ_FD) < 0))
         _exit(126);
     execve(c->path, argv, environment);
     _exit(127);

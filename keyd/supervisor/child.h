@@ -70,6 +70,7 @@ struct supervisor {
     uint32_t tls_serial;
     int signals;
     int state_directory;
+    int quotas[2]; /* memory of the gates' quotas, to write and to read; -1: none */
     bool is_confined, is_announced, is_stopping;
     bool is_settled;   /* the vault has said how it stands: gates may accept */
     bool opens_itself; /* it was given a credential */

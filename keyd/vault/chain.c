@@ -140,7 +140,7 @@ chain_append(struct vault *v, struct kd_audit_record *record, enum kd_row row,
     struct chain_item item = {.fd = row_fd, .task = waiting};
     kd_err err = KD_OK;
 
-    if (c->epoch == 0 || v->state == VAULT_FAILED)
+    if (c->epoch == 0 || (v->state == VAULT_FAILED && !c->accepts))
         err = KD_UNAVAILABLE;
     else if (c->next - c->first >= CHAIN_ROOM)
         err = KD_BUSY;
@@ -191,6 +191,16 @@ begin(struct chain *c, const struct kd_ledger_state *state)
     }
 }
 
+void
+chain_fence(struct vault *v)
+{
+    struct chain *c = &v->chain;
+    uint64_t known = v->outside.epoch > c->epoch ? v->outside.epoch : c->epoch;
+
+    if (known < INT64_MAX - CHAIN_FENCE)
+        c->epoch = known + CHAIN_FENCE;
+}
+
 kd_err
 chain_on_state(struct vault *v, struct kd_slice body)
 {
@@ -209,6 +219,7 @@ chain_on_state(struct vault *v, struct kd_slice body)
         vault_event(v, EVENT_LEDGER_WENT_BACK, state.seq, c->first - 1);
         vault_raise(v, KD_STATE_LEDGER_WENT_BACK);
         v->state = VAULT_FAILED;
+        v->standing = KD_STANDS_UNKNOWN; /* no operation lifts this */
         chain_give_up(v);
         return KD_OK;
     }

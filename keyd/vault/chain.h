@@ -16,6 +16,8 @@ struct task;
 enum {
     CHAIN_ROOM = 4096,               /* records without acknowledgement */
     CHAIN_WINDOW = 16 * 1024 * 1024, /* octets of them queued to the ledger */
+    CHAIN_FENCE = 1000, /* epochs left out at an acceptance: the branch that is set
+                         * aside may have begun some that nobody outside knew of */
 };
 
 struct chain_item {
@@ -36,6 +38,7 @@ enum { CLOCK_AHEAD_MS = 3600 * 1000 };
 
 struct chain {
     bool open;
+    bool accepts; /* the record of an acceptance may be made, in spite of all */
     uint8_t instance[16];
     uint64_t epoch;       /* of this vault process; 0 before the ledger first spoke */
     uint64_t first, next; /* first <= unacknowledged < next */
@@ -59,6 +62,8 @@ kd_err chain_append(struct vault *v, struct kd_audit_record *record, enum kd_row
                     struct kd_slice row_body, int row_fd,
                     struct task *waiting) KD_MUST_USE;
 
+/* Begins an epoch above every one that is known. Before the first record only. */
+void chain_fence(struct vault *v);
 /* The clock now; *seconds (may be NULL): how far it is off. */
 enum chain_clock chain_clock(const struct chain *c, uint64_t *seconds);
 

@@ -49,6 +49,8 @@ vault_conf_new(struct vault *v, struct kd_slice octets, struct vault_conf **out)
     crypto_hash_sha256(c->hash, octets.p, octets.n);
     if ((err = kd_conf_for_vault_decode(octets, &c->is)) == KD_OK)
         err = place_domains(v, c);
+    if (err == KD_OK && v->conf == NULL) /* the first; of others prepare */
+        err = kd_quota_claim(&v->quotas, c->is.policy, 0, NULL, &c->quotas);
     if (err == KD_OK)
         *out = c;
     else
@@ -70,6 +72,7 @@ vault_conf_drop(struct vault_conf *c)
         return;
     kd_conf_for_vault_clear(&c->is);
     kd_policy_free(c->shadow);
+    kd_quota_map_clear(&c->quotas);
     free(c->orgs);
     free(c);
 }
@@ -146,8 +149,12 @@ prepare(struct vault *v, uint32_t serial, int fd)
 
     if (err == KD_OK)
         err = vault_conf_new(v, kd_buf_slice(&b), &c);
+    if (err == KD_OK)
+        err = kd_quota_claim(&v->quotas, c->is.policy, serial, &v->conf->quotas,
+                             &c->quotas);
     kd_buf_free(&b);
     if (err != KD_OK) {
+        vault_conf_drop(c);
         forget_next(v);
         return err;
     }
@@ -239,13 +246,22 @@ answer(struct vault *v, const struct kd_ctl_turn *m, kd_err err)
 }
 
 /* What the supervisor said of the configuration the process was started with. */
-static void
+static kd_err
 number(struct vault *v, uint32_t serial)
 {
+    struct kd_quota_map map;
+    kd_err err =
+        kd_quota_claim(&v->quotas, v->conf->is.policy, serial, &v->conf->quotas, &map);
+
+    if (err != KD_OK)
+        return err;
+    kd_quota_map_clear(&v->conf->quotas);
+    v->conf->quotas = map;
     v->conf->serial = serial;
     v->conf->shadow = v->next_shadow;
     v->next_shadow = NULL;
     shadow_changed(v, NULL, v->conf);
+    return KD_OK;
 }
 
 static kd_err
@@ -255,8 +271,7 @@ turn(struct vault *v, const struct kd_ctl_turn *m, int fd)
 
     switch ((enum kd_turn)m->turn) {
     case KD_TURN_NUMBER:
-        number(v, m->serial);
-        return KD_OK;
+        return number(v, m->serial);
     case KD_TURN_SHADOW:
         /* Of a failure prepare tells: the shadow is missing then. */
         if ((err = keep_shadow(v, fd)) != KD_OK)

@@ -8,6 +8,7 @@
 #ifndef KEYD_VAULT_CONF_H
 #define KEYD_VAULT_CONF_H
 
+#include <keyd/conf/quota_table.h>
 #include <keyd/conf/role_conf.h>
 #include <keyd/job/job.h>
 
@@ -21,8 +22,9 @@ struct vault_conf {
     uint32_t serial;
     uint8_t hash[32]; /* SHA-256 of the octets it came as */
     struct kd_conf_for_vault is;
-    struct kd_policy *shadow; /* owned; watched only; NULL: none */
-    uint16_t *orgs;           /* owned; of each domain of the policy, its place */
+    struct kd_policy *shadow;   /* owned; watched only; NULL: none */
+    uint16_t *orgs;             /* owned; of each domain of the policy, its place */
+    struct kd_quota_map quotas; /* where the lines of the policy count */
 };
 
 /* From the octets the supervisor sent. Domains that are new get their places, which

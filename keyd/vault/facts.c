@@ -25,7 +25,7 @@ reasons_of_domains(const struct vault *v)
             reasons |= kd_state_bit(KD_STATE_NO_ORG_SIGNET);
         else if (!org->verified)
             reasons |= kd_state_bit(KD_STATE_ORG_SIGNET_BAD);
-        else if (!org->has_signer)
+        else if (org->n_usable == 0)
             reasons |= kd_state_bit(KD_STATE_NO_SIGNER);
     }
     return reasons;
@@ -46,10 +46,46 @@ reasons_of_token(const struct vault *v)
     return reasons;
 }
 
+/* Why only an acceptance lets it go on. */
+static uint64_t
+reason_of_standing(const struct vault *v)
+{
+    static const enum kd_state_reason reasons[KD_STANDS_COUNT] = {
+        [KD_STANDS_BEHIND] = KD_STATE_REGISTRY_BEHIND,
+        [KD_STANDS_FORKED] = KD_STATE_REGISTRY_FORKED,
+        [KD_STANDS_MISSING] = KD_STATE_CHECKPOINT_MISSING,
+        [KD_STANDS_UNREADABLE] = KD_STATE_CHECKPOINT_UNREADABLE,
+        [KD_STANDS_KEYSTORE] = KD_STATE_KEY_STORE_OLD,
+    };
+
+    return vault_is_held(v) ? kd_state_bit(reasons[v->standing]) : 0;
+}
+
+/* What the ledger said of its disk and of the checkpoint outside. */
+static uint64_t
+reasons_of_health(const struct vault *v)
+{
+    static const struct {
+        enum kd_health flag;
+        enum kd_state_reason reason;
+    } all[] = {
+        {KD_HEALTH_DISK_LOW, KD_STATE_RESERVE_LOW},
+        {KD_HEALTH_NO_RESERVE, KD_STATE_NO_RESERVE},
+        {KD_HEALTH_OUTSIDE_FAILING, KD_STATE_CHECKPOINT_FILE},
+        {KD_HEALTH_OUTSIDE_OVERDUE, KD_STATE_CHECKPOINT_OVERDUE},
+    };
+    uint64_t reasons = 0;
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if ((v->health.flags & all[i].flag) != 0)
+            reasons |= kd_state_bit(all[i].reason);
+    return reasons;
+}
+
 void
 vault_facts(const struct vault *v, struct vault_facts *out)
 {
-    uint64_t reasons = v->raised;
+    uint64_t reasons = v->raised | reason_of_standing(v) | reasons_of_health(v);
 
     if (v->token != NULL)
         reasons |= reasons_of_token(v);

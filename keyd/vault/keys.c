@@ -87,8 +87,8 @@ vault_org_set(struct vault *v, struct kd_slice domain, uint32_t version,
     org->octets = octets;
     org->size = size;
     org->version = version;
-    org->verified = org->has_signer = false;
-    org->n_signers = 0;
+    org->verified = false;
+    org->n_signers = org->n_usable = 0;
     return KD_OK;
 }
 
@@ -120,11 +120,13 @@ add_signer(struct vault_org *org, const struct kd_key_info *info,
         return;
     uint8_t(*at)[DIME_ED25519_KEY_SIZE] = &org->signers[org->n_signers++];
     memcpy(*at, info->public_key, sizeof *at);
-    if (org->has_signer || kd_key_allows(info, KD_SIGN_USER_SIGNET) != KD_OK ||
+    if (org->n_usable == VAULT_USABLE_MAX ||
+        kd_key_allows(info, KD_SIGN_USER_SIGNET) != KD_OK ||
         !dime_org_permits(signet, info->public_key, DIME_PERM_USERS))
         return;
-    org->has_signer = true;
-    org->signer = info->id;
+    org->usable[org->n_usable++] = (struct vault_usable){info->id, info->role};
+    if (org->n_usable > 1)
+        return;
     /* The one in use is the one to try first. */
     uint8_t first[DIME_ED25519_KEY_SIZE];
     memcpy(first, org->signers[0], sizeof first);
@@ -185,8 +187,8 @@ refresh_org(struct vault *v, size_t i)
     struct dime_signet signet;
     struct kd_key_info info;
 
-    org->verified = org->has_signer = false;
-    org->n_signers = 0;
+    org->verified = false;
+    org->n_signers = org->n_usable = 0;
     if (org->octets == NULL || v->token == NULL)
         return;
     kd_err err = verify_org(v, org, domain, &signet);
@@ -258,14 +260,21 @@ vault_signed(const struct vault *v, size_t org_place, const struct dime_signet *
 }
 
 kd_err
-vault_signer(const struct vault *v, size_t org_place, struct kd_key_id *out)
+vault_signer(const struct task *t, size_t org_place, struct kd_key_id *out)
 {
-    const struct vault_org *org = v->orgs[org_place];
+    const struct vault_org *org = t->vault->orgs[org_place];
 
-    if (v->token == NULL)
+    if (t->vault->token == NULL)
         return KD_SEALED;
-    if (!org->verified || !org->has_signer)
+    if (!org->verified || org->n_usable == 0)
         return KD_UNAVAILABLE;
-    *out = org->signer;
-    return KD_OK;
+    for (size_t i = 0; i < org->n_usable; i++) {
+        const struct vault_usable *k = &org->usable[i];
+        if (!task_is_internal(t) && kd_policy_check_key(t->conf->is.policy, &t->caller,
+                                                        k->role, k->id.octets) != KD_OK)
+            continue;
+        *out = k->id;
+        return KD_OK;
+    }
+    return KD_DENIED;
 }

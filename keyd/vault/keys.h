@@ -11,10 +11,12 @@
 #include <keyd/token/token.h>
 
 struct vault;
+struct task;
 
 enum {
     VAULT_KEYS_MAX = 256,
     VAULT_SIGNERS_MAX = 64,
+    VAULT_USABLE_MAX = 16,
     /* Domains since the start, served or not; half of them are kept for those that are
      * or will be served. */
     VAULT_ORGS_MAX = 4096,
@@ -40,10 +42,14 @@ struct vault_org {
     uint32_t version;
     bool verified;
     uint8_t full[64];
-    bool has_signer;
-    struct kd_key_id signer; /* active SOK that the signet permits to sign users */
+    /* Active keys that the signet permits to sign users, in the token's order. */
+    size_t n_usable;
+    struct vault_usable {
+        struct kd_key_id id;
+        enum kd_key_role role;
+    } usable[VAULT_USABLE_MAX];
     /* Keys under which a user signet of this domain can have been made: our POKs and
-     * SOKs with the bit, in whatever state but revoked; the signer first. */
+     * SOKs with the bit, in whatever state but revoked; the first usable one first. */
     size_t n_signers;
     uint8_t signers[VAULT_SIGNERS_MAX][DIME_ED25519_KEY_SIZE];
 };
@@ -77,9 +83,10 @@ bool vault_owns_sign_key(const struct vault *v, const uint8_t key[32]);
  * all else and is made only with it, the whole signet is then ours. */
 bool vault_signed(const struct vault *v, size_t org_place, const struct dime_signet *s);
 
-/* The key that signs user signets of the domain now; KD_SEALED, or KD_UNAVAILABLE if
- * there is none. */
-kd_err vault_signer(const struct vault *v, size_t org_place,
+/* The key that signs user signets of the domain now, for this task: the first that
+ * policy lets its caller have used. KD_SEALED, KD_UNAVAILABLE if there is none at all,
+ * KD_DENIED if there is none for it. */
+kd_err vault_signer(const struct task *t, size_t org_place,
                     struct kd_key_id *out) KD_MUST_USE;
 
 #endif

@@ -5,7 +5,11 @@ vault_state_of(const struct vault_facts *facts)
 {
     const uint64_t failing = kd_state_bit(KD_STATE_LEDGER_WENT_BACK) |
                              kd_state_bit(KD_STATE_CHECKPOINT_BAD) |
-                             kd_state_bit(KD_STATE_KEY_STORE_OLD);
+                             kd_state_bit(KD_STATE_KEY_STORE_OLD) |
+                             kd_state_bit(KD_STATE_REGISTRY_BEHIND) |
+                             kd_state_bit(KD_STATE_REGISTRY_FORKED) |
+                             kd_state_bit(KD_STATE_CHECKPOINT_MISSING) |
+                             kd_state_bit(KD_STATE_CHECKPOINT_UNREADABLE);
 
     if (facts->life == VAULT_FAILED || (facts->reasons & failing) != 0)
         return KD_SERVICE_FAILED;

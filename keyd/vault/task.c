@@ -122,6 +122,7 @@ task_free(struct vault *v, struct task *t)
         g->n_fds -= t->has_fd;
         g->octets -= t->body.n;
     }
+    kd_quota_give(&v->quotas, &t->quota);
     if (t->data_free != NULL)
         t->data_free(t->data);
     close_fd(&t->fd);
@@ -138,7 +139,10 @@ static void
 answer(struct vault *v, struct task *t, kd_err err, uint16_t reason)
 {
     struct vault_gate *g = task_is_internal(t) ? NULL : &v->gates[t->gate];
-    struct kd_done done = {.id = t->gate_job, .err = (uint8_t)err, .reason = reason};
+    struct kd_done done = {.id = t->gate_job,
+                           .err = (uint8_t)err,
+                           .reason = reason,
+                           .retry_ms = t->retry_ms};
     struct kd_buf b;
 
     if (g == NULL || g->generation != t->gate_generation || g->link.chan.fd < 0)
@@ -163,15 +167,33 @@ answer(struct vault *v, struct task *t, kd_err err, uint16_t reason)
 
 static void release_held(struct vault *v);
 
+static bool
+is_fault(kd_err err)
+{
+    return err == KD_FAILED || err == KD_NOMEM || err == KD_IO || err == KD_CLOSED;
+}
+
+/* Who was refused by a rule has not met a failure. */
+static void
+count_refusal(struct vault *v, const struct task *t, kd_err err, uint16_t reason)
+{
+    v->n_refused++;
+    v->refused[t->op]++;
+    if (err == KD_DENIED)
+        v->n_denied++;
+    else if (err == KD_BUSY && reason == KD_REASON_OVER_QUOTA)
+        v->n_over_quota++;
+    else if (is_fault(err))
+        v->n_failed++;
+}
+
 void
 task_finish(struct vault *v, struct task *t, kd_err err, uint16_t reason)
 {
     bool was_alone = t == v->tasks.alone;
 
-    if (err != KD_OK && err != KD_APPROVAL) {
-        v->n_refused++;
-        v->refused[t->op]++;
-    }
+    if (err != KD_OK && err != KD_APPROVAL)
+        count_refusal(v, t, err, reason);
     quorum_finished(v, t, err, reason);
     answer(v, t, err, reason);
     task_free(v, t);

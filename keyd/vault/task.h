@@ -7,9 +7,9 @@
 #ifndef KEYD_VAULT_TASK_H
 #define KEYD_VAULT_TASK_H
 
-#include "pool.h"
+#include "../pool.h"
 
-#include <keyd/conf/policy.h>
+#include <keyd/conf/quota_table.h>
 #include <keyd/job/job.h>
 #include <keyd/ops/ops.h>
 
@@ -67,6 +67,7 @@ struct task {
     uint8_t request[32]; /* what the key is bound to: SHA-256 of operation and body, and
                           * of the descriptor's octets (run_bind) */
     bool is_watched;     /* by a policy that is only watched */
+    bool is_counted;     /* by its quotas */
     bool is_bound;       /* the descriptor's octets are in it */
     uint8_t *octets;     /* owned; body lies in it */
     struct kd_slice body;
@@ -98,6 +99,8 @@ struct task {
     /* What comes out. */
     kd_err err;
     uint16_t reason;
+    uint32_t retry_ms; /* of a refusal: when it could pass; 0: no advice */
+    struct kd_quota_held quota;
     struct kd_buf reply;
     int reply_fd;
 

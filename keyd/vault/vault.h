@@ -7,17 +7,19 @@
 #include "chain.h"
 #include "conf.h"
 #include "keys.h"
-#include "pool.h"
 #include "reset_clock.h"
 #include "shadow.h"
 #include "state.h"
 #include "stops.h"
 #include "task.h"
 
+#include "../pool.h"
 #include "../role.h"
 
 #include <keyd/base/chan.h>
+#include <keyd/conf/quota_table.h>
 #include <keyd/conf/role_conf.h>
+#include <keyd/ledger/standing.h>
 #include <keyd/token/soft_store.h>
 #include <keyd/token/token.h>
 
@@ -52,6 +54,7 @@ struct vault {
     uint64_t unrecorded_tag;       /* of the task that asked for it, or 0 */
     struct shadow shadow;
     bool is_draining; /* the gates take no more requests */
+    struct kd_quota_table quotas;
 
     enum vault_state state;
     struct chain chain;
@@ -91,8 +94,20 @@ struct vault {
     uint32_t n_resets;        /* pending, as the ledger says */
     int64_t tell_uptime_at;   /* CLOCK_MONOTONIC, ms */
 
+    /* Why nothing is issued although all parts are there: WELL or UNKNOWN if there is
+     * no such reason. Only RegistryRestore lifts it. */
+    enum kd_standing standing;
+    struct {
+        uint64_t epoch, seq; /* the newest head known outside */
+        uint8_t octets[KD_CHECKPOINT_SIGNED_MAX];
+        size_t n; /* of its checkpoint; 0: none to verify */
+    } outside;
+    uint64_t store_found;           /* generation of a key store that is not recorded */
+    struct kd_ledger_health health; /* as the ledger said last */
+
     uint64_t started; /* wall clock, ms */
     uint64_t n_issued, n_refused;
+    uint64_t n_denied, n_over_quota, n_failed; /* of those refused */
     uint64_t refused[KD_OP_MAX + 1]; /* by operation, not told to the ledger yet */
     int64_t tell_refused_at;         /* CLOCK_MONOTONIC, ms */
     int64_t tell_stale_at;           /* the same */
@@ -103,6 +118,20 @@ struct vault {
         uint32_t us;
     } probe; /* the last one, so that Status cannot be made to cost a signature each */
 };
+
+/* Fails the vault until the registry is accepted, with the event that says why. */
+void vault_hold(struct vault *v, enum kd_standing why);
+
+/* True while only RegistryRestore helps. */
+static inline bool
+vault_is_held(const struct vault *v)
+{
+    return v->state == VAULT_FAILED && v->standing > KD_STANDS_WELL;
+}
+
+/* What follows when the ledger stands and there is nothing against it: the state, the
+ * record of the start, and unsealing where there is a credential. */
+void vault_open(struct vault *v);
 
 /* Numbered events: the vault writes no text of its own, the supervisor does. */
 enum vault_event {

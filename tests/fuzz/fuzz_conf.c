@@ -81,8 +81,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_require((err == KD_OK) == (problems.n_errors == 0));
     fuzz_require((err == KD_OK) == (conf != NULL));
     check_problems();
-    if (conf != NULL)
+    if (conf != NULL) {
         check_roles(conf);
+        kd_conf_lint(conf, &problems);
+        check_problems();
+        fuzz_require(problems.n_errors == 0);
+    }
     kd_conf_free(conf);
     return 0;
 }

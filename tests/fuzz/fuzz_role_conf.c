@@ -13,6 +13,31 @@ require_same(struct kd_slice octets)
     kd_buf_reset(&buffer);
 }
 
+/* A row is found by its caller, explained as it is checked, and has at most four quotas
+ * for anything. */
+static void
+check_row(const struct kd_policy *p, size_t row, struct kd_slice domain)
+{
+    static const uint8_t id[KD_POLICY_KEY_ID_SIZE];
+    struct kd_caller caller = kd_policy_caller_at(p, row);
+    struct kd_policy_trace trace;
+    struct kd_quota_match match;
+
+    for (unsigned op = 1; op <= KD_OP_MAX; op++) {
+        kd_policy_trace(p, &caller, op, domain, NULL, &trace);
+        fuzz_require(trace.row == row);
+        fuzz_require((trace.verdict == KD_POLICY_ALLOWED) ==
+                     (kd_policy_check(p, &caller, op, domain) == KD_OK));
+        kd_policy_quotas(p, &caller, op, domain, &match);
+        fuzz_require(match.n <= KD_QUOTA_MATCHES_MAX && match.row == row);
+        for (unsigned i = 0; i < match.n; i++)
+            fuzz_require(match.of[i].quota ==
+                         kd_policy_quota(p, match.of[i].of_domain, match.of[i].at));
+    }
+    fuzz_require(!trace.any_key || kd_policy_check_key(p, &caller, 0, NULL) == KD_OK);
+    kd_ignore(kd_policy_check_key(p, &caller, KD_POLICY_ROLES_MAX + 1, id));
+}
+
 static void
 check_policy(const struct kd_policy *p)
 {
@@ -30,6 +55,11 @@ check_policy(const struct kd_policy *p)
                 fuzz_require(kd_policy_check(p, &caller, op, domain) == KD_DENIED);
             }
         }
+    for (unsigned of = 0; of < 2; of++)
+        for (size_t i = 0; i < kd_policy_n_quotas(p, of != 0); i++)
+            fuzz_require(kd_quota_is_valid(kd_policy_quota(p, of != 0, i)));
+    for (size_t row = 0; row < kd_policy_n_rows(p); row++)
+        check_row(p, row, domain);
     for (size_t i = 0; i < kd_policy_n_domains(p); i++) {
         size_t found;
         fuzz_require(kd_policy_domain_find(p, kd_policy_domain(p, i), &found) == KD_OK);

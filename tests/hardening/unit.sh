@@ -44,6 +44,13 @@ do
         fail "CAP_$capability"
 done
 
+# Whom the remote listener lets through is a list, not everybody.
+socket=$source/provisioning/systemd/dime-keyd-tls.socket
+for setting in IPAddressDeny=any Service=dime-keyd.service BindIPv6Only=ipv6-only
+do
+    grep -qxF "$setting" "$socket" || fail "dime-keyd-tls.socket lacks $setting"
+done
+
 # The accounts are those that the configuration takes when it says nothing.
 for name in $(sed -n 's/.*"\(user-gate\|user-vault\|user-ledger\)", ROLE_USER, "\([^"]*\)".*/\2/p' "$keys")
 do

@@ -11,7 +11,6 @@
 #include <event2/listener.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -196,12 +195,9 @@ gate_serve_tls(SSL_CTX *ctx, int listener)
 {
     struct sockaddr_in peer;
     socklen_t n = sizeof peer;
-    const int on = 1;
-    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    int fd = accept4(listener, (struct sockaddr *)&peer, &n, SOCK_CLOEXEC);
 
-    MUST(fd >= 0 && getpeername(fd, (struct sockaddr *)&peer, &n) == 0);
-    MUST(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0);
-    MUST(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) == 0);
+    MUST(fd >= 0);
     MUST(evutil_make_socket_nonblocking(fd) == 0);
     MUST(fcntl(fd, F_SETFL, O_RDWR) == 0);
     tls_talk(ctx, fd, true);

@@ -23,7 +23,8 @@ PAGES = ("keyd/man", "client/man", "pkcs11/man", "provisioning/man")
 OTHERS = {"nsswitch.conf", "seccomp", "sqlite3", "sysexits", "systemd-journald", "systemd.exec",
           "systemd.socket"}
 # Only the supervisor starts these, and its page describes them.
-ROLES = {"keyd-gate": "dime-keyd", "keyd-vault": "dime-keyd", "keyd-ledger": "dime-keyd"}
+ROLES = {"keyd-gate": "dime-keyd", "keyd-gate-tls": "dime-keyd", "keyd-vault": "dime-keyd",
+         "keyd-ledger": "dime-keyd"}
 
 
 def read(path):

@@ -44,11 +44,12 @@ ROLE_BANNED = {
 # never sees.
 LINKS = {
     "keyd-vault": "libprotobuf-c libssl libsqlite3 libevent libz libpq libcurl libconfuse",
-    "keyd-gate": "libsqlite3 libpq libconfuse libp11-kit",
+    "keyd-gate": "libssl libsqlite3 libpq libconfuse libp11-kit",
+    "keyd-gate-tls": "libsqlite3 libpq libconfuse libp11-kit",
     "keyd-ledger": "libprotobuf-c libssl libevent libconfuse libp11-kit",
     "dime-keyd": "libprotobuf-c libssl libsqlite3 libz libpq",
 }
-SANDBOXED = ("keyd-vault", "keyd-gate", "keyd-ledger")
+SANDBOXED = ("keyd-vault", "keyd-gate", "keyd-gate-tls", "keyd-ledger")
 
 FORTIFIED = re.compile(r"__\w+_chk$")
 

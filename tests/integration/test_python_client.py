@@ -41,7 +41,7 @@ class Daemon:
     """keyd-run without keys: all is left to the client."""
 
     def __enter__(self):
-        self.process = subprocess.Popen([os.path.join(BUILD, "tests/keyd-run"), "-n"],
+        self.process = subprocess.Popen([os.path.join(BUILD, "tests/keyd-run"), "-n", "-t"],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.dir = self.process.stdout.readline().decode().strip()
         if not self.dir:

@@ -459,10 +459,12 @@ vault_state_of(struct peer *p)
 static void
 wait_until_operational(struct peer *p)
 {
-    enum { OPERATIONAL = 3 };
     int64_t until = kd_clock_ms() + WAIT_MS;
+    uint8_t s;
 
-    while (vault_state_of(p) != OPERATIONAL) {
+    /* example.net has no organizational signet, which degrades */
+    while ((s = vault_state_of(p)) != KEYD_STATE_OPERATIONAL &&
+           s != KEYD_STATE_DEGRADED) {
         assert_true(kd_clock_ms() < until);
         wait_for_input(p->role->ctl.fd, 5);
     }
@@ -621,7 +623,7 @@ T_OP_27_a_gate_that_asks_for_another_class_is_dropped(void **state)
         kd_buf_free(&b);
         kd_chan_close(&bad.chan);
     }
-    assert_int_equal(vault_state_of(&admin), 3);
+    wait_until_operational(&admin);
     /* The milter's gate reads no signets and nobody but admin's the log. */
     struct kd_look_head head = {.tag = 1};
     struct kd_look_verify verify = {.tag = 1, .name = kd_slice_str("example.com")};

@@ -486,10 +486,12 @@ every_role_has_the_descriptors_it_needs_and_no_others(void **state)
                                        "[eventpoll]", "pipe", NULL};
     static const char *const vault[] = {"null",      "log",        "socket",
                                         "[eventfd]", "credential", NULL};
-    static const char *const ledger[] = {
-        "null", "log", "socket", "state", "registry.db", "registry.db-wal", NULL};
-    static const char *const supervisor[] = {"null",  "log",        "socket",
-                                             "state", "[signalfd]", NULL};
+    static const char *const ledger[] = {"null",      "log",         "socket",
+                                         "state",     "registry.db", "registry.db-wal",
+                                         "[eventfd]", "reserve",     NULL};
+    static const char *const supervisor[] = {
+        "null", "log", "socket", "state", "[signalfd]", "memfd:keyd-quotas (deleted)",
+        NULL};
 
     (void)state;
     skip_unless_root();

@@ -19,6 +19,7 @@ struct check {
     sqlite3 *db;
     sqlite3_stmt *record; /* record and conflict by seq */
     uint8_t instance[KD_INSTANCE_SIZE];
+    struct kd_audit_tail base; /* the last record that was dropped; seq 0: none was */
     unsigned n_wrong;
 };
 
@@ -98,12 +99,12 @@ none(struct check *c, const char *what, const char *sql)
 static void
 check_chain(struct check *c)
 {
-    sqlite3_stmt *st =
-        prepare(c, "SELECT seq, epoch, hash, record FROM audit ORDER BY seq");
-    struct kd_audit_tail zero = {0};
+    sqlite3_stmt *st = prepare(c, "SELECT seq, epoch, hash, record FROM audit WHERE "
+                                  "seq > (SELECT base_seq FROM mark) ORDER BY seq");
+    struct kd_audit_tail base = c->base;
 
-    memcpy(zero.instance, c->instance, sizeof zero.instance);
-    struct kd_chain chain = kd_chain_after(&zero);
+    memcpy(base.instance, c->instance, sizeof base.instance);
+    struct kd_chain chain = kd_chain_after(&base);
     while (step(c, st)) {
         if (kd_chain_feed(&chain, octets(st, 3), NULL) != KD_OK) {
             wrong(c, "I3 record %llu: %s", (unsigned long long)num(st, 0), chain.why);
@@ -127,6 +128,8 @@ check_chain(struct check *c)
 static bool
 find_record(struct check *c, uint64_t seq, const char *who, struct kd_audit_record *out)
 {
+    if (seq != 0 && seq <= c->base.seq)
+        return false; /* exported and dropped: nothing to hold the row against */
     sqlite3_reset(c->record);
     sqlite3_bind_int64(c->record, 1, (sqlite3_int64)seq);
     if (!step(c, c->record)) {
@@ -145,8 +148,11 @@ find_record(struct check *c, uint64_t seq, const char *who, struct kd_audit_reco
 static void
 check_checkpoints(struct check *c)
 {
-    sqlite3_stmt *st = prepare(c, "SELECT p.seq, p.octets, a.hash, a.epoch FROM "
-                                  "checkpoint p LEFT JOIN audit a ON a.seq = p.seq");
+    sqlite3_stmt *st = prepare(
+        c, "SELECT p.seq, p.octets, iif(p.seq = m.base_seq, m.base_hash, a.hash), "
+           "iif(p.seq = m.base_seq, m.base_epoch, a.epoch) FROM "
+           "mark m, checkpoint p LEFT JOIN audit a ON a.seq = p.seq "
+           "WHERE p.seq >= m.base_seq");
     struct kd_checkpoint cp;
 
     while (step(c, st)) {
@@ -182,7 +188,8 @@ count_rows(struct check *c, const char *sql, uint64_t seq)
 static void
 check_records_have_rows(struct check *c)
 {
-    sqlite3_stmt *st = prepare(c, "SELECT seq, conflict, record FROM audit");
+    sqlite3_stmt *st = prepare(c, "SELECT seq, conflict, record FROM audit WHERE "
+                                  "seq > (SELECT base_seq FROM mark)");
     struct kd_audit_record r;
 
     while (step(c, st)) {
@@ -525,9 +532,11 @@ check_unique(struct check *c)
          "k.key = l.encryption_key");
     none(c, "I3 row made by a record that is not there",
          "SELECT 'key_seen ' || audit_seq FROM key_seen WHERE audit_seq NOT IN "
-         "(SELECT seq FROM audit WHERE conflict = 0) UNION ALL "
+         "(SELECT seq FROM audit WHERE conflict = 0) AND "
+         "audit_seq > (SELECT base_seq FROM mark) UNION ALL "
          "SELECT 'idem ' || audit_seq FROM idem WHERE audit_seq NOT IN "
-         "(SELECT seq FROM audit WHERE conflict = 0)");
+         "(SELECT seq FROM audit WHERE conflict = 0) AND "
+         "audit_seq > (SELECT base_seq FROM mark)");
     none(c, "counter below zero", "SELECT name FROM counter WHERE value < 0");
 }
 
@@ -777,16 +786,22 @@ file_digest(const char *dir, const char *name, uint8_t out[KD_SHA256_SIZE])
 static void
 check_keystore(struct check *c)
 {
-    sqlite3_stmt *st = prepare(c, "SELECT conflict, record FROM audit ORDER BY seq");
+    sqlite3_stmt *st = prepare(c, "SELECT conflict, record FROM audit WHERE "
+                                  "seq > (SELECT base_seq FROM mark) ORDER BY seq");
     struct kd_audit_record r;
     uint64_t generation = 0;
     uint8_t sha256[KD_SHA256_SIZE] = {0}, digest[KD_SHA256_SIZE];
+    bool knows = c->base.seq == 0; /* else the first that is seen may be any */
 
     while (step(c, st)) {
         if (num(st, 0) != 0 || kd_audit_decode(octets(st, 1), &r) != KD_OK ||
             !kd_audit_changes_keystore(&r))
             continue;
-        if (r.keystore_generation != ++generation)
+        generation++;
+        if (!knows || r.op == KD_AUDIT_RESTORE)
+            generation = r.keystore_generation;
+        knows = true;
+        if (r.keystore_generation != generation)
             wrong(c, "I3 key store generation %llu comes after %llu",
                   (unsigned long long)r.keystore_generation,
                   (unsigned long long)generation - 1);
@@ -794,7 +809,13 @@ check_keystore(struct check *c)
     }
     sqlite3_finalize(st);
     st = prepare(c, "SELECT keystore_generation, keystore_sha256 FROM meta");
-    if (!step(c, st) || num(st, 0) != generation || !same(st, 1, sha256, sizeof sha256))
+    bool is_there = step(c, st);
+    if (is_there && !knows) {
+        generation = num(st, 0);
+        if (octets(st, 1).n == sizeof sha256)
+            memcpy(sha256, octets(st, 1).p, sizeof sha256);
+    }
+    if (!is_there || num(st, 0) != generation || !same(st, 1, sha256, sizeof sha256))
         wrong(c, "I3 key store generation %llu is not what the registry says",
               (unsigned long long)generation);
     sqlite3_finalize(st);
@@ -817,7 +838,7 @@ check_acked_record(struct check *c, uint64_t seq, const uint8_t *hash)
     sqlite3_stmt *st = prepare(c, "SELECT hash FROM audit WHERE seq = ?1");
 
     sqlite3_bind_int64(st, 1, (sqlite3_int64)seq);
-    if (!step(c, st) || !same(st, 0, hash, KD_SHA256_SIZE))
+    if (seq > c->base.seq && (!step(c, st) || !same(st, 0, hash, KD_SHA256_SIZE)))
         wrong(c, "I1 acknowledged record %llu is lost", (unsigned long long)seq);
     sqlite3_finalize(st);
 }
@@ -906,12 +927,22 @@ check_structure(struct check *c)
             wrong(c, "structure: %s", text == NULL ? "?" : text);
     }
     sqlite3_finalize(st);
-    st = prepare(c, "SELECT instance FROM meta");
-    if (!step(c, st) || octets(st, 0).n != sizeof c->instance)
-        wrong(c, "no instance");
-    else
+    st = prepare(c, "SELECT instance, base_hash, base_seq, base_epoch, base_time "
+                    "FROM meta, mark");
+    if (!step(c, st) || octets(st, 0).n != sizeof c->instance ||
+        octets(st, 1).n != sizeof c->base.hash) {
+        wrong(c, "no instance, or no base");
+    } else {
         memcpy(c->instance, octets(st, 0).p, sizeof c->instance);
+        memcpy(c->base.hash, octets(st, 1).p, sizeof c->base.hash);
+        c->base.seq = num(st, 2);
+        c->base.epoch = num(st, 3);
+        c->base.time_ms = num(st, 4);
+    }
     sqlite3_finalize(st);
+    none(c, "I3 dropped without a checkpoint",
+         "SELECT base_seq FROM mark WHERE base_seq <> 0 AND base_seq NOT IN "
+         "(SELECT seq FROM checkpoint)");
 }
 
 static void

@@ -77,7 +77,7 @@ write_file(const char *path, const void *octets, size_t n, mode_t mode)
 
 /* The caller, who may do all that its class is served. */
 static void
-put_caller(FILE *f)
+put_caller(FILE *f, const char *in_caller)
 {
     static const enum kd_class classes[] = {KD_CLASS_ADMIN, KD_CLASS_SUBMISSION,
                                             KD_CLASS_MTA};
@@ -95,7 +95,8 @@ put_caller(FILE *f)
             fprintf(f, "%s \"%s\"", comma, kd_op_name(op));
             comma = ",";
         }
-        fputs(" }\n}\n", f);
+        fprintf(f, " }\n%s\n}\n",
+                in_caller == NULL || classes[i] == KD_CLASS_ADMIN ? "" : in_caller);
     }
 }
 
@@ -144,6 +145,8 @@ write_conf(const struct daemon *d)
                 "user-gate = \"%d\"\nuser-vault = \"%d\"\nuser-ledger = \"%d\"\n"
                 "group = \"%d\"\n",
                 DAEMON_GATE, DAEMON_VAULT, DAEMON_LEDGER, DAEMON_GROUP);
+    if (o->top == NULL || strstr(o->top, "reserve-space") == NULL)
+        fputs("reserve-space = 1048576\n", f); /* there are many of these */
     if (o->top != NULL)
         fprintf(f, "%s\n", o->top);
     fprintf(f, "domain \"example.com\" {\n%s\n}\ndomain \"example.net\" {\n}\n",
@@ -153,10 +156,10 @@ write_conf(const struct daemon *d)
     if (geteuid() == 0) /* operators and auditors of other uids come in */
         fprintf(f, "listener \"admin\" {\n group = \"%d\"\n mode = \"0660\"\n}\n",
                 DAEMON_GROUP);
-    put_caller(f);
+    put_caller(f, o->in_caller);
     put_others(f);
     if (o->sections != NULL)
-        fputs(o->sections, f);
+        fprintf(f, "%s\n", o->sections);
     return fclose(f) == 0 ? chmod(d->conf, 0644) == 0 : fail("%s", strerror(errno));
 }
 

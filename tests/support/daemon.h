@@ -36,7 +36,8 @@ struct daemon_options {
     const char *state;     /* state directory to use; NULL: one of its own */
     const char *top;       /* lines before the sections, or NULL */
     const char *in_domain; /* lines in the section of example.com, or NULL */
-    const char *sections;  /* more of them, at the end, or NULL */
+    const char *in_caller; /* lines in the caller's sections but admin's, or NULL */
+    const char *sections;  /* more sections, or NULL */
     const int *sockets; /* listening: handed over as a service manager does, or NULL */
     size_t n_sockets;
     const char *notify; /* NOTIFY_SOCKET, or NULL */

@@ -76,6 +76,37 @@ record_reads_back_as_written(void **state)
     kd_buf_free(&b);
 }
 
+static void
+detail_goes_with_the_operations_that_have_one(void **state)
+{
+    struct kd_audit_record r = issuance(), back;
+    struct kd_buf b;
+
+    (void)state;
+    kd_buf_init(&b, KD_AUDIT_RECORD_MAX);
+    r.detail = kd_slice_str("theft"); /* not of an issuance */
+    assert_int_equal(kd_audit_encode(&r, &b), KD_INVALID);
+    r.generation = r.link_seq = 0;
+    r.op = KD_AUDIT_FREEZE_ADDRESS;
+    assert_int_equal(kd_audit_encode(&r, &b), KD_OK);
+    assert_int_equal(kd_audit_decode(kd_buf_slice(&b), &back), KD_OK);
+    assert_true(kd_slice_eq(back.detail, r.detail));
+    kd_buf_reset(&b);
+    static const char *const bad[] = {"", "a b", "a@b", "\x7f",
+                                      "12345678901234567890123456789012345678901234567"
+                                      "890123456789012345"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        r.detail = kd_slice_str(bad[i]);
+        assert_int_equal(kd_audit_encode(&r, &b), KD_INVALID);
+    }
+    r.op = KD_AUDIT_STOP_PRINCIPAL; /* about no address */
+    r.detail = kd_slice_str("submission:submitd");
+    assert_int_equal(kd_audit_encode(&r, &b), KD_INVALID);
+    r.address = kd_slice(NULL, 0);
+    assert_int_equal(kd_audit_encode(&r, &b), KD_OK);
+    kd_buf_free(&b);
+}
+
 /* Written out by hand from RFC 8949, so that encoder and decoder cannot be wrong
  * together. */
 static void
@@ -588,6 +619,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(record_reads_back_as_written),
         cmocka_unit_test(record_has_the_documented_octets),
+        cmocka_unit_test(detail_goes_with_the_operations_that_have_one),
         cmocka_unit_test(leaf_hash_is_that_of_rfc_6962),
         cmocka_unit_test(largest_record_fits),
         cmocka_unit_test(record_that_breaks_a_rule_is_not_written),

@@ -480,7 +480,9 @@ enum type {
     ACCOUNT_KEYS,
     TICKETS,
     DELAY,
-    ACCOUNT_MODES
+    ACCOUNT_MODES,
+    KEYS,
+    QUOTAS
 };
 
 static const struct key {
@@ -555,7 +557,7 @@ every_number_is_accepted_within_its_range_and_not_beyond(void **state)
         snprintf(value, sizeof value, "%lld", (long long)least - 1);
         refused(with_key(key, value, text, sizeof text), 4, "is not within");
     }
-    assert_int_equal(n, 27);
+    assert_int_equal(n, 28);
 }
 
 static void
@@ -824,6 +826,185 @@ a_reset_waits_three_days_or_longer(void **state)
         refused(TAIL "domain \"a.example\" { reset-delay = 259199 }\n", 4,
                 "is not within 259200");
     refused(TAIL "domain \"a.example\" { reset-delay = 0 }\n", 4, "is not within");
+}
+
+#define X(rest)                                                                        \
+    TAIL "principal \"x\" { uid = 1 class = mta operations = { } " rest " }\n"
+
+static void
+keys_are_roles_and_ids(void **state)
+{
+    struct kd_conf *c = accepted(
+        X("keys = { \"sok\", dkim,\n\"000102030405060708090a0b0c0d0eff\" }"), &as_user);
+    static const uint8_t id[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255};
+
+    (void)state;
+    assert_true(c->principals[1].keys.is_given);
+    assert_int_equal(c->principals[1].keys.roles, 1 << 2 | 1 << 4);
+    assert_int_equal(c->principals[1].keys.n, 1);
+    assert_memory_equal(c->principals[1].keys.ids[0], id, sizeof id);
+    assert_false(c->principals[0].keys.is_given);
+    kd_conf_free(c);
+    c = accepted(X("keys = { }"), &as_user);
+    assert_true(c->principals[1].keys.is_given);
+    kd_conf_free(c);
+    refused(X("keys = {\n\"SOK\" }"), 5, "is not pok, sok, enc, dkim, audit or an id");
+    refused(X("keys = { \"000102030405060708090A0B0C0D0EFF\" }"), 4, "or an id");
+    refused(X("keys = { \"000102030405060708090a0b0c0d0e\" }"), 4, "or an id");
+    refused(X("keys = { \"000102030405060708090a0b0c0d0eff00\" }"), 4, "or an id");
+    refused(X("keys = { sok,\nsok }"), 5, "in the list already");
+    refused(X("keys = { \"000102030405060708090a0b0c0d0eff\",\n"
+              "\"000102030405060708090a0b0c0d0eff\" }"),
+            5, "in the list already");
+}
+
+static void
+quotas_keep_their_lines_and_one_for_each_operation(void **state)
+{
+    struct kd_conf *c =
+        accepted("domain \"a.example\" { quotas = { \"* 9/s\" } }\n" X(
+                     "quotas = {\n\"LookupSignet 5/s burst 2\",\n\"* in-flight 3\" }"),
+                 &as_user);
+
+    (void)state;
+    assert_int_equal(c->domains[0].quotas.n, 1);
+    assert_int_equal(c->domains[0].quotas.list[0].line, 1);
+    assert_int_equal(c->principals[1].quotas.n, 2);
+    assert_int_equal(c->principals[1].quotas.list[0].op, KD_OP_LookupSignet);
+    assert_int_equal(c->principals[1].quotas.list[0].line, 6);
+    assert_int_equal(c->principals[1].quotas.list[1].line, 7);
+    assert_int_equal(kd_policy_n_quotas(c->policy, false), 2);
+    assert_int_equal(kd_policy_n_quotas(c->policy, true), 1);
+    kd_conf_free(c);
+    refused(X("quotas = { \"* 5/s\",\n\"* 6/s\" }"), 5,
+            "* has a line already, at line 4");
+    refused(X("quotas = { \"* 5/d\" }"), 4, "a rate is");
+    refused(X("quotas = { 5 }"), 4, "starts with an operation");
+}
+
+static void
+lines_of_principals_reach_the_policy(void **state)
+{
+    struct kd_conf *c = accepted(
+        TAIL "principal \"x\" {\n uid = 1 class = mta\n operations = {\n"
+             "\"LookupSignet\",\n\"VerifyCurrent\" }\n domains = { \"example.com\" }\n"
+             " keys = { sok }\n}\n",
+        &as_user);
+    struct kd_policy_trace t;
+    struct kd_caller caller;
+
+    (void)state;
+    assert_int_equal(kd_policy_find(c->policy, kd_slice_str("x"), &caller), KD_OK);
+    kd_policy_trace(c->policy, &caller, KD_OP_VerifyCurrent,
+                    kd_slice_str("example.com"), NULL, &t);
+    assert_int_equal(t.verdict, KD_POLICY_ALLOWED);
+    assert_int_equal(t.lines.section, 4);
+    assert_int_equal(t.lines.operations, 6);
+    assert_int_equal(t.op_line, 8);
+    assert_int_equal(t.lines.domains, 9);
+    assert_int_equal(t.lines.keys, 10);
+    assert_int_equal(t.domain_line, 1);
+    kd_conf_free(c);
+}
+
+/* --- lints --- */
+
+/* What lint adds to a good file: exactly these. */
+static void
+lints(const char *text, size_t n, uint32_t line, const char *part)
+{
+    struct kd_conf *c = accepted(text, &as_user);
+
+    kd_conf_lint(c, &problems);
+    if (problems.n != n)
+        print_error("%s", text);
+    assert_int_equal(problems.n_errors, 0);
+    if (n > 0)
+        assert_true(has_problem(line, true, part));
+    assert_int_equal(problems.n, n);
+    kd_conf_free(c);
+}
+
+#define OPERATOR                                                                       \
+    "domain \"example.com\" { }\nprincipal \"op\" { uid = 0 class = admin "            \
+    "operations = { \"Unseal\", \"GenerateKey\" } domains = { \"example.com\" } }\n"
+#define FRONT(class, ops, rest)                                                        \
+    OPERATOR "principal \"x\" { uid = 1 class = " class " operations = { " ops         \
+                                                        " } domains = { "              \
+                                                        "\"example.com\" } " rest      \
+                                                        " }\n"
+
+static void
+lint_finds_what_is_hardly_meant(void **state)
+{
+    (void)state;
+    lints(OPERATOR, 0, 0, "");
+    lints(FRONT("submission", "\"IssueUserSignet\"",
+                "quotas = { \"IssueUserSignet 5/s\" } keys = { sok }"),
+          0, 0, "");
+    lints(FRONT("submission", "\"IssueUserSignet\"", "quotas = { \"* 5/s\" }"), 0, 0,
+          "");
+    lints(OPERATOR "principal \"x\" { uid = 1 class = mta operations = { } }\n", 1, 3,
+          "lists no operation");
+    lints(OPERATOR "domain \"a.example\" { }\n", 1, 3, "nobody serves it");
+    lints(FRONT("submission", "\"IssueUserSignet\"", ""), 1, 3,
+          "no quota on IssueUserSignet");
+    lints(FRONT("submission", "\"IssueUserSignet\"",
+                "quotas = { \"IssueUserSignet in-flight 3\" }"),
+          1, 3, "no quota on IssueUserSignet");
+    lints(FRONT("mta", "\"LookupSignet\"", "quotas = {\n\"VerifyCurrent 3/s\" }"), 1, 4,
+          "may not ask for it");
+    lints(FRONT("mta", "\"LookupSignet\"",
+                "quotas = {\n\"LookupSignet 30/s\", \"* 30/s\" }"),
+          1, 4, "never decides");
+    lints(FRONT("mta", "\"LookupSignet\"",
+                "quotas = {\n\"LookupSignet 30/s burst 20\", \"* 30/s\" }"),
+          0, 0, "");
+    lints("max-connections = 2\n" FRONT("mta", "\"LookupSignet\"",
+                                        "quotas = {\n\"* in-flight 65\" }"),
+          1, 5, "more in flight than max-in-flight");
+    lints(FRONT("mta", "\"LookupSignet\"", "quotas = {\n\"* in-flight 3073\" }"), 1, 4,
+          "have at most 3072 in flight");
+    lints(FRONT("mta", "\"LookupSignet\"", "keys = { sok }"), 1, 3,
+          "no operation of principal \"x\" uses a key");
+    lints(
+        FRONT("submission", "\"IssueUserSignet\"", "quotas = { \"* 5/s\" } keys = { }"),
+        1, 3, "may use none");
+    lints(FRONT("mta", "\"LookupSignet\"", "") "principal \"y\" { uid = 1 class = "
+                                               "submission operations = { "
+                                               "\"LookupSignet\" } domains = { "
+                                               "\"example.com\" } }\n",
+          1, 4, "has the uid 1 of principal \"x\" (class mta)");
+    lints(
+        FRONT("mta", "\"LookupSignet\"", "") "principal \"y\" { uid = 1 class = admin "
+                                             "operations = { \"Unseal\" } }\n",
+        1, 4, "of front-end \"x\" has admin rights");
+    lints("single-operator = yes\n" OPERATOR
+          "principal \"y\" { uid = 1 class = admin operations = { \"AuditRead\" } }\n",
+          0, 0, "");
+    lints("single-operator = yes\n" OPERATOR
+          "principal \"y\" { uid = 1 class = admin operations = { \"TokenInit\" } }\n",
+          1, 4, "2 admin principals may change keys");
+    lints("domain \"example.com\" { quotas = {\n\"Status 3/s\" } }\nprincipal \"op\" { "
+          "uid "
+          "= 0 class = admin operations = { \"GenerateKey\" } domains = { "
+          "\"example.com\" "
+          "} }\n",
+          1, 2, "about no domain");
+    lints("domain \"example.com\" { quotas = {\n\"LookupSignet 3/s\" } }\nprincipal "
+          "\"op\" { uid = 0 class = admin operations = { \"GenerateKey\" } domains = { "
+          "\"example.com\" } }\n",
+          1, 2, "nobody may ask for it in domain \"example.com\"");
+}
+
+static void
+operations_listed_twice_are_an_error(void **state)
+{
+    (void)state;
+    refused(TAIL
+            "principal \"x\" { uid = 1 class = mta operations = { "
+            "\"LookupSignet\",\n\"LookupSignet\" } domains = { \"example.com\" } }\n",
+            5, "in the list already");
 }
 
 /* --- what keys say of each other --- */
@@ -1633,6 +1814,11 @@ main(void)
         cmocka_unit_test(a_ticket_takes_a_key_and_a_key_a_ticket),
         cmocka_unit_test(account_modes_are_all_unless_named),
         cmocka_unit_test(a_reset_waits_three_days_or_longer),
+        cmocka_unit_test(keys_are_roles_and_ids),
+        cmocka_unit_test(quotas_keep_their_lines_and_one_for_each_operation),
+        cmocka_unit_test(lines_of_principals_reach_the_policy),
+        cmocka_unit_test(lint_finds_what_is_hardly_meant),
+        cmocka_unit_test(operations_listed_twice_are_an_error),
         cmocka_unit_test(domains_served_are_valid_and_there),
         cmocka_unit_test(the_most_domains_and_principals_fit_and_one_more_does_not),
         cmocka_unit_test(roles_have_users_of_their_own),

@@ -359,6 +359,9 @@ every_operation_goes_out_and_its_answer_comes_back(void **state)
          .in.issue_org_signet = {org, profile, 1, KEYD_NONE, key16, sok_ids, 2, key16}},
         {.op = KEYD_OP_AUDIT_READ, .in.audit_read = {9, 3}},
         {.op = KEYD_OP_AUDIT_HEAD},
+        {.op = KEYD_OP_POLICY_EXPLAIN,
+         .in.policy_explain = {KEYD_STR("submitd"), KEYD_NONE, 0, 16, org, key16,
+                               KEYD_ROLE_SOK}},
     };
 
     (void)state;

@@ -75,7 +75,7 @@ full_policy(void)
             .ops = kd_ops_of_class(klass, 0),
             .domains = first,
             .n_domains = 1};
-    assert_int_equal(kd_policy_build(domains, 2, entries, n, &p), KD_OK);
+    assert_int_equal(kd_policy_build(domains, 2, NULL, entries, n, &p), KD_OK);
     return p;
 }
 
@@ -93,7 +93,7 @@ small_policy(void)
                                           .n_domains = 1};
     struct kd_policy *p = NULL;
 
-    assert_int_equal(kd_policy_build(domains, 1, &entry, 1, &p), KD_OK);
+    assert_int_equal(kd_policy_build(domains, 1, NULL, &entry, 1, &p), KD_OK);
     return p;
 }
 
@@ -117,8 +117,8 @@ static const struct {
     {"ResetAddress", "sta", "cdq"},
     {"TokenInit", "a", "cs"},
     {"AddUnsealSlot", "a", "cksq"},
-    {"Unseal", "a", "s"},
-    {"Seal", "a", ""},
+    {"Unseal", "a", "sr"},
+    {"Seal", "a", "r"},
     {"GenerateKey", "a", "cdkq"},
     {"RetireKey", "a", "cdkq"},
     {"ImportKey", "a", "cdkq"},
@@ -128,10 +128,14 @@ static const struct {
     {"Drain", "a", ""},
     {"AuditHead", "a", "l"},
     {"SetQuorum", "a", "ckq"},
-    {"ApprovalList", "a", "k"},
-    {"ApprovalShow", "a", "k"},
-    {"ApprovalSign", "a", "k"},
+    {"ApprovalList", "a", "kr"},
+    {"ApprovalShow", "a", "kr"},
+    {"ApprovalSign", "a", "kr"},
+    {"PolicyExplain", "a", ""},
     {"StopPrincipal", "a", "c"},
+    {"RegistryBackup", "a", ""},
+    {"RegistryRestore", "a", "cqr"},
+    {"AuditDrop", "a", "ckqf"},
 };
 enum { MATRIX_SIZE = sizeof matrix / sizeof matrix[0] };
 
@@ -149,7 +153,7 @@ every_operation_is_in_the_matrix_with_its_flags(void **state)
         unsigned flag;
     } flags[] = {{'c', KD_OPF_CHANGES},  {'d', KD_OPF_DOMAIN}, {'k', KD_OPF_KEY},
                  {'e', KD_OPF_EVERYONE}, {'l', KD_OPF_LOOKUP}, {'s', KD_OPF_SECRET},
-                 {'q', KD_OPF_QUORUM}};
+                 {'q', KD_OPF_QUORUM},   {'r', KD_OPF_RESCUE}, {'f', KD_OPF_FREES}};
     size_t n = 0;
 
     (void)state;
@@ -277,7 +281,7 @@ root_has_what_its_row_says(void **state)
     struct kd_policy *p = NULL;
 
     (void)state;
-    assert_int_equal(kd_policy_build(NULL, 0, &entry, 1, &p), KD_OK);
+    assert_int_equal(kd_policy_build(NULL, 0, NULL, &entry, 1, &p), KD_OK);
     assert_int_equal(check(p, KD_CLASS_ADMIN, 0, KD_OP_Unseal, none), KD_OK);
     assert_int_equal(check(p, KD_CLASS_ADMIN, 0, KD_OP_Hello, none), KD_OK);
     assert_int_equal(check(p, KD_CLASS_ADMIN, 0, KD_OP_Seal, none), KD_DENIED);
@@ -308,7 +312,7 @@ the_reason_of_a_refusal_is_told_apart(void **state)
         KD_POLICY_OTHER_DOMAIN);
     assert_int_equal(explain(p, KD_CLASS_MTA, 1001, KD_OP_LookupSignet, com),
                      KD_POLICY_ALLOWED);
-    for (unsigned v = KD_POLICY_ALLOWED; v <= KD_POLICY_OTHER_DOMAIN; v++)
+    for (unsigned v = KD_POLICY_ALLOWED; v <= KD_POLICY_OTHER_KEY; v++)
         assert_non_null(kd_policy_verdict_text((enum kd_policy_verdict)v));
     kd_policy_free(p);
 }
@@ -357,7 +361,7 @@ many_domains_and_principals_are_all_found(void **state)
                                               .domains = &one[i],
                                               .n_domains = 1};
     }
-    assert_int_equal(kd_policy_build(domains, KD_POLICY_DOMAINS_MAX, entries,
+    assert_int_equal(kd_policy_build(domains, KD_POLICY_DOMAINS_MAX, NULL, entries,
                                      KD_POLICY_ROWS_MAX, &p),
                      KD_OK);
     assert_true(kd_policy_octets(p).n <= KD_POLICY_SIZE_MAX);
@@ -367,10 +371,284 @@ many_domains_and_principals_are_all_found(void **state)
                 check(p, KD_CLASS_MTA, entries[i].uid, KD_OP_VerifyCurrent, domains[d]),
                 d == one[i] ? KD_OK : KD_DENIED);
     kd_policy_free(p);
-    assert_int_equal(kd_policy_build(domains, KD_POLICY_DOMAINS_MAX + 1, NULL, 0, &p),
-                     KD_TOO_LARGE);
-    assert_int_equal(kd_policy_build(NULL, 0, entries, KD_POLICY_ROWS_MAX + 1, &p),
-                     KD_TOO_LARGE);
+    assert_int_equal(
+        kd_policy_build(domains, KD_POLICY_DOMAINS_MAX + 1, NULL, NULL, 0, &p),
+        KD_TOO_LARGE);
+    assert_int_equal(
+        kd_policy_build(NULL, 0, NULL, entries, KD_POLICY_ROWS_MAX + 1, &p),
+        KD_TOO_LARGE);
+}
+
+/* --- keys, quotas and lines ------------------------------------------------------ */
+
+static const uint8_t id_a[16] = {1, 2, 3}, id_b[16] = {0xff}, id_c[16] = {9};
+
+/* "all": any key; "roles": sok and id_a; "ids": id_b, id_a; "none": none. Lines. */
+static struct kd_policy *
+keyed_policy(void)
+{
+    static const uint8_t some[][16] = {{0xff}, {1, 2, 3}};
+    static const uint16_t only[] = {0};
+    static const struct kd_quota own[] = {{KD_OP_IssueUserSignet, {5, 1, 50}, 16, 31},
+                                          {KD_OP_NONE, {500, 1, 1000}, 0, 32},
+                                          {KD_OP_LookupSignet, {9, 60, 3}, 0, 33}};
+    static const struct kd_quota shared[] = {{KD_OP_NONE, {7, 3600, 1}, 0, 12},
+                                             {KD_OP_LookupSignet, {8, 1, 1}, 0, 13}};
+    const struct kd_slice domains[] = {str("example.org"), str("example.com")};
+    const struct kd_policy_domain_entry with[] = {{shared, 2, 10}, {NULL, 0, 20}};
+    struct kd_policy_entry entries[4];
+    struct kd_policy *p = NULL;
+
+    for (unsigned i = 0; i < 4; i++) {
+        static const char *const names[] = {"all", "roles", "ids", "none"};
+        entries[i] = (struct kd_policy_entry){
+            .name = str(names[i]),
+            .klass = KD_CLASS_SUBMISSION,
+            .uid = 100 - i, /* the rows come the other way round */
+            .ops = kd_op_bit(KD_OP_IssueUserSignet) | kd_op_bit(KD_OP_LookupSignet),
+            .domains = only,
+            .n_domains = 1,
+            .has_keys = i != 0,
+            .lines = {.section = 100 + i, .operations = 200 + i, .keys = 300 + i}};
+        entries[i].lines.op[KD_OP_LookupSignet] = 5;
+    }
+    entries[1].key_roles = 1 << 2;
+    entries[1].key_ids = some + 1;
+    entries[1].n_key_ids = 1;
+    entries[2].key_ids = some;
+    entries[2].n_key_ids = 2;
+    entries[2].quotas = own;
+    entries[2].n_quotas = 3;
+    entries[0].quotas = own;
+    entries[0].n_quotas = 1;
+    assert_int_equal(kd_policy_build(domains, 2, with, entries, 4, &p), KD_OK);
+    return p;
+}
+
+static bool
+has_key(const struct kd_policy *p, const char *name, unsigned role, const uint8_t *id)
+{
+    struct kd_caller caller;
+
+    assert_int_equal(kd_policy_find(p, str(name), &caller), KD_OK);
+    return kd_policy_check_key(p, &caller, role, id) == KD_OK;
+}
+
+static void
+keys_are_those_listed_or_any(void **state)
+{
+    struct kd_policy *p = keyed_policy();
+    const struct kd_caller nobody = kd_caller_local(KD_CLASS_SUBMISSION, 5);
+
+    (void)state;
+    for (unsigned role = 0; role <= 20; role++) {
+        assert_true(has_key(p, "all", role, id_c) && has_key(p, "all", role, NULL));
+        assert_int_equal(has_key(p, "roles", role, id_c), role == 2);
+        assert_int_equal(has_key(p, "roles", role, NULL), role == 2);
+        assert_true(has_key(p, "roles", role, id_a));
+        assert_int_equal(has_key(p, "roles", role, id_b), role == 2);
+        assert_true(has_key(p, "ids", role, id_a) && has_key(p, "ids", role, id_b));
+        assert_false(has_key(p, "ids", role, id_c) || has_key(p, "ids", role, NULL));
+        assert_false(has_key(p, "none", role, id_a) || has_key(p, "none", role, NULL));
+        assert_int_equal(kd_policy_check_key(p, &nobody, role, id_a), KD_DENIED);
+    }
+    kd_policy_free(p);
+}
+
+static void
+quotas_that_match_are_found(void **state)
+{
+    struct kd_policy *p = keyed_policy();
+    struct kd_quota_match m;
+    struct kd_caller caller;
+
+    (void)state;
+    assert_int_equal(kd_policy_n_quotas(p, false), 4);
+    assert_int_equal(kd_policy_n_quotas(p, true), 2);
+    assert_int_equal(kd_policy_find(p, str("ids"), &caller), KD_OK);
+    kd_policy_quotas(p, &caller, KD_OP_LookupSignet, str("example.org"), &m);
+    assert_int_equal(m.n, 4);
+    assert_int_equal(m.of[0].quota->line, 32);
+    assert_int_equal(m.of[1].quota->line, 33);
+    assert_true(m.of[2].of_domain && m.of[3].of_domain);
+    assert_int_equal(m.of[2].quota->line, 12);
+    assert_int_equal(m.of[2].at, 0);
+    assert_int_equal(m.of[3].quota->rate.n, 8);
+    kd_policy_quotas(p, &caller, KD_OP_LookupSignet, str("example.com"), &m);
+    assert_int_equal(m.n, 2);
+    kd_policy_quotas(p, &caller, KD_OP_Status, str("example.org"), &m);
+    assert_int_equal(m.n, 1);
+    assert_int_equal(kd_policy_find(p, str("none"), &caller), KD_OK);
+    kd_policy_quotas(p, &caller, KD_OP_IssueUserSignet, str("example.org"), &m);
+    assert_int_equal(m.n, 1);
+    assert_true(m.of[0].of_domain);
+    caller = kd_caller_local(KD_CLASS_MTA, 1);
+    kd_policy_quotas(p, &caller, KD_OP_LookupSignet, str("example.org"), &m);
+    assert_int_equal(m.n, 0);
+    kd_policy_free(p);
+}
+
+static void
+a_decision_is_traced_to_its_lines(void **state)
+{
+    struct kd_policy *p = keyed_policy();
+    const struct kd_policy_key sok = {true, 2, id_c}, enc = {true, 3, id_c};
+    struct kd_policy_trace t;
+    struct kd_caller caller;
+
+    (void)state;
+    assert_int_equal(kd_policy_find(p, str("roles"), &caller), KD_OK);
+    kd_policy_trace(p, &caller, KD_OP_LookupSignet, str("example.org"), &sok, &t);
+    assert_int_equal(t.verdict, KD_POLICY_ALLOWED);
+    assert_true(kd_slice_eq(t.name, str("roles")));
+    assert_int_equal(t.lines.section, 101);
+    assert_int_equal(t.op_line, 206);
+    assert_int_equal(t.lines.keys, 301);
+    assert_int_equal(t.domain_line, 10);
+    kd_policy_trace(p, &caller, KD_OP_LookupSignet, str("example.org"), &enc, &t);
+    assert_int_equal(t.verdict, KD_POLICY_OTHER_KEY);
+    kd_policy_trace(p, &caller, KD_OP_LookupSignet, str("example.com"), &enc, &t);
+    assert_int_equal(t.verdict, KD_POLICY_OTHER_DOMAIN);
+    assert_int_equal(t.domain_line, 20);
+    kd_policy_trace(p, &caller, KD_OP_VerifyCurrent, str("example.net"), NULL, &t);
+    assert_int_equal(t.verdict, KD_POLICY_NOT_PERMITTED);
+    assert_int_equal(t.op_line, 0);
+    assert_int_equal(t.domain_line, 0);
+    kd_policy_trace(p, &caller, KD_OP_Status, none, NULL, &t);
+    assert_int_equal(t.verdict, KD_POLICY_ALLOWED);
+    assert_int_equal(t.op_line, 0);
+    caller.uid = 7;
+    kd_policy_trace(p, &caller, KD_OP_NONE, none, NULL, &t);
+    assert_int_equal(t.row, KD_POLICY_ROWS_MAX);
+    assert_int_equal(kd_policy_find(p, str("nobody"), &caller), KD_NOT_FOUND);
+    kd_policy_free(p);
+}
+
+static void
+a_gate_has_its_quotas_and_those_of_domains_and_no_keys(void **state)
+{
+    struct kd_policy *p = keyed_policy(), *gate = NULL, *other = NULL, *again = NULL;
+    uint64_t ops = kd_ops_of_class(KD_CLASS_SUBMISSION, KD_OPF_LOOKUP);
+    struct kd_caller caller;
+
+    (void)state;
+    assert_int_equal(kd_policy_project(p, KD_CLASS_SUBMISSION, ops, &gate), KD_OK);
+    assert_int_equal(kd_policy_n_quotas(gate, false), 4);
+    assert_int_equal(kd_policy_n_quotas(gate, true), 2);
+    assert_int_equal(kd_policy_find(gate, str("none"), &caller), KD_OK);
+    assert_int_equal(kd_policy_check_key(gate, &caller, 0, NULL), KD_OK);
+    assert_int_equal(kd_policy_project(gate, KD_CLASS_SUBMISSION, ops, &again), KD_OK);
+    assert_true(kd_slice_eq(kd_policy_octets(gate), kd_policy_octets(again)));
+    assert_int_equal(kd_policy_project(p, KD_CLASS_MTA, ops, &other), KD_OK);
+    assert_int_equal(kd_policy_n_quotas(other, false), 0);
+    assert_int_equal(kd_policy_n_quotas(other, true), 2);
+    kd_policy_free(p);
+    kd_policy_free(gate);
+    kd_policy_free(other);
+    kd_policy_free(again);
+}
+
+/* Counted from 0 in each class, as where the gates count. */
+static void
+the_lines_of_a_class_are_numbered_anew(void **state)
+{
+    static const struct kd_quota q[] = {{KD_OP_NONE, {5, 1, 5}, 0, 0}};
+    struct kd_policy_entry entries[3];
+    struct kd_policy *p = NULL, *gate = NULL;
+    size_t first;
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++)
+        entries[i] = (struct kd_policy_entry){.name = str(i == 0   ? "a"
+                                                          : i == 1 ? "b"
+                                                                   : "c"),
+                                              .klass = i == 0 ? KD_CLASS_MTA
+                                                              : KD_CLASS_SUBMISSION,
+                                              .uid = i,
+                                              .quotas = q,
+                                              .n_quotas = 1};
+    assert_int_equal(kd_policy_build(NULL, 0, NULL, entries, 3, &p), KD_OK);
+    assert_int_equal(kd_policy_of_class(p, KD_CLASS_SUBMISSION, &first), 2);
+    assert_int_equal(first, 1);
+    assert_int_equal(kd_policy_first_quota(p, first), 1);
+    assert_int_equal(kd_policy_first_quota(p, 3), 3);
+    assert_int_equal(kd_policy_project(p, KD_CLASS_SUBMISSION, 0, &gate), KD_OK);
+    assert_int_equal(kd_policy_n_quotas(gate, false), 2);
+    assert_int_equal(kd_policy_first_quota(gate, 1), 1);
+    kd_policy_free(p);
+    kd_policy_free(gate);
+}
+
+static void
+bad_keys_and_quotas_are_refused(void **state)
+{
+    static const uint8_t twice[][16] = {{1}, {2}, {1}};
+    static const struct kd_quota good = {KD_OP_NONE, {1, 1, 1}, 0, 0};
+    const struct kd_quota same[] = {good, good};
+    const struct kd_quota bad[] = {
+        {KD_OP_Hello, {1, 1, 1}, 0, 0},     {62, {1, 1, 1}, 0, 0},
+        {KD_OP_NONE, {1, 1, 0}, 0, 0},      {KD_OP_NONE, {0, 1, 1}, 0, 0},
+        {KD_OP_NONE, {1, 2, 1}, 0, 0},      {KD_OP_NONE, {1000001, 1, 1}, 0, 0},
+        {KD_OP_NONE, {0, 0, 0}, 0, 0},      {KD_OP_NONE, {1, 1, 1}, 65536, 0},
+        {KD_OP_NONE, {1, 1, 1000001}, 0, 0}};
+    struct kd_quota many[KD_POLICY_OWN_QUOTAS_MAX + 1] = {{0}};
+    struct kd_policy_entry e = {.name = str("a"), .klass = KD_CLASS_ADMIN, .uid = 1};
+    struct kd_policy *p = NULL;
+
+    (void)state;
+    e.n_quotas = 1;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        e.quotas = &bad[i];
+        assert_int_equal(kd_policy_build(NULL, 0, NULL, &e, 1, &p), KD_INVALID);
+    }
+    e.quotas = same;
+    e.n_quotas = 2;
+    assert_int_equal(kd_policy_build(NULL, 0, NULL, &e, 1, &p), KD_CONFLICT);
+    e.quotas = many;
+    e.n_quotas = KD_POLICY_OWN_QUOTAS_MAX + 1;
+    assert_int_equal(kd_policy_build(NULL, 0, NULL, &e, 1, &p), KD_TOO_LARGE);
+    e.n_quotas = 0;
+    e.has_keys = true;
+    e.key_roles = 1; /* role 0 */
+    assert_int_equal(kd_policy_build(NULL, 0, NULL, &e, 1, &p), KD_INVALID);
+    e.key_roles = 1 << 15;
+    assert_int_equal(kd_policy_build(NULL, 0, NULL, &e, 1, &p), KD_INVALID);
+    e.key_roles = 0;
+    e.key_ids = twice;
+    e.n_key_ids = 3;
+    assert_int_equal(kd_policy_build(NULL, 0, NULL, &e, 1, &p), KD_CONFLICT);
+    e.n_key_ids = 2;
+    assert_int_equal(kd_policy_build(NULL, 0, NULL, &e, 1, &p), KD_OK);
+    kd_policy_free(p);
+}
+
+/* Each octet of a block with everything in it, changed: refused, or another policy that
+ * encodes as it came. */
+static void
+every_flipped_bit_is_refused_or_another_policy(void **state)
+{
+    struct kd_policy *p = keyed_policy(), *got = NULL;
+    struct kd_slice octets = kd_policy_octets(p);
+    uint8_t *copy = malloc(octets.n);
+
+    (void)state;
+    assert_non_null(copy);
+    for (size_t bit = 0; bit < 8 * octets.n; bit++) {
+        memcpy(copy, octets.p, octets.n);
+        copy[bit / 8] ^= (uint8_t)(1U << bit % 8);
+        if (kd_policy_decode(kd_slice(copy, octets.n), &got) != KD_OK)
+            continue;
+        assert_memory_equal(kd_policy_octets(got).p, copy, octets.n);
+        kd_policy_free(got);
+    }
+    for (size_t n = 0; n < octets.n; n++) {
+        uint8_t *exact = malloc(n + 1);
+        memcpy(exact, octets.p, n);
+        assert_int_equal(kd_policy_decode(kd_slice(exact, n), &got), KD_MALFORMED);
+        free(exact);
+    }
+    free(copy);
+    kd_policy_free(p);
 }
 
 static void
@@ -406,16 +684,16 @@ bad_entries_are_refused(void **state)
     struct kd_policy *p = NULL;
 
     (void)state;
-    assert_int_equal(kd_policy_build(domains, 1, &good, 1, &p), KD_OK);
+    assert_int_equal(kd_policy_build(domains, 1, NULL, &good, 1, &p), KD_OK);
     kd_policy_free(p);
     p = NULL;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_int_equal(kd_policy_build(domains, 1, &bad[i], 1, &p), KD_INVALID);
+        assert_int_equal(kd_policy_build(domains, 1, NULL, &bad[i], 1, &p), KD_INVALID);
     twice[1].name = str("b");
-    assert_int_equal(kd_policy_build(domains, 1, twice, 2, &p), KD_CONFLICT);
-    assert_int_equal(kd_policy_build(same, 3, NULL, 0, &p), KD_CONFLICT);
-    assert_int_equal(kd_policy_build(domains, 1, remote, 3, &p), KD_CONFLICT);
-    assert_int_equal(kd_policy_build(domains, 1, remote, 2, &p), KD_OK);
+    assert_int_equal(kd_policy_build(domains, 1, NULL, twice, 2, &p), KD_CONFLICT);
+    assert_int_equal(kd_policy_build(same, 3, NULL, NULL, 0, &p), KD_CONFLICT);
+    assert_int_equal(kd_policy_build(domains, 1, NULL, remote, 3, &p), KD_CONFLICT);
+    assert_int_equal(kd_policy_build(domains, 1, NULL, remote, 2, &p), KD_OK);
     kd_policy_free(p);
     p = NULL;
     assert_null(p);
@@ -743,9 +1021,9 @@ damaged_octets_of_a_role_are_refused(void **state)
     kd_conf_for_vault_encode(&vault, &b);
     for (size_t n = 0; n < b.n; n++)
         assert_int_not_equal(kd_conf_for_vault_decode(kd_slice(b.p, n), &got), KD_OK);
-    b.p[1] = 2;
+    b.p[1]++;
     assert_int_equal(kd_conf_for_vault_decode(kd_buf_slice(&b), &got), KD_UNSUPPORTED);
-    b.p[1] = 1;
+    b.p[1]--;
     b.p[4] = 2; /* single_operator */
     assert_int_equal(kd_conf_for_vault_decode(kd_buf_slice(&b), &got), KD_MALFORMED);
     b.p[4] = 1;
@@ -761,6 +1039,8 @@ damaged_octets_of_a_role_are_refused(void **state)
     kd_conf_for_ledger_encode(&ledger, &b);
     for (size_t at = 4; at < b.n; at += 4) {
         uint32_t old = kd_be32(b.p + at);
+        if (at == 8 || at == b.n - 4)
+            continue; /* no grace, and no checkpoint-file, may be */
         kd_put_be32(b.p + at, 0);
         assert_int_equal(kd_conf_for_ledger_decode(kd_buf_slice(&b), &got_ledger),
                          KD_MALFORMED);
@@ -784,6 +1064,13 @@ main(void)
         cmocka_unit_test(the_reason_of_a_refusal_is_told_apart),
         cmocka_unit_test(names_and_domains_are_found),
         cmocka_unit_test(many_domains_and_principals_are_all_found),
+        cmocka_unit_test(keys_are_those_listed_or_any),
+        cmocka_unit_test(quotas_that_match_are_found),
+        cmocka_unit_test(a_decision_is_traced_to_its_lines),
+        cmocka_unit_test(a_gate_has_its_quotas_and_those_of_domains_and_no_keys),
+        cmocka_unit_test(the_lines_of_a_class_are_numbered_anew),
+        cmocka_unit_test(bad_keys_and_quotas_are_refused),
+        cmocka_unit_test(every_flipped_bit_is_refused_or_another_policy),
         cmocka_unit_test(bad_entries_are_refused),
         cmocka_unit_test(domains_are_lower_case_a_labels),
         cmocka_unit_test(octets_come_back_as_they_were),

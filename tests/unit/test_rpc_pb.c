@@ -859,6 +859,35 @@ a_part_lies_within_its_object(void **state)
 }
 
 static void
+actions_on_accounts_have_the_fields_they_need(void **state)
+{
+    Keyd__V1__Request *f = sample_request(&build, KEYD__V1__REQUEST__OP_FREEZE_ADDRESS);
+    Keyd__V1__Request *r = sample_request(&build, KEYD__V1__REQUEST__OP_RESET_ADDRESS);
+    Keyd__V1__Request *s = sample_request(&build, KEYD__V1__REQUEST__OP_STOP_PRINCIPAL);
+
+    (void)state;
+    expect_request(f, false, KD_RPC_NO_REASON);
+    f->freeze_address->reason = KEYD__V1__FREEZE_REASON__FREEZE_REASON_THEFT;
+    expect_request(f, false, KD_RPC_FIELD_VALUE); /* SHOW has none */
+    f->freeze_address->action = KEYD__V1__ACCOUNT_ACTION__ACCOUNT_ACTION_FREEZE;
+    expect_request(f, false, KD_RPC_NO_REASON);
+    f->freeze_address->reason = KEYD__V1__FREEZE_REASON__FREEZE_REASON_NONE;
+    expect_request(f, false, KD_RPC_FIELD_VALUE);
+    expect_request(r, false, KD_RPC_NO_REASON); /* a list from its start */
+    r->reset_address->action = KEYD__V1__RESET_ACTION__RESET_ACTION_APPROVE;
+    expect_request(r, false, KD_RPC_FIELD_MISSING);
+    r->reset_address->address = sample_octets(&build, 5);
+    expect_request(r, false, KD_RPC_NO_REASON);
+    expect_request(s, false, KD_RPC_NO_REASON);
+    s->stop_principal->name = sample_octets(&build, 5);
+    expect_request(s, false, KD_RPC_FIELD_VALUE); /* of nobody in particular */
+    s->stop_principal->action = KEYD__V1__STOP_ACTION__STOP_ACTION_STOP;
+    expect_request(s, false, KD_RPC_NO_REASON);
+    s->stop_principal->name.len = 0;
+    expect_request(s, false, KD_RPC_FIELD_VALUE);
+}
+
+static void
 what_is_sent_is_checked_as_what_is_received(void **state)
 {
     Keyd__V1__Response *m = sample_response(&build, KEYD__V1__RESPONSE__RESULT_SEAL);
@@ -936,6 +965,7 @@ main(void)
         T(rules_between_the_fields_of_a_response_hold),
         T(an_object_comes_with_the_frame_or_in_parts_never_both),
         T(a_part_lies_within_its_object),
+        T(actions_on_accounts_have_the_fields_they_need),
         T(what_is_sent_is_checked_as_what_is_received),
         T(every_error_has_a_status_and_every_reason_a_word),
     };

@@ -396,7 +396,7 @@ T_OP_23_history_has_51_cores_after_50_rotations(void **state)
 }
 
 static void
-history_has_the_newest_signature_of_each_step_and_this_generation_only(void **state)
+history_has_the_newest_signature_of_each_step_and_one_generation_only(void **state)
 {
     struct world *w = *state;
     struct kd_slice alice = kd_slice_str("alice@example.com");
@@ -423,8 +423,19 @@ history_has_the_newest_signature_of_each_step_and_this_generation_only(void **st
     assert_memory_equal(c.prints[0], resigned, 64);
     /* START may name an old version of a step, not a step of an old generation */
     assert_int_equal(kd_store_user_history(w->store, alice, first, NULL, &h), KD_OK);
+    /* a step of the chain that the reset has ended names that chain, alone */
     assert_int_equal(
-        kd_store_user_history(w->store, alice, of_old_generation, NULL, &h),
+        kd_store_user_history(w->store, alice, of_old_generation, NULL, &h), KD_OK);
+    assert_true(h.generation == 1 && h.first == 1 && h.last == 1 && h.head == 1);
+    c.n = 0;
+    assert_int_equal(kd_store_user_cores(w->store, alice, &h, 1, take_core, &c), KD_OK);
+    assert_int_equal(c.n, 1);
+    assert_memory_equal(c.prints[0], of_old_generation, 64);
+    assert_int_equal(
+        kd_store_user_history(w->store, alice, of_old_generation, first, &h),
+        KD_NOT_FOUND);
+    assert_int_equal(
+        kd_store_user_history(w->store, alice, NULL, of_old_generation, &h),
         KD_NOT_FOUND);
 }
 
@@ -1948,9 +1959,9 @@ other_versions_and_other_files_are_refused(void **state)
     struct world *w = *state;
 
     must_close(w);
-    assert_int_equal(sql(w, "PRAGMA user_version = 3"), SQLITE_OK);
+    assert_int_equal(sql(w, "PRAGMA user_version = 4"), SQLITE_OK);
     assert_int_equal(try_open(w), KD_UNSUPPORTED);
-    assert_non_null(strstr(w->why, "version 3"));
+    assert_non_null(strstr(w->why, "version 4"));
     assert_int_equal(sql(w, "PRAGMA user_version = 0"), SQLITE_OK);
     assert_int_equal(try_open(w), KD_UNSUPPORTED);
     /* this schema under the older number */
@@ -2262,12 +2273,12 @@ full_disk_makes_no_registry(void **state)
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     limit = before;
-    kd_err err = KD_IO;
+    kd_err err = KD_UNAVAILABLE;
     unsigned n_refused = 0;
-    for (limit.rlim_cur = 0; err == KD_IO; limit.rlim_cur += 4096) {
+    for (limit.rlim_cur = 0; err == KD_UNAVAILABLE; limit.rlim_cur += 4096) {
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
         err = kd_store_open(&kd_store_sqlite, &conf, &other, w->why);
-        n_refused += err == KD_IO;
+        n_refused += err == KD_UNAVAILABLE;
     }
     assert_int_equal(err, KD_OK);
     assert_in_range(n_refused, 8, 64);
@@ -2287,7 +2298,7 @@ main(void)
         TEST(old_and_resigned_signets_are_found_by_their_fingerprints),
         TEST(verify_tells_current_from_update),
         TEST(T_OP_23_history_has_51_cores_after_50_rotations),
-        TEST(history_has_the_newest_signature_of_each_step_and_this_generation_only),
+        TEST(history_has_the_newest_signature_of_each_step_and_one_generation_only),
         TEST(org_signets_are_kept_by_version),
         TEST(walk_visits_heads_once),
         TEST(counters_add_up),

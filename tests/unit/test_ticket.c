@@ -209,6 +209,25 @@ other_encodings_of_the_same_are_refused(void **state)
     kd_buf_free(&good);
 }
 
+/* One that was made by another program, with another library, from PROTOCOL.md. */
+static void
+ticket_of_a_stranger_verifies(void **state)
+{
+    static const uint8_t seed[32] = {7};
+    uint8_t key[1][32], octets[KD_TICKET_MAX];
+    struct kd_ticket t;
+
+    (void)state;
+    dime_ed25519_public(seed, key[0]);
+    FILE *f = fopen(KEYD_VECTORS "/../fuzz/corpus/ticket/first", "rb");
+    assert_non_null(f);
+    size_t n = fread(octets, 1, sizeof octets, f);
+    fclose(f);
+    assert_int_equal(kd_ticket_verify(kd_slice(octets, n), key, 1, &t), KD_OK);
+    assert_true(kd_slice_eq(t.address, kd_slice_str("alice@example.com")));
+    assert_int_equal(t.purpose, KD_TICKET_FOR_FIRST);
+}
+
 static int
 make_keys(void **state)
 {
@@ -228,6 +247,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ticket_reads_back_as_written),
         cmocka_unit_test(ticket_has_the_documented_octets),
+        cmocka_unit_test(ticket_of_a_stranger_verifies),
         cmocka_unit_test(longest_address_fits),
         cmocka_unit_test(ticket_that_cannot_be_is_not_written),
         cmocka_unit_test(ticket_of_another_key_is_denied),

@@ -21,7 +21,9 @@ enum {
 #define FS_WRITE_FILE (1ULL << 1)
 #define FS_READ_FILE (1ULL << 2)
 #define FS_READ_DIR (1ULL << 3)
+#define FS_REMOVE_DIR (1ULL << 4)
 #define FS_REMOVE_FILE (1ULL << 5)
+#define FS_MAKE_DIR (1ULL << 7)
 #define FS_MAKE_REG (1ULL << 8)
 #define FS_VERSION_1 ((1ULL << 13) - 1)
 #define FS_REFER (1ULL << 13)
@@ -65,6 +67,9 @@ fs_allowed(enum kd_path_access access, bool is_directory)
         [KD_PATH_RUN] = FS_READ_FILE | FS_READ_DIR | FS_EXECUTE,
         [KD_PATH_WRITE] = FS_READ_FILE | FS_READ_DIR | FS_WRITE_FILE | FS_REMOVE_FILE |
                           FS_MAKE_REG | FS_REFER | FS_TRUNCATE | FS_IOCTL_DEV,
+        [KD_PATH_TREE] = FS_READ_FILE | FS_READ_DIR | FS_WRITE_FILE | FS_REMOVE_FILE |
+                         FS_MAKE_REG | FS_REFER | FS_TRUNCATE | FS_IOCTL_DEV |
+                         FS_MAKE_DIR | FS_REMOVE_DIR,
     };
     const uint64_t of_files =
         FS_READ_FILE | FS_WRITE_FILE | FS_EXECUTE | FS_TRUNCATE | FS_IOCTL_DEV;

@@ -2,6 +2,7 @@
 #include "problems.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -88,6 +89,39 @@ check_folders(struct kd_conf_reading *r)
             r->problems, top_line(r, "credential"),
             "credential: inside state-directory it would be copied and stolen "
             "together with what it opens");
+}
+
+/* The checkpoint is what an older copy of the state is told by: beside the state it
+ * would be copied and put back with it. */
+static void
+check_checkpoint_file(struct kd_conf_reading *r)
+{
+    const struct kd_conf *c = r->conf;
+    uint32_t line = top_line(r, "checkpoint-file");
+    struct stat folder, state;
+    char path[PATH_MAX];
+
+    if (c->checkpoint_file == NULL)
+        return;
+    if (kd_conf_path_is_within(c->checkpoint_file, c->state_directory)) {
+        kd_conf_error(r->problems, line,
+                      "checkpoint-file: inside state-directory it would be put back "
+                      "together with what it is to tell the age of");
+        return;
+    }
+    if (!r->env->check_files)
+        return;
+    kd_ignore(snprintf(path, sizeof path, "%s", c->checkpoint_file));
+    char *slash = strrchr(path, '/');
+    if (slash != NULL)
+        slash[slash == path ? 1 : 0] = '\0';
+    if (stat(path, &folder) != 0 || !S_ISDIR(folder.st_mode))
+        kd_conf_error(r->problems, line, "checkpoint-file: there is no folder %s",
+                      KD_CONF_QUOTE(kd_slice_str(path)));
+    else if (stat(c->state_directory, &state) == 0 && state.st_dev == folder.st_dev)
+        kd_conf_warn(r->problems, line,
+                     "checkpoint-file: on the same disk as state-directory: an older "
+                     "image of the disk brings the older checkpoint along");
 }
 
 static void
@@ -517,6 +551,7 @@ kd_conf_check(struct kd_conf_reading *r, const struct kd_conf_places *places)
 {
     check_roles(r);
     check_folders(r);
+    check_checkpoint_file(r);
     check_credential_file(r);
     check_limits(r);
     check_principals(r, places);

@@ -62,6 +62,7 @@ read_domains(struct kd_conf_reading *r)
         struct kd_conf_domain *d = &c->domains[c->n_domains];
         if ((d->name = kd_conf_copy(r, s->title)) == NULL)
             return;
+        d->line = s->line;
         c->n_domains++;
         kd_conf_set_section(r, i, d);
         kd_conf_check_domain(r, i, d);
@@ -91,6 +92,33 @@ read_listeners(struct kd_conf_reading *r, struct kd_conf_places *places)
     }
 }
 
+/* 0 if the section does not give the key. */
+static uint32_t
+line_of(const struct kd_scan *scan, size_t section, const char *key)
+{
+    const struct kd_scan_entry *e = kd_scan_find(scan, section, key);
+
+    return e == NULL ? 0 : e->line;
+}
+
+static struct kd_policy_lines
+lines_of(const struct kd_scan *scan, size_t section)
+{
+    struct kd_policy_lines l = {.section = scan->sections[section].line,
+                                .operations = line_of(scan, section, "operations"),
+                                .domains = line_of(scan, section, "domains"),
+                                .keys = line_of(scan, section, "keys")};
+    const struct kd_scan_entry *e = kd_scan_find(scan, section, "operations");
+
+    for (size_t i = 0; e != NULL && i < e->n; i++) {
+        const struct kd_scan_value *v = &scan->values[e->first + i];
+        uint32_t below = v->line - e->line;
+        l.op[kd_op_find(v->text)] = below > UINT8_MAX ? UINT8_MAX : (uint8_t)below;
+    }
+    l.op[KD_OP_NONE] = 0; /* of names that are no operation */
+    return l;
+}
+
 static void
 read_principals(struct kd_conf_reading *r, struct kd_conf_places *places)
 {
@@ -118,6 +146,8 @@ read_principals(struct kd_conf_reading *r, struct kd_conf_places *places)
         places->principals[c->n_principals++] = i;
         kd_conf_set_section(r, i, p);
         kd_conf_set_domains(r, i, p);
+        p->keys.is_given = kd_scan_find(r->scan, i, "keys") != NULL;
+        p->lines = lines_of(r->scan, i);
     }
 }
 
@@ -125,24 +155,38 @@ static kd_err
 make_policy(struct kd_conf *c)
 {
     struct kd_slice *domains = calloc(c->n_domains + 1, sizeof *domains);
+    struct kd_policy_domain_entry *with = calloc(c->n_domains + 1, sizeof *with);
     struct kd_policy_entry *entries = calloc(c->n_principals + 1, sizeof *entries);
     kd_err err = KD_NOMEM;
 
-    if (domains == NULL || entries == NULL)
+    if (domains == NULL || with == NULL || entries == NULL)
         goto out;
-    for (size_t i = 0; i < c->n_domains; i++)
-        domains[i] = kd_slice_str(c->domains[i].name);
+    for (size_t i = 0; i < c->n_domains; i++) {
+        const struct kd_conf_domain *d = &c->domains[i];
+        domains[i] = kd_slice_str(d->name);
+        with[i] = (struct kd_policy_domain_entry){d->quotas.list, d->quotas.n, d->line};
+    }
     for (size_t i = 0; i < c->n_principals; i++) {
         const struct kd_conf_principal *p = &c->principals[i];
-        entries[i] = (struct kd_policy_entry){.name = kd_slice_str(p->name),
-                                              .klass = p->klass,
-                                              .uid = p->uid,
-                                              .ops = p->ops,
-                                              .domains = p->domains,
-                                              .n_domains = p->n_domains};
+        entries[i] = (struct kd_policy_entry){
+            .name = kd_slice_str(p->name),
+            .klass = p->klass,
+            .uid = p->uid,
+            .ops = p->ops,
+            .domains = p->domains,
+            .n_domains = p->n_domains,
+            .has_keys = p->keys.is_given,
+            .key_roles = p->keys.roles,
+            .key_ids = (const uint8_t(*)[KD_POLICY_KEY_ID_SIZE])p->keys.ids,
+            .n_key_ids = p->keys.n,
+            .quotas = p->quotas.list,
+            .n_quotas = p->quotas.n,
+            .lines = p->lines};
     }
-    err = kd_policy_build(domains, c->n_domains, entries, c->n_principals, &c->policy);
+    err = kd_policy_build(domains, c->n_domains, with, entries, c->n_principals,
+                          &c->policy);
 out:
+    free(with);
     free(entries);
     free(domains);
     return err;
@@ -207,7 +251,7 @@ kd_conf_parse(struct kd_slice text, const struct kd_conf_env *env, struct kd_con
     conf = NULL;
 out:
     if (err == KD_TOO_LARGE)
-        kd_conf_error(problems, 0, "too many sections");
+        kd_conf_error(problems, 0, "too many sections, key ids or quotas");
     if (err == KD_TOO_LARGE)
         err = KD_INVALID;
     kd_conf_sort_problems(problems);

@@ -44,7 +44,8 @@ kd_conf_key_is_list(const struct kd_conf_key *key)
 {
     return key->type == KD_CONF_OPERATIONS || key->type == KD_CONF_DOMAINS ||
            key->type == KD_CONF_FIELDS || key->type == KD_CONF_ACCOUNT_KEYS ||
-           key->type == KD_CONF_ACCOUNT_MODES;
+           key->type == KD_CONF_ACCOUNT_MODES || key->type == KD_CONF_KEYS ||
+           key->type == KD_CONF_QUOTAS;
 }
 
 int64_t

@@ -34,7 +34,9 @@ enum kd_conf_type {
     KD_CONF_ACCOUNT_KEYS,
     KD_CONF_TICKETS,
     KD_CONF_DELAY,
-    KD_CONF_ACCOUNT_MODES
+    KD_CONF_ACCOUNT_MODES,
+    KD_CONF_KEYS,
+    KD_CONF_QUOTAS
 };
 
 struct kd_conf_key {

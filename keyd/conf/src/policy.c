@@ -1,34 +1,15 @@
-#include <keyd/base/be.h>
+#include "policy_block.h"
+
 #include <keyd/base/cur.h>
-#include <keyd/conf/policy.h>
 
 #include <stdlib.h>
 
-enum {
-    VERSION = 1,
-    HEADER_SIZE = 2 + 2 + 2 + 4,
-    ROW_CLASS = 0,
-    ROW_UID = 1,
-    ROW_OPS = 5,
-    ROW_NAME = 13,
-    ROW_DOMAINS = ROW_NAME + KD_POLICY_NAME_MAX,
-    LABEL_MAX = 63
-};
+enum { LABEL_MAX = 63 };
 
-/* The octets, and where the parts of them lie. */
-struct kd_policy {
-    size_t n_domains;
-    size_t n_rows;
-    size_t names_size;
-    size_t row_size;
-    size_t names_at;
-    size_t rows_at;
-    size_t size;
-    uint8_t octets[];
-};
-
-_Static_assert(HEADER_SIZE + KD_POLICY_DOMAINS_MAX * (4 + KD_DOMAIN_MAX) +
-                       KD_POLICY_ROWS_MAX * (ROW_DOMAINS + KD_POLICY_DOMAINS_MAX / 8) <=
+_Static_assert(POLICY_HEADER + KD_POLICY_DOMAINS_MAX * (DOMAIN_SIZE + KD_DOMAIN_MAX) +
+                       KD_POLICY_ROWS_MAX * (ROW_DOMAINS + KD_POLICY_DOMAINS_MAX / 8) +
+                       KD_POLICY_KEYS_MAX * KEY_SIZE +
+                       KD_POLICY_QUOTAS_MAX * QUOTA_SIZE <=
                    KD_POLICY_SIZE_MAX,
                "the largest policy fits");
 
@@ -106,8 +87,8 @@ uid_may_have_a_row(unsigned klass, uint32_t uid)
                                  : uid != KD_UID_OVERFLOW && uid != KD_UID_NONE;
 }
 
-static int
-compare_octets(struct kd_slice a, struct kd_slice b)
+int
+policy_compare_octets(struct kd_slice a, struct kd_slice b)
 {
     int c = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
 
@@ -121,13 +102,7 @@ compare_octets(struct kd_slice a, struct kd_slice b)
 static size_t
 domain_end(const struct kd_policy *p, size_t i)
 {
-    return kd_be32(p->octets + HEADER_SIZE + 4 * i);
-}
-
-static const uint8_t *
-row_at(const struct kd_policy *p, size_t i)
-{
-    return p->octets + p->rows_at + i * p->row_size;
+    return kd_be32(p->octets + POLICY_HEADER + DOMAIN_SIZE * i);
 }
 
 static struct kd_slice
@@ -146,13 +121,13 @@ row_caller(const uint8_t *row)
 }
 
 /* The order of the rows. */
-static int
-compare_callers(const struct kd_caller *a, const struct kd_caller *b)
+int
+policy_compare_callers(const struct kd_caller *a, const struct kd_caller *b)
 {
     if (a->klass != b->klass)
         return a->klass < b->klass ? -1 : 1;
     if (a->klass == KD_CLASS_TLS)
-        return compare_octets(a->name, b->name);
+        return policy_compare_octets(a->name, b->name);
     return (a->uid > b->uid) - (a->uid < b->uid);
 }
 
@@ -186,7 +161,7 @@ kd_policy_domain_find(const struct kd_policy *p, struct kd_slice domain, size_t 
         return KD_NOT_FOUND;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        int c = compare_octets(domain, kd_policy_domain(p, middle));
+        int c = policy_compare_octets(domain, kd_policy_domain(p, middle));
         if (c == 0) {
             *i = middle;
             return KD_OK;
@@ -212,9 +187,9 @@ row_find(const struct kd_policy *p, const struct kd_caller *caller)
         return NULL;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        const uint8_t *row = row_at(p, middle);
+        const uint8_t *row = policy_row(p, middle);
         struct kd_caller is = row_caller(row);
-        int c = compare_callers(caller, &is);
+        int c = policy_compare_callers(caller, &is);
         if (c == 0)
             return row;
         if (c < 0)
@@ -225,16 +200,21 @@ row_find(const struct kd_policy *p, const struct kd_caller *caller)
     return NULL;
 }
 
-enum kd_policy_verdict
-kd_policy_explain(const struct kd_policy *p, const struct kd_caller *caller,
-                  unsigned op, struct kd_slice domain)
+static size_t
+row_index(const struct kd_policy *p, const uint8_t *row)
+{
+    return (size_t)(row - (p->octets + p->rows_at)) / p->row_size;
+}
+
+static enum kd_policy_verdict
+decide(const struct kd_policy *p, const uint8_t *row, unsigned op,
+       struct kd_slice domain)
 {
     size_t i;
 
-    const uint8_t *row = row_find(p, caller);
     if (row == NULL)
         return KD_POLICY_NO_PRINCIPAL;
-    if (!kd_op_is_served(op, caller->klass))
+    if (!kd_op_is_served(op, row[ROW_CLASS]))
         return KD_POLICY_NOT_SERVED;
     if ((kd_be64(row + ROW_OPS) & kd_op_bit(op)) == 0)
         return KD_POLICY_NOT_PERMITTED;
@@ -246,6 +226,175 @@ kd_policy_explain(const struct kd_policy *p, const struct kd_caller *caller,
         (row[ROW_DOMAINS + i / 8] & 1U << i % 8) == 0)
         return KD_POLICY_OTHER_DOMAIN;
     return KD_POLICY_ALLOWED;
+}
+
+enum kd_policy_verdict
+kd_policy_explain(const struct kd_policy *p, const struct kd_caller *caller,
+                  unsigned op, struct kd_slice domain)
+{
+    return decide(p, row_find(p, caller), op, domain);
+}
+
+static bool
+row_has_key(const struct kd_policy *p, const uint8_t *row, unsigned role,
+            const uint8_t *id)
+{
+    unsigned roles = kd_be16(row + ROW_ROLES);
+    size_t i = row_index(p, row);
+
+    if (roles == ROLES_ANY ||
+        (role != 0 && role <= KD_POLICY_ROLES_MAX && (roles & 1U << role) != 0))
+        return true;
+    for (size_t k = p->row_keys[i]; id != NULL && k < p->row_keys[i + 1]; k++)
+        if (memcmp(policy_key(p, k) + 2, id, KD_POLICY_KEY_ID_SIZE) == 0)
+            return true;
+    return false;
+}
+
+kd_err
+kd_policy_check_key(const struct kd_policy *p, const struct kd_caller *caller,
+                    unsigned role, const uint8_t *id)
+{
+    const uint8_t *row = row_find(p, caller);
+
+    return row != NULL && row_has_key(p, row, role, id) ? KD_OK : KD_DENIED;
+}
+
+static struct kd_policy_lines
+row_lines(const uint8_t *row)
+{
+    struct kd_policy_lines l = {.section = kd_be32(row + ROW_LINES),
+                                .operations = kd_be32(row + ROW_LINES + 4),
+                                .domains = kd_be32(row + ROW_LINES + 8),
+                                .keys = kd_be32(row + ROW_LINES + 12)};
+
+    memcpy(l.op, row + ROW_OP_LINES, sizeof l.op);
+    return l;
+}
+
+void
+kd_policy_trace(const struct kd_policy *p, const struct kd_caller *caller, unsigned op,
+                struct kd_slice domain, const struct kd_policy_key *key,
+                struct kd_policy_trace *out)
+{
+    const uint8_t *row = row_find(p, caller);
+    size_t i;
+
+    *out = (struct kd_policy_trace){.row = KD_POLICY_ROWS_MAX};
+    if (kd_policy_domain_find(p, domain, &i) == KD_OK)
+        out->domain_line = kd_be32(p->octets + POLICY_HEADER + DOMAIN_SIZE * i + 4);
+    if (row == NULL) {
+        out->verdict = KD_POLICY_NO_PRINCIPAL;
+        return;
+    }
+    out->row = row_index(p, row);
+    out->name = row_name(row);
+    out->ops = kd_be64(row + ROW_OPS);
+    out->any_key = kd_be16(row + ROW_ROLES) == ROLES_ANY;
+    out->lines = row_lines(row);
+    if (op == KD_OP_NONE)
+        return;
+    out->verdict = decide(p, row, op, domain);
+    if ((out->ops & kd_op_bit(op)) != 0 && (kd_op_flags(op) & KD_OPF_EVERYONE) == 0 &&
+        out->lines.operations != 0)
+        out->op_line = out->lines.operations + out->lines.op[op];
+    if (out->verdict == KD_POLICY_ALLOWED && key != NULL && key->is_given &&
+        !row_has_key(p, row, key->role, key->id))
+        out->verdict = KD_POLICY_OTHER_KEY;
+}
+
+static void
+add_matches(const struct kd_policy *p, bool of_domain, size_t from, size_t to,
+            unsigned op, struct kd_quota_match *out)
+{
+    for (size_t i = from; i < to; i++) {
+        const struct kd_quota *q = &p->quotas[i];
+        if (q->op != KD_OP_NONE && q->op != op)
+            continue;
+        out->of[out->n].of_domain = of_domain;
+        out->of[out->n].at = (uint16_t)(of_domain ? i - p->n_row_quotas : i);
+        out->of[out->n++].quota = q;
+    }
+}
+
+void
+kd_policy_quotas(const struct kd_policy *p, const struct kd_caller *caller, unsigned op,
+                 struct kd_slice domain, struct kd_quota_match *out)
+{
+    const uint8_t *row = row_find(p, caller);
+    size_t i;
+
+    out->n = 0;
+    if (row == NULL)
+        return;
+    i = row_index(p, row);
+    out->row = (uint16_t)i;
+    add_matches(p, false, p->row_quotas[i], p->row_quotas[i + 1], op, out);
+    if ((kd_op_flags(op) & KD_OPF_DOMAIN) != 0 &&
+        kd_policy_domain_find(p, domain, &i) == KD_OK)
+        add_matches(p, true, p->domain_quotas[i], p->domain_quotas[i + 1], op, out);
+}
+
+size_t
+kd_policy_n_quotas(const struct kd_policy *p, bool of_domains)
+{
+    return of_domains ? p->n_quotas - p->n_row_quotas : p->n_row_quotas;
+}
+
+const struct kd_quota *
+kd_policy_quota(const struct kd_policy *p, bool of_domains, size_t i)
+{
+    return &p->quotas[of_domains ? p->n_row_quotas + i : i];
+}
+
+struct kd_caller
+kd_policy_caller_at(const struct kd_policy *p, size_t row)
+{
+    return row_caller(policy_row(p, row));
+}
+
+struct kd_slice
+kd_policy_name_at(const struct kd_policy *p, size_t row)
+{
+    return row_name(policy_row(p, row));
+}
+
+size_t
+kd_policy_of_class(const struct kd_policy *p, unsigned klass, size_t *first)
+{
+    size_t n = 0;
+
+    *first = 0;
+    for (size_t i = 0; i < p->n_rows; i++) {
+        *first += policy_row(p, i)[ROW_CLASS] < klass;
+        n += policy_row(p, i)[ROW_CLASS] == klass;
+    }
+    return n;
+}
+
+size_t
+kd_policy_first_quota(const struct kd_policy *p, size_t row)
+{
+    return p->row_quotas[row];
+}
+
+void
+kd_policy_domain_quotas(const struct kd_policy *p, size_t domain, size_t *from,
+                        size_t *to)
+{
+    *from = p->domain_quotas[domain] - p->n_row_quotas;
+    *to = p->domain_quotas[domain + 1] - p->n_row_quotas;
+}
+
+kd_err
+kd_policy_find(const struct kd_policy *p, struct kd_slice name, struct kd_caller *out)
+{
+    for (size_t i = 0; i < p->n_rows; i++)
+        if (kd_slice_eq(kd_policy_name_at(p, i), name)) {
+            *out = kd_policy_caller_at(p, i);
+            return KD_OK;
+        }
+    return KD_NOT_FOUND;
 }
 
 kd_err
@@ -266,20 +415,10 @@ kd_policy_verdict_text(enum kd_policy_verdict verdict)
         [KD_POLICY_NOT_PERMITTED] = "not among the principal's operations",
         [KD_POLICY_NO_DOMAIN] = "the operation needs a domain",
         [KD_POLICY_OTHER_DOMAIN] = "not among the principal's domains",
+        [KD_POLICY_OTHER_KEY] = "not among the principal's keys",
     };
 
     return texts[verdict];
-}
-
-kd_err
-kd_policy_find(const struct kd_policy *p, struct kd_slice name, struct kd_caller *out)
-{
-    for (size_t i = 0; i < p->n_rows; i++)
-        if (kd_slice_eq(row_name(row_at(p, i)), name)) {
-            *out = row_caller(row_at(p, i));
-            return KD_OK;
-        }
-    return KD_NOT_FOUND;
 }
 
 kd_err
@@ -303,6 +442,8 @@ kd_policy_octets(const struct kd_policy *p)
 void
 kd_policy_free(struct kd_policy *p)
 {
+    if (p != NULL)
+        free(p->quotas);
     free(p);
 }
 
@@ -319,8 +460,8 @@ check_domains(const struct kd_policy *p)
             return KD_MALFORMED;
         if (!kd_domain_is_valid(kd_policy_domain(p, i)))
             return KD_MALFORMED;
-        if (i > 0 &&
-            compare_octets(kd_policy_domain(p, i - 1), kd_policy_domain(p, i)) >= 0)
+        if (i > 0 && policy_compare_octets(kd_policy_domain(p, i - 1),
+                                           kd_policy_domain(p, i)) >= 0)
             return KD_MALFORMED;
         from = to;
     }
@@ -346,6 +487,9 @@ check_row(const struct kd_policy *p, const uint8_t *row)
     for (size_t i = name_size; i < KD_POLICY_NAME_MAX; i++)
         if (row[ROW_NAME + i] != 0)
             return KD_MALFORMED;
+    unsigned roles = kd_be16(row + ROW_ROLES);
+    if (roles != ROLES_ANY && (roles & (ROLES_ANY | 1)) != 0)
+        return KD_MALFORMED;
     if (p->n_domains % 8 != 0 && row[p->row_size - 1] >> p->n_domains % 8 != 0)
         return KD_MALFORMED;
     return KD_OK;
@@ -355,236 +499,140 @@ static kd_err
 check_rows(const struct kd_policy *p)
 {
     for (size_t i = 0; i < p->n_rows; i++) {
-        const uint8_t *row = row_at(p, i);
+        const uint8_t *row = policy_row(p, i);
         if (check_row(p, row) != KD_OK)
             return KD_MALFORMED;
         if (i == 0)
             continue;
-        struct kd_caller before = row_caller(row_at(p, i - 1)), is = row_caller(row);
-        if (compare_callers(&before, &is) >= 0)
+        struct kd_caller before = row_caller(policy_row(p, i - 1)),
+                         is = row_caller(row);
+        if (policy_compare_callers(&before, &is) >= 0)
             return KD_MALFORMED;
     }
     return KD_OK;
+}
+
+/* Key ids: of rows that there are and that are not open to any key, in order. */
+static kd_err
+check_keys(struct kd_policy *p)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < p->n_keys; i++) {
+        const uint8_t *key = policy_key(p, i);
+        size_t row = kd_be16(key);
+        if (row >= p->n_rows || kd_be16(policy_row(p, row) + ROW_ROLES) == ROLES_ANY)
+            return KD_MALFORMED;
+        if (i > 0 && memcmp(policy_key(p, i - 1), key, KEY_SIZE) >= 0)
+            return KD_MALFORMED;
+        while (at <= row)
+            p->row_keys[at++] = (uint16_t)i;
+    }
+    while (at <= p->n_rows)
+        p->row_keys[at++] = (uint16_t)p->n_keys;
+    return KD_OK;
+}
+
+/* One line; its place in the order is the caller's to check. */
+static kd_err
+take_quota(struct kd_policy *p, const uint8_t *octets, struct kd_quota *q)
+{
+    bool of_domain = octets[0] == 1;
+    size_t index = kd_be16(octets + 1);
+
+    *q = (struct kd_quota){
+        .op = octets[3],
+        .rate = {kd_be32(octets + 4), kd_be16(octets + 8), kd_be32(octets + 10)},
+        .in_flight = kd_be32(octets + 14),
+        .line = kd_be32(octets + 18)};
+    if (octets[0] > 1 || index >= (of_domain ? p->n_domains : p->n_rows) ||
+        !kd_quota_is_valid(q))
+        return KD_MALFORMED;
+    p->n_row_quotas += !of_domain;
+    return KD_OK;
+}
+
+/* Where the lines of each row or domain begin. */
+static void
+index_quotas(const struct kd_policy *p, uint8_t kind, size_t n, uint16_t *first)
+{
+    size_t i = kind == 0 ? 0 : p->n_row_quotas;
+
+    for (size_t at = 0; at <= n; at++) {
+        while (i < p->n_quotas && policy_quota_octets(p, i)[0] == kind &&
+               kd_be16(policy_quota_octets(p, i) + 1) < at)
+            i++;
+        first[at] = (uint16_t)i;
+    }
+}
+
+static kd_err
+check_quotas(struct kd_policy *p)
+{
+    enum { ORDER = 4, OWNER = 3 };
+    size_t own = 0;
+
+    if ((p->quotas = calloc(p->n_quotas + 1, sizeof *p->quotas)) == NULL)
+        return KD_NOMEM;
+    for (size_t i = 0; i < p->n_quotas; i++) {
+        const uint8_t *octets = policy_quota_octets(p, i);
+        if (take_quota(p, octets, &p->quotas[i]) != KD_OK)
+            return KD_MALFORMED;
+        if (i > 0 && memcmp(octets - QUOTA_SIZE, octets, ORDER) >= 0)
+            return KD_MALFORMED;
+        own = i > 0 && memcmp(octets - QUOTA_SIZE, octets, OWNER) == 0 ? own + 1 : 1;
+        if (own > KD_POLICY_OWN_QUOTAS_MAX)
+            return KD_MALFORMED;
+    }
+    index_quotas(p, 0, p->n_rows, p->row_quotas);
+    index_quotas(p, 1, p->n_domains, p->domain_quotas);
+    return KD_OK;
+}
+
+/* The counts of the header, held to their limits and to the size. */
+static kd_err
+take_header(struct kd_slice octets, struct kd_policy *p)
+{
+    struct kd_cur c = kd_cur(octets);
+
+    unsigned version = kd_cur_u16(&c);
+    p->n_domains = kd_cur_u16(&c);
+    p->n_rows = kd_cur_u16(&c);
+    p->names_size = kd_cur_u32(&c);
+    p->n_keys = kd_cur_u16(&c);
+    p->n_quotas = kd_cur_u16(&c);
+    if (c.err != KD_OK || version != POLICY_VERSION ||
+        p->n_domains > KD_POLICY_DOMAINS_MAX || p->n_rows > KD_POLICY_ROWS_MAX ||
+        p->n_keys > KD_POLICY_KEYS_MAX || p->n_quotas > KD_POLICY_QUOTAS_MAX ||
+        p->names_size > p->n_domains * KD_DOMAIN_MAX)
+        return KD_MALFORMED;
+    p->row_size = ROW_DOMAINS + (p->n_domains + 7) / 8;
+    p->names_at = POLICY_HEADER + DOMAIN_SIZE * p->n_domains;
+    p->rows_at = p->names_at + p->names_size;
+    p->keys_at = p->rows_at + p->n_rows * p->row_size;
+    p->quotas_at = p->keys_at + p->n_keys * KEY_SIZE;
+    p->size = p->quotas_at + p->n_quotas * QUOTA_SIZE;
+    return p->size == octets.n ? KD_OK : KD_MALFORMED;
 }
 
 kd_err
 kd_policy_decode(struct kd_slice octets, struct kd_policy **out)
 {
-    struct kd_cur c = kd_cur(octets);
-    kd_err err;
+    struct kd_policy head = {0};
+    kd_err err = take_header(octets, &head);
 
-    unsigned version = kd_cur_u16(&c);
-    size_t n_domains = kd_cur_u16(&c);
-    size_t n_rows = kd_cur_u16(&c);
-    size_t names_size = kd_cur_u32(&c);
-    if (c.err != KD_OK || version != VERSION || n_domains > KD_POLICY_DOMAINS_MAX ||
-        n_rows > KD_POLICY_ROWS_MAX || names_size > n_domains * KD_DOMAIN_MAX)
-        return KD_MALFORMED;
-    size_t row_size = ROW_DOMAINS + (n_domains + 7) / 8;
-    /* In bounds: the counts above are small. */
-    if (kd_cur_left(&c) != 4 * n_domains + names_size + n_rows * row_size)
-        return KD_MALFORMED;
+    if (err != KD_OK)
+        return err;
     struct kd_policy *p = malloc(sizeof *p + octets.n);
     if (p == NULL)
         return KD_NOMEM;
-    *p = (struct kd_policy){.n_domains = n_domains,
-                            .n_rows = n_rows,
-                            .names_size = names_size,
-                            .row_size = row_size,
-                            .names_at = HEADER_SIZE + 4 * n_domains,
-                            .rows_at = HEADER_SIZE + 4 * n_domains + names_size,
-                            .size = octets.n};
+    *p = head;
     memcpy(p->octets, octets.p, octets.n);
-    if ((err = check_domains(p)) != KD_OK || (err = check_rows(p)) != KD_OK) {
-        free(p);
+    if ((err = check_domains(p)) != KD_OK || (err = check_rows(p)) != KD_OK ||
+        (err = check_keys(p)) != KD_OK || (err = check_quotas(p)) != KD_OK) {
+        kd_policy_free(p);
         return err;
     }
     *out = p;
     return KD_OK;
-}
-
-/* Building: sort, write the octets, and let decode check them. */
-
-struct sorted_domain {
-    struct kd_slice name;
-    uint16_t given; /* index in the caller's array */
-};
-
-static int
-compare_domains(const void *a, const void *b)
-{
-    const struct sorted_domain *x = a;
-    const struct sorted_domain *y = b;
-
-    return compare_octets(x->name, y->name);
-}
-
-static struct kd_caller
-entry_caller(const struct kd_policy_entry *e)
-{
-    return e->klass == KD_CLASS_TLS ? kd_caller_remote(e->name)
-                                    : kd_caller_local(e->klass, e->uid);
-}
-
-static int
-compare_entries(const void *a, const void *b)
-{
-    struct kd_caller x = entry_caller(a);
-    struct kd_caller y = entry_caller(b);
-
-    return compare_callers(&x, &y);
-}
-
-static void
-put_domains(struct kd_buf *b, const struct sorted_domain *domains, size_t n)
-{
-    uint32_t end = 0;
-
-    for (size_t i = 0; i < n; i++)
-        kd_buf_u32(b, end += (uint32_t)domains[i].name.n);
-    for (size_t i = 0; i < n; i++)
-        kd_buf_put(b, domains[i].name);
-}
-
-/* rank: the caller's domain index -> index in the policy. */
-static kd_err
-put_row(struct kd_buf *b, const struct kd_policy_entry *e, const uint16_t *rank,
-        size_t n_domains)
-{
-    if (e->klass >= KD_CLASS_COUNT || e->name.n > KD_POLICY_NAME_MAX)
-        return KD_INVALID;
-    kd_buf_u8(b, (uint8_t)e->klass);
-    kd_buf_u32(b, e->uid);
-    kd_buf_u64(b, e->ops | kd_ops_of_class(e->klass, KD_OPF_EVERYONE));
-    uint8_t *name = kd_buf_add(b, KD_POLICY_NAME_MAX);
-    if (name == NULL)
-        return b->err;
-    memset(name, 0, KD_POLICY_NAME_MAX);
-    if (e->name.n > 0)
-        memcpy(name, e->name.p, e->name.n);
-    size_t size = (n_domains + 7) / 8;
-    uint8_t *set = kd_buf_add(b, size);
-    if (set == NULL)
-        return b->err;
-    memset(set, 0, size);
-    for (size_t i = 0; i < e->n_domains; i++) {
-        if (e->domains[i] >= n_domains)
-            return KD_INVALID;
-        unsigned bit = rank[e->domains[i]];
-        set[bit / 8] |= (uint8_t)(1U << bit % 8);
-    }
-    return KD_OK;
-}
-
-/* Sorted copies of what the caller gave; KD_CONFLICT for anything twice. */
-static kd_err
-sort_input(const struct kd_slice *given, size_t n_domains,
-           struct sorted_domain *domains, uint16_t *rank,
-           struct kd_policy_entry *entries, size_t n_entries)
-{
-    for (size_t i = 0; i < n_domains; i++) {
-        if (!kd_domain_is_valid(given[i]))
-            return KD_INVALID;
-        domains[i] = (struct sorted_domain){given[i], (uint16_t)i};
-    }
-    qsort(domains, n_domains, sizeof *domains, compare_domains);
-    for (size_t i = 0; i < n_domains; i++) {
-        rank[domains[i].given] = (uint16_t)i;
-        if (i > 0 && kd_slice_eq(domains[i - 1].name, domains[i].name))
-            return KD_CONFLICT;
-    }
-    qsort(entries, n_entries, sizeof *entries, compare_entries);
-    for (size_t i = 1; i < n_entries; i++)
-        if (compare_entries(&entries[i - 1], &entries[i]) == 0)
-            return KD_CONFLICT;
-    return KD_OK;
-}
-
-static kd_err
-put_policy(struct kd_buf *b, const struct sorted_domain *domains, const uint16_t *rank,
-           size_t n_domains, const struct kd_policy_entry *entries, size_t n_entries)
-{
-    uint32_t names_size = 0;
-    kd_err err;
-
-    for (size_t i = 0; i < n_domains; i++)
-        names_size += (uint32_t)domains[i].name.n;
-    kd_buf_u16(b, VERSION);
-    kd_buf_u16(b, (uint16_t)n_domains);
-    kd_buf_u16(b, (uint16_t)n_entries);
-    kd_buf_u32(b, names_size);
-    put_domains(b, domains, n_domains);
-    for (size_t i = 0; i < n_entries; i++)
-        if ((err = put_row(b, &entries[i], rank, n_domains)) != KD_OK)
-            return err;
-    return b->err;
-}
-
-kd_err
-kd_policy_build(const struct kd_slice *given, size_t n_domains,
-                const struct kd_policy_entry *given_entries, size_t n_entries,
-                struct kd_policy **out)
-{
-    struct sorted_domain *domains = NULL;
-    struct kd_policy_entry *entries = NULL;
-    uint16_t *rank = NULL;
-    struct kd_buf b;
-    kd_err err;
-
-    if (n_domains > KD_POLICY_DOMAINS_MAX || n_entries > KD_POLICY_ROWS_MAX)
-        return KD_TOO_LARGE;
-    kd_buf_init(&b, KD_POLICY_SIZE_MAX);
-    domains = calloc(n_domains + 1, sizeof *domains);
-    entries = calloc(n_entries + 1, sizeof *entries);
-    rank = calloc(n_domains + 1, sizeof *rank);
-    if (domains == NULL || entries == NULL || rank == NULL) {
-        err = KD_NOMEM;
-        goto out;
-    }
-    if (n_entries > 0)
-        memcpy(entries, given_entries, n_entries * sizeof *entries);
-    if ((err = sort_input(given, n_domains, domains, rank, entries, n_entries)) !=
-        KD_OK)
-        goto out;
-    if ((err = put_policy(&b, domains, rank, n_domains, entries, n_entries)) != KD_OK)
-        goto out;
-    err = kd_policy_decode(kd_buf_slice(&b), out);
-    if (err == KD_MALFORMED) /* uid, name or operation: the rules are in one place */
-        err = KD_INVALID;
-out:
-    kd_buf_free(&b);
-    free(rank);
-    free(entries);
-    free(domains);
-    return err;
-}
-
-kd_err
-kd_policy_project(const struct kd_policy *p, enum kd_class klass, uint64_t ops,
-                  struct kd_policy **out)
-{
-    struct kd_buf b;
-    uint16_t n = 0;
-
-    kd_buf_init(&b, KD_POLICY_SIZE_MAX);
-    kd_buf_put(&b, kd_slice(p->octets, p->rows_at));
-    for (size_t i = 0; i < p->n_rows; i++) {
-        const uint8_t *row = row_at(p, i);
-        uint64_t kept = ops | kd_ops_of_class(klass, KD_OPF_EVERYONE);
-        if (row[ROW_CLASS] != klass)
-            continue;
-        uint8_t *copy = kd_buf_add(&b, p->row_size);
-        if (copy == NULL)
-            break;
-        memcpy(copy, row, p->row_size);
-        kd_put_be64(copy + ROW_OPS, kd_be64(row + ROW_OPS) & kept);
-        n++;
-    }
-    kd_err err = b.err;
-    if (err == KD_OK) {
-        kd_put_be16(b.p + 4, n);
-        err = kd_policy_decode(kd_buf_slice(&b), out);
-    }
-    kd_buf_free(&b);
-    return err;
 }

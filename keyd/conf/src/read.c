@@ -40,6 +40,8 @@ option_of(const struct kd_conf_key *key)
     case KD_CONF_DOMAINS:
     case KD_CONF_ACCOUNT_KEYS:
     case KD_CONF_ACCOUNT_MODES:
+    case KD_CONF_KEYS:
+    case KD_CONF_QUOTAS:
         return (cfg_opt_t)CFG_STR_LIST(key->name, NULL, CFGF_NODEFAULT);
     case KD_CONF_AUTO_INT:
     case KD_CONF_HARDENING:

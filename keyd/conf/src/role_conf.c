@@ -7,7 +7,8 @@
 #include <stdlib.h>
 
 enum { ROLE_GATE = 1, ROLE_VAULT = 2, ROLE_LEDGER = 3 };
-enum { VERSION = 1 };
+enum { VERSION = 2 };
+enum { WORKERS_MAX = 4 }; /* of a listener, as its key workers */
 
 _Static_assert(KD_POLICY_SIZE_MAX +
                        KD_POLICY_DOMAINS_MAX * sizeof(struct kd_domain_rules) + 4096 <=
@@ -78,6 +79,19 @@ take_limits(struct kd_cur *c, struct kd_limits *limits)
         memcpy((char *)limits + (key->offset - offsetof(struct kd_conf, limits)), &v,
                sizeof v);
     }
+}
+
+/* Absolute, or empty. */
+static void
+take_path(struct kd_cur *c, char *out, size_t size)
+{
+    struct kd_slice path = kd_cur_take(c, kd_cur_u32(c));
+
+    if (path.n >= size || (path.n != 0 && (path.n < 2 || path.p[0] != '/' ||
+                                           memchr(path.p, '\0', path.n) != NULL)))
+        kd_cur_fail(c, KD_MALFORMED);
+    if (c->err == KD_OK && path.n != 0)
+        memcpy(out, path.p, path.n); /* the caller's is all zero */
 }
 
 static void
@@ -159,6 +173,7 @@ kd_conf_for_gate_encode(const struct kd_conf_for_gate *c, struct kd_buf *b)
 {
     put_head(b, ROLE_GATE, c->hardening, c->log_level);
     kd_buf_u8(b, (uint8_t)c->klass);
+    kd_buf_u8(b, (uint8_t)c->worker);
     put_limits(b, &c->limits);
     put_policy(b, c->policy);
 }
@@ -171,6 +186,7 @@ kd_conf_for_gate_decode(struct kd_slice octets, struct kd_conf_for_gate *out)
 
     take_head(&cur, ROLE_GATE, &c.hardening, &c.log_level);
     c.klass = (enum kd_class)take_at_most(&cur, KD_CLASS_COUNT - 1);
+    c.worker = take_at_most(&cur, WORKERS_MAX - 1);
     take_limits(&cur, &c.limits);
     take_policy(&cur, &c.policy);
     check_gate_policy(&cur, &c);
@@ -342,7 +358,12 @@ kd_conf_for_ledger_make(const struct kd_conf *conf, struct kd_conf_for_ledger *o
     *out = (struct kd_conf_for_ledger){.hardening = conf->hardening,
                                        .log_level = conf->log_level,
                                        .group_commit_max = conf->group_commit_max,
+                                       .checkpoint_grace = conf->checkpoint_grace,
+                                       .reserve_space = conf->reserve_space,
                                        .limits = conf->limits};
+    if (conf->checkpoint_file != NULL) /* its length is in the range of its key */
+        memcpy(out->checkpoint_file, conf->checkpoint_file,
+               strnlen(conf->checkpoint_file, sizeof out->checkpoint_file - 1));
 }
 
 void
@@ -350,7 +371,11 @@ kd_conf_for_ledger_encode(const struct kd_conf_for_ledger *c, struct kd_buf *b)
 {
     put_head(b, ROLE_LEDGER, c->hardening, c->log_level);
     kd_buf_u32(b, c->group_commit_max);
+    kd_buf_u32(b, c->checkpoint_grace);
+    kd_buf_u32(b, c->reserve_space);
     put_limits(b, &c->limits);
+    kd_buf_u32(b, (uint32_t)strlen(c->checkpoint_file));
+    kd_buf_put(b, kd_slice_str(c->checkpoint_file));
 }
 
 kd_err
@@ -361,7 +386,10 @@ kd_conf_for_ledger_decode(struct kd_slice octets, struct kd_conf_for_ledger *out
 
     take_head(&cur, ROLE_LEDGER, &c.hardening, &c.log_level);
     c.group_commit_max = take_u32(&cur, "group-commit-max");
+    c.checkpoint_grace = take_u32(&cur, "checkpoint-grace");
+    c.reserve_space = take_u32(&cur, "reserve-space");
     take_limits(&cur, &c.limits);
+    take_path(&cur, c.checkpoint_file, sizeof c.checkpoint_file);
     kd_err err = kd_cur_end(&cur);
     if (err == KD_OK)
         *out = c;

@@ -388,6 +388,88 @@ add_account_mode(const struct setting *s)
         *set |= (uint8_t)(1U << mode);
 }
 
+/* 0 if it is none. */
+static unsigned
+role_of(struct kd_slice word)
+{
+#define KD_ROLE(code, number, name, algs, allowed, needed, domain, text)               \
+    if (kd_slice_eq(word, kd_slice_str(name)))                                         \
+        return number;
+#include <keyd/token/roles.def>
+#undef KD_ROLE
+    return 0;
+}
+
+/* 32 hexadecimal digits, in lower case as keydctl shows them. */
+static bool
+parse_key_id(struct kd_slice text, uint8_t id[KD_POLICY_KEY_ID_SIZE])
+{
+    size_t n;
+
+    for (size_t i = 0; i < text.n; i++)
+        if (text.p[i] >= 'A' && text.p[i] <= 'F')
+            return false;
+    return text.n == 2 * (size_t)KD_POLICY_KEY_ID_SIZE &&
+           sodium_hex2bin(id, KD_POLICY_KEY_ID_SIZE, (const char *)text.p, text.n, NULL,
+                          &n, NULL) == 0 &&
+           n == KD_POLICY_KEY_ID_SIZE;
+}
+
+static void
+add_key(const struct setting *s)
+{
+    struct kd_conf_keys *keys = s->member;
+    unsigned role = role_of(s->value->text);
+    uint8_t id[KD_POLICY_KEY_ID_SIZE];
+    bool is_there = (keys->roles & 1U << role) != 0;
+
+    assert(s->key->size == sizeof *keys && role <= KD_POLICY_ROLES_MAX);
+    if (role == 0 && !parse_key_id(s->value->text, id)) {
+        refuse(s, "pok, sok, enc, dkim, audit or an id of 32 hexadecimal digits");
+        return;
+    }
+    for (size_t i = 0; role == 0 && i < keys->n; i++)
+        is_there |= memcmp(keys->ids[i], id, sizeof id) == 0;
+    if (is_there)
+        refuse(s, "new: it is in the list already");
+    else if (role != 0)
+        keys->roles |= (uint16_t)(1U << role);
+    else if (keys->ids == NULL &&
+             (keys->ids = calloc(KD_CONF_KEY_IDS_MAX, sizeof *keys->ids)) == NULL)
+        s->r->err = KD_NOMEM;
+    else if (keys->n < KD_CONF_KEY_IDS_MAX) /* else reported */
+        memcpy(keys->ids[keys->n++], id, sizeof id);
+}
+
+static void
+add_quota(const struct setting *s)
+{
+    struct kd_conf_quotas *quotas = s->member;
+    struct kd_quota q;
+    const char *why;
+
+    assert(s->key->size == sizeof *quotas);
+    if (kd_quota_parse(s->value->text, &q, &why) != KD_OK) {
+        kd_conf_error(s->r->problems, s->value->line, "%s: \"%s\": %s", s->key->name,
+                      KD_CONF_QUOTE(s->value->text), why);
+        return;
+    }
+    q.line = s->value->line;
+    for (size_t i = 0; i < quotas->n; i++)
+        if (quotas->list[i].op == q.op) {
+            kd_conf_error(s->r->problems, s->value->line,
+                          "%s: %s has a line already, at line %u", s->key->name,
+                          q.op == KD_OP_NONE ? "*" : kd_op_name(q.op),
+                          quotas->list[i].line);
+            return;
+        }
+    if (quotas->list == NULL &&
+        (quotas->list = calloc(KD_POLICY_OWN_QUOTAS_MAX, sizeof q)) == NULL)
+        s->r->err = KD_NOMEM;
+    else if (quotas->n < KD_POLICY_OWN_QUOTAS_MAX) /* else reported */
+        quotas->list[quotas->n++] = q;
+}
+
 static void
 set_tickets(const struct setting *s)
 {
@@ -466,6 +548,12 @@ set_one(const struct setting *s)
         break;
     case KD_CONF_TICKETS:
         set_tickets(s);
+        break;
+    case KD_CONF_KEYS:
+        add_key(s);
+        break;
+    case KD_CONF_QUOTAS:
+        add_quota(s);
         break;
     case KD_CONF_DOMAINS: /* later, see the header */
         break;
@@ -569,6 +657,10 @@ kd_conf_clear_section(enum kd_conf_section type, void *base)
             continue;
         if (key->type == KD_CONF_PATH || key->type == KD_CONF_REMOTE)
             free(*(char **)member);
+        if (key->type == KD_CONF_KEYS)
+            free(((struct kd_conf_keys *)member)->ids);
+        if (key->type == KD_CONF_QUOTAS)
+            free(((struct kd_conf_quotas *)member)->list);
         if (key->size == sizeof(struct kd_conf_id) &&
             (key->type == KD_CONF_USER || key->type == KD_CONF_GROUP ||
              key->type == KD_CONF_ROLE_USER || key->type == KD_CONF_ROLE_GROUP))

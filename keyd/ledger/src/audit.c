@@ -25,6 +25,7 @@ enum key {
     K_KEYSTORE_SHA256,
     K_OUTCOME,
     K_NOTES,
+    K_ABOUT = 20,
     K_DETAIL = 21,
     K_APPROVAL = 22,
     K_LAST = K_APPROVAL,
@@ -35,7 +36,7 @@ enum {
     NAME_MAX_SIZE = 32, /* of an operation or class */
 };
 
-enum shape { LINK = 1, ADDRESS = 2, SIGNS = 4, KEYSTORE = 8, DETAIL = 32 };
+enum shape { LINK = 1, ADDRESS = 2, SIGNS = 4, KEYSTORE = 8, ABOUT = 16, DETAIL = 32 };
 
 static const struct op {
     const char *text;
@@ -172,6 +173,8 @@ shape_is_good(const struct kd_audit_record *r)
         return false;
     if ((shape & KEYSTORE) == 0 && r->keystore_generation != 0)
         return false;
+    if ((shape & ABOUT) == 0 && r->about_seq != 0)
+        return false;
     if ((shape & DETAIL) != 0 ? !word_is_good(r->detail, KD_AUDIT_DETAIL_MAX)
                               : r->detail.n != 0)
         return false;
@@ -187,8 +190,8 @@ record_is_good(const struct kd_audit_record *r)
 {
     return r->epoch <= INT64_MAX && r->seq != 0 && r->seq <= INT64_MAX &&
            r->time_ms <= INT64_MAX && r->keystore_generation <= INT64_MAX &&
-           r->op > KD_AUDIT_NO_OP && (unsigned)r->op < KD_AUDIT_OP_COUNT &&
-           r->class > KD_AUDIT_CLASS_NONE &&
+           r->about_seq <= INT64_MAX && r->op > KD_AUDIT_NO_OP &&
+           (unsigned)r->op < KD_AUDIT_OP_COUNT && r->class > KD_AUDIT_CLASS_NONE &&
            (unsigned)r->class < KD_AUDIT_CLASS_COUNT &&
            (unsigned)r->outcome < KD_OUTCOME_COUNT && (r->notes & ~all_notes) == 0 &&
            word_is_good(r->principal, KD_AUDIT_PRINCIPAL_MAX) &&
@@ -220,6 +223,8 @@ is_present(const struct kd_audit_record *r, enum key key)
         return r->notes != 0;
     case K_APPROVAL:
         return r->has_approval;
+    case K_ABOUT:
+        return r->about_seq != 0;
     case K_DETAIL:
         return r->detail.n != 0;
     case K_VERSION:
@@ -302,6 +307,9 @@ put_value(struct kd_buf *b, const struct kd_audit_record *r, enum key key)
         break;
     case K_APPROVAL:
         kd_cbor_put_bytes(b, kd_slice(r->approval, sizeof r->approval));
+        break;
+    case K_ABOUT:
+        kd_cbor_put_uint(b, r->about_seq);
         break;
     case K_DETAIL:
         kd_cbor_put_text(b, r->detail);
@@ -453,6 +461,9 @@ read_value(struct kd_cur *c, struct kd_audit_record *r, uint64_t key)
         kd_cbor_copy(c, r->approval, sizeof r->approval);
         r->has_approval = true;
         break;
+    case K_ABOUT:
+        r->about_seq = read_number(c, 1, INT64_MAX);
+        break;
     case K_DETAIL:
         r->detail = kd_cbor_text(c, KD_AUDIT_DETAIL_MAX);
         if (r->detail.n == 0)
@@ -506,5 +517,18 @@ kd_audit_hash(struct kd_slice octets, uint8_t hash[KD_SHA256_SIZE])
     crypto_hash_sha256_init(&st);
     crypto_hash_sha256_update(&st, &leaf, sizeof leaf);
     crypto_hash_sha256_update(&st, octets.p, octets.n);
+    crypto_hash_sha256_final(&st, hash);
+}
+
+void
+kd_segment_add(uint8_t hash[KD_SHA256_SIZE], struct kd_slice record)
+{
+    static const uint8_t link = 2; /* neither a leaf (0) nor a node (1) of RFC 6962 */
+    crypto_hash_sha256_state st;
+
+    crypto_hash_sha256_init(&st);
+    crypto_hash_sha256_update(&st, &link, sizeof link);
+    crypto_hash_sha256_update(&st, hash, KD_SHA256_SIZE);
+    crypto_hash_sha256_update(&st, record.p, record.n);
     crypto_hash_sha256_final(&st, hash);
 }

@@ -94,6 +94,12 @@ file_is(struct kd_store *s, const char *name, const uint8_t *sha256, bool *is)
     return KD_OK;
 }
 
+kd_err
+kd_keystore_in_place(struct kd_store *s, const uint8_t sha256[KD_SHA256_SIZE], bool *is)
+{
+    return file_is(s, in_place, sha256, is);
+}
+
 static kd_err
 put_in_place(struct kd_store *s)
 {

@@ -8,6 +8,7 @@ const struct kd_store_ops kd_store_sqlite = {
     .setup = sq_setup,
     .open = sq_open,
     .close = sq_close,
+    .is_damaged = sq_is_damaged,
     .head = sq_head,
     .stats = sq_stats,
     .rows_since = sq_rows_since,
@@ -31,16 +32,27 @@ const struct kd_store_ops kd_store_sqlite = {
     .records = sq_records,
     .checkpoints = sq_checkpoints,
     .checkpoint_last = sq_checkpoint_last,
+    .checkpoint_at = sq_checkpoint_at,
     .counters = sq_counters,
     .begin = sq_begin,
     .add = sq_add,
     .count = sq_count,
     .count_uptime = sq_count_uptime,
     .purge_idem = sq_purge_idem,
+    .sweep = sq_sweep,
     .commit = sq_commit,
     .abort = sq_abort,
     .tend = sq_tend,
+    .copy_begin = sq_copy_begin,
+    .copy_step = sq_copy_step,
+    .copy_end = sq_copy_end,
 };
+
+bool
+sq_is_damaged(const struct kd_backend *b)
+{
+    return b->is_damaged;
+}
 
 kd_err
 sq_err(struct kd_backend *b, int rc)
@@ -66,6 +78,7 @@ sq_err(struct kd_backend *b, int rc)
         break;
     }
     kd_log(KD_WARN, "ledger: registry code=%d text=\"%s\"", rc, sqlite3_errmsg(b->db));
+    b->is_damaged |= (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB;
     switch (rc & 0xff) {
     case SQLITE_NOMEM:
         return KD_NOMEM;

@@ -20,6 +20,7 @@ struct kd_backend {
     unsigned wal_pages;     /* in the write-ahead log, as of the last commit */
     bool checked_whole;
     struct kd_buf core; /* the split signet that user_cores hands out */
+    bool is_damaged;    /* SQLite said so, whatever was asked of it */
 };
 
 /* The meaning of a result code; logs what is a fault. SQLITE_ROW is KD_OK, SQLITE_DONE
@@ -86,6 +87,8 @@ kd_err sq_checkpoints(struct kd_backend *b, uint64_t from,
                       kd_checkpoint_visitor visitor, void *arg) KD_MUST_USE;
 kd_err sq_checkpoint_last(struct kd_backend *b,
                           struct kd_slice *signed_octets) KD_MUST_USE;
+kd_err sq_checkpoint_at(struct kd_backend *b, uint64_t seq,
+                        struct kd_slice *signed_octets) KD_MUST_USE;
 kd_err sq_counters(struct kd_backend *b, kd_counter_visitor visitor,
                    void *arg) KD_MUST_USE;
 
@@ -114,9 +117,20 @@ kd_err sq_add(struct kd_backend *b, const struct kd_store_item *item,
 kd_err sq_count(struct kd_backend *b, struct kd_slice name, uint64_t n) KD_MUST_USE;
 kd_err sq_purge_idem(struct kd_backend *b, uint64_t before_ms, unsigned max,
                      unsigned *n) KD_MUST_USE;
+kd_err sq_sweep(struct kd_backend *b, unsigned max, unsigned *n) KD_MUST_USE;
 kd_err sq_commit(struct kd_backend *b, const struct kd_audit_tail *tail) KD_MUST_USE;
 void sq_abort(struct kd_backend *b);
 kd_err sq_tend(struct kd_backend *b) KD_MUST_USE;
+
+/* sqlite.c */
+bool sq_is_damaged(const struct kd_backend *b);
+
+/* sqlite_copy.c */
+kd_err sq_copy_begin(struct kd_backend *b, const char *path,
+                     struct kd_backend_copy **out) KD_MUST_USE;
+kd_err sq_copy_step(struct kd_backend_copy *c, unsigned pages,
+                    struct kd_store_copied *out) KD_MUST_USE;
+kd_err sq_copy_end(struct kd_backend_copy *c);
 
 /* sqlite_open.c */
 void sq_setup(void);

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 enum {
-    SCHEMA_VERSION = 2,
+    SCHEMA_VERSION = 3,
     APPLICATION_ID = 0x6b657964, /* "keyd" */
     BUSY_MS = 1500,
     CACHE_SIZE = 8 * 1024 * 1024,
@@ -162,6 +162,8 @@ make_objects(sqlite3 *db, int from, char why[KD_STORE_WHY_MAX])
             err = run(db, objects[i].sql, why);
     if (err == KD_OK && from < 2)
         err = run(db, "INSERT INTO uptime VALUES(1, 0)", why);
+    if (err == KD_OK && from < 3)
+        err = run(db, "INSERT INTO mark VALUES(1, 0, 0, 0, zeroblob(32), 0)", why);
     return err;
 }
 
@@ -403,7 +405,7 @@ check_tables(struct kd_backend *b, enum kd_store_check check,
         return KD_OK;
     if ((err = ask(b->db, "PRAGMA page_count", pages, sizeof pages, why)) != KD_OK)
         return err;
-    bool fits = strtol(pages, NULL, 10) <= CHECK_PAGES_MAX;
+    bool fits = check == KD_CHECK_COPY || strtol(pages, NULL, 10) <= CHECK_PAGES_MAX;
     if (check == KD_CHECK_FULL || fits) {
         b->checked_whole = true;
         return expect_ok(b->db,

@@ -22,6 +22,12 @@ sq_head(struct kd_backend *b, struct kd_backend_head *out)
         err = sq_copy(st, 2, h.hash, sizeof h.hash);
     if (err == KD_OK)
         err = sq_copy(st, 4, h.keystore_sha256, sizeof h.keystore_sha256);
+    h.base.seq = sq_u64(st, 5);
+    h.base.epoch = sq_u64(st, 6);
+    h.base.time_ms = sq_u64(st, 7);
+    if (err == KD_OK)
+        err = sq_copy(st, 8, h.base.hash, sizeof h.base.hash);
+    h.fence = sq_u64(st, 9);
     sq_reset(b, ST_HEAD);
     if (err != KD_OK || (err = sq_row(b, ST_REFERRED)) != KD_OK)
         return err;
@@ -172,6 +178,35 @@ seq_of(struct kd_backend *b, struct kd_slice address, uint32_t generation,
     return KD_OK;
 }
 
+/* Where start lies: in the current chain, or in one that a reset has ended, which is
+ * then the history that was asked for. */
+static kd_err
+start_at(struct kd_backend *b, struct kd_slice address, const uint8_t *start,
+         struct kd_history *h)
+{
+    sqlite3_stmt *st = sq_use(b, ST_HISTORY_START);
+    uint32_t current = h->generation;
+    kd_err err;
+
+    sq_bind_text(st, 1, address);
+    sq_bind_blob(st, 2, start, KD_FP_SIZE);
+    if ((err = sq_row(b, ST_HISTORY_START)) != KD_OK)
+        return err;
+    h->generation = (uint32_t)sq_u64(st, 0);
+    h->first = (uint32_t)sq_u64(st, 1);
+    sq_reset(b, ST_HISTORY_START);
+    if (h->generation == current)
+        return KD_OK;
+    st = sq_use(b, ST_HISTORY_LAST);
+    sq_bind_text(st, 1, address);
+    sq_bind_u64(st, 2, h->generation);
+    if ((err = sq_row(b, ST_HISTORY_LAST)) != KD_OK)
+        return err == KD_NOT_FOUND ? KD_FAILED : err; /* start lies in it */
+    h->last = h->head = (uint32_t)sq_u64(st, 0);
+    sq_reset(b, ST_HISTORY_LAST);
+    return KD_OK;
+}
+
 kd_err
 sq_user_history(struct kd_backend *b, struct kd_slice address, const uint8_t *start,
                 const uint8_t *stop, struct kd_history *out)
@@ -187,8 +222,7 @@ sq_user_history(struct kd_backend *b, struct kd_slice address, const uint8_t *st
     h.head = (uint32_t)sq_u64(sq_use(b, ST_HISTORY_HEAD), 1);
     h.last = h.head;
     sq_reset(b, ST_HISTORY_HEAD);
-    if (start != NULL &&
-        (err = seq_of(b, address, h.generation, start, &h.first)) != KD_OK)
+    if (start != NULL && (err = start_at(b, address, start, &h)) != KD_OK)
         return err;
     if (stop != NULL &&
         (err = seq_of(b, address, h.generation, stop, &h.last)) != KD_OK)
@@ -463,6 +497,21 @@ sq_checkpoint_last(struct kd_backend *b, struct kd_slice *signed_octets)
     if ((err = sq_row_hold(b, ST_CHECKPOINT_LAST)) != KD_OK)
         return err;
     *signed_octets = sq_blob(sq_use(b, ST_CHECKPOINT_LAST), 0);
+    return KD_OK;
+}
+
+kd_err
+sq_checkpoint_at(struct kd_backend *b, uint64_t seq, struct kd_slice *signed_octets)
+{
+    kd_err err;
+
+    if (seq > INT64_MAX)
+        return KD_NOT_FOUND;
+    sq_release(b);
+    sq_bind_u64(sq_use(b, ST_CHECKPOINT_AT), 1, seq);
+    if ((err = sq_row_hold(b, ST_CHECKPOINT_AT)) != KD_OK)
+        return err;
+    *signed_octets = sq_blob(sq_use(b, ST_CHECKPOINT_AT), 0);
     return KD_OK;
 }
 

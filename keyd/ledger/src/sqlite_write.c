@@ -181,18 +181,64 @@ put_checkpoint(struct kd_backend *b, struct kd_slice octets)
     return sq_run(b, ST_PUT_CHECKPOINT);
 }
 
-/* Compare and swap: the generation goes up by one. */
+/* Compare and swap: the generation goes up by one. An acceptance sets it. */
 static kd_err
-put_keystore(struct kd_backend *b, const struct kd_audit_record *r)
+put_keystore(struct kd_backend *b, const struct kd_store_item *item,
+             const struct kd_audit_record *r)
 {
-    sqlite3_stmt *st = sq_use(b, ST_PUT_KEYSTORE);
+    enum sq_statement which = item->restore ? ST_SET_KEYSTORE : ST_PUT_KEYSTORE;
+    sqlite3_stmt *st = sq_use(b, which);
     kd_err err;
 
     if (!kd_audit_changes_keystore(r))
         return KD_OK;
     sq_bind_u64(st, 1, r->keystore_generation);
     sq_bind_blob(st, 2, r->keystore_sha256, sizeof r->keystore_sha256);
-    if ((err = sq_run(b, ST_PUT_KEYSTORE)) != KD_OK)
+    if ((err = sq_run(b, which)) != KD_OK)
+        return err;
+    return sqlite3_changes(b->db) == 1 ? KD_OK : KD_CONFLICT;
+}
+
+static kd_err
+put_fence(struct kd_backend *b, const struct kd_store_item *item,
+          const struct kd_audit_record *r)
+{
+    sqlite3_stmt *st = sq_use(b, ST_PUT_FENCE);
+
+    if (!item->restore)
+        return KD_OK;
+    sq_bind_u64(st, 1, r->epoch);
+    return sq_run(b, ST_PUT_FENCE);
+}
+
+/* Where the log will begin: what stands in the record that is the last to go. */
+static kd_err
+put_base(struct kd_backend *b, const struct kd_store_item *item,
+         const struct kd_audit_record *r)
+{
+    sqlite3_stmt *st = sq_use(b, ST_PUT_BASE);
+    struct kd_audit_record last;
+    uint8_t hash[KD_SHA256_SIZE];
+    kd_err err;
+
+    if (!item->drop)
+        return KD_OK;
+    sq_bind_u64(sq_use(b, ST_RECORDS), 1, r->about_seq);
+    sq_bind_u64(sq_use(b, ST_RECORDS), 2, r->about_seq);
+    if ((err = sq_row(b, ST_RECORDS)) != KD_OK)
+        return err == KD_NOT_FOUND ? KD_CONFLICT : err;
+    err = sq_copy(sq_use(b, ST_RECORDS), 2, hash, sizeof hash);
+    if (err == KD_OK &&
+        kd_audit_decode(sq_blob(sq_use(b, ST_RECORDS), 3), &last) != KD_OK)
+        err = KD_FAILED;
+    sq_reset(b, ST_RECORDS); /* of the record only numbers are used from here on */
+    if (err != KD_OK)
+        return err;
+    sq_bind_u64(st, 1, last.seq);
+    sq_bind_u64(st, 2, last.epoch);
+    sq_bind_u64(st, 3, last.time_ms);
+    sq_bind_blob(st, 4, hash, sizeof hash);
+    if ((err = sq_run(b, ST_PUT_BASE)) != KD_OK)
         return err;
     return sqlite3_changes(b->db) == 1 ? KD_OK : KD_CONFLICT;
 }
@@ -215,15 +261,19 @@ put_rows(struct kd_backend *b, const struct kd_store_item *item,
         return err;
     if ((err = put_checkpoint(b, item->checkpoint)) != KD_OK)
         return err;
-    return put_keystore(b, r);
+    if ((err = put_fence(b, item, r)) != KD_OK)
+        return err;
+    if ((err = put_base(b, item, r)) != KD_OK)
+        return err;
+    return put_keystore(b, item, r);
 }
 
 static bool
 has_rows(const struct kd_store_item *item, const struct kd_audit_record *r)
 {
     return item->signing != NULL || item->org != NULL || item->n_keys != 0 ||
-           item->idem != NULL || item->checkpoint.n != 0 ||
-           kd_audit_changes_keystore(r) || kd_store_makes_row(r);
+           item->idem != NULL || item->checkpoint.n != 0 || item->restore ||
+           item->drop || kd_audit_changes_keystore(r) || kd_store_makes_row(r);
 }
 
 /* The rows of one item, all or none of them. */
@@ -282,6 +332,19 @@ sq_purge_idem(struct kd_backend *b, uint64_t before_ms, unsigned max, unsigned *
     sq_bind_u64(st, 1, before_ms);
     sq_bind_u64(st, 2, max);
     if ((err = sq_run(b, ST_PURGE_IDEM)) != KD_OK)
+        return err;
+    *n = (unsigned)sqlite3_changes(b->db);
+    return KD_OK;
+}
+
+kd_err
+sq_sweep(struct kd_backend *b, unsigned max, unsigned *n)
+{
+    sqlite3_stmt *st = sq_use(b, ST_SWEEP);
+    kd_err err;
+
+    sq_bind_u64(st, 1, max);
+    if ((err = sq_run(b, ST_SWEEP)) != KD_OK)
         return err;
     *n = (unsigned)sqlite3_changes(b->db);
     return KD_OK;

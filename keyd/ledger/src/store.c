@@ -55,6 +55,12 @@ kd_store_tail(const struct kd_store *s, struct kd_audit_tail *out)
     *out = s->chain.tail;
 }
 
+void
+kd_store_base(const struct kd_store *s, struct kd_audit_tail *out)
+{
+    *out = s->base;
+}
+
 /* --- reading --- */
 
 kd_err
@@ -280,6 +286,8 @@ kd_store_records(struct kd_store *s, uint64_t from, kd_record_visitor visitor,
 
     if (err != KD_OK)
         return err;
+    if (from <= s->base.seq) /* what is left of them goes with the next sweep */
+        return KD_NOT_FOUND;
     return settle(s, s->ops->records(s->backend, from, INT64_MAX, adapt_record, &a));
 }
 
@@ -302,6 +310,16 @@ kd_store_checkpoint_last(struct kd_store *s, struct kd_slice *signed_octets)
     if (err != KD_OK)
         return err;
     return settle(s, s->ops->checkpoint_last(s->backend, signed_octets));
+}
+
+kd_err
+kd_store_checkpoint_at(struct kd_store *s, uint64_t seq, struct kd_slice *signed_octets)
+{
+    kd_err err = may_read(s);
+
+    if (err != KD_OK)
+        return err;
+    return settle(s, s->ops->checkpoint_at(s->backend, seq, signed_octets));
 }
 
 kd_err
@@ -399,14 +417,32 @@ keys_are_good(const struct kd_store_item *item)
     return true;
 }
 
-/* The staged file is what the record names. Its being the next generation is for the
- * back end: another answer there is a conflict. */
-static bool
-keystore_is_good(const struct kd_store *s, const struct kd_audit_record *r)
+/* The staged file is what the record names; of an acceptance, the file in place. Its
+ * being the next generation is for the back end: another answer there is a conflict. */
+static kd_err
+check_keystore(struct kd_store *s, const struct kd_store_item *item,
+               const struct kd_audit_record *r)
 {
-    return !kd_audit_changes_keystore(r) ||
-           (s->staged && memcmp(r->keystore_sha256, s->staged_sha256,
-                                sizeof r->keystore_sha256) == 0);
+    bool good = false;
+    kd_err err = KD_OK;
+
+    if (!kd_audit_changes_keystore(r))
+        return KD_OK;
+    if (item->restore)
+        err = kd_keystore_in_place(s, r->keystore_sha256, &good);
+    else
+        good = s->staged && memcmp(r->keystore_sha256, s->staged_sha256,
+                                   sizeof r->keystore_sha256) == 0;
+    if (err != KD_OK)
+        return err;
+    return good ? KD_OK : KD_INVALID;
+}
+
+static bool
+log_change_is_good(const struct kd_store_item *item, const struct kd_audit_record *r)
+{
+    return item->restore == (r->op == KD_AUDIT_RESTORE) &&
+           item->drop == (r->op == KD_AUDIT_DROP) && (!item->drop || r->about_seq != 0);
 }
 
 static bool
@@ -414,7 +450,7 @@ has_rows(const struct kd_store_item *item)
 {
     return item->link != NULL || item->signing != NULL || item->org != NULL ||
            item->idem != NULL || item->n_keys != 0 || item->checkpoint.n != 0 ||
-           item->reset != NULL;
+           item->reset != NULL || item->restore || item->drop;
 }
 
 static bool
@@ -455,11 +491,15 @@ static kd_err
 check_item(struct kd_store *s, const struct kd_store_item *item,
            const struct kd_audit_record *r)
 {
+    kd_err err;
+
     if (has_rows(item) && r->outcome != KD_OUTCOME_DONE)
         return KD_INVALID;
     if (!signing_is_good(item, r) || !org_is_good(item, r) || !keys_are_good(item) ||
-        !keystore_is_good(s, r) || !reset_is_good(item, r))
+        !log_change_is_good(item, r) || !reset_is_good(item, r))
         return KD_INVALID;
+    if ((err = check_keystore(s, item, r)) != KD_OK)
+        return err;
     return check_checkpoint(s, item->checkpoint);
 }
 
@@ -478,6 +518,8 @@ kd_store_begin(struct kd_store *s)
     s->committed = s->chain.tail;
     s->batch_generation = s->keystore_generation;
     memcpy(s->batch_sha256, s->keystore_sha256, sizeof s->batch_sha256);
+    s->batch_base = s->base;
+    s->batch_fence = s->fence;
     return KD_OK;
 }
 
@@ -499,25 +541,79 @@ acknowledge_again(struct kd_store *s, const struct kd_audit_record *r,
     return KD_OK;
 }
 
+/* What the item changes beside its rows, once the batch is committed. */
+static void
+note_changes(struct kd_store *s, const struct kd_store_item *item,
+             const struct kd_audit_record *r, const struct kd_audit_tail *last)
+{
+    if (kd_audit_changes_keystore(r)) {
+        s->batch_generation = r->keystore_generation;
+        memcpy(s->batch_sha256, r->keystore_sha256, sizeof s->batch_sha256);
+    }
+    if (item->restore)
+        s->batch_fence = r->epoch;
+    if (item->drop)
+        s->batch_base = *last;
+}
+
+struct last_dropped {
+    struct kd_audit_tail tail;
+    bool found;
+};
+
+static bool
+take_last(void *arg, const struct kd_backend_record *row)
+{
+    struct last_dropped *last = arg;
+    struct kd_audit_record r;
+
+    if (kd_audit_decode(row->record, &r) != KD_OK)
+        return false;
+    last->found = true;
+    memcpy(last->tail.instance, r.instance, sizeof r.instance);
+    last->tail.epoch = r.epoch;
+    last->tail.seq = r.seq;
+    last->tail.time_ms = r.time_ms;
+    kd_audit_hash(row->record, last->tail.hash);
+    return false;
+}
+
+static kd_err
+find_last_dropped(struct kd_store *s, const struct kd_store_item *item, uint64_t seq,
+                  struct kd_audit_tail *out)
+{
+    struct last_dropped last = {0};
+    kd_err err;
+
+    if (!item->drop)
+        return KD_OK;
+    if (seq <= s->batch_base.seq)
+        return KD_OK; /* a conflict, as the back end will say */
+    if ((err = s->ops->records(s->backend, seq, seq, take_last, &last)) != KD_OK)
+        return err;
+    *out = last.tail;
+    return last.found ? KD_OK : KD_INVALID;
+}
+
 static kd_err
 add_next(struct kd_store *s, const struct kd_store_item *item, struct kd_store_ack *ack)
 {
     struct kd_audit_record r;
     struct kd_chain next = s->chain;
+    struct kd_audit_tail last = {0};
     kd_err outcome = KD_OK;
     kd_err err = kd_chain_feed(&next, item->record, &r);
 
     if (err != KD_OK)
         return err;
-    if ((err = check_item(s, item, &r)) != KD_OK)
+    if ((err = check_item(s, item, &r)) != KD_OK ||
+        (err = find_last_dropped(s, item, r.about_seq, &last)) != KD_OK)
         return err;
     if ((err = s->ops->add(s->backend, item, &r, next.tail.hash, &outcome)) != KD_OK)
         return err;
     s->chain = next;
-    if (kd_audit_changes_keystore(&r) && outcome == KD_OK) {
-        s->batch_generation = r.keystore_generation;
-        memcpy(s->batch_sha256, r.keystore_sha256, sizeof s->batch_sha256);
-    }
+    if (outcome == KD_OK)
+        note_changes(s, item, &r, &last);
     *ack = (struct kd_store_ack){
         .epoch = r.epoch,
         .seq = r.seq,
@@ -592,6 +688,16 @@ kd_store_purge_idem(struct kd_store *s, uint64_t before_ms, unsigned max, unsign
 }
 
 kd_err
+kd_store_sweep(struct kd_store *s, unsigned max, unsigned *n)
+{
+    if (s->broken)
+        return KD_UNAVAILABLE;
+    if (!s->in_batch)
+        return KD_INVALID;
+    return settle(s, s->ops->sweep(s->backend, max, n));
+}
+
+kd_err
 kd_store_commit(struct kd_store *s)
 {
     if (s->broken || !s->in_batch)
@@ -604,6 +710,8 @@ kd_store_commit(struct kd_store *s)
     s->committed = s->chain.tail;
     s->keystore_generation = s->batch_generation;
     memcpy(s->keystore_sha256, s->batch_sha256, sizeof s->keystore_sha256);
+    s->base = s->batch_base;
+    s->fence = s->batch_fence;
     return KD_OK;
 }
 

@@ -10,6 +10,9 @@ struct kd_store {
     int dir; /* descriptor of the directory */
     struct kd_chain chain;
     struct kd_audit_tail committed; /* where the chain goes back to on abort */
+    struct kd_audit_tail base;      /* the log begins behind it */
+    struct kd_audit_tail batch_base;
+    uint64_t fence, batch_fence; /* epoch of the last acceptance */
     bool in_batch;
     bool broken;
 
@@ -31,6 +34,9 @@ kd_err kd_store_why(char why[KD_STORE_WHY_MAX], kd_err err, const char *fmt, ...
  * not, and checks the file in place. */
 kd_err kd_keystore_resolve(struct kd_store *s, char why[KD_STORE_WHY_MAX]) KD_MUST_USE;
 
+/* Whether the key store's file has this SHA-256. */
+kd_err kd_keystore_in_place(struct kd_store *s, const uint8_t sha256[KD_SHA256_SIZE],
+                            bool *is) KD_MUST_USE;
 /* What a system call's error means for opening: KD_UNAVAILABLE for what may be better
  * in a moment (a disk that fails or is full, no descriptors, no memory), KD_IO for what
  * an operator has to look at. */

@@ -102,13 +102,18 @@ static kd_err
 walk_tail(struct kd_store *s, const struct kd_store_conf *conf,
           const struct kd_backend_head *head, char why[KD_STORE_WHY_MAX])
 {
-    struct kd_audit_tail zero = {0};
     uint64_t n = conf->tail_check == 0 ? TAIL_CHECK : conf->tail_check;
+    uint64_t begin = head->base.seq + 1;
     uint64_t from =
         conf->check == KD_CHECK_FULL || head->seq < n ? 1 : head->seq - n + 1;
 
-    memcpy(zero.instance, head->instance, sizeof zero.instance);
-    struct walk w = {.chain = kd_chain_after(&zero), .first = from != 1};
+    if (from < begin)
+        from = begin;
+    struct kd_audit_tail base = head->base;
+    memcpy(base.instance, head->instance, sizeof base.instance);
+    struct walk w = {.chain = kd_chain_after(&base), .first = from != begin};
+    s->base = base;
+    s->fence = head->fence;
     /* Beyond the head there must be nothing: walk on until there is nothing. */
     kd_err err = s->ops->records(s->backend, from, INT64_MAX, walk_one, &w);
     if (err != KD_OK)
@@ -166,14 +171,48 @@ static kd_err
 lies_on_log(struct kd_store *s, const struct kd_checkpoint *cp, bool *lies)
 {
     struct find f = {0};
-    kd_err err = s->ops->records(s->backend, cp->seq, cp->seq, find_one, &f);
+    kd_err err = KD_OK;
 
+    if (cp->seq == s->base.seq && cp->seq != 0) {
+        f = (struct find){.found = true, .epoch = s->base.epoch};
+        memcpy(f.hash, s->base.hash, sizeof f.hash);
+    } else {
+        err = s->ops->records(s->backend, cp->seq, cp->seq, find_one, &f);
+    }
     if (err != KD_OK)
         return err;
     *lies = f.found && f.epoch == cp->epoch &&
             memcmp(cp->instance, s->chain.tail.instance, sizeof cp->instance) == 0 &&
             memcmp(f.hash, cp->hash, sizeof f.hash) == 0;
     return KD_OK;
+}
+
+kd_err
+kd_store_compare(struct kd_store *s, const struct kd_checkpoint *noted,
+                 enum kd_store_order *out)
+{
+    bool lies = true;
+    kd_err err = KD_OK;
+
+    if (s->broken)
+        return KD_UNAVAILABLE;
+    if (s->in_batch)
+        return KD_INVALID;
+    if (memcmp(noted->instance, s->chain.tail.instance, sizeof noted->instance) != 0)
+        *out = KD_ORDER_OTHER;
+    else if (noted->epoch < s->fence)
+        *out = KD_ORDER_SET_ASIDE;
+    else if (noted->seq > s->chain.tail.seq)
+        *out = KD_ORDER_AHEAD;
+    else if (noted->seq < s->base.seq || noted->seq == 0)
+        *out = KD_ORDER_LIES;
+    else if ((err = lies_on_log(s, noted, &lies)) == KD_OK)
+        *out = lies ? KD_ORDER_LIES : KD_ORDER_OTHER;
+    if (err == KD_IO || err == KD_NOMEM || err == KD_FAILED) {
+        s->broken = true;
+        return KD_UNAVAILABLE;
+    }
+    return err;
 }
 
 static kd_err
@@ -254,8 +293,11 @@ kd_store_open(const struct kd_store_ops *ops, const struct kd_store_conf *conf,
     }
     if ((err = ops->open(conf, &s->backend, why)) != KD_OK)
         goto out;
-    if ((err = check_all(s, conf, why)) != KD_OK)
+    if ((err = check_all(s, conf, why)) != KD_OK) {
+        if (err == KD_IO)
+            err = ops->is_damaged(s->backend) ? KD_INVALID : KD_UNAVAILABLE;
         goto out;
+    }
     *out = s;
     s = NULL;
 out:

@@ -31,6 +31,12 @@ class Story:
         self.admin = self.connect("admin")
         self.submission = self.connect("submission")
         self.mta = self.connect("mta")
+        with open(self.path("port"), encoding="ascii") as f:
+            port = int(f.read())
+        self.tls = Connection.over_tls(pb, "127.0.0.1", port, self.path("mx1.pem"),
+                                       self.path("mx1.key"), self.path("ca.pem"), "localhost")
+        self.opened.append(self.tls)
+        self.tls.greet()
 
     def path(self, name):
         return os.path.join(self.dir, name)
@@ -217,6 +223,48 @@ def lookup_signet(s):
               {"name": b"nobody@example.com"}, on=s.mta)
 
 
+@exercise("freeze_address")
+def freeze_address(s):
+    def act(action, **more):
+        return s.admin.ask("freeze_address", {"address": s.alice, "action": getattr(
+            s.pb, "ACCOUNT_ACTION_" + action), **more}, key=s.key())
+    s.check("nothing yet", act("SHOW").state == s.pb.ACCOUNT_STATE_OPEN)
+    r = act("FREEZE", reason=s.pb.FREEZE_REASON_ABUSE)
+    s.check("frozen", r.changed and r.state == s.pb.ACCOUNT_STATE_FROZEN)
+    s.refused(s.pb.STATUS_DENIED, "frozen: no signet", "issue_user_signet",
+              {"address": s.alice, "ssr": s.ssr("frozen", "alice2"),
+               "account_mode": s.pb.ACCOUNT_MODE_TRUSTFUL}, key=s.key(), on=s.submission)
+    s.check("look-ups go on", s.mta.ask("lookup_signet", {"name": s.alice}).current)
+    s.check("thawed", act("THAW").state == s.pb.ACCOUNT_STATE_OPEN)
+
+
+@exercise("reset_address")
+def reset_address(s):
+    def act(action):
+        return s.admin.ask("reset_address", {"address": b"bob@example.com", "action": getattr(
+            s.pb, "RESET_ACTION_" + action)}, key=s.key())
+    r = act("REQUEST")
+    s.check("pending", r.changed and [x.address for x in r.resets] == [b"bob@example.com"])
+    s.check("not at once", r.resets[0].generation == 2 and r.resets[0].remaining_ms > 0)
+    s.refused(s.pb.STATUS_DENIED, "not yet", "issue_user_signet",
+              {"address": b"bob@example.com", "ssr": s.ssr("bobnew"),
+               "account_mode": s.pb.ACCOUNT_MODE_TRUSTFUL}, key=s.key(), on=s.submission)
+    s.check("given up", act("CANCEL").changed)
+    s.refused(s.pb.STATUS_NOT_FOUND, "there is none", "reset_address",
+              {"address": b"bob@example.com", "action": s.pb.RESET_ACTION_CANCEL}, key=s.key())
+
+
+@exercise("stop_principal")
+def stop_principal(s):
+    def act(action, name=b""):
+        r = s.admin.ask("stop_principal", {"action": getattr(s.pb, "STOP_ACTION_" + action),
+                                           "name": name}, key=s.key())
+        return [x.name for x in r.stopped]
+    s.check("nobody", act("LIST") == [])
+    s.check("stopped", act("STOP", b"dmtpd") == [b"dmtpd"])
+    s.check("allowed again", act("ALLOW", b"dmtpd") == [])
+
+
 @exercise("lookup_history")
 def lookup_history(s):
     cores, page = [], b""
@@ -304,15 +352,38 @@ def drain(s):
 def upload_part(s):
     s.refused(s.pb.STATUS_UNSUPPORTED, "no parts on unix sockets", "upload_part",
               {"upload_id": b"u" * 16, "total": 1, "data": b"x"}, on=s.submission)
-    r = s.submission.request("issue_user_signet",
-                             {"address": s.alice, "ssr": b"x", "image_fd": True,
-                              "account_mode": s.pb.ACCOUNT_MODE_TRUSTFUL}, key=s.key())
-    r.upload_id = b"u" * 16
-    response, _ = s.submission.wait(s.submission.send(r))
-    s.check("no upload either", response.status == s.pb.STATUS_INVALID)
+    request = {"address": b"carol@example.com", "ssr": s.ssr("carol"), "image_fd": True,
+               "account_mode": s.pb.ACCOUNT_MODE_TRUSTFUL}
+    for c in (s.submission, s.tls):
+        r = c.request("issue_user_signet", request, key=s.key())
+        r.upload_id = b"u" * 16
+        response, _ = c.wait(c.send(r))
+        s.check("no such upload", response.status == s.pb.STATUS_INVALID)
+
+    # Out of order, beyond the end, and begun twice: each ends that upload.
+    def part(upload_id, offset, data, total=100):
+        return "upload_part", {"upload_id": upload_id, "offset": offset, "total": total,
+                               "data": data}
+    s.refused(s.pb.STATUS_INVALID, "a beginning in the middle", *part(b"1" * 16, 10, b"x"),
+              on=s.tls)
+    s.check("a part", s.tls.ask(*part(b"2" * 16, 0, b"x" * 60)).received == 60)
+    s.refused(s.pb.STATUS_INVALID, "a gap", *part(b"2" * 16, 61, b"x"), on=s.tls)
+    s.check("another part", s.tls.ask(*part(b"3" * 16, 0, b"x" * 60)).received == 60)
+    s.refused(s.pb.STATUS_INVALID, "another total", *part(b"3" * 16, 60, b"x", 101), on=s.tls)
+    s.refused(s.pb.STATUS_INVALID, "beyond the end", *part(b"4" * 16, 0, b"x" * 101), on=s.tls)
+
+    r = s.tls.ask("issue_user_signet", request, obj=s.picture, key=s.key())
+    s.check("with a picture that came in parts", s.picture in r.signet)
+    s.remote = r
 
 
 @exercise("fetch_part")
 def fetch_part(s):
     s.refused(s.pb.STATUS_UNSUPPORTED, "nothing to fetch on unix sockets", "fetch_part",
               {"object_id": b"o" * 16, "limit": 1}, on=s.mta)
+    s.refused(s.pb.STATUS_NOT_FOUND, "no such object", "fetch_part",
+              {"object_id": b"o" * 16, "limit": 1}, on=s.tls)
+    r = s.tls.ask("lookup_signet", {"name": b"carol@example.com"})
+    s.check("in parts", r.signet == s.remote.signet and r.signet_fd_size > 200000)
+    s.check("the same by descriptor",
+            s.mta.ask("lookup_signet", {"name": b"carol@example.com"}).signet == r.signet)

@@ -42,6 +42,7 @@ enum kd_path_access {
     KD_PATH_READ,  /* read files, list directories */
     KD_PATH_RUN,   /* the same, and execute */
     KD_PATH_WRITE, /* read, write, create, rename, remove regular files */
+    KD_PATH_TREE,  /* the same of directories too */
 };
 
 struct kd_sandbox_path {

@@ -75,9 +75,25 @@ struct kd_conf_listener {
     bool allow_unpinned;
 };
 
+enum { KD_CONF_KEY_IDS_MAX = 64 }; /* of one principal */
+
+struct kd_conf_quotas {
+    size_t n;
+    struct kd_quota *list; /* KD_POLICY_OWN_QUOTAS_MAX, or NULL; each operation once */
+};
+
+struct kd_conf_keys {
+    bool is_given;  /* else any key */
+    uint16_t roles; /* bit = role */
+    size_t n;
+    uint8_t (*ids)[KD_POLICY_KEY_ID_SIZE]; /* KD_CONF_KEY_IDS_MAX, or NULL */
+};
+
 struct kd_conf_domain {
     char *name;
+    uint32_t line; /* of its section */
     struct kd_domain_rules rules;
+    struct kd_conf_quotas quotas;
 };
 
 struct kd_conf_principal {
@@ -91,6 +107,9 @@ struct kd_conf_principal {
     uint64_t ops;      /* as listed, plus those of every principal */
     uint16_t *domains; /* indices into the domains */
     size_t n_domains;
+    struct kd_conf_keys keys;
+    struct kd_conf_quotas quotas;
+    struct kd_policy_lines lines;
 };
 
 struct kd_conf {
@@ -110,6 +129,9 @@ struct kd_conf {
     uint32_t verify_sampled;
     uint32_t group_commit_max;
     uint32_t audit_checkpoint_interval; /* seconds */
+    char *checkpoint_file;              /* NULL: none */
+    uint32_t checkpoint_grace;          /* seconds */
+    uint32_t reserve_space;             /* octets */
     uint32_t drain_timeout;             /* seconds */
     char *shadow_policy;                /* NULL: none */
     struct kd_limits limits;
@@ -156,6 +178,11 @@ kd_err kd_conf_load(const char *path, const struct kd_conf_env *env,
 kd_err kd_conf_parse(struct kd_slice text, const struct kd_conf_env *env,
                      struct kd_conf **out,
                      struct kd_conf_problems *problems) KD_MUST_USE;
+
+/* Adds what is allowed and hardly meant, as warnings: principals that can do nothing,
+ * domains that nobody serves, quotas that never count or are missing, rights that
+ * should not meet in one hand. For keydctl policy check. */
+void kd_conf_lint(const struct kd_conf *conf, struct kd_conf_problems *problems);
 
 void kd_conf_free(struct kd_conf *conf); /* accepts NULL */
 

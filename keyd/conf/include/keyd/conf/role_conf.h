@@ -18,7 +18,8 @@ enum {
     KD_ACCOUNT_KEYS_MAX = 4,
     KD_ACCOUNT_KEY_SIZE = 32, /* Ed25519 */
     KD_CONF_DIGEST_SIZE = 32,
-    KD_ROLE_CONF_SIZE_MAX = 512 * 1024 /* of the octets */
+    KD_CHECKPOINT_PATH_MAX = 241,       /* octets with the NUL */
+    KD_ROLE_CONF_SIZE_MAX = 1024 * 1024 /* of the octets */
 };
 
 /* Caps of security.md 4.3, each described by its key in conf_keys.def. */
@@ -86,8 +87,9 @@ struct kd_conf_for_gate {
     enum kd_hardening hardening;
     enum kd_log_level log_level;
     enum kd_class klass;
+    uint32_t worker; /* which of the listener's gates, from 0; make leaves it 0 */
     struct kd_limits limits;
-    struct kd_policy *policy; /* owned: its class's rows, look-ups only */
+    struct kd_policy *policy; /* owned: its class's rows, look-ups only, no keys */
 };
 
 struct kd_conf_for_vault {
@@ -109,7 +111,10 @@ struct kd_conf_for_ledger {
     enum kd_hardening hardening;
     enum kd_log_level log_level;
     uint32_t group_commit_max;
+    uint32_t checkpoint_grace; /* seconds */
+    uint32_t reserve_space;    /* octets */
     struct kd_limits limits;
+    char checkpoint_file[KD_CHECKPOINT_PATH_MAX]; /* absolute; empty: none */
 };
 
 /* From the configuration; KD_NOMEM. */

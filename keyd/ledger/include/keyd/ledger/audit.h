@@ -66,10 +66,9 @@ enum kd_audit_note {
 /* Map keys in the order they stand: 1 format version (1), 2 instance, 3 epoch, 4 seq,
  * 5 time, 6 prev, 7 op, 8 principal, 9 class, 10 domain, 11 key, 12 digests,
  * 13 address, 14 generation, 15 link seq, 16 key store generation, 17 its SHA-256,
- * 18 outcome, 19 notes, 21 detail, 22 approval. What is absent or empty below is left
- * out of the map, save version to prev, op, principal, class and outcome, which are
- * always there.
- */
+ * 18 outcome, 19 notes, 20 about, 21 detail, 22 approval. What is absent or empty below
+ * is left out of the map, save version to prev, op, principal, class and outcome, which
+ * are always there. */
 struct kd_audit_record {
     uint8_t instance[KD_INSTANCE_SIZE]; /* of the registry */
     uint64_t epoch;                     /* of the vault, grows at each of its starts */
@@ -94,6 +93,7 @@ struct kd_audit_record {
     bool has_approval;                       /* exactly with KD_NOTE_QUORUM */
     uint8_t approval[KD_SHA256_SIZE]; /* of the text that operators approved: the digest
                                        * of as many records "approve" */
+    uint64_t about_seq;               /* with ABOUT: a record; else 0 */
     struct kd_slice detail; /* as DETAIL in audit_ops.def says; printable, no space, no
                              * '@'; else empty */
 };
@@ -154,6 +154,13 @@ struct kd_chain kd_chain_after(const struct kd_audit_tail *tail);
  * (KD_MALFORMED, KD_INVALID) the chain stays where it was. record may be NULL. */
 kd_err kd_chain_feed(struct kd_chain *chain, struct kd_slice octets,
                      struct kd_audit_record *record) KD_MUST_USE;
+
+/* --- segments --- */
+
+/* The hash of a run of records, which only somebody who has their octets can make:
+ * start with zeros, then each record in turn. hash becomes SHA-256 over 0x02, hash and
+ * the record. */
+void kd_segment_add(uint8_t hash[KD_SHA256_SIZE], struct kd_slice record);
 
 /* --- checkpoints --- */
 

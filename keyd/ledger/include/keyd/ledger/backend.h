@@ -8,7 +8,8 @@
 
 #include <keyd/ledger/store.h>
 
-struct kd_backend; /* each back end's own */
+struct kd_backend;      /* each back end's own */
+struct kd_backend_copy; /* a copy that is being made */
 
 /* What the registry says of itself, beside its log. */
 struct kd_backend_head {
@@ -18,6 +19,8 @@ struct kd_backend_head {
     uint64_t referred; /* the highest record that a row names */
     uint64_t keystore_generation;
     uint8_t keystore_sha256[KD_SHA256_SIZE];
+    struct kd_audit_tail base; /* of the last record dropped; instance is not set */
+    uint64_t fence;            /* epoch of the last acceptance; 0: there was none */
 };
 
 /* A row of the log. */
@@ -56,6 +59,8 @@ struct kd_store_ops {
     kd_err (*open)(const struct kd_store_conf *conf, struct kd_backend **out,
                    char why[KD_STORE_WHY_MAX]);
     void (*close)(struct kd_backend *b);
+    /* True if it has seen that its file is damaged, as opposed to a disk that fails. */
+    bool (*is_damaged)(const struct kd_backend *b);
     kd_err (*head)(struct kd_backend *b, struct kd_backend_head *out);
     kd_err (*stats)(struct kd_backend *b, struct kd_store_stats *out);
     /* Rows that a record of their own makes (signets, of users and organizations,
@@ -103,6 +108,8 @@ struct kd_store_ops {
     kd_err (*checkpoints)(struct kd_backend *b, uint64_t from,
                           kd_checkpoint_visitor visitor, void *arg);
     kd_err (*checkpoint_last)(struct kd_backend *b, struct kd_slice *signed_octets);
+    kd_err (*checkpoint_at)(struct kd_backend *b, uint64_t seq,
+                            struct kd_slice *signed_octets);
     kd_err (*counters)(struct kd_backend *b, kd_counter_visitor visitor, void *arg);
 
     kd_err (*begin)(struct kd_backend *b);
@@ -115,11 +122,18 @@ struct kd_store_ops {
     kd_err (*count_uptime)(struct kd_backend *b, uint64_t ms);
     kd_err (*purge_idem)(struct kd_backend *b, uint64_t before_ms, unsigned max,
                          unsigned *n);
+    kd_err (*sweep)(struct kd_backend *b, unsigned max, unsigned *n);
     /* tail: of the last record in the batch, recorded as the head. Anything but KD_OK
      * is taken for unknown. */
     kd_err (*commit)(struct kd_backend *b, const struct kd_audit_tail *tail);
     void (*abort)(struct kd_backend *b);
     kd_err (*tend)(struct kd_backend *b);
+
+    kd_err (*copy_begin)(struct kd_backend *b, const char *path,
+                         struct kd_backend_copy **out);
+    kd_err (*copy_step)(struct kd_backend_copy *c, unsigned pages,
+                        struct kd_store_copied *out);
+    kd_err (*copy_end)(struct kd_backend_copy *c);
 };
 
 #endif

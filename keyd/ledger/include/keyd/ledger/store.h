@@ -35,6 +35,7 @@ struct kd_store_ops; /* a back end: backend.h */
 enum kd_store_check {
     KD_CHECK_QUICK, /* structure, as much of it as 1 s or so allows (see sqlite.c) */
     KD_CHECK_FULL,  /* everything the back end can check, and the whole chain */
+    KD_CHECK_COPY,  /* the structure of all tables, however long that takes */
     KD_CHECK_NONE,
 };
 
@@ -74,6 +75,21 @@ void kd_store_close(struct kd_store *s);
 /* The head of the chain: committed, or within a batch including what was added. */
 void kd_store_tail(const struct kd_store *s, struct kd_audit_tail *out);
 
+/* The last record that was dropped, behind which the log begins; all zero but instance
+ * if none ever was. */
+void kd_store_base(const struct kd_store *s, struct kd_audit_tail *out);
+
+/* How the registry stands against a head that was noted elsewhere (a checkpoint, whose
+ * signature is not looked at). What lies before the base is taken to lie on the log. */
+enum kd_store_order {
+    KD_ORDER_LIES,      /* on the log */
+    KD_ORDER_AHEAD,     /* of our head: records are missing here */
+    KD_ORDER_OTHER,     /* another record stands there, or it is another registry */
+    KD_ORDER_SET_ASIDE, /* noted before the last acceptance: means nothing any more */
+};
+kd_err kd_store_compare(struct kd_store *s, const struct kd_checkpoint *noted,
+                        enum kd_store_order *out) KD_MUST_USE;
+
 /* --- reading signets --- */
 
 /* One signed form of one step of a custody chain. */
@@ -108,15 +124,16 @@ kd_err kd_store_user_verify(struct kd_store *s, struct kd_slice address,
                             const uint8_t core_fp[KD_FP_SIZE], bool *current,
                             uint8_t newest[KD_FP_SIZE]) KD_MUST_USE;
 
-/* HIST (D-165): steps first to last, inclusive, of the current generation, whose head
- * is step head. A step once given out never changes, so pages can be asked for in turn.
+/* HIST (D-165): steps first to last, inclusive, of the current generation, or of the
+ * older one that start lies in (D-072), whose head is step head. A step once given out
+ * never changes, so pages can be asked for in turn.
  */
 struct kd_history {
     uint32_t generation, first, last, head;
 };
 
 /* start, stop: core fingerprint of any version of a step, or NULL. KD_NOT_FOUND if the
- * address or a fingerprint is unknown in the current generation, or start comes after
+ * address or start is unknown, stop is not of the same generation, or start comes after
  * stop. (291 of D-167: stop is NULL and first equals head.) */
 kd_err kd_store_user_history(struct kd_store *s, struct kd_slice address,
                              const uint8_t *start, const uint8_t *stop,
@@ -254,7 +271,7 @@ kd_err kd_store_idem_find(struct kd_store *s, const uint8_t key[KD_IDEM_SIZE],
 typedef bool (*kd_record_visitor)(void *arg, uint64_t seq, struct kd_slice record,
                                   kd_err stored);
 
-/* Records from .. the head, in order. */
+/* Records from .. the head, in order; KD_NOT_FOUND if from was dropped. */
 kd_err kd_store_records(struct kd_store *s, uint64_t from, kd_record_visitor visitor,
                         void *arg) KD_MUST_USE;
 
@@ -268,6 +285,10 @@ kd_err kd_store_checkpoints(struct kd_store *s, uint64_t from,
 /* The latest one; KD_NOT_FOUND. */
 kd_err kd_store_checkpoint_last(struct kd_store *s,
                                 struct kd_slice *signed_octets) KD_MUST_USE;
+
+/* The checkpoint of this very record; KD_NOT_FOUND. */
+kd_err kd_store_checkpoint_at(struct kd_store *s, uint64_t seq,
+                              struct kd_slice *signed_octets) KD_MUST_USE;
 
 typedef bool (*kd_counter_visitor)(void *arg, struct kd_slice name, uint64_t value);
 kd_err kd_store_counters(struct kd_store *s, kd_counter_visitor visitor,
@@ -345,6 +366,13 @@ struct kd_store_item {
     const struct kd_org_key_put *keys;
     size_t n_keys;
     struct kd_slice checkpoint; /* signed octets */
+    /* A RESTORE: the record's epoch becomes the one before which nothing noted
+     * elsewhere counts, and if it names a key store, whose file must be in place, that
+     * becomes the recorded one whatever its generation. */
+    bool restore;
+    /* A DROP: the log begins behind the record that the record is about, which must
+     * have a checkpoint that is not the last. kd_store_sweep removes the rows. */
+    bool drop;
 };
 
 /* What to acknowledge, after the commit. */
@@ -384,6 +412,9 @@ kd_err kd_store_count_uptime(struct kd_store *s, uint64_t ms) KD_MUST_USE;
 kd_err kd_store_purge_idem(struct kd_store *s, uint64_t before_ms, unsigned max,
                            unsigned *n) KD_MUST_USE;
 
+/* Within a batch: removes at most max records that were dropped; *n were. */
+kd_err kd_store_sweep(struct kd_store *s, unsigned max, unsigned *n) KD_MUST_USE;
+
 /* Ends the batch durably. Anything but KD_OK is KD_UNKNOWN: it may or may not be
  * stored (F1). Answer nobody, _exit, open again. */
 kd_err kd_store_commit(struct kd_store *s) KD_MUST_USE;
@@ -417,6 +448,25 @@ kd_err kd_store_keystore_read(struct kd_store *s, struct kd_slice *octets,
  * is none in its place; KD_NOT_FOUND otherwise. */
 kd_err kd_store_keystore_aside(struct kd_store *s, struct kd_slice *octets,
                                uint64_t *generation) KD_MUST_USE;
+/* --- a copy while the store is in use --- */
+
+/* A copy of the registry into a new file, a few pages at a time, between batches; what
+ * is committed meanwhile is in it. After the step that says done it is the registry as
+ * it was then, and nothing may be committed before the key store's file was copied too
+ * if the two are to belong together. Nothing is synced. */
+struct kd_store_copy;
+struct kd_store_copied {
+    uint64_t pages, total;
+    bool done;
+};
+kd_err kd_store_copy_begin(struct kd_store *s, const char *path,
+                           struct kd_store_copy **out) KD_MUST_USE;
+/* KD_IO: the copy failed (the store did not). */
+kd_err kd_store_copy_step(struct kd_store_copy *c, unsigned pages,
+                          struct kd_store_copied *out) KD_MUST_USE;
+/* Closes the file, whatever it holds; accepts NULL. KD_IO if it was done and cannot be
+ * closed in order. */
+kd_err kd_store_copy_end(struct kd_store_copy *c);
 
 /* --- back ends --- */
 

@@ -42,7 +42,9 @@ enum {
     KD_OPF_EVERYONE = 1 << 3, /* every principal of its classes has it */
     KD_OPF_LOOKUP = 1 << 4,   /* read from the ledger, never audited */
     KD_OPF_SECRET = 1 << 5,   /* its descriptor may hold words: no hash of it is kept */
-    KD_OPF_QUORUM = 1 << 6    /* can take a quorum: has a line in describers.def */
+    KD_OPF_QUORUM = 1 << 6,   /* can take a quorum: has a line in describers.def */
+    KD_OPF_RESCUE = 1 << 7,   /* done even while the registry is not accepted */
+    KD_OPF_FREES = 1 << 8     /* done even while the disk is nearly full */
 };
 
 struct kd_op_info {

@@ -112,7 +112,26 @@ enum kd_row {
     KD_ROW_ORG,
     KD_ROW_KEYSTORE,
     KD_ROW_CHECKPOINT,
-    KD_ROW_RESET
+    KD_ROW_RESET,
+    KD_ROW_RESTORE, /* no body: what the record says of the key store counts */
+    KD_ROW_DROP     /* no body: up to the record that the record is about */
+};
+
+/* What is wrong around the ledger: a set. */
+enum kd_health {
+    KD_HEALTH_DISK_LOW = 1,        /* no new signing until there is room */
+    KD_HEALTH_NO_RESERVE = 2,      /* the reserve could not be laid by */
+    KD_HEALTH_OUTSIDE_FAILING = 4, /* the checkpoint cannot be written outside ... */
+    KD_HEALTH_OUTSIDE_OVERDUE = 8, /* ... for longer than is allowed */
+    KD_HEALTH_NO_OUTSIDE = 16      /* none is configured: no fault, but said */
+};
+
+enum kd_copy_state {
+    KD_COPY_NONE,
+    KD_COPY_COPYING,
+    KD_COPY_VERIFYING,
+    KD_COPY_DONE,
+    KD_COPY_FAILED
 };
 
 /* Lists inside a VAR: items behind a u32 length. */

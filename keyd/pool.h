@@ -1,8 +1,8 @@
-/* The crypto threads of the vault: made before the sandbox, they run work that touches
- * only its own job and the token (whose functions may be called from any thread), and
- * hand it back to the main thread, which alone owns channels, sequence and policy. */
-#ifndef KEYD_VAULT_POOL_H
-#define KEYD_VAULT_POOL_H
+/* Threads beside a role's main one: made before the sandbox, they run work that touches
+ * only its own item (in the vault also the token, whose functions may be called from
+ * any thread), and hand it back to the main thread, which alone owns all else. */
+#ifndef KEYD_POOL_H
+#define KEYD_POOL_H
 
 #include <keyd/base/err.h>
 

@@ -1,0 +1,450 @@
+/* What is kept outside of the registry: an older copy, a fork, a clone, a damaged or
+ * missing checkpoint file are refused; an operator's acceptance lifts that, and nothing
+ * else does. */
+#include "state.h"
+#include "test.h"
+
+#include <keyd/base/clock.h>
+#include <keyd/base/secret.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum { REFUSED_MS = 2000 };
+
+static struct storage keyd;
+
+/* Nothing is issued, everything else that the state allows goes on. */
+static void
+assert_held(const char *reason)
+{
+    storage_reason(&keyd, reason);
+    storage_issue(&keyd, 900000, KEYD_UNAVAILABLE, reason);
+    storage_look(&keyd, 1, KEYD_OK);
+    assert_int_equal(ask_counter(&keyd.d, "checkpoint-file"), 1);
+}
+
+static void
+accept_now(void)
+{
+    struct storage_head head;
+
+    storage_head(&keyd, &head);
+    ask_ends(storage_accept(&keyd, &head), KEYD_OK, NULL);
+    storage_wait(&keyd, KEYD_STATE_OPERATIONAL, 10000); /* it may have to unseal */
+}
+
+/* --- older copies --- */
+
+static void
+a_registry_put_back_1_10_or_1000_rows_old_is_refused(void **state)
+{
+    static const unsigned ages[] = {1, 10, 1000};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ages / sizeof *ages; i++) {
+        storage_put_back(&keyd, "good", true);
+        storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
+        storage_stop(&keyd);
+        storage_keep(&keyd, "older", false);
+        storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
+        storage_issue_many(&keyd, 100, ages[i]);
+        storage_stop(&keyd);
+        storage_put_back(&keyd, "older", false);
+        storage_launch(&keyd, KEYD_STATE_FAILED);
+        assert_held("registry-behind");
+        storage_stop(&keyd);
+    }
+}
+
+/* The age is told by the head that is noted behind every commit, not only by signed
+ * checkpoints, which come every few minutes. */
+static void
+one_record_of_a_running_vault_is_enough_to_tell_the_age(void **state)
+{
+    (void)state;
+    storage_put_back(&keyd, "good", true);
+    storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
+    daemon_kill(&keyd.d);
+    storage_keep(&keyd, "older", false);
+    storage_put_back(&keyd, "good", false);
+    storage_launch(&keyd, KEYD_STATE_FAILED);
+    assert_held("registry-behind");
+    storage_stop(&keyd);
+}
+
+static void
+a_daemon_killed_at_any_moment_is_not_refused(void **state)
+{
+    (void)state;
+    storage_put_back(&keyd, "good", true);
+    for (unsigned i = 0; i < 12; i++) {
+        storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
+        storage_issue_many(&keyd, 2000 + 10 * (uint64_t)i, i);
+        daemon_kill(&keyd.d);
+    }
+    storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
+    storage_stop(&keyd);
+    storage_check(&keyd);
+}
+
+/* --- acceptance --- */
+
+static void
+only_the_head_that_is_named_is_accepted_and_issuing_goes_on(void **state)
+{
+    struct storage_head head, other, after;
+
+    (void)state;
+    storage_put_back(&keyd, "good", true);
+    storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
+    storage_head(&keyd, &other);
+    ask_ends(storage_accept(&keyd, &other), KEYD_CONFLICT, "nothing-to-accept");
+    storage_issue_many(&keyd, 3000, 20);
+    storage_head(&keyd, &other);
+    storage_stop(&keyd);
+    storage_keep(&keyd, "newer", false);
+    storage_put_back(&keyd, "good", false);
+    storage_launch(&keyd, KEYD_STATE_FAILED);
+    assert_held("registry-behind");
+
+    storage_head(&keyd, &head);
+    assert_true(head.seq < other.seq);
+    ask_ends(storage_accept(&keyd, &other), KEYD_CONFLICT, "other-head");
+    other = head;
+    other.hash[31] ^= 1;
+    ask_ends(storage_accept(&keyd, &other), KEYD_CONFLICT, "other-head");
+    assert_held("registry-behind");
+    struct keyd_answer *a = storage_accept(&keyd, &head);
+    assert_int_equal(a->status, KEYD_OK);
+    assert_true(a->out.restored.epoch > head.epoch + 100);
+    assert_int_equal(a->out.restored.seq, head.seq + 1);
+    assert_true(a->out.restored.state == KEYD_STATE_OPERATIONAL ||
+                a->out.restored.state == KEYD_STATE_DEGRADED); /* example.net */
+    keyd_client_answer_free(a);
+    storage_reason(&keyd, "");
+    storage_issue_many(&keyd, 4000, 5);
+    storage_look(&keyd, 3000, KEYD_NOT_FOUND);
+    storage_stop(&keyd);
+
+    /* For good: the next start has nothing against it. */
+    storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
+    storage_head(&keyd, &after);
+    assert_true(after.epoch > head.epoch + 100);
+    storage_stop(&keyd);
+    storage_check(&keyd);
+
+    /* The branch that was set aside is none any more. */
+    storage_put_back(&keyd, "newer", false);
+    storage_launch(&keyd, KEYD_STATE_FAILED);
+    storage_issue(&keyd, 900000, KEYD_UNAVAILABLE, NULL);
+    storage_stop(&keyd);
+}
+
+/* Held or open; no daemon stays between. */
+static bool
+comes_up_accepted(void)
+{
+    assert_true(daemon_launch(&keyd.d));
+    int64_t until = kd_clock_ms() + 20000;
+    while (kd_clock_ms() < until) {
+        enum keyd_service_state is = storage_state(&keyd);
+        if (is == KEYD_STATE_OPERATIONAL || is == KEYD_STATE_FAILED)
+            return is == KEYD_STATE_OPERATIONAL;
+        kd_ignore(poll(NULL, 0, 5)); /* between two looks */
+    }
+    fail_msg("neither held nor open, see %s", keyd.d.log);
+    return false;
+}
+
+static void
+never(void *cookie, struct keyd_answer *answer)
+{
+    (void)cookie;
+    keyd_client_answer_free(answer);
+}
+
+static void
+an_acceptance_cut_short_by_a_crash_can_be_made_again(void **state)
+{
+    unsigned n_accepted = 0, n = 0;
+
+    (void)state;
+    storage_put_back(&keyd, "good", true);
+    storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
+    storage_issue_many(&keyd, 5000, 5);
+    storage_stop(&keyd);
+    storage_keep(&keyd, "newer", true);
+    for (unsigned after_us = 0; after_us < 1600; after_us += n % 2 * 200, n++) {
+        struct storage_head head;
+        storage_put_back(&keyd, "newer", true);
+        storage_put_back(&keyd, "good", false);
+        storage_launch(&keyd, KEYD_STATE_FAILED);
+        storage_head(&keyd, &head);
+        pid_t ledger = daemon_role(&keyd.d, KEYD_PROCESS_LEDGER, "");
+        keyd_client *c = ask_connect(&keyd.d, "admin");
+        const struct keyd_request q = {
+            .op = KEYD_OP_REGISTRY_RESTORE,
+            .in.registry_restore = {head.seq, {head.hash, sizeof head.hash}}};
+        assert_int_equal(keyd_client_submit(c, &q, never, NULL, NULL), KEYD_OK);
+        kd_ignore(keyd_client_process(c, 0)); /* it is on its way */
+        if (after_us != 0)
+            kd_ignore(usleep(after_us));
+        if (n % 2 != 0 && ledger > 0)
+            kill(ledger, SIGKILL);
+        daemon_kill(&keyd.d);
+        keyd_client_free(c);
+        bool accepted = comes_up_accepted();
+        n_accepted += accepted;
+        if (!accepted)
+            accept_now();
+        storage_issue(&keyd, 5500, KEYD_OK, NULL);
+        storage_stop(&keyd);
+        storage_check(&keyd);
+    }
+    print_message("%u of %u were accepted before the crash\n", n_accepted, n);
+}
+
+/* --- the files outside --- */
+
+static void
+a_registry_with_records_and_no_checkpoint_file_is_refused_and_a_new_one_is_not(
+    void **state)
+{
+    (void)state;
+    storage_put_back(&keyd, "good", true);
+    storage_shell("rm -f '%s'/*", keyd.outside);
+    storage_launch(&keyd, KEYD_STATE_FAILED);
+    assert_held("checkpoint-missing");
+    accept_now();
+    storage_issue(&keyd, 6000, KEYD_OK, NULL);
+    storage_stop(&keyd);
+    storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
+    storage_stop(&keyd);
+
+    /* Wiped, with the old checkpoint still there: another registry. */
+    storage_shell("rm -rf '%s'", keyd.d.state);
+    storage_launch(&keyd, KEYD_STATE_FAILED);
+    storage_reason(&keyd, "registry-forked");
+    storage_stop(&keyd);
+    storage_shell("rm -f '%s'/*", keyd.outside);
+    storage_launch(&keyd, KEYD_STATE_UNPROVISIONED);
+    storage_stop(&keyd);
+    storage_launch(&keyd, KEYD_STATE_UNPROVISIONED);
+    storage_stop(&keyd);
+}
+
+static void
+flip(const char *path, off_t at, unsigned bit)
+{
+    uint8_t octet;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &octet, 1, at), 1);
+    octet ^= (uint8_t)(1U << bit);
+    assert_int_equal(pwrite(fd, &octet, 1, at), 1);
+    close(fd);
+}
+
+static void
+a_checkpoint_file_with_a_flipped_bit_is_refused(void **state)
+{
+    struct stat st;
+    unsigned bit = 0;
+
+    (void)state;
+    storage_put_back(&keyd, "good", true);
+    assert_int_equal(stat(keyd.checkpoint, &st), 0);
+    for (off_t at = 0; at < st.st_size; at += 9, bit++) {
+        storage_put_back(&keyd, "good", true);
+        flip(keyd.checkpoint, at, bit % 8);
+        assert_true(daemon_launch(&keyd.d));
+        /* What only the signature shows is seen when the keys are open. */
+        storage_wait(&keyd, KEYD_STATE_FAILED, 20000);
+        storage_issue(&keyd, 900000, KEYD_UNAVAILABLE, NULL);
+        storage_stop(&keyd);
+    }
+    storage_launch(&keyd, KEYD_STATE_FAILED);
+    accept_now();
+    storage_issue(&keyd, 6500, KEYD_OK, NULL);
+    storage_stop(&keyd);
+}
+
+static void
+a_half_written_head_does_no_harm_and_a_damaged_one_is_refused(void **state)
+{
+    char head[160];
+
+    (void)state;
+    storage_put_back(&keyd, "good", true);
+    snprintf(head, sizeof head, "%s.head", keyd.checkpoint);
+    flip(head, 20, 3); /* one of the two */
+    storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
+    storage_stop(&keyd);
+    storage_put_back(&keyd, "good", true);
+    flip(head, 20, 3);
+    flip(head, 4096 + 20, 3);
+    storage_launch(&keyd, KEYD_STATE_FAILED);
+    assert_held("checkpoint-unreadable");
+    storage_stop(&keyd);
+    storage_put_back(&keyd, "good", true);
+    assert_int_equal(truncate(head, 10), 0);
+    storage_launch(&keyd, KEYD_STATE_FAILED);
+    assert_held("checkpoint-unreadable");
+    storage_stop(&keyd);
+}
+
+static void
+a_clone_of_the_state_cannot_run_beside_it_nor_after_it(void **state)
+{
+    struct storage clone;
+    char path[160];
+
+    (void)state;
+    storage_put_back(&keyd, "good", true);
+    storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
+    snprintf(path, sizeof path, "%s/clone", keyd.d.dir);
+    storage_shell("rm -rf '%s' && cp -a '%s/good' '%s'", path, keyd.d.dir, path);
+    storage_prepare(&clone, NULL, path);
+    storage_shell("rmdir '%s'", clone.outside);
+    storage_shell("sed -i 's|^checkpoint-file = .*|checkpoint-file = \"%s\"|' '%s'",
+                  keyd.checkpoint, clone.d.conf);
+    memcpy(clone.d.credential, keyd.d.credential, sizeof clone.d.credential);
+    storage_shell("cp -a '%s' '%s'", keyd.d.credential_path, clone.d.credential_path);
+
+    int64_t start = kd_clock_ms();
+    assert_true(daemon_launch(&clone.d));
+    assert_int_equal(daemon_wait_end(&clone.d, 10000), EX_CONFIG);
+    assert_true(kd_clock_ms() - start <= REFUSED_MS);
+    assert_true(daemon_log_has(&clone.d, "in use by another keyd"));
+    storage_issue(&keyd, 7000, KEYD_OK, NULL);
+    storage_stop(&keyd);
+
+    storage_launch(&clone, KEYD_STATE_FAILED);
+    storage_reason(&clone, "registry-behind");
+    storage_stop(&clone);
+    clone.outside[0] = '\0';
+    storage_clear(&clone);
+}
+
+static void
+a_checkpoint_that_cannot_be_written_degrades_and_after_the_grace_stops_signing(
+    void **state)
+{
+    struct storage s;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    storage_start(&s, "checkpoint-grace = 2\naudit-checkpoint-interval = 10\n");
+    storage_stop(&s);
+    storage_shell("chown 0:0 '%s' && chmod 0755 '%s'", s.outside, s.outside);
+    storage_launch(&s, KEYD_STATE_DEGRADED);
+    storage_reason(&s, "checkpoint-file");
+    storage_issue(&s, 1, KEYD_OK, NULL);
+    assert_true(ask_counter(&s.d, "checkpoint-failures") > 0);
+    assert_true(daemon_log_wait(&s.d, "could not be written for too long", 10000));
+    storage_issue(&s, 2, KEYD_UNAVAILABLE, "checkpoint-overdue");
+    storage_look(&s, 1, KEYD_OK);
+    storage_shell("chown %d:0 '%s'", DAEMON_LEDGER, s.outside);
+    storage_wait(&s, KEYD_STATE_OPERATIONAL, 10000);
+    storage_issue(&s, 2, KEYD_OK, NULL);
+    storage_stop(&s);
+    storage_clear(&s);
+}
+
+static void
+without_a_checkpoint_file_it_says_that_it_cannot_know(void **state)
+{
+    struct daemon d;
+
+    (void)state;
+    assert_true(daemon_start(&d, NULL));
+    assert_int_equal(ask_counter(&d, "checkpoint-file"), 0);
+    assert_true(daemon_log_has(&d, "whether this registry is the newest cannot be"));
+    assert_int_equal(daemon_stop(&d), 0);
+    daemon_clear(&d);
+}
+
+/* --- the disk at start --- */
+
+static void
+a_registry_that_cannot_be_opened_now_is_tried_again_until_it_can(void **state)
+{
+    const struct rlimit small = {4096, RLIM_INFINITY};
+    const struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
+    struct daemon d;
+
+    (void)state;
+    assert_true(daemon_prepare(&d, NULL));
+    /* Inherited by the roles: no file may become larger, as on a disk that fails. */
+    assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    bool launched = daemon_launch(&d);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
+    assert_true(launched);
+    assert_true(daemon_log_wait(&d, "to be tried again", 10000));
+    assert_true(daemon_log_wait(&d, "keeps ending", 10000));
+    assert_int_equal(prlimit(d.pid, RLIMIT_FSIZE, &all, NULL), 0);
+    assert_true(daemon_wait(&d, 30000));
+    assert_int_equal(daemon_stop(&d), 0);
+    daemon_clear(&d);
+}
+
+/* --- start and end --- */
+
+static int
+set_up(void **state)
+{
+    (void)state;
+    if (kd_secret_setup(65536) != KD_OK)
+        return -1;
+    storage_start(&keyd, NULL);
+    storage_issue_many(&keyd, 0, 10);
+    storage_stop(&keyd);
+    storage_keep(&keyd, "good", true);
+    return 0;
+}
+
+static int
+tear_down(void **state)
+{
+    (void)state;
+    storage_clear(&keyd);
+    return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_registry_put_back_1_10_or_1000_rows_old_is_refused),
+        cmocka_unit_test(one_record_of_a_running_vault_is_enough_to_tell_the_age),
+        cmocka_unit_test(a_daemon_killed_at_any_moment_is_not_refused),
+        cmocka_unit_test(only_the_head_that_is_named_is_accepted_and_issuing_goes_on),
+        cmocka_unit_test(an_acceptance_cut_short_by_a_crash_can_be_made_again),
+        cmocka_unit_test(
+            a_registry_with_records_and_no_checkpoint_file_is_refused_and_a_new_one_is_not),
+        cmocka_unit_test(a_checkpoint_file_with_a_flipped_bit_is_refused),
+        cmocka_unit_test(a_half_written_head_does_no_harm_and_a_damaged_one_is_refused),
+        cmocka_unit_test(a_clone_of_the_state_cannot_run_beside_it_nor_after_it),
+        cmocka_unit_test(
+            a_checkpoint_that_cannot_be_written_degrades_and_after_the_grace_stops_signing),
+        cmocka_unit_test(without_a_checkpoint_file_it_says_that_it_cannot_know),
+        cmocka_unit_test(
+            a_registry_that_cannot_be_opened_now_is_tried_again_until_it_can),
+    };
+
+    signal(SIGPIPE, SIG_IGN);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
