@@ -35,7 +35,8 @@ enum { OPERATORS = 5, ZOE = OPERATORS, UID = 61020 };
 #define PRINCIPAL(name, uid)                                                           \
     "principal \"" name "\" {\n uid = " uid                                            \
     "\n class = \"admin\"\n operations = { " ADMIN_OPS                                 \
-    " }\n domains = { \"example.com\" }\n}\n"
+    " }\n domains = { \"example.com\" }\n"                                             \
+    " quotas = { \"* 1/hour burst 1000 in-flight 400\" }\n}\n"
 
 static const char principals[] = PRINCIPAL("ben", "61021") PRINCIPAL("cid", "61022")
     PRINCIPAL("dan", "61023") PRINCIPAL("eve", "61024") PRINCIPAL("zoe", "61025");
@@ -403,6 +404,46 @@ generating_a_key_waits_for_two_others(void **state)
 {
     (void)state;
     goes_its_way(KEYD_OP_GENERATE_KEY);
+}
+
+/* What the quota of the others has left, with nothing in flight. */
+static uint32_t
+left_at_rest(unsigned who)
+{
+    const struct keyd_request q = {.op = KEYD_OP_POLICY_EXPLAIN,
+                                   .in.policy_explain.principal = KEYD_STR(names[who])};
+    struct keyd_answer *a = ask(admin, &q);
+
+    assert_int_equal(a->status, KEYD_OK);
+    assert_int_equal(a->out.policy.n_quotas, 1);
+    assert_int_equal(a->out.policy.quotas[0].jobs.in_flight, 0);
+    uint32_t left = a->out.policy.quotas[0].jobs.left;
+    keyd_client_answer_free(a);
+    return left;
+}
+
+/* It is looked at twice and more: when it is put into words, and when it is done. */
+static void
+a_request_counts_once_and_leaves_nothing_in_flight(void **state)
+{
+    struct made m;
+    uint8_t id[16];
+
+    (void)state;
+    keyd_client *ben = connect_as(BEN);
+    make_request(KEYD_OP_GENERATE_KEY, &m);
+    assert_int_equal(left_at_rest(BEN), 1000);
+    waits(ask_made(ben, &m), 2, id);
+    assert_int_equal(left_at_rest(BEN), 999);
+    waits(ask_made(ben, &m), 2, id);
+    assert_int_equal(left_at_rest(BEN), 998);
+    keyd_client_answer_free(approve(id, CID));
+    keyd_client_answer_free(approve(id, SELF));
+    ask_ends(ask_made(ben, &m), KEYD_OK, NULL);
+    assert_int_equal(left_at_rest(BEN), 997);
+    ask_ends(ask_made(ben, &m), KEYD_OK, NULL); /* the same again */
+    assert_int_equal(left_at_rest(BEN), 996);
+    keyd_client_free(ben);
 }
 
 static void
@@ -1154,6 +1195,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         WITH_FIVE(T_OP_3_issuing_an_org_signet_waits_for_two_others),
         WITH_FIVE(generating_a_key_waits_for_two_others),
+        WITH_FIVE(a_request_counts_once_and_leaves_nothing_in_flight),
         WITH_FIVE(retiring_a_key_waits_for_two_others),
         WITH_FIVE(importing_a_key_waits_for_two_others),
         WITH_FIVE(adding_a_slot_waits_for_two_others),

@@ -37,7 +37,17 @@ accept_now(void)
     struct storage_head head;
 
     storage_head(&keyd, &head);
-    ask_ends(storage_accept(&keyd, &head), KEYD_OK, NULL);
+    /* Who may accept stands in the key store, which may still be opening. */
+    struct keyd_answer *a = storage_accept(&keyd, &head);
+    for (int i = 0;
+         i < 200 && (a->status == KEYD_SEALED || (a->status == KEYD_UNAVAILABLE &&
+                                                  strcmp(a->detail, "starting") == 0));
+         i++) {
+        keyd_client_answer_free(a);
+        kd_ignore(poll(NULL, 0, 50)); /* between two looks at another process */
+        a = storage_accept(&keyd, &head);
+    }
+    ask_ends(a, KEYD_OK, NULL);
     storage_wait(&keyd, KEYD_STATE_OPERATIONAL, 10000); /* it may have to unseal */
 }
 
