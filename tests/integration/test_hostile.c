@@ -11,6 +11,7 @@
 #include <keyd/base/memfd.h>
 #include <keyd/conf/role_conf.h>
 #include <keyd/job/reasons.h>
+#include <keyd/job/state.h>
 #include <keyd/ledger/audit.h>
 #include <keyd/rpc/rpc_pb.h>
 #include <keyd/token/soft_store.h>
@@ -35,9 +36,10 @@ enum {
     REMOTE = KD_CLASS_TLS * WORKERS,
     SOON_MS = 5000,
     OUTCOMES = 8192, /* more than a vault has without acknowledgement */
-    SEALED_STATE = 2,
-    OPERATIONAL_STATE = 3,
-    FAILED_STATE = 4,
+    SEALED_STATE = KD_SERVICE_SEALED,
+    /* Open, but its domains have no organizational signets. */
+    OPEN_STATE = KD_SERVICE_DEGRADED,
+    FAILED_STATE = KD_SERVICE_FAILED,
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     MOST_KIB = 2 * 1024 * 1024, /* shadow and quarantine count */
 #else
@@ -518,7 +520,7 @@ a_new_ledger_speaks_first(void **state)
     link_clear(&w->ledger);
     peer_join(&w->vault, &w->ledger, KD_LINK_LEDGER, 0);
     uint64_t two = put_generate(w, "0123456789abcdef");
-    assert_int_equal(vault_state(w), OPERATIONAL_STATE); /* it has had its turn */
+    assert_int_equal(vault_state(w), OPEN_STATE); /* it has had its turn */
     assert_null(link_wait(&w->ledger, KD_MSG_commit, 50));
     assert_null(link_wait(&w->ledger, KD_MSG_ask_key, 0));
     ledger_greets(w);
@@ -868,7 +870,7 @@ a_ledger_does_not_answer_for_the_vault(void **state)
     struct kd_job job;
     assert_int_equal(kd_job_get(asked->body, &job), KD_OK);
     /* The body of a vault's answer, after the eight octets that name the request. */
-    struct kd_status_done forged = {.state = OPERATIONAL_STATE};
+    struct kd_status_done forged = {.state = OPEN_STATE};
     kd_buf_reset(&out);
     kd_buf_u64(&out, job.id);
     link_put(&ledger, KD_MSG_looked_head, kd_buf_slice(&out), -1);
@@ -1218,7 +1220,7 @@ the_vault_survives_a_storm(void **state)
     link_clear(&w->admin);
     peer_join(&w->vault, &w->admin, KD_LINK_GATE, ADMIN);
     unsigned s = vault_state(w);
-    assert_true(s == OPERATIONAL_STATE || s == SEALED_STATE);
+    assert_true(s == OPEN_STATE || s == SEALED_STATE);
     assert_true(peer_most_kib(&w->vault) < MOST_KIB);
     assert_true(peer_descriptors(&w->vault) <= descriptors + 2);
     end_world(w);
