@@ -180,7 +180,8 @@ ask_for(struct matrix_ask *a, enum kd_op op, const struct matrix_about *about)
         a->q.in.reset_address.action = KEYD_RESET_REQUEST;
         return true;
     case KD_OP_StopPrincipal:
-        a->q.in.stop_principal.action = KEYD_STOP_LIST;
+        a->q.in.stop_principal.action = KEYD_STOP_STOP;
+        a->q.in.stop_principal.name = KEYD_STR("not-there");
         return true;
     case KD_OP_TokenInit:
     case KD_OP_Unseal:

@@ -214,6 +214,33 @@ check_without_certificate(void)
     raw_close(&r);
 }
 
+/* Of operations that change something, the actions that do not: answered always. */
+static void
+check_looks(void)
+{
+    static const struct {
+        const char *name;
+        struct keyd_request q;
+    } looks[] = {
+        {"FreezeAddress, to show",
+         {.op = KEYD_OP_FREEZE_ADDRESS,
+          .in.freeze_address = {.address = {(const uint8_t *)"shown@example.com", 17},
+                                .action = KEYD_ACCOUNT_SHOW}}},
+        {"ResetAddress, to list",
+         {.op = KEYD_OP_RESET_ADDRESS, .in.reset_address.action = KEYD_RESET_LIST}},
+        {"StopPrincipal, to list",
+         {.op = KEYD_OP_STOP_PRINCIPAL, .in.stop_principal.action = KEYD_STOP_LIST}},
+    };
+
+    keyd_client *c = ask_connect(&keyd, "admin");
+    for (size_t i = 0; i < sizeof looks / sizeof *looks; i++) {
+        struct keyd_answer *a = ask(c, &looks[i].q);
+        count(callers[0].name, looks[i].name, a->status, KEYD_OK);
+        keyd_client_answer_free(a);
+    }
+    keyd_client_free(c);
+}
+
 /* Draining: connections are not taken, except on the operators' listener. */
 static void
 check_newcomers(void)
@@ -257,6 +284,7 @@ check_state(enum state state)
         check_newcomers();
     else
         check_without_certificate();
+    check_looks();
     check_mover(KD_OP_TokenInit); /* from unprovisioned there is no way back */
     print_message("%s%s: %u cells\n", state_name(state),
                   about.with_quorum ? ", with operators" : "", n_cells - before);
@@ -323,6 +351,8 @@ check_failed(void)
     assert_int_equal(daemon_stop(&keyd), 0);
     shell("cp -a '%s' '%s/older'", keyd.state, keyd.dir);
     start_again(KEYD_STATE_SEALED, "");
+    put_keys(true);
+    wait_for(KEYD_STATE_OPERATIONAL, "");
     assert_int_equal(daemon_stop(&keyd), 0);
     shell("mv '%s' '%s/newer' && mv '%s/older' '%s'", keyd.state, keyd.dir, keyd.dir,
           keyd.state);
