@@ -204,6 +204,22 @@ take_jobs(struct ledger *l)
     }
 }
 
+/* The last head is written when the thread has done with the one before; storage that
+ * hangs does not keep the daemon. */
+static void
+end_outside(struct ledger *l)
+{
+    enum { LONGEST_MS = 2000, LOOK_MS = 20 };
+    int64_t until = kd_clock_ms() + LONGEST_MS;
+
+    while (l->outside.is_busy && kd_clock_ms() < until) {
+        struct pollfd p = {.fd = l->pool.event, .events = POLLIN};
+        kd_ignore(poll(&p, 1, LOOK_MS)); /* looked at again in any case */
+        take_jobs(l);
+    }
+    outside_end(l);
+}
+
 /* The supervisor's end is ours; what the vault sent before counts. */
 static void
 serve_ctl(struct ledger *l)
@@ -213,7 +229,7 @@ serve_ctl(struct ledger *l)
     if (kd_chan_recv(&l->ctl, PACKETS, on_ctl_message, l) == KD_OK)
         return;
     batch_store(l);
-    outside_end(l);
+    end_outside(l);
     _exit(0);
 }
 

@@ -209,6 +209,8 @@ describe_one_key(struct vault *v, struct task *t, const char *word,
     memcpy(key.octets, id, sizeof key.octets);
     if (kd_token_get(v->token, &key, &info) != KD_OK)
         return describe_refuse(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
+    if (run_key_allowed(t, info.role, id) != KD_OK)
+        return describe_refuse(v, t, KD_DENIED, KD_REASON_KEY_NOT_PERMITTED);
     describe_key(text, word, &info, true);
     return true;
 }

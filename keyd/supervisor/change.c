@@ -53,6 +53,13 @@ of_listener(const struct kd_conf_listener *a, const struct kd_conf_listener *b)
            bit(strcmp(a->address.text, b->address.text) != 0, KD_RESTART_ADDRESS);
 }
 
+/* What a gate of the remote listener needs at most. */
+static uint64_t
+remote_files(const struct kd_conf *c)
+{
+    return (uint64_t)c->limits.max_remote_connections + c->limits.max_handshakes;
+}
+
 uint64_t
 change_most_connections(const struct kd_conf *conf)
 {
@@ -75,5 +82,8 @@ change_needs_restart(const struct kd_conf *started, const struct kd_conf *next,
     uint64_t most = change_most_connections(next);
     if (most > change_most_connections(started) && most + CHANGE_FILES_BESIDE > files)
         keys |= bit(true, KD_RESTART_MAX_CONNECTIONS);
+    if (remote_files(next) > remote_files(started) &&
+        remote_files(next) + CHANGE_FILES_BESIDE > files)
+        keys |= bit(true, KD_RESTART_MAX_REMOTE_CONNECTIONS);
     return keys;
 }

@@ -1,6 +1,7 @@
 #include "reload.h"
 #include "change.h"
 #include "child.h"
+#include "rehearse.h"
 #include "report.h"
 #include "tls.h"
 
@@ -8,6 +9,7 @@
 #include <keyd/base/log.h>
 #include <keyd/base/memfd.h>
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 #include <unistd.h>
 
 enum {
+    READ_MS = 10000,
     PREPARE_MS = 5000,
     TAKE_MS = 10000,
     TRY_MS = 500, /* a signal's, while a role is started again */
@@ -37,12 +40,33 @@ log_problems(const char *path, const struct kd_conf_problems *problems)
         kd_log(KD_WARN, "%s: more problems were found", path);
 }
 
+/* What a child does to see whether it can be done. */
+static void
+read_and_forget(void *arg)
+{
+    static struct kd_conf_problems problems;
+    struct kd_conf *conf = NULL;
+
+    kd_ignore(kd_conf_load(arg, NULL, &conf, &problems)); /* only that it came back */
+}
+
 static kd_err
 read_conf(const char *path, struct kd_conf **out, uint32_t *warnings)
 {
     static struct kd_conf_problems problems; /* too large for the stack */
-    kd_err err = kd_conf_load(path, NULL, out, &problems);
+    char name[PATH_MAX];
+    kd_err err;
 
+    snprintf(name, sizeof name, "%s", path);
+    if ((err = rehearse(read_and_forget, name, READ_MS)) != KD_OK) {
+        kd_log(KD_WARN, "%s: a process that was to read it %s", path,
+               err == KD_TIMEOUT  ? "did not come back"
+               : err == KD_FAILED ? "died of it (users that are looked up over the "
+                                    "network?)"
+                                  : "could not be started");
+        return err;
+    }
+    err = kd_conf_load(path, NULL, out, &problems);
     log_problems(path, &problems);
     for (size_t i = 0; i < problems.n; i++)
         *warnings += problems.list[i].is_warning;

@@ -46,6 +46,20 @@ reasons_of_token(const struct vault *v)
     return reasons;
 }
 
+static uint64_t
+reasons_of_clock(const struct vault *v)
+{
+    switch (chain_clock(&v->chain, NULL)) {
+    case CLOCK_BEHIND:
+        return kd_state_bit(KD_STATE_CLOCK_BEHIND);
+    case CLOCK_AHEAD:
+        return kd_state_bit(KD_STATE_CLOCK_AHEAD);
+    case CLOCK_GOOD:
+        break;
+    }
+    return 0;
+}
+
 /* Why only an acceptance lets it go on. */
 static uint64_t
 reason_of_standing(const struct vault *v)
@@ -85,7 +99,8 @@ reasons_of_health(const struct vault *v)
 void
 vault_facts(const struct vault *v, struct vault_facts *out)
 {
-    uint64_t reasons = v->raised | reason_of_standing(v) | reasons_of_health(v);
+    uint64_t reasons =
+        v->raised | reasons_of_clock(v) | reason_of_standing(v) | reasons_of_health(v);
 
     if (v->token != NULL)
         reasons |= reasons_of_token(v);

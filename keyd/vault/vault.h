@@ -102,7 +102,8 @@ struct vault {
         uint8_t octets[KD_CHECKPOINT_SIGNED_MAX];
         size_t n; /* of its checkpoint; 0: none to verify */
     } outside;
-    uint64_t store_found;           /* generation of a key store that is not recorded */
+    uint64_t
+        store_found; /* generation of a key store that is not recorded; 0: of none */
     struct kd_ledger_health health; /* as the ledger said last */
 
     int64_t next_tick; /* CLOCK_MONOTONIC, ms */

@@ -44,6 +44,19 @@ do
         fail "CAP_$capability"
 done
 
+# Reading the configuration anew, and sockets that outlive the service.
+[ "$(grep -c '^ExecReload=/bin/kill -HUP \$MAINPID$' "$unit")" = 1 ] || fail "ExecReload"
+for class in submission mta milter
+do
+    socket=$source/provisioning/systemd/dime-keyd-$class.socket
+    for setting in "ListenStream=/run/dime-keyd/$class.sock" SocketMode=0660 \
+        SocketUser=root SocketGroup=dime-keyd Service=dime-keyd.service \
+        WantedBy=sockets.target
+    do
+        grep -qxF "$setting" "$socket" || fail "dime-keyd-$class.socket lacks $setting"
+    done
+    [ "$(grep -c '^ListenStream=' "$socket")" = 1 ] || fail "$class: not one socket"
+done
 # Whom the remote listener lets through is a list, not everybody.
 socket=$source/provisioning/systemd/dime-keyd-tls.socket
 for setting in IPAddressDeny=any Service=dime-keyd.service BindIPv6Only=ipv6-only
@@ -70,7 +83,7 @@ systemd-analyze security --offline=true --threshold=15 --no-pager "$unit" \
 
 # What is not understood is ignored by systemd, with a warning. That programs and manual
 # pages are not installed here is no fault of the unit.
-warnings=$(systemd-analyze verify --man=no "$unit" 2>&1 |
+warnings=$(systemd-analyze verify --man=no "$unit" "${unit%.service}"-*.socket 2>&1 |
     grep -F dime-keyd | grep -v 'is not executable' || true)
 [ -z "$warnings" ] || fail "systemd-analyze verify: $warnings"
 

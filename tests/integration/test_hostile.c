@@ -11,6 +11,7 @@
 #include <keyd/base/memfd.h>
 #include <keyd/conf/role_conf.h>
 #include <keyd/job/reasons.h>
+#include <keyd/job/state.h>
 #include <keyd/ledger/audit.h>
 #include <keyd/rpc/rpc_pb.h>
 #include <keyd/token/soft_store.h>
@@ -35,9 +36,10 @@ enum {
     REMOTE = KD_CLASS_TLS * WORKERS,
     SOON_MS = 5000,
     OUTCOMES = 8192, /* more than a vault has without acknowledgement */
-    SEALED_STATE = 2,
-    OPERATIONAL_STATE = 3,
-    FAILED_STATE = 4,
+    SEALED_STATE = KD_SERVICE_SEALED,
+    /* Open, but its domains have no organizational signets. */
+    OPEN_STATE = KD_SERVICE_DEGRADED,
+    FAILED_STATE = KD_SERVICE_FAILED,
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     MOST_KIB = 2 * 1024 * 1024, /* shadow and quarantine count */
 #else
@@ -518,7 +520,7 @@ a_new_ledger_speaks_first(void **state)
     link_clear(&w->ledger);
     peer_join(&w->vault, &w->ledger, KD_LINK_LEDGER, 0);
     uint64_t two = put_generate(w, "0123456789abcdef");
-    assert_int_equal(vault_state(w), OPERATIONAL_STATE); /* it has had its turn */
+    assert_int_equal(vault_state(w), OPEN_STATE); /* it has had its turn */
     assert_null(link_wait(&w->ledger, KD_MSG_commit, 50));
     assert_null(link_wait(&w->ledger, KD_MSG_ask_key, 0));
     ledger_greets(w);
@@ -593,6 +595,62 @@ unsealing_does_not_heal_a_vault_that_failed_meanwhile(void **state)
     ledger_greets(w);
     assert_int_equal(done(&w->admin, id, NULL), KD_UNAVAILABLE);
     assert_int_equal(vault_state(w), FAILED_STATE);
+    end_world(w);
+}
+
+/* --- a key store that is not the recorded one --- */
+
+static uint64_t
+put_restore(struct world *w)
+{
+    struct kd_restore_job m = {.seq = w->state.seq};
+    struct kd_buf b;
+
+    memcpy(m.hash, w->state.hash, sizeof m.hash);
+    kd_buf_init(&b, 256);
+    kd_restore_job_put(&b, &m);
+    uint64_t id =
+        put_job(w, &w->admin, KD_OP_RegistryRestore, NULL, kd_buf_slice(&b), -1);
+    kd_buf_free(&b);
+    return id;
+}
+
+static void
+a_key_store_that_is_not_recorded_works_after_its_acceptance_and_not_before(void **state)
+{
+    struct world *w = &world;
+    unsigned reason = 0;
+
+    (void)state;
+    new_world(w);
+    provision(w);
+    link_clear(&w->admin);
+    link_clear(&w->submission);
+    link_clear(&w->ledger);
+    assert_int_equal(peer_stop(&w->vault), 0);
+    w->keystore += 3; /* as far as its ledger knows now */
+    vault_starts(w);
+    assert_int_equal(done(&w->admin, put_restore(w), &reason), KD_SEALED);
+    assert_int_equal(done(&w->admin, put_slot_job(w, KD_OP_Unseal, NULL), &reason),
+                     KD_OK);
+    assert_int_equal(vault_state(w), FAILED_STATE);
+    assert_int_equal(done(&w->admin, put_generate(w, NULL), &reason), KD_UNAVAILABLE);
+    assert_int_equal(reason, KD_REASON_KEYSTORE_OTHER);
+    assert_int_equal(done(&w->submission, put_issue(w, 1), &reason), KD_UNAVAILABLE);
+
+    uint64_t epoch = w->state.epoch;
+    uint64_t id = put_restore(w);
+    assert_int_equal(store_next(w, KD_OK), KD_AUDIT_RESTORE);
+    assert_true(w->state.epoch > epoch + 100);
+    assert_int_equal(done(&w->admin, id, NULL), KD_OK);
+    assert_int_equal(store_next(w, KD_OK), KD_AUDIT_START);
+    assert_int_equal(store_next(w, KD_OK), KD_AUDIT_UNSEAL);
+    assert_int_equal(store_next(w, KD_OK), KD_AUDIT_CHECKPOINT);
+    assert_int_equal(vault_state(w), KD_SERVICE_DEGRADED); /* no signet */
+    w->keystore -= 3; /* that is the recorded one now */
+    id = put_generate(w, NULL);
+    assert_int_equal(store_next(w, KD_OK), KD_AUDIT_GENERATE_KEY);
+    assert_int_equal(done(&w->admin, id, NULL), KD_OK);
     end_world(w);
 }
 
@@ -812,7 +870,7 @@ a_ledger_does_not_answer_for_the_vault(void **state)
     struct kd_job job;
     assert_int_equal(kd_job_get(asked->body, &job), KD_OK);
     /* The body of a vault's answer, after the eight octets that name the request. */
-    struct kd_status_done forged = {.state = OPERATIONAL_STATE};
+    struct kd_status_done forged = {.state = OPEN_STATE};
     kd_buf_reset(&out);
     kd_buf_u64(&out, job.id);
     link_put(&ledger, KD_MSG_looked_head, kd_buf_slice(&out), -1);
@@ -1162,7 +1220,7 @@ the_vault_survives_a_storm(void **state)
     link_clear(&w->admin);
     peer_join(&w->vault, &w->admin, KD_LINK_GATE, ADMIN);
     unsigned s = vault_state(w);
-    assert_true(s == OPERATIONAL_STATE || s == SEALED_STATE);
+    assert_true(s == OPEN_STATE || s == SEALED_STATE);
     assert_true(peer_most_kib(&w->vault) < MOST_KIB);
     assert_true(peer_descriptors(&w->vault) <= descriptors + 2);
     end_world(w);
@@ -1464,6 +1522,8 @@ main(void)
         cmocka_unit_test(a_new_ledger_speaks_first),
         cmocka_unit_test(a_ledger_that_went_back_ends_what_waits_and_leaves_seal),
         cmocka_unit_test(unsealing_does_not_heal_a_vault_that_failed_meanwhile),
+        cmocka_unit_test(
+            a_key_store_that_is_not_recorded_works_after_its_acceptance_and_not_before),
         cmocka_unit_test(a_gate_that_asks_and_does_not_read_costs_little_memory),
         cmocka_unit_test(a_ledger_does_not_answer_for_the_vault),
         cmocka_unit_test(the_vault_survives_a_storm),

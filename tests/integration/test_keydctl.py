@@ -53,6 +53,7 @@ principal "operator" {{
         "TokenInit", "AddUnsealSlot", "Unseal", "Seal", "GenerateKey", "RetireKey",
         "ImportKey", "IssueOrgSignet", "LookupSignet", "LookupHistory", "VerifyCurrent",
         "AuditRead", "AuditHead", "FreezeAddress", "ResetAddress", "StopPrincipal",
+        "PolicyExplain",
     }}
     domains = {{ "orga.example" }}
 }}
@@ -61,6 +62,8 @@ principal "submitd" {{
     class = "submission"
     operations = {{ "IssueUserSignet" }}
     domains = {{ "orga.example" }}
+    keys = {{ "sok" }}
+    quotas = {{ "IssueUserSignet 1000/s burst 5000", "* in-flight 500" }}
 }}
 """
 
@@ -251,7 +254,7 @@ def usage():
     run(USAGE, "audit", "verify", "--file", "x", "--audit-key", "A" * 42)
     run(USAGE, "audit", "export")
     r = run(OK, "--help", socket=False)
-    for later in ("reissue", "backup", "bench", "unwrap"):
+    for later in ("reissue", "bench", "unwrap"):
         check("%s is not listed" % later, later not in r.out)
     check("version", run(OK, "--version", socket=False).out.startswith("keydctl "))
 
@@ -775,9 +778,11 @@ def exports(audit_key, kept):
         .says("the checkpoint that this record is about is missing")
     verify(NO, joined([p for p in parts if p[0] != 2])).says("missing")
     verify(NO, joined(parts[1:] + parts[:1]))
-    verify(NO, joined(parts[:5] + parts[6:]))
-    verify(NO, joined(parts[:5] + [parts[6], parts[5]] + parts[7:]))
-    verify(NO, joined(parts[:5] + [parts[5]] + parts[5:]))
+    # A record that another follows at once.
+    r = next(i for i in range(3, len(parts)) if parts[i][0] == parts[i + 1][0] == 1)
+    verify(NO, joined(parts[:r] + parts[r + 1:]))
+    verify(NO, joined(parts[:r] + [parts[r + 1], parts[r]] + parts[r + 2:]))
+    verify(NO, joined(parts[:r] + [parts[r]] + parts[r:]))
     verify(NO, joined(parts[:point[0]] + [parts[point[1]]] + parts[point[0] + 1:]))
     verify(NO, octets + b"\0").says("cut or not in the format")
     verify(NO, octets[:-13]).says("cut or not in the format")
@@ -858,12 +863,82 @@ def accounts():
     run(DATA, "principal", "stop", "operator").says("nobody stops himself")
     check("one", "submitd" in run(OK, "principal", "stop", "submitd").out)
     run(NOPERM, "signet", "issue", bob, path("bob2.ssr")).says("stopped")
+    explain = ["policy", "explain", "submitd", "IssueUserSignet", "--domain", DOMAIN]
+    check("explained", "denied: the principal is stopped" in run(NO, *explain).out)
+    check("stopped", run(NO, *explain, "--json").json["stopped"])
     j = run(OK, "principal", "list", "--json").json
     check("listed", j["stopped"] == [{"class": "submission", "name": "submitd"}])
     check("allowed", run(OK, "principal", "allow", "submitd", "--json").json["stopped"] == [])
     run(DATA, "signet", "issue", bob, path("bob2.ssr")).says("custody")
     log = run(OK, "audit", "tail", "-n", "40").out
     check("the records say whom", "submission:submitd" in log and "theft" in log)
+
+
+def line_of(text):
+    """The line of keyd.conf that has it, counted from the last section of submitd."""
+    lines = read("keyd.conf").decode().splitlines()
+    section = lines.index('principal "submitd" {')
+    return next(i + 1 for i in range(section, len(lines)) if text in lines[i])
+
+
+def policy():
+    """What policy decides, by the daemon and by the file, and what is odd about it."""
+    ask = ["policy", "explain", "submitd", "IssueUserSignet", "--domain", DOMAIN]
+    r = run(OK, *ask).out
+    for text in ("allowed", "listed (line %d)" % line_of("operations"),
+                 "%s is listed (line %d)" % (DOMAIN, line_of("domains")),
+                 "of 5000 left", "of 500 in flight", "0 refused"):
+        check("explain says %r" % text, text in r)
+    live, file = (run(OK, *ask, "--json", *more, socket=s).json for more, s in
+                  (([], True), (["--config", path("keyd.conf")], False)))
+    check("levels", live["quotas"][1]["vault"]["left"] > 4000)
+    for q in live["quotas"]:
+        q.pop("vault", None), q.pop("gates", None)
+    check("the daemon and the file agree", live == file)
+    check("who", live["principal"] == "submitd" and live["class"] == "submission"
+          and live["uid"] == 0 and live["section_line"] == line_of("principal"))
+    check("by class and uid", run(OK, "policy", "explain", "submission/0", *ask[3:], "--json")
+          .json["decisions"] == live["decisions"])
+    check("its keys", "sok is listed" in run(OK, *ask, "--key", "sok").out)
+    r = run(NO, *ask, "--key", "enc").out
+    check("another key", "not among its keys" in r and '"enc" in its keys (line %d)' %
+          line_of("keys") in r)
+    sok = [k for k in run(OK, "key", "list", "--domain", DOMAIN, "--json").json["keys"]
+           if k["role"] == "sok"][0]["id"]
+    run(OK, *ask, "--key", sok)
+    r = run(NO, "policy", "explain", "submitd", "IssueUserSignet", "--domain", "other.example").out
+    check("another domain", '"other.example" in its domains' in r)
+    r = run(NO, "policy", "explain", "submitd", "IssueUserSignet", "--domain", "x.example").out
+    check("no domain", "a section domain" in r)
+    check("none given", "--domain" in run(NO, *ask[:4]).out)
+    check("another class", "is served to: admin" in run(NO, "policy", "explain", "submitd", "Seal").out)
+    check("nobody", "no principal is" in run(NO, "policy", "explain", "nobody", "Seal").out)
+    check("nobody here", "with this class and uid" in run(NO, "policy", "explain", "mta/7", "Status").out)
+    r = run(OK, "policy", "explain", "submitd").out
+    check("all", "allowed for its domains" in r and "not among its operations" in r
+          and "every" not in r and r.count("\n") > 8)
+    check("all of nobody", run(OK, "policy", "explain", "nobody", "--json").json["decisions"] == [])
+    run(USAGE, "policy", "explain", "Not/a/name", "Seal")
+    run(USAGE, "policy", "explain", "submitd", "Sael")
+    run(USAGE, "policy", "explain", "submitd", "Seal", "--key", "12")
+    run(USAGE, "policy", "explain")
+    run(NOINPUT, *ask, "--config", path("absent"), socket=False)
+
+    check_it = lambda code, text, *more: run(
+        code, "policy", "check", write("draft", text.encode()), *more, socket=False)
+    good = read("keyd.conf").decode()
+    r = check_it(OK, good)
+    check("one uid for both", "front-end \"submitd\" has admin rights" in r.out)
+    check("nobody serves it", 'domain "other.example": no principal' in r.out)
+    check_it(NO, good, "--strict")
+    j = check_it(OK, good, "--json").json
+    check("as JSON", j["valid"] and {p["severity"] for p in j["problems"]} == {"warning"}
+          and all(p["line"] > 0 for p in j["problems"]))
+    r = check_it(NO, good.replace('"* in-flight 500"', '"* 5/day"'))
+    check("the line", ":%d: error: quotas:" % line_of("quotas") in r.out)
+    check("not valid", not check_it(NO, good + "x = 1\n", "--json").json["valid"])
+    run(UNREADABLE, "policy", "check", path("absent"), socket=False)
+    run(UNREADABLE, "policy", "check", socket=False)
 
 
 def tickets():
@@ -921,6 +996,7 @@ def main():
             exports(audit_key, kept)
             restart(daemon)
             after_restarts(audit_key, kept)
+            policy()
             accounts()
             tickets()
         no_daemon()

@@ -14,6 +14,7 @@
 #include <keyd/base/secret.h>
 #include <keyd/conf/conf.h>
 #include <keyd/conf/role_conf.h>
+#include <keyd/job/state.h>
 
 #include <errno.h>
 #include <fcntl.h>

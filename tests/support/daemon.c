@@ -274,8 +274,8 @@ is_up(const struct daemon *d)
     if (c != NULL && keyd_client_connect(c, path, 1000) == KEYD_OK &&
         keyd_client_status(c, &a) == KEYD_OK) {
         enum keyd_service_state s = a->out.status.state;
-        up = s == KEYD_STATE_OPERATIONAL || s == KEYD_STATE_DEGRADED ||
-             s == KEYD_STATE_UNPROVISIONED ||
+        bool serves = s == KEYD_STATE_OPERATIONAL || s == KEYD_STATE_DEGRADED;
+        up = (serves && a->out.status.probe_ok) || s == KEYD_STATE_UNPROVISIONED ||
              (s == KEYD_STATE_SEALED && d->options.sealed);
         for (size_t i = 0; i < a->out.status.n_processes; i++)
             up = up && a->out.status.processes[i].sandbox;

@@ -537,6 +537,8 @@ processes_that_share_the_memory_share_the_quota(void **state)
                               &wait));
             kd_quota_give(&table, &h);
         }
+        kd_policy_free(p);
+        kd_quota_map_clear(&map);
         _exit(0);
     }
     for (unsigned i = 0; i < PROCESSES; i++)

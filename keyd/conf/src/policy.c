@@ -90,7 +90,8 @@ uid_may_have_a_row(unsigned klass, uint32_t uid)
 int
 policy_compare_octets(struct kd_slice a, struct kd_slice b)
 {
-    int c = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
+    size_t n = a.n < b.n ? a.n : b.n;
+    int c = n == 0 ? 0 : memcmp(a.p, b.p, n); /* an empty one may be NULL */
 
     if (c != 0)
         return c;

@@ -1,0 +1,146 @@
+/* What deciding and counting cost beside the work they guard: the time of one decision
+ * with its quotas, and its share of the primitives of the operation, in this process.
+ * Prints, and judges nothing; the goal is 3 % of an issuance. */
+#include "floor.h"
+
+#include <keyd/base/clock.h>
+#include <keyd/conf/quota_table.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { DOMAINS = 1000, PRINCIPALS = 200, ROUNDS = 2000000 };
+
+static char names[DOMAINS][32], principals[PRINCIPALS][16];
+
+static void
+must(bool good, const char *what)
+{
+    if (good)
+        return;
+    fprintf(stderr, "bench_policy: %s\n", what);
+    exit(1);
+}
+
+static struct kd_quota
+line(const char *text)
+{
+    struct kd_quota q;
+    const char *why;
+
+    must(kd_quota_parse(kd_slice_str(text), &q, &why) == KD_OK, text);
+    return q;
+}
+
+/* A large provider's: many domains and front-ends, two lines each. */
+static struct kd_policy *
+large_policy(const char *own, const char *every)
+{
+    struct kd_quota quotas[] = {line(own), line(every)};
+    static struct kd_slice domains[DOMAINS];
+    static struct kd_policy_domain_entry with[DOMAINS];
+    static struct kd_policy_entry entries[PRINCIPALS];
+    static uint16_t all[DOMAINS];
+    struct kd_policy *p = NULL;
+
+    for (unsigned i = 0; i < DOMAINS; i++) {
+        snprintf(names[i], sizeof names[i], "mail%u.example.com", i);
+        domains[i] = kd_slice_str(names[i]);
+        with[i] = (struct kd_policy_domain_entry){quotas, i % 2 == 0 ? 2 : 0, 0};
+        all[i] = (uint16_t)i;
+    }
+    for (unsigned i = 0; i < PRINCIPALS; i++) {
+        snprintf(principals[i], sizeof principals[i], "p%u", i);
+        entries[i] =
+            (struct kd_policy_entry){.name = kd_slice_str(principals[i]),
+                                     .klass = KD_CLASS_SUBMISSION,
+                                     .uid = 2000 + i,
+                                     .ops = kd_ops_of_class(KD_CLASS_SUBMISSION, 0),
+                                     .domains = all,
+                                     .n_domains = DOMAINS,
+                                     .has_keys = true,
+                                     .key_roles = 1 << 2,
+                                     .quotas = quotas,
+                                     .n_quotas = 2};
+    }
+    must(kd_policy_build(domains, DOMAINS, with, entries, PRINCIPALS, &p) == KD_OK,
+         "policy");
+    return p;
+}
+
+/* Nanoseconds of CPU. */
+static double
+cpu(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+/* Of one operation: decision, key, quotas taken and given back. refused: how many of
+ * them a quota held back. */
+static double
+measure(const struct kd_policy *p, const struct kd_quota_table *t,
+        const struct kd_quota_map *map, bool with_quotas, unsigned *refused)
+{
+    static const uint8_t id[16];
+    double start = cpu();
+
+    *refused = 0;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        const struct kd_caller caller =
+            kd_caller_local(KD_CLASS_SUBMISSION, 2000 + i % PRINCIPALS);
+        struct kd_slice domain = kd_slice_str(names[i * 2 % DOMAINS]);
+        struct kd_quota_held held = {0};
+        uint32_t wait;
+        must(kd_policy_check(p, &caller, KD_OP_IssueUserSignet, domain) == KD_OK,
+             "denied");
+        must(kd_policy_check_key(p, &caller, 2, id) == KD_OK, "key");
+        if (with_quotas && kd_quota_take(t, map, p, &caller, KD_OP_IssueUserSignet,
+                                         domain, kd_clock_ns(), &held, &wait) != KD_OK)
+            ++*refused;
+        kd_quota_give(t, &held);
+    }
+    return (cpu() - start) / ROUNDS;
+}
+
+static void
+show(const char *what, double ns, double floor_us)
+{
+    printf("%-44s %8.0f ns  %6.2f %% of an issuance's primitives\n", what, ns,
+           ns / (floor_us * 10));
+}
+
+int
+main(void)
+{
+    static const char wide[] = "* 1000000/s burst 1000000 in-flight 60000";
+    struct kd_policy *open =
+        large_policy("IssueUserSignet 1000000/s burst 1000000 in-flight 60000", wide);
+    struct kd_policy *shut = large_policy("IssueUserSignet 1/hour burst 1", wide);
+    struct kd_quota_table table;
+    struct kd_quota_map map;
+    unsigned refused;
+
+    double floor_us = 1e6 / floor_issue(false, 1).rate;
+    must(kd_quota_private(&table) == KD_OK, "memory");
+    printf("%d domains, %d principals, 4 lines count; an issuance's primitives take "
+           "%.0f us\n",
+           DOMAINS, PRINCIPALS, floor_us);
+    must(kd_quota_claim(&table, open, 1, NULL, &map) == KD_OK, "memory");
+    show("policy and key", measure(open, &table, &map, false, &refused), floor_us);
+    show("policy, key and quotas, passed", measure(open, &table, &map, true, &refused),
+         floor_us);
+    printf("%-44s %8u of %d\n", "  held back", refused, ROUNDS);
+    kd_quota_map_clear(&map);
+    must(kd_quota_claim(&table, shut, 2, NULL, &map) == KD_OK, "memory");
+    show("policy, key and quotas, refused", measure(shut, &table, &map, true, &refused),
+         floor_us);
+    printf("%-44s %8u of %d\n", "  held back", refused, ROUNDS);
+    kd_quota_map_clear(&map);
+    kd_policy_free(open);
+    kd_policy_free(shut);
+    return 0;
+}
