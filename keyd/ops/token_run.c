@@ -272,6 +272,20 @@ open_for_work(struct vault *v, struct unsealing *u)
     vault_event(v, EVENT_UNSEALED, kd_token_count(v->token), v->store_recorded);
 }
 
+/* The store is good, but another one or the registry's state is what was noted outside:
+ * that can be accepted, and who may do so stands in the store. It stays open for that
+ * alone, since nothing else is done while the vault is held. */
+static void
+keep_for_acceptance(struct vault *v, struct unsealing *u)
+{
+    bool keeps = vault_is_held(v) && v->store != NULL;
+
+    v->token = keeps ? u->token : NULL;
+    vault_keys_refresh(v);
+    if (keeps)
+        u->token = NULL;
+}
+
 static void
 refuse_store(struct vault *v, kd_err err)
 {
@@ -300,9 +314,9 @@ unsealed(struct vault *v, struct task *t)
     if (t->err == KD_OK && v->state == VAULT_FAILED && !vault_is_held(v))
         t->err = run_refuse(t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
     if (t->err == KD_OK && (t->err = check_against_log(v, u)) != KD_OK) {
-        v->token = NULL;
-        vault_keys_refresh(v);
-        kd_ignore(run_refuse(t, t->err, KD_REASON_STORED_DIFFERS));
+        keep_for_acceptance(v, u);
+        kd_ignore(run_refuse(
+            t, t->err, vault_is_held(v) ? run_held(v) : KD_REASON_STORED_DIFFERS));
         v->state = VAULT_FAILED;
     }
     if (t->err != KD_OK) {

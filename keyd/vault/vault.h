@@ -106,7 +106,8 @@ struct vault {
         store_found; /* generation of a key store that is not recorded; 0: of none */
     struct kd_ledger_health health; /* as the ledger said last */
 
-    uint64_t started; /* wall clock, ms */
+    int64_t next_tick; /* CLOCK_MONOTONIC, ms */
+    uint64_t started;  /* wall clock, ms */
     uint64_t n_issued, n_refused;
     uint64_t n_denied, n_over_quota, n_failed; /* of those refused */
     uint64_t refused[KD_OP_MAX + 1]; /* by operation, not told to the ledger yet */

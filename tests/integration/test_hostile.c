@@ -907,7 +907,7 @@ a_ledger_does_not_answer_for_the_vault(void **state)
 
 /* --- storms --- */
 
-enum { STORM_WHOLE = 300 * 1000 };
+enum { STORM_WHOLE = 1000 * 1000 };
 
 static uint64_t storm_seed = 1;
 
