@@ -11,27 +11,7 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
-
-/* What a client of the remote listener needs. */
-static void
-write_remote(const struct daemon *d, const struct tls_place *p)
-{
-    const struct identity *own[] = {&p->mx1}, *root[] = {&p->root};
-    char path[160];
-
-    snprintf(path, sizeof path, "%s/mx1.pem", d->dir);
-    certs_write(path, own, 1);
-    snprintf(path, sizeof path, "%s/mx1.key", d->dir);
-    key_write(path, &p->mx1);
-    snprintf(path, sizeof path, "%s/ca.pem", d->dir);
-    certs_write(path, root, 1);
-    snprintf(path, sizeof path, "%s/port", d->dir);
-    FILE *f = fopen(path, "we");
-    if (f == NULL || fprintf(f, "%u\n", p->port) < 0 || fclose(f) != 0)
-        abort();
-}
 
 static int
 run(bool keys, const struct tls_place *place)
@@ -43,7 +23,7 @@ run(bool keys, const struct tls_place *place)
     if (!daemon_start(&d, &o) || (keys && !daemon_provision(&d, NULL)))
         return 1;
     if (place != NULL)
-        write_remote(&d, place);
+        tls_place_share(place, d.dir);
     printf("%s\n", d.dir);
     fflush(stdout);
     while (read(STDIN_FILENO, &c, 1) > 0)

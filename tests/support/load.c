@@ -11,7 +11,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { AGAIN_MS = 10, RECONNECT_MS = 5, THREADS = 2, ISSUE_A_SECOND = 4000 };
+enum {
+    AGAIN_MS = 10,
+    RECONNECT_MS = 5,
+    CONNECT_MS = 5000,
+    THREADS = 2,
+    ISSUE_A_SECOND = 4000
+};
 
 /* One user, and the requests of its chain. */
 struct chain {
@@ -450,7 +456,8 @@ feed(struct load *l, struct conn *conn, int64_t now_ns)
 static void
 keep_connected(struct load *l, struct conn *conn, int64_t now_ms)
 {
-    if (keyd_client_fd(conn->client) >= 0 || now_ms < conn->reconnect_ms)
+    if (l->o->endpoint != NULL || keyd_client_fd(conn->client) >= 0 ||
+        now_ms < conn->reconnect_ms)
         return;
     conn->reconnect_ms = now_ms + RECONNECT_MS;
     if (keyd_client_start(conn->client, l->o->socket) == KEYD_OK)
@@ -547,6 +554,38 @@ run_phase(struct load *l, enum load_mix mix, uint64_t count, double seconds)
 /* --- start and end ------------------------------------------------------------------
  */
 
+/* Waits until the endpoint is up, or has failed once. */
+static enum keyd_status
+connect_endpoint(const struct load_options *o, keyd_client *c)
+{
+    struct keyd_endpoint e = {.address = o->endpoint,
+                              .tls =
+                                  strncmp(o->endpoint, "tls:", 4) == 0 ? o->tls : NULL};
+    struct keyd_endpoint_info info = {.state = KEYD_ENDPOINT_DOWN};
+    int64_t until = kd_clock_ms() + CONNECT_MS;
+    enum keyd_status s = keyd_client_add_endpoint(c, &e);
+
+    while (s == KEYD_OK && info.state != KEYD_ENDPOINT_UP) {
+        if (kd_clock_ms() >= until)
+            return KEYD_DEADLINE;
+        if ((s = keyd_client_process(c, 100)) != KEYD_OK ||
+            (s = keyd_client_endpoint_info(c, 1, &info)) != KEYD_OK)
+            return s;
+        if (info.n_lost != 0) {
+            fprintf(stderr, "keyd-load: %s\n", info.detail);
+            return info.why;
+        }
+    }
+    return s;
+}
+
+static enum keyd_status
+connect_one(const struct load_options *o, keyd_client *c)
+{
+    return o->endpoint != NULL ? connect_endpoint(o, c)
+                               : keyd_client_connect(c, o->socket, CONNECT_MS);
+}
+
 static int
 connect_all(struct load *l)
 {
@@ -567,9 +606,10 @@ connect_all(struct load *l)
         keyd_client *c = l->conns[i].client = keyd_client_new();
         if (c == NULL)
             return -1;
-        enum keyd_status s = keyd_client_connect(c, o->socket, 5000);
+        enum keyd_status s = connect_one(o, c);
         if (s != KEYD_OK) {
-            fprintf(stderr, "keyd-load: %s: %s %s\n", o->socket,
+            fprintf(stderr, "keyd-load: %s: %s %s\n",
+                    o->endpoint != NULL ? o->endpoint : o->socket,
                     keyd_client_status_text(s), keyd_client_detail(c));
             return -1;
         }
