@@ -159,6 +159,21 @@ measure(struct caller *x, const struct keyd_request *q, int64_t ms)
     return n * 1e9 / (double)(kd_clock_ns() - start);
 }
 
+/* Until nobody has anything left of the burst, in one round: while one is emptied the
+ * other fills. */
+static void
+drain(struct caller who[2], const struct keyd_request *q)
+{
+    unsigned left = 1;
+    uint32_t wait;
+
+    while (left != 0) {
+        left = 0;
+        for (unsigned i = 0; i < 2; i++)
+            left += passes(caller_next(&who[i]), q, &wait);
+    }
+}
+
 static void
 assert_rate(const char *what, double got, double want)
 {
@@ -296,7 +311,7 @@ what_the_vault_counts_is_within_five_percent(void **state)
     struct caller issuer;
     struct order o;
     uint32_t wait;
-    unsigned n = 0;
+    unsigned n = 0, all = 0;
 
     (void)state;
     caller_open(&issuer, ISSUER, "submission");
@@ -308,6 +323,7 @@ what_the_vault_counts_is_within_five_percent(void **state)
         now = kd_clock_ns();
         if (passes(caller_next(&issuer), &o.q, &wait)) {
             n += start != 0;
+            all++;
             order_free(&o);
             order_new(&o, "example.com");
         } else if (start == 0) {
@@ -317,10 +333,9 @@ what_the_vault_counts_is_within_five_percent(void **state)
     order_free(&o);
     assert_rate("IssueUserSignet, vault", n * 1e9 / (double)(now - start), 20);
     /* nothing was signed for those that were refused: one record for each that passed,
-     * and checkpoints */
-    issued = counter("issued") - issued;
-    assert_true(issued >= n && issued <= n + 11);
-    assert_true(counter("audit-seq") - seq <= issued + 2);
+     * and a checkpoint or two */
+    assert_int_equal(counter("issued") - issued, all);
+    assert_true(counter("audit-seq") - seq <= all + 2);
     caller_close(&issuer);
 }
 
@@ -335,13 +350,11 @@ two_principals_do_not_take_from_each_other(void **state)
     (void)state;
     caller_open(&who[0], ONE, "mta");
     caller_open(&who[1], TWO, "mta");
-    for (unsigned i = 0; i < 2; i++)
-        while (passes(caller_next(&who[i]), &q, &wait))
-            ;
+    drain(who, &q);
     int64_t start = kd_clock_ns();
-    while (kd_clock_ns() - start < 2000000000)
+    while (kd_clock_ns() - start < 3000000000)
         for (unsigned i = 0; i < 2; i++)
-            for (unsigned k = 0; k < (i == 0 ? 20 : 1); k++) /* one asks far more */
+            for (unsigned k = 0; k < (i == 0 ? 5 : 1); k++) /* one asks far more */
                 n[i] += passes(caller_next(&who[i]), &q, &wait);
     double s = (double)(kd_clock_ns() - start) / 1e9;
     assert_rate("the one who floods", n[0] / s, 200);
@@ -361,9 +374,7 @@ a_domains_quota_is_shared_by_its_principals(void **state)
     (void)state;
     caller_open(&who[0], ONE, "mta");
     caller_open(&who[1], DAEMON_SUBMITD, "submission"); /* another listener's gate */
-    for (unsigned i = 0; i < 2; i++)
-        while (passes(caller_next(&who[i]), &q, &wait))
-            ;
+    drain(who, &q);
     int64_t start = kd_clock_ns();
     while (kd_clock_ns() - start < 2500000000)
         for (unsigned i = 0; i < 2; i++)

@@ -260,7 +260,13 @@ storage_accept(const struct storage *s, const struct storage_head *head)
         .op = KEYD_OP_REGISTRY_RESTORE,
         .in.registry_restore = {head->seq, {head->hash, sizeof head->hash}}};
     struct keyd_answer *a = ask(c, &q);
+    int64_t until = kd_clock_ms() + WAIT_MS;
 
+    while (strcmp(a->detail, "starting") == 0 && kd_clock_ms() < until) {
+        keyd_client_answer_free(a); /* it opens its keys, to know its operators */
+        kd_ignore(poll(NULL, 0, NAP_MS));
+        a = ask(c, &q);
+    }
     keyd_client_free(c);
     return a;
 }
