@@ -35,11 +35,18 @@ static const struct describer {
 
 enum need { NEEDS_NOTHING, NEEDS_APPROVALS, NEEDS_OPEN_STORE, NEEDS_WHAT_IS_NOT };
 
+/* No key store was ever recorded: there are no keys to guard, and no operators. */
+static bool
+has_no_store(const struct vault *v)
+{
+    return v->store == NULL && v->aside == NULL && v->store_recorded == 0;
+}
+
 static enum need
 need_of(const struct vault *v, const struct task *t)
 {
     /* Who the operators are stands in the store: while it is closed nobody knows. */
-    if (v->token == NULL)
+    if (v->token == NULL && !has_no_store(v))
         return NEEDS_OPEN_STORE;
     switch (v->approvals.state) {
     case APPROVALS_NONE:

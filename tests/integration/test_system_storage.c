@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -210,6 +211,155 @@ an_acceptance_cut_short_by_a_crash_can_be_made_again(void **state)
         storage_check(&keyd);
     }
     print_message("%u of %u were accepted before the crash\n", n_accepted, n);
+}
+
+/* --- acceptance by a quorum --- */
+
+enum { APPROVERS = 2 };
+
+static const char *const approvers[APPROVERS] = {"ada", "ben"};
+static uint8_t approver_keys[APPROVERS + 1][32], approver_secrets[APPROVERS + 1][64];
+
+/* The caller and two others, who approve what the caller asks for. */
+static void
+enrol(keyd_client *c)
+{
+    struct keyd_operator all[APPROVERS + 1];
+    uint8_t seed[32] = {0x52};
+
+    for (size_t i = 0; i <= APPROVERS; i++) {
+        seed[1] = (uint8_t)i;
+        crypto_sign_seed_keypair(approver_keys[i], approver_secrets[i], seed);
+        all[i] = (struct keyd_operator){
+            KEYD_STR(i < APPROVERS ? approvers[i] : "caller-admin"),
+            {approver_keys[i], 32}};
+    }
+    const struct keyd_request q = {
+        .op = KEYD_OP_SET_QUORUM,
+        .in.set_quorum = {.k = APPROVERS,
+                          .marks = UINT64_C(1) << KEYD_OP_SET_QUORUM |
+                                   UINT64_C(1) << KEYD_OP_REGISTRY_RESTORE,
+                          .operators = all,
+                          .n_operators = APPROVERS + 1}};
+    ask_ends(ask(c, &q), KEYD_OK, NULL);
+}
+
+static void
+approve(keyd_client *c, const uint8_t id[16], size_t who)
+{
+    const struct keyd_request look = {.op = KEYD_OP_APPROVAL_SHOW,
+                                      .in.approval_show.id = {id, 16}};
+    uint8_t sig[64];
+
+    struct keyd_answer *a = ask(c, &look);
+    assert_int_equal(a->status, KEYD_OK);
+    const struct keyd_octets text = a->out.approvals.text;
+    assert_non_null(memmem(text.p, text.n, "\nbecause registry-behind\n", 25));
+    assert_int_equal(
+        crypto_sign_detached(sig, NULL, text.p, text.n, approver_secrets[who]), 0);
+    keyd_client_answer_free(a);
+    const struct keyd_request give = {
+        .op = KEYD_OP_APPROVAL_SIGN,
+        .in.approval_sign = {.id = {id, 16},
+                             .operator_name = KEYD_STR(approvers[who]),
+                             .signature = {sig, sizeof sig}}};
+    ask_ends(ask(c, &give), KEYD_OK, NULL);
+    ask_ends(ask(c, &give), KEYD_CONFLICT, "approved-before");
+}
+
+/* Once the keys are open: who the operators are is known then. */
+static struct keyd_answer *
+restore(keyd_client *c, const struct keyd_request *q)
+{
+    struct keyd_answer *a = ask(c, q);
+    int64_t until = kd_clock_ms() + 10000;
+
+    while (a->status == KEYD_UNAVAILABLE && kd_clock_ms() < until) {
+        keyd_client_answer_free(a);
+        kd_ignore(poll(NULL, 0, 5)); /* between two looks */
+        a = ask(c, q);
+    }
+    return a;
+}
+
+static void
+T_OP_3_an_older_registry_is_accepted_by_two_others_and_by_no_fewer(void **state)
+{
+    static const uint8_t key[16] = "a key to restore";
+    struct storage_head head;
+    uint8_t id[16] = {0};
+
+    (void)state;
+    storage_put_back(&keyd, "good", true);
+    storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
+    keyd_client *c = ask_connect(&keyd.d, "admin");
+    enrol(c);
+    keyd_client_free(c);
+    storage_stop(&keyd);
+    storage_keep(&keyd, "enrolled", false);
+    storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
+    storage_issue_many(&keyd, 5800, 5);
+    storage_stop(&keyd);
+    storage_put_back(&keyd, "enrolled", false);
+    storage_launch(&keyd, KEYD_STATE_FAILED);
+    assert_held("registry-behind");
+
+    storage_head(&keyd, &head);
+    c = ask_connect(&keyd.d, "admin");
+    const struct keyd_request q = {
+        .op = KEYD_OP_REGISTRY_RESTORE,
+        .idempotency_key = key,
+        .in.registry_restore = {head.seq, {head.hash, sizeof head.hash}}};
+    for (size_t given = 0; given < APPROVERS; given++) {
+        struct keyd_answer *a = restore(c, &q);
+        assert_int_equal(a->status, KEYD_APPROVAL_NEEDED);
+        assert_int_equal(a->approvals_missing, APPROVERS - given);
+        assert_true(given == 0 || memcmp(id, a->approval_id, sizeof id) == 0);
+        memcpy(id, a->approval_id, sizeof id);
+        keyd_client_answer_free(a);
+        assert_held("registry-behind");
+        approve(c, id, given);
+        assert_held("registry-behind"); /* an approval alone does nothing */
+    }
+    /* Another request with the same facts has none of these approvals. */
+    struct keyd_request other = q;
+    other.idempotency_key = NULL;
+    struct keyd_answer *a = ask(c, &other);
+    assert_int_equal(a->status, KEYD_APPROVAL_NEEDED);
+    assert_int_equal(a->approvals_missing, APPROVERS);
+    keyd_client_answer_free(a);
+    assert_held("registry-behind");
+
+    ask_ends(ask(c, &q), KEYD_OK, NULL);
+    storage_wait(&keyd, KEYD_STATE_OPERATIONAL, 10000);
+    storage_issue(&keyd, 5900, KEYD_OK, NULL);
+    ask_ends(ask(c, &q), KEYD_OK, NULL); /* answered again, from the record */
+    keyd_client_free(c);
+    storage_stop(&keyd);
+    storage_check(&keyd);
+    storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
+    storage_stop(&keyd);
+}
+
+/* Nothing was ever protected, and nobody could be asked: the configuration decides. */
+static void
+a_registry_from_before_the_first_key_store_is_accepted(void **state)
+{
+    (void)state;
+    storage_put_back(&keyd, "good", true);
+    storage_shell("rm -rf '%s'; rm -f '%s'/*", keyd.d.state, keyd.outside);
+    storage_launch(&keyd, KEYD_STATE_UNPROVISIONED);
+    storage_stop(&keyd);
+    storage_launch(&keyd, KEYD_STATE_UNPROVISIONED);
+    storage_stop(&keyd);
+    storage_shell("rm -f '%s'/*", keyd.outside);
+    storage_launch(&keyd, KEYD_STATE_FAILED);
+    storage_reason(&keyd, "checkpoint-missing");
+    struct storage_head head;
+    storage_head(&keyd, &head);
+    ask_ends(storage_accept(&keyd, &head), KEYD_OK, NULL);
+    storage_wait(&keyd, KEYD_STATE_UNPROVISIONED, 10000);
+    storage_stop(&keyd);
 }
 
 /* --- the files outside --- */
@@ -431,6 +581,9 @@ main(int argc, char **argv)
         cmocka_unit_test(a_daemon_killed_at_any_moment_is_not_refused),
         cmocka_unit_test(only_the_head_that_is_named_is_accepted_and_issuing_goes_on),
         cmocka_unit_test(an_acceptance_cut_short_by_a_crash_can_be_made_again),
+        cmocka_unit_test(
+            T_OP_3_an_older_registry_is_accepted_by_two_others_and_by_no_fewer),
+        cmocka_unit_test(a_registry_from_before_the_first_key_store_is_accepted),
         cmocka_unit_test(
             a_registry_with_records_and_no_checkpoint_file_is_refused_and_a_new_one_is_not),
         cmocka_unit_test(a_checkpoint_file_with_a_flipped_bit_is_refused),
