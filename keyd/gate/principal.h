@@ -8,9 +8,8 @@
 struct principal {
     struct kd_caller caller; /* its name lies in remote */
     uint8_t remote[KD_POLICY_NAME_MAX];
-    uint32_t n_conns, n_requests; /* both 0: the entry is free */
-    uint64_t frames;              /* octets of its requests in flight */
-    uint32_t n_uploads;
+    uint32_t n_conns, n_requests, n_uploads; /* all 0: the entry is free */
+    uint64_t frames;                         /* octets of its requests in flight */
 };
 
 enum {
