@@ -232,15 +232,14 @@ check_against_log(struct vault *v, const struct unsealing *u)
     }
     v->token = u->token;
     vault_keys_refresh(v);
-    /* Of another branch or instance, which an operator may accept; of a forger not, but
-     * then it only keeps things as they are. */
+    /* Of another branch or instance, which operators may accept: who they are stands in
+     * the store, so it stays open, as with every other hold. Of a forger not, but then
+     * it only keeps things as they are. */
     if (v->outside.n != 0 && !vault_is_held(v) &&
         (!v->has_audit ||
          kd_checkpoint_verify(kd_slice(v->outside.octets, v->outside.n), v->audit_key,
-                              &c) != KD_OK)) {
+                              &c) != KD_OK))
         vault_hold(v, KD_STANDS_UNREADABLE);
-        return KD_INVALID;
-    }
     if (v->checkpoint_size == 0)
         return KD_OK;
     if (!verify_checkpoint(v, &c) ||

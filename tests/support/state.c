@@ -260,7 +260,15 @@ storage_accept(const struct storage *s, const struct storage_head *head)
         .op = KEYD_OP_REGISTRY_RESTORE,
         .in.registry_restore = {head->seq, {head->hash, sizeof head->hash}}};
     struct keyd_answer *a = ask(c, &q);
+    int64_t until = kd_clock_ms() + WAIT_MS;
 
+    /* Who the operators are is known when the key store has opened itself. */
+    while (a->status == KEYD_UNAVAILABLE && strcmp(a->detail, "starting") == 0 &&
+           kd_clock_ms() < until) {
+        keyd_client_answer_free(a);
+        kd_ignore(poll(NULL, 0, NAP_MS)); /* between two looks */
+        a = ask(c, &q);
+    }
     keyd_client_free(c);
     return a;
 }
