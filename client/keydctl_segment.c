@@ -150,6 +150,7 @@ struct dropping {
     uint64_t first, through; /* of what would go */
     uint64_t next;           /* first record that was not hashed yet */
     bool skips, has_checkpoint;
+    uint64_t seen; /* the last record of the files before, which may overlap */
     uint8_t hash[KD_SHA256_SIZE];
 };
 
@@ -160,7 +161,7 @@ drop_record(struct dropping *d, struct kd_slice octets)
 
     if (kd_audit_decode(octets, &record) != KD_OK)
         return false;
-    d->skips = d->check.begun && record.seq <= d->check.chain.tail.seq;
+    d->skips = record.seq <= d->seen;
     if (d->skips)
         return true;
     progress_step(&d->progress);
@@ -201,6 +202,7 @@ drop_read(const char *path, struct dropping *d)
         return EX_NOINPUT;
     }
     d->skips = false;
+    d->seen = d->check.begun ? d->check.chain.tail.seq : 0;
     kd_err err = export_open(&r, f);
     while (good && err == KD_OK && (err = export_next(&r, &type, &octets)) == KD_OK)
         good = drop_item(d, type, octets);

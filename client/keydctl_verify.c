@@ -10,6 +10,7 @@ struct verifying {
     struct keyd_answer *head; /* what keyd says the log ends with; NULL for a file */
     struct progress progress, unseen; /* every record is told of once, in the first */
     bool skips;                       /* records of files that were checked already */
+    uint64_t seen;                    /* the last of those */
 };
 
 /* A checkpoint as audit head shows it. */
@@ -195,7 +196,8 @@ begin_at(const struct options *o, struct verifying *v, uint64_t *from)
     return EX_OK;
 }
 
-/* Files may overlap: what was seen is passed over, with its checkpoints. */
+/* Files may overlap: what was seen in one before is passed over, with its
+ * checkpoints. */
 static int
 verify_item(struct verifying *v, enum export_type type, struct kd_slice octets)
 {
@@ -203,7 +205,7 @@ verify_item(struct verifying *v, enum export_type type, struct kd_slice octets)
 
     if (type == EXPORT_RECORD)
         v->skips = v->check.begun && kd_audit_decode(octets, &record) == KD_OK &&
-                   record.seq <= v->check.chain.tail.seq;
+                   record.seq <= v->seen;
     if (v->skips && type == EXPORT_RECORD && record.seq < v->check.first) {
         v->check.broken_at = v->check.first;
         v->check.why = "the files are not in the order of their records";
@@ -247,6 +249,7 @@ verify_one_file(const char *path, struct verifying *v)
         return EX_NOINPUT;
     }
     v->skips = false;
+    v->seen = v->check.begun ? v->check.chain.tail.seq : 0;
     kd_err err = export_open(&reader, f);
     if (err == KD_OK)
         status = verify_items(&reader, v);

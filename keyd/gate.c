@@ -202,10 +202,11 @@ turn(struct gate *g)
     kd_role_serve_ctl(&g->ctl, on_ctl_message, g);
     kd_role_serve(&g->ctl, &g->vault, PACKETS_A_TURN, request_on_vault, g);
     kd_role_serve(&g->ctl, &g->ledger, PACKETS_A_TURN, request_on_ledger, g);
-    serve_settle(g);
+    kd_ignore(serve_settle(g)); /* what is left to do the second one says */
     turn_tell(g, false);
     g->has_more = gate_transport.turn != NULL && gate_transport.turn(g);
-    serve_settle(g); /* connections that began just now may have asked already */
+    /* Connections that began just now may have asked already. */
+    g->has_more |= serve_settle(g);
     kd_role_flush(&g->ctl, &g->vault);
     kd_role_flush(&g->ctl, &g->ledger);
     unwatch_closed(&g->on_vault, &g->vault);

@@ -1,15 +1,4 @@
-/* keyd-ledger: the registry and the audit log; the only writer.
- *
- * Holds     registry, log, the sealed key store file (it cannot open it). No keys.
- * Talks to  the vault: answers its questions, stores its records, acknowledges after
- *           COMMIT; and the gates, which only read: what they send is checked like any
- *           input and never ends this process.
- * May call  sandbox_ledger.def, and of the file system only its own directory.
- *
- * A turn answers every question from what is committed, sets the records that came
- * aside, and then stores those in one transaction (group commit); only then are answers
- * and acknowledgements flushed. An error of the disk means that the outcome is unknown:
- * the process ends, the next one opens and resolves. */
+/* ledger.h: a turn of the ledger, and what belongs to no other file. */
 #include "ledger/ledger.h"
 
 #include <keyd/base/clock.h>
@@ -27,11 +16,8 @@ enum {
     COUNT_MS = 10 * 1000,
     PURGE_MS = 3600 * 1000,
     PURGE_MOST = 10000,
-    THREADS = 2, /* one for what is kept outside, one for backups */
     IDEM_KEEP_MS = 14LL * 24 * 3600 * 1000,
 };
-
-static struct ledger ledger;
 
 _Noreturn void
 ledger_disk_failed(const char *where, kd_err err)
@@ -183,61 +169,14 @@ on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     return KD_OK;
 }
 
-static void
-open_store(struct ledger *l)
+void
+ledger_begin(struct ledger *l)
 {
-    const struct kd_store_conf conf = {.dir = ".", .create = true};
-    char why[KD_STORE_WHY_MAX] = "";
-    kd_err err = kd_store_open(&kd_store_sqlite, &conf, &l->store, why);
-
-    if (err != KD_OK) {
-        /* Asking again is of no use before an operator has looked, unless it was only
-         * the disk or memory: the supervisor tells this status from a crash, after
-         * which it starts the ledger again, with growing waits. */
-        bool may_pass = err == KD_NOMEM || err == KD_UNAVAILABLE;
-        kd_log(KD_WARN, "registry %s: %s (%s)",
-               may_pass ? "cannot be opened now, to be tried again" : "refused", why,
-               kd_err_text(err));
-        _exit(may_pass ? 1 : KD_ROLE_EXIT_REFUSED);
-    }
-}
-
-static void
-setup(struct ledger *l)
-{
-    struct kd_buf octets;
-    struct kd_sandbox_path list[2] = {{.access = KD_PATH_TREE},
-                                      {.access = KD_PATH_WRITE}};
-    struct kd_sandbox_paths paths = {list, 1};
-    kd_err err;
-
-    kd_buf_init(&octets, KD_ROLE_CONF_SIZE_MAX);
-    kd_role_start(&l->ctl, "keyd-ledger", &octets);
-    if ((err = kd_conf_for_ledger_decode(kd_buf_slice(&octets), &l->conf)) != KD_OK)
-        kd_role_die("bad configuration", err);
-    kd_buf_free(&octets);
-    kd_log_setup("keyd-ledger", l->conf.log_level);
     kd_role_unlinked(&l->vault);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         kd_role_unlinked(&l->gates[i]);
     kd_buf_init(&l->acks, (size_t)1 << 20);
     kd_buf_init(&l->scratch, KD_CHAN_BODY_MAX);
-    if ((list[0].fd = kd_role_directory()) < 0)
-        kd_role_die("cannot open the state directory", KD_IO);
-    outside_setup(l);
-    if ((list[1].fd = l->outside.dir) >= 0)
-        paths.n = 2;
-    kd_store_setup(&kd_store_sqlite);
-    kd_role_confine(KD_ROLE_LEDGER, &paths, l->conf.hardening);
-    if ((err = pool_start(&l->pool, THREADS)) != KD_OK)
-        kd_role_die("threads", err);
-    kd_role_enter(KD_ROLE_LEDGER, &paths, l->conf.hardening);
-    close(list[0].fd);
-    room_setup(l);
-    open_store(l);
-    outside_look(l);
-    l->drop.is_sweeping = true; /* of a drop that was cut short; mostly of nothing */
-    kd_role_ready(&l->ctl);
 }
 
 static void
@@ -265,6 +204,22 @@ take_jobs(struct ledger *l)
     }
 }
 
+/* The last head is written when the thread has done with the one before; storage that
+ * hangs does not keep the daemon. */
+static void
+end_outside(struct ledger *l)
+{
+    enum { LONGEST_MS = 2000, LOOK_MS = 20 };
+    int64_t until = kd_clock_ms() + LONGEST_MS;
+
+    while (l->outside.is_busy && kd_clock_ms() < until) {
+        struct pollfd p = {.fd = l->pool.event, .events = POLLIN};
+        kd_ignore(poll(&p, 1, LOOK_MS)); /* looked at again in any case */
+        take_jobs(l);
+    }
+    outside_end(l);
+}
+
 /* The supervisor's end is ours; what the vault sent before counts. */
 static void
 serve_ctl(struct ledger *l)
@@ -274,7 +229,7 @@ serve_ctl(struct ledger *l)
     if (kd_chan_recv(&l->ctl, PACKETS, on_ctl_message, l) == KD_OK)
         return;
     batch_store(l);
-    outside_end(l);
+    end_outside(l);
     _exit(0);
 }
 
@@ -284,9 +239,8 @@ least(int a, int b)
     return a < b ? a : b;
 }
 
-/* Serves once; how long the next turn may wait for something to do. */
-static int
-turn(struct ledger *l, int wait_ms)
+int
+ledger_step(struct ledger *l, int wait_ms)
 {
     wait_for_work(l, wait_ms);
     serve_ctl(l);
@@ -311,14 +265,4 @@ turn(struct ledger *l, int wait_ms)
         ledger_disk_failed("checkpoint of the write-ahead log", err);
     next = least(next, copy_turn(l));
     return least(next, outside_turn(l));
-}
-
-int
-main(void)
-{
-    int wait_ms = 0;
-
-    setup(&ledger);
-    for (;;)
-        wait_ms = turn(&ledger, wait_ms);
 }

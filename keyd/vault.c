@@ -1,34 +1,20 @@
-/* keyd-vault: the keys, and what may be done with them.
- *
- * Holds     the open token (seeds in secret memory), policy, the audit chain's head.
- * Talks to  the gates: jobs in, answers out. Each gate speaks for its own class, and
- *           may be captured: what it sends is checked like any input.
- *           the ledger: questions, records to store. It may be captured too: its
- *           signets are verified, its acknowledgements compared, and nothing is
- *           released without one.
- *           the supervisor, which it trusts.
- * May call  sandbox_vault.def: no files, no network, no new threads.
- *
- * The main thread alone owns channels, sequence and policy; crypto threads work on one
- * task each (pool.h, vault/task.h). */
+/* step.h: what the vault's main thread does with what comes in, a turn at a time. */
+#include "vault/step.h"
+
 #include "ops/run.h"
 #include "role.h"
 
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
 #include <keyd/base/memfd.h>
-#include <keyd/base/secret.h>
 
 #include <fcntl.h>
-#include <openssl/crypto.h>
 #include <poll.h>
 #include <sodium.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
-    SECRET_MEMORY = 512 * 1024,
     PACKETS_A_TURN = 64,
     TICK_MS = 1000,
     TELL_REFUSED_MS = 5000,
@@ -37,8 +23,6 @@ enum {
     TELL_UPTIME_MS = 2 * 60 * 1000,
     START_DEADLINE_MS = 60 * 1000
 };
-
-static struct vault vault;
 
 /* --- gates --- */
 
@@ -639,26 +623,17 @@ serve_gate(struct vault *v, unsigned i)
 
 /* --- start and loop --- */
 
-static void
-setup(struct vault *v)
+kd_err
+vault_begin(struct vault *v, struct kd_slice conf)
 {
-    struct kd_buf octets;
-    kd_err err;
+    kd_err err = kd_quota_private(&v->quotas);
 
-    kd_buf_init(&octets, KD_ROLE_CONF_SIZE_MAX);
-    kd_role_start(&v->ctl, "keyd-vault", &octets);
-    if ((err = kd_quota_private(&v->quotas)) != KD_OK)
-        kd_role_die("quotas", err);
-    if ((err = vault_conf_new(v, kd_buf_slice(&octets), &v->conf)) != KD_OK)
-        kd_role_die("bad configuration", err);
-    kd_buf_free(&octets);
-    kd_log_setup("keyd-vault", v->conf->is.log_level);
-    if ((err = kd_secret_setup(SECRET_MEMORY)) != KD_OK)
-        kd_role_die("no secret memory (RLIMIT_MEMLOCK?)", err);
-    if ((err = approvals_init(&v->approvals)) != KD_OK)
-        kd_role_die("no secret memory", err);
-    if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
-        kd_role_die("libcrypto", KD_FAILED);
+    if (err == KD_OK)
+        err = vault_conf_new(v, conf, &v->conf);
+    if (err == KD_OK)
+        err = approvals_init(&v->approvals);
+    if (err != KD_OK)
+        return err;
     v->started = (uint64_t)kd_clock_wall_ms();
     v->credential = -1;
     kd_role_unlinked(&v->ledger);
@@ -666,15 +641,11 @@ setup(struct vault *v)
         v->gates[i].klass = kd_gate_class(i);
         kd_role_unlinked(&v->gates[i].link);
     }
-    kd_role_confine(KD_ROLE_VAULT, NULL, v->conf->is.hardening);
-    if ((err = pool_start(&v->pool, v->conf->is.crypto_threads)) != KD_OK)
-        kd_role_die("crypto threads", err);
-    kd_role_enter(KD_ROLE_VAULT, NULL, v->conf->is.hardening);
-    kd_role_ready(&v->ctl);
+    return KD_OK;
 }
 
 static void
-wait_for_work(struct vault *v)
+wait_for_work(struct vault *v, int wait_ms)
 {
     struct pollfd p[KD_GATES_MAX + 3];
 
@@ -683,13 +654,13 @@ wait_for_work(struct vault *v)
     p[2] = (struct pollfd){.fd = v->pool.event, .events = POLLIN};
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         p[3 + i] = kd_role_watch(&v->gates[i].link.chan);
-    kd_ignore(poll(p, KD_GATES_MAX + 3, TICK_MS)); /* failures show when receiving */
+    kd_ignore(poll(p, KD_GATES_MAX + 3, wait_ms)); /* failures show when receiving */
 }
 
-static void
-turn(struct vault *v)
+void
+vault_step(struct vault *v, int wait_ms)
 {
-    wait_for_work(v);
+    wait_for_work(v, wait_ms < TICK_MS ? wait_ms : TICK_MS);
     kd_role_serve_ctl(&v->ctl, on_ctl_message, v);
     task_take_done(v);
     kd_role_serve(&v->ctl, &v->ledger, PACKETS_A_TURN, on_ledger_message, v);
@@ -706,21 +677,10 @@ turn(struct vault *v)
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         kd_role_flush(&v->ctl, &v->gates[i].link);
     kd_role_flush_ctl(&v->ctl);
-}
-
-int
-main(void)
-{
-    int64_t next_tick = 0;
-
-    setup(&vault);
-    for (;;) {
-        turn(&vault);
-        if (kd_clock_ms() >= next_tick) {
-            task_expire(&vault);
-            approvals_expire(&vault);
-            chain_watch_clock(&vault);
-            next_tick = kd_clock_ms() + TICK_MS;
-        }
-    }
+    if (kd_clock_ms() < v->next_tick)
+        return;
+    v->next_tick = kd_clock_ms() + TICK_MS;
+    task_expire(v);
+    approvals_expire(v);
+    chain_watch_clock(v);
 }

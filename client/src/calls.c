@@ -58,9 +58,13 @@ keyd_client_issue_user_signet(keyd_client *c, struct keyd_octets address,
                               size_t n_profile, struct keyd_octets image,
                               struct keyd_answer **answer)
 {
-    struct keyd_request q = {
-        .op = KEYD_OP_ISSUE_USER_SIGNET,
-        .in.issue_user_signet = {address, ssr, mode, profile, n_profile, image}};
+    struct keyd_request q = {.op = KEYD_OP_ISSUE_USER_SIGNET,
+                             .in.issue_user_signet = {.address = address,
+                                                      .ssr = ssr,
+                                                      .account_mode = mode,
+                                                      .profile = profile,
+                                                      .n_profile = n_profile,
+                                                      .image = image}};
 
     return keyd_client_call(c, &q, answer);
 }

@@ -14,6 +14,7 @@ struct principal;
 struct conn {
     struct conn *prev, *next; /* all connections */
     struct conn *next_dirty;
+    struct conn *prev_waiting, *next_waiting; /* of its principal's (principal.h) */
     struct gate *gate;
     struct event *event;
     void *stream;            /* the transport's */
@@ -25,18 +26,21 @@ struct conn {
     struct kd_caller caller; /* its name, if any, lies in remote */
     uint8_t remote[KD_POLICY_NAME_MAX];
     struct principal *principal;
+    size_t queued, kept; /* octets, as its principal is charged for them */
     uint32_t serial;     /* of the configuration that is_known is by */
     short armed;         /* what the event waits for */
     bool is_known : 1;   /* policy has a principal of this uid */
     bool is_greeted : 1; /* Hello was answered */
     bool has_spoken : 1; /* an octet has come */
     bool is_dirty : 1;
-    bool is_held : 1;        /* frames were read that must wait */
-    bool has_more : 1;       /* octets have come that no poll tells of */
-    bool is_half_closed : 1; /* nothing more comes, answers may go */
-    bool is_stopped : 1;     /* by an operator: to be told so when nothing is open */
-    bool is_leaving : 1;     /* to be closed once its answers are out */
-    bool is_broken : 1;      /* to be closed now */
+    bool is_held : 1;         /* frames were read that must wait */
+    bool is_kept_waiting : 1; /* in which queue */
+    bool is_waiting : 1;      /* until its principal may have more read */
+    bool has_more : 1;        /* octets have come that no poll tells of */
+    bool is_half_closed : 1;  /* nothing more comes, answers may go */
+    bool is_stopped : 1;      /* by an operator: to be told so when nothing is open */
+    bool is_leaving : 1;      /* to be closed once its answers are out */
+    bool is_broken : 1;       /* to be closed now */
     /* CLOCK_MONOTONIC, ms; 0: not so */
     int64_t opened_at, active_at, partial_since, stalled_since;
     struct kd_frame_in in;

@@ -46,6 +46,14 @@ principal_leave(struct principal *p)
 }
 
 bool
+principal_must_wait(const struct principal_table *t, const struct principal *p)
+{
+    return p->queued > PRINCIPAL_QUEUED_MAX ||
+           (t->is_shared && (p->n_taken >= PRINCIPAL_FRAMES_A_TURN ||
+                             p->n_requests >= PRINCIPAL_UNDER_WAY_MAX));
+}
+
+bool
 principal_is_over(const struct principal_table *t, const struct principal *p,
                   uint32_t max)
 {

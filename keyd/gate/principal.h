@@ -5,14 +5,34 @@
 
 #include <keyd/conf/role_conf.h>
 
+struct conn;
+
+struct conn_queue {
+    struct conn *first, *last; /* the longest waiting first */
+};
+
 struct principal {
     struct kd_caller caller; /* its name lies in remote */
     uint8_t remote[KD_POLICY_NAME_MAX];
     uint32_t n_conns, n_requests, n_uploads; /* all 0: the entry is free */
     uint64_t frames;                         /* octets of its requests in flight */
+    uint32_t n_taken;                        /* frames this turn */
+    uint64_t queued; /* octets of answers that its connections have not read */
+    uint64_t kept;   /* octets of theirs that were read and wait, or are half a frame */
+    /* Connections whose turn comes later: those of whom something is kept, and those
+     * of whom nothing was read yet. */
+    struct conn_queue kept_waiting, fresh_waiting;
 };
 
 enum {
+    /* What one principal is given before the others have their turn, and what it may
+     * have under way: more waits, unread, so that another's request has at most that
+     * much before it. Only where there are others. */
+    PRINCIPAL_FRAMES_A_TURN = 64,
+    PRINCIPAL_UNDER_WAY_MAX = 64,
+    /* Answers its clients leave unread; above it nothing more is read from any. */
+    PRINCIPAL_QUEUED_MAX = 16 * 1024 * 1024,
+    PRINCIPAL_KEPT_MAX = 16 * 1024 * 1024,
     /* Requests in flight of one principal, where there are others beside it: below what
      * the vault takes of a gate. */
     PRINCIPAL_REQUESTS_MAX = 2048,
@@ -32,6 +52,9 @@ struct principal_table {
 struct principal *principal_join(struct principal_table *t,
                                  const struct kd_caller *caller, bool is_known);
 void principal_leave(struct principal *p);
+
+/* True if no more frames are to be read from it now. */
+bool principal_must_wait(const struct principal_table *t, const struct principal *p);
 
 /* True if it has more connections than its share of max. */
 bool principal_is_over(const struct principal_table *t, const struct principal *p,

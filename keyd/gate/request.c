@@ -451,7 +451,7 @@ on_request(struct gate *g, struct conn *c, const Keyd__V1__Request *r, size_t fr
         refuse_rpc(g, c, r->id, KD_INVALID, KD_RPC_HELLO_FIRST);
         c->is_leaving = true;
     } else if (!kd_op_is_served(number, g->conf.klass)) {
-        refuse(g, c, r->id, KD_UNSUPPORTED, 0);
+        refuse_rpc(g, c, r->id, KD_UNSUPPORTED, KD_RPC_NOT_SERVED);
     } else if (turn_refuses(g, (enum kd_op)number)) {
         refuse_draining(g, c, r->id);
     } else if (number == KD_OP_UploadPart) {
@@ -459,7 +459,7 @@ on_request(struct gate *g, struct conn *c, const Keyd__V1__Request *r, size_t fr
     } else if (number == KD_OP_FetchPart) {
         on_fetch_part(g, c, r);
     } else if (rpc == NULL) {
-        refuse(g, c, r->id, KD_UNSUPPORTED, 0);
+        refuse_rpc(g, c, r->id, KD_UNSUPPORTED, KD_RPC_NOT_SERVED);
     } else {
         on_operation(g, c, rpc, r, frame, &fd);
     }

@@ -29,9 +29,65 @@ serve_later(struct gate *g, struct conn *c)
     g->dirty = c;
 }
 
+/* --- turns of a principal's connections --- */
+
+static struct conn_queue *
+queue_of(struct conn *c)
+{
+    return c->is_kept_waiting ? &c->principal->kept_waiting
+                              : &c->principal->fresh_waiting;
+}
+
+static void
+wait_for_turn(struct conn *c)
+{
+    if (c->is_waiting)
+        return;
+    c->is_waiting = true;
+    c->is_kept_waiting = c->in.kept_cap != 0;
+    struct conn_queue *q = queue_of(c);
+    c->next_waiting = NULL;
+    c->prev_waiting = q->last;
+    if (q->last == NULL)
+        q->first = c;
+    else
+        q->last->next_waiting = c;
+    q->last = c;
+}
+
+static void
+wait_no_more(struct conn *c)
+{
+    if (!c->is_waiting)
+        return;
+    struct conn_queue *q = queue_of(c);
+    c->is_waiting = false;
+    if (c->prev_waiting == NULL)
+        q->first = c->next_waiting;
+    else
+        c->prev_waiting->next_waiting = c->next_waiting;
+    if (c->next_waiting == NULL)
+        q->last = c->prev_waiting;
+    else
+        c->next_waiting->prev_waiting = c->prev_waiting;
+}
+
+/* What its principal is charged for it. */
+static void
+charge(struct conn *c, size_t queued, size_t kept)
+{
+    c->principal->queued += queued;
+    c->principal->queued -= c->queued;
+    c->queued = queued;
+    c->principal->kept += kept;
+    c->principal->kept -= c->kept;
+    c->kept = kept;
+}
+
 /* --- connections --- */
 
-/* Frames that were read; stops when the client should first take its answers. */
+/* Frames that were read; stops when the client should first take its answers, or others
+ * have their turn. */
 static kd_err
 take_frames(struct gate *g, struct conn *c)
 {
@@ -40,12 +96,13 @@ take_frames(struct gate *g, struct conn *c)
 
     for (unsigned n = 0;; n++) {
         if (c->is_leaving || kd_frame_out_queued(&c->out) > OUT_HIGH ||
-            n == FRAMES_A_TURN) {
+            n == FRAMES_A_TURN || principal_must_wait(&g->principals, c->principal)) {
             c->is_held = true;
             return kd_frame_hold(&c->in);
         }
         if ((err = kd_frame_next(&c->in, &frame)) != KD_OK)
             return err == KD_NOT_FOUND ? KD_OK : err;
+        c->principal->n_taken++;
         request_frame(g, c, &frame);
     }
 }
@@ -54,6 +111,11 @@ static kd_err
 read_more(struct gate *g, struct conn *c)
 {
     bool again = false;
+
+    if (c->principal->kept > PRINCIPAL_KEPT_MAX && c->in.kept_cap == 0) {
+        wait_for_turn(c);
+        return KD_OK;
+    }
     kd_err err = gate_transport.recv(g, c, &again);
 
     c->has_more = again;
@@ -69,6 +131,11 @@ read_conn(struct gate *g, struct conn *c)
 {
     kd_err err = KD_OK;
 
+    if (principal_must_wait(&g->principals, c->principal)) {
+        wait_for_turn(c);
+        serve_later(g, c); /* which stops reading */
+        return;
+    }
     if (c->is_held) {
         c->is_held = false;
         err = take_frames(g, c);
@@ -106,7 +173,7 @@ rearm(struct conn *c, bool wants_write)
 {
     short want = 0;
 
-    if (!c->is_leaving && !c->is_half_closed && !c->is_held)
+    if (!c->is_leaving && !c->is_half_closed && !c->is_held && !c->is_waiting)
         want |= EV_READ;
     if (wants_write)
         want |= EV_WRITE;
@@ -129,6 +196,7 @@ settle_conn(struct gate *g, struct conn *c)
     kd_err err = c->is_broken ? KD_IO : gate_transport.flush(c);
     bool drained = err == KD_OK;
 
+    charge(c, kd_frame_out_queued(&c->out), c->in.kept_cap);
     if (err != KD_OK && err != KD_UNAVAILABLE) {
         serve_close(g, c);
         return;
@@ -146,19 +214,64 @@ settle_conn(struct gate *g, struct conn *c)
         return;
     }
     if ((c->is_held || c->has_more) && !c->is_leaving && !c->is_half_closed &&
-        kd_frame_out_queued(&c->out) <= OUT_HIGH)
+        !c->is_waiting && kd_frame_out_queued(&c->out) <= OUT_HIGH)
         event_active(c->event, EV_READ, 0); /* frames wait that need no reading */
 }
 
-void
+/* May the first of the queue have its turn now? */
+static bool
+is_next(struct gate *g, struct principal *p, const struct conn_queue *q)
+{
+    return q->first != NULL && !principal_must_wait(&g->principals, p) &&
+           (q == &p->kept_waiting || p->kept <= PRINCIPAL_KEPT_MAX);
+}
+
+static void
+give_turn(struct gate *g, struct conn *c)
+{
+    wait_no_more(c);
+    c->active_at = kd_clock_ms(); /* the waiting was not its fault */
+    if (c->partial_since != 0)
+        c->partial_since = c->active_at;
+    read_conn(g, c);
+}
+
+/* Those that have waited longest, of both kinds by turns; true if there are others that
+ * wait for nothing but their turn. */
+static bool
+next_turn_of(struct gate *g, struct principal *p)
+{
+    unsigned most = PRINCIPAL_FRAMES_A_TURN;
+
+    p->n_taken = 0;
+    for (bool kept = is_next(g, p, &p->kept_waiting),
+              fresh = is_next(g, p, &p->fresh_waiting);
+         most > 0 && (kept || fresh); most--) {
+        if (kept && (!fresh || most % 2 == 0))
+            give_turn(g, p->kept_waiting.first);
+        else
+            give_turn(g, p->fresh_waiting.first);
+        kept = is_next(g, p, &p->kept_waiting);
+        fresh = is_next(g, p, &p->fresh_waiting);
+    }
+    p->n_taken = 0; /* what they were given is of the turn that ends */
+    return is_next(g, p, &p->kept_waiting) || is_next(g, p, &p->fresh_waiting);
+}
+
+bool
 serve_settle(struct gate *g)
 {
+    bool more = false;
+
+    for (unsigned i = 0; i <= KD_POLICY_ROWS_MAX; i++)
+        more |= next_turn_of(g, &g->principals.list[i]);
     while (g->dirty != NULL) {
         struct conn *c = g->dirty;
         g->dirty = c->next_dirty;
         c->is_dirty = false;
         settle_conn(g, c);
     }
+    return more;
 }
 
 static void
@@ -188,6 +301,8 @@ serve_close(struct gate *g, struct conn *c)
     if (gate_transport.clear != NULL)
         gate_transport.clear(c);
     parts_clear(g, c);
+    wait_no_more(c);
+    charge(c, 0, 0);
     principal_leave(c->principal);
     conn_free(&g->conns, c);
     g->n_conns--;
@@ -298,6 +413,10 @@ is_overdue(const struct gate *g, const struct conn *c, int64_t now)
     const struct kd_limits *l = &g->conf.limits;
     int64_t quiet = now - c->active_at;
 
+    /* For us; but half a frame must not keep what the others wait for. */
+    if (c->is_waiting && c->stalled_since == 0 &&
+        c->principal->kept <= PRINCIPAL_KEPT_MAX)
+        return false;
     if (c->stalled_since != 0 &&
         now - c->stalled_since > (int64_t)l->write_timeout * 1000)
         return true;

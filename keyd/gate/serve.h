@@ -17,8 +17,9 @@ struct conn *serve_open(struct gate *g, int fd, const struct kd_caller *who);
 /* There is something to send, or to decide; settled at the end of the turn. */
 void serve_later(struct gate *g, struct conn *c);
 
-/* Ends what is due of all that was put off. */
-void serve_settle(struct gate *g);
+/* Ends what is due of all that was put off: reads from connections that waited for
+ * their principal's turn, sends. True if there is more to do at once. */
+bool serve_settle(struct gate *g);
 
 void serve_close(struct gate *g, struct conn *c);
 void serve_tick(struct gate *g, int64_t now);

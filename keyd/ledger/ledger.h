@@ -1,5 +1,5 @@
-/* Inside the ledger: what its few files share. Nothing but keyd/ledger.c and the files
- * of keyd/ledger beside this one includes it. */
+/* Inside the ledger: what its few files share. Nothing but ledger.c, its main and
+ * the files of keyd/ledger beside this one includes it. */
 #ifndef KEYD_LEDGER_LEDGER_H
 #define KEYD_LEDGER_LEDGER_H
 
@@ -123,6 +123,13 @@ struct ledger {
 };
 
 /* --- ledger.c */
+
+/* Buffers, and no link yet; configuration and store are the caller's to set. */
+void ledger_begin(struct ledger *l);
+
+/* One turn: waits at most so long for something to do, and does what there is. How long
+ * the next may wait. */
+int ledger_step(struct ledger *l, int wait_ms);
 
 /* The disk or our memory failed, or the commit's outcome is unknown: ends the process,
  * and the next one opens and resolves. */

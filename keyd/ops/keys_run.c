@@ -146,6 +146,8 @@ retired_key(struct vault *v, struct task *t, const struct kd_key_id *id,
 {
     if (!may_retire_some(t))
         return describe_refuse(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+    if (!run_may_be_recorded(v, t))
+        return false;
     if (v->token == NULL) {
         run_refuse_sealed(v, t);
         return false;

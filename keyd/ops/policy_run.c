@@ -133,6 +133,7 @@ run_policy_explain(struct vault *v, struct task *t)
 {
     struct kd_explain_job job;
 
+    t->only_looks = true;
     if (!run_allowed(v, t, kd_slice(NULL, 0)))
         return;
     if (kd_explain_job_get(t->body, &job) != KD_OK ||

@@ -35,9 +35,9 @@ static const struct describer {
 
 enum need { NEEDS_NOTHING, NEEDS_APPROVALS, NEEDS_OPEN_STORE, NEEDS_WHAT_IS_NOT };
 
-/* No key store was ever recorded: there are no keys to guard, and no operators. */
+/* Nobody was ever enrolled: a held registry can be older than its first key store. */
 static bool
-has_no_store(const struct vault *v)
+never_had_store(const struct vault *v)
 {
     return v->store == NULL && v->aside == NULL && v->store_recorded == 0;
 }
@@ -46,7 +46,7 @@ static enum need
 need_of(const struct vault *v, const struct task *t)
 {
     /* Who the operators are stands in the store: while it is closed nobody knows. */
-    if (v->token == NULL && !has_no_store(v))
+    if (v->token == NULL && !(t->op == KD_OP_RegistryRestore && never_had_store(v)))
         return NEEDS_OPEN_STORE;
     switch (v->approvals.state) {
     case APPROVALS_NONE:

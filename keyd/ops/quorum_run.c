@@ -223,6 +223,19 @@ reason_of(kd_err err)
                                 : KD_REASON_NONE;
 }
 
+/* Nothing is recorded before a registry is accepted: the records of the approvals come
+ * with that of the acceptance, or not at all (registry_run.c). */
+static void
+give_while_held(struct vault *v, struct task *t, const struct kd_pending *p)
+{
+    if (p->op != KD_OP_RegistryRestore) {
+        task_finish(v, t, KD_UNAVAILABLE, (uint16_t)run_held(v));
+        return;
+    }
+    t->err = KD_OK;
+    recorded(v, t);
+}
+
 static void
 commit_approval(struct vault *v, struct task *t, const struct kd_pending *p,
                 const struct kd_operator *who)
@@ -270,11 +283,8 @@ run_approval_sign(struct vault *v, struct task *t)
         task_finish(v, t, err, (uint16_t)reason_of(err));
         return;
     }
-    /* Nothing is recorded before a registry is accepted: the record of the acceptance
-     * names the text. */
     if (vault_is_held(v)) {
-        t->err = KD_OK;
-        recorded(v, t);
+        give_while_held(v, t, p);
         return;
     }
     p->taking |= UINT32_C(1) << s->at;

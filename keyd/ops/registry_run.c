@@ -93,8 +93,9 @@ restore_recorded(struct vault *v, struct task *t)
         task_finish(v, t, t->err, 0);
         return;
     }
-    if (v->standing == KD_STANDS_KEYSTORE)
+    if (v->store_found != 0)
         v->store_recorded = v->store_found;
+    v->store_found = 0;
     v->standing = KD_STANDS_WELL;
     v->outside.n = 0; /* of the branch that was set aside */
     v->checkpoint_due = 0;
@@ -111,7 +112,6 @@ put_why(const struct vault *v, struct kd_audit_record *record)
         [KD_STANDS_FORKED] = KD_NOTE_FORKED,
         [KD_STANDS_MISSING] = KD_NOTE_NO_CHECKPOINT,
         [KD_STANDS_UNREADABLE] = KD_NOTE_NO_CHECKPOINT,
-        [KD_STANDS_KEYSTORE] = KD_NOTE_KEYSTORE_OTHER,
     };
 
     record->notes |= notes[v->standing];
@@ -121,9 +121,36 @@ put_why(const struct vault *v, struct kd_audit_record *record)
         record->n_digests = 1;
         crypto_hash_sha256(record->digests[0], v->outside.octets, v->outside.n);
     }
-    if (v->standing == KD_STANDS_KEYSTORE) {
+    if (v->store_found != 0) {
+        record->notes |= KD_NOTE_KEYSTORE_OTHER;
         record->keystore_generation = v->store_found;
         crypto_hash_sha256(record->keystore_sha256, v->store, v->store_size);
+    }
+}
+
+/* What the operators gave while nothing could be recorded. */
+static void
+record_approvals(struct vault *v, const uint8_t id[KD_APPROVAL_ID_SIZE])
+{
+    const struct kd_pending *p = kd_pending_find(&v->approvals.pendings, id);
+
+    for (size_t i = 0; p != NULL && p->running && i < v->approvals.quorum.n; i++) {
+        struct kd_audit_record record = {
+            .op = KD_AUDIT_APPROVE,
+            .class = KD_AUDIT_CLASS_ADMIN,
+            .outcome = KD_OUTCOME_DONE,
+            .n_digests = 1,
+        };
+        struct run_names names;
+        if ((p->given >> i & 1) == 0)
+            continue;
+        int n = snprintf(names.principal, sizeof names.principal, "op:%s",
+                         v->approvals.quorum.operators[i].name);
+        record.principal = kd_slice(names.principal, (size_t)n);
+        memcpy(record.digests[0], p->digest, sizeof record.digests[0]);
+        kd_err err = chain_append(v, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, NULL);
+        if (err != KD_OK)
+            vault_event(v, EVENT_PEER_MALFORMED, KD_CLASS_COUNT, err);
     }
 }
 
@@ -134,6 +161,8 @@ restore_fresh(struct vault *v, struct task *t)
 {
     struct kd_audit_record record;
     struct run_names names;
+    uint8_t id[KD_APPROVAL_ID_SIZE];
+    bool approved = t->admission == ADMITTED_APPROVED;
 
     if (!vault_is_held(v) || v->chain.accepts) {
         task_finish(v, t, KD_CONFLICT, KD_REASON_NOT_HELD);
@@ -141,9 +170,12 @@ restore_fresh(struct vault *v, struct task *t)
     }
     run_record(&record, &names, v, t, KD_AUDIT_RESTORE, kd_slice(NULL, 0));
     put_why(v, &record);
+    memcpy(id, t->approval_id, sizeof id);
     chain_fence(v);
     v->chain.accepts = true;
     task_commit(v, t, &record, KD_ROW_RESTORE, kd_slice(NULL, 0), -1, restore_recorded);
+    if (approved) /* if it failed, the request does not run any more */
+        record_approvals(v, id);
     v->chain.accepts = false;
 }
 
@@ -201,6 +233,8 @@ describe_registry_restore(struct vault *v, struct task *t, struct kd_buf *text)
     kd_fact_hex(text, "record-hash", kd_slice(job.hash, sizeof job.hash));
     if (v->outside.n != 0)
         kd_fact_number(text, "known-outside", v->outside.seq);
+    if (v->store_found != 0)
+        kd_fact_number(text, "key-store-generation", v->store_found);
     return true;
 }
 

@@ -218,10 +218,9 @@ start_list(struct vault *v, struct task *t)
         task_finish(v, t, KD_INVALID, KD_REASON_DIME + DIME_IDENTIFIER_FORM);
         return;
     }
-    if (v->state == VAULT_STARTING || v->state == VAULT_FAILED) {
-        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
+    t->only_looks = true;
+    if (!account_ledger_is_there(v, t))
         return;
-    }
     kd_buf_reset(&t->ask);
     kd_ask_resets_put(&t->ask, &m);
     task_ask(v, t, KD_MSG_ask_resets, listed);

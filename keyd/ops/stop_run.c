@@ -183,6 +183,7 @@ run_stop_principal(struct vault *v, struct task *t)
         task_finish(v, t, KD_MALFORMED, 0);
         return;
     }
+    t->only_looks = x->job.action == KD_STOP_LIST;
     if (!run_allowed(v, t, kd_slice(NULL, 0)))
         return;
     if (x->job.action == KD_STOP_LIST)

@@ -205,9 +205,8 @@ unseal_recorded(struct vault *v, struct task *t)
 
 /* Under the audit key, or the one of the store that was before this. */
 static bool
-verify_checkpoint(struct vault *v, struct kd_checkpoint *c)
+verify_checkpoint(struct vault *v, struct kd_slice octets, struct kd_checkpoint *c)
 {
-    struct kd_slice octets = kd_slice(v->checkpoint, v->checkpoint_size);
     struct kd_key_info info;
 
     for (size_t i = 0; kd_token_at(v->token, i, &info) == KD_OK; i++)
@@ -218,31 +217,26 @@ verify_checkpoint(struct vault *v, struct kd_checkpoint *c)
 }
 
 /* The key store is one that the log knows, and the log is at least as long as the last
- * checkpoint that our own key signed. */
+ * checkpoint that our own key signed. What an operator may accept holds the vault, with
+ * the keys open: who the operators are stands in their store. */
 static kd_err
 check_against_log(struct vault *v, const struct unsealing *u)
 {
     struct kd_checkpoint c;
     uint64_t generation = kd_soft_generation(u->token);
 
-    if (generation != v->store_recorded) {
-        v->store_found = generation;
-        vault_hold(v, KD_STANDS_KEYSTORE);
-        return KD_INVALID;
-    }
     v->token = u->token;
     vault_keys_refresh(v);
-    /* Of another branch or instance, which operators may accept: who they are stands in
-     * the store, so it stays open, as with every other hold. Of a forger not, but then
-     * it only keeps things as they are. */
+    v->store_found = generation != v->store_recorded ? generation : 0;
+    if (v->store_found != 0 && !vault_is_held(v))
+        vault_hold(v, KD_STANDS_KEYSTORE);
+    /* Of a forger it may be too, but then it only keeps things as they are. */
     if (v->outside.n != 0 && !vault_is_held(v) &&
-        (!v->has_audit ||
-         kd_checkpoint_verify(kd_slice(v->outside.octets, v->outside.n), v->audit_key,
-                              &c) != KD_OK))
+        !verify_checkpoint(v, kd_slice(v->outside.octets, v->outside.n), &c))
         vault_hold(v, KD_STANDS_UNREADABLE);
     if (v->checkpoint_size == 0)
         return KD_OK;
-    if (!verify_checkpoint(v, &c) ||
+    if (!verify_checkpoint(v, kd_slice(v->checkpoint, v->checkpoint_size), &c) ||
         memcmp(c.instance, v->chain.instance, sizeof c.instance) != 0 ||
         c.seq >= v->chain.next) {
         vault_event(v, EVENT_CHECKPOINT_BAD, v->checkpoint_size, v->chain.next);
@@ -278,6 +272,20 @@ open_for_work(struct vault *v, struct unsealing *u)
     vault_event(v, EVENT_UNSEALED, kd_token_count(v->token), v->store_recorded);
 }
 
+/* The store is good, but another one or the registry's state is what was noted outside:
+ * that can be accepted, and who may do so stands in the store. It stays open for that
+ * alone, since nothing else is done while the vault is held. */
+static void
+keep_for_acceptance(struct vault *v, struct unsealing *u)
+{
+    bool keeps = vault_is_held(v) && v->store != NULL;
+
+    v->token = keeps ? u->token : NULL;
+    vault_keys_refresh(v);
+    if (keeps)
+        u->token = NULL;
+}
+
 static void
 refuse_store(struct vault *v, kd_err err)
 {
@@ -306,8 +314,7 @@ unsealed(struct vault *v, struct task *t)
     if (t->err == KD_OK && v->state == VAULT_FAILED && !vault_is_held(v))
         t->err = run_refuse(t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
     if (t->err == KD_OK && (t->err = check_against_log(v, u)) != KD_OK) {
-        v->token = NULL;
-        vault_keys_refresh(v);
+        keep_for_acceptance(v, u);
         kd_ignore(run_refuse(
             t, t->err, vault_is_held(v) ? run_held(v) : KD_REASON_STORED_DIFFERS));
         v->state = VAULT_FAILED;

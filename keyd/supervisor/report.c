@@ -60,9 +60,9 @@ settles(const struct supervisor *s, uint16_t event)
     return event == EVENT_OPEN
                ? !s->opens_itself
                : event == EVENT_UNSEALED || event == EVENT_NO_KEYSTORE ||
-                     event == EVENT_SET_ASIDE || event == EVENT_WRONG_SECRET || event == EVENT_KEYSTORE_BAD ||
-                     event == EVENT_KEYSTORE_OLD || event == EVENT_CHECKPOINT_BAD ||
-                     event == EVENT_LEDGER_WENT_BACK ||
+                     event == EVENT_SET_ASIDE || event == EVENT_WRONG_SECRET ||
+                     event == EVENT_KEYSTORE_BAD || event == EVENT_KEYSTORE_OLD ||
+                     event == EVENT_CHECKPOINT_BAD || event == EVENT_LEDGER_WENT_BACK ||
                      event == EVENT_CHECKPOINT_UNREADABLE ||
                      event == EVENT_REGISTRY_BEHIND || event == EVENT_REGISTRY_FORKED ||
                      event == EVENT_CHECKPOINT_MISSING;

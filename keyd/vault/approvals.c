@@ -19,6 +19,14 @@ approvals_init(struct approvals *a)
     return KD_OK;
 }
 
+void
+approvals_clear(struct approvals *a)
+{
+    kd_pendings_void(&a->pendings);
+    kd_secret_free(a->key, KEY_SIZE);
+    *a = (struct approvals){0};
+}
+
 struct kd_moment
 approvals_now(void)
 {

@@ -29,6 +29,9 @@ struct approvals {
 /* KD_NOMEM. */
 kd_err approvals_init(struct approvals *a) KD_MUST_USE;
 
+/* Forgets everything. */
+void approvals_clear(struct approvals *a);
+
 /* Reads the key store's policy area again; what waited under others is void. */
 void approvals_refresh(struct vault *v);
 

@@ -102,10 +102,12 @@ struct vault {
         uint8_t octets[KD_CHECKPOINT_SIGNED_MAX];
         size_t n; /* of its checkpoint; 0: none to verify */
     } outside;
-    uint64_t store_found;           /* generation of a key store that is not recorded */
+    uint64_t
+        store_found; /* generation of a key store that is not recorded; 0: of none */
     struct kd_ledger_health health; /* as the ledger said last */
 
-    uint64_t started; /* wall clock, ms */
+    int64_t next_tick; /* CLOCK_MONOTONIC, ms */
+    uint64_t started;  /* wall clock, ms */
     uint64_t n_issued, n_refused;
     uint64_t n_denied, n_over_quota, n_failed; /* of those refused */
     uint64_t refused[KD_OP_MAX + 1]; /* by operation, not told to the ledger yet */

@@ -19,3 +19,11 @@ if(NOT KEYD_SANITIZE AND NOT KEYD_FUZZ AND NOT KEYD_COVERAGE)
     LIBS dime-dkey-write dime-core kd-rpc Keyd::secp256k1 LABELS fault abuse TIMEOUT 300)
   set_tests_properties(test_abuse PROPERTIES RUN_SERIAL ON) # it measures
 endif()
+keyd_test(test_fault_bits
+  SOURCES test_fault_bits.c ../support/check.c ../support/registry.c
+  LIBS kd-ledger dime-core Keyd::sodium Keyd::sqlite3
+  ARGS $<TARGET_FILE:store_victim>
+  LABELS fault TIMEOUT 300)
+keyd_system_test(test_uid
+  SOURCES ../support/ask.c ../support/people.c
+  LIBS dime-dkey-write dime-core kd-rpc Keyd::secp256k1 LABELS integration TIMEOUT 60)

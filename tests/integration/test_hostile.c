@@ -598,6 +598,62 @@ unsealing_does_not_heal_a_vault_that_failed_meanwhile(void **state)
     end_world(w);
 }
 
+/* --- a key store that is not the recorded one --- */
+
+static uint64_t
+put_restore(struct world *w)
+{
+    struct kd_restore_job m = {.seq = w->state.seq};
+    struct kd_buf b;
+
+    memcpy(m.hash, w->state.hash, sizeof m.hash);
+    kd_buf_init(&b, 256);
+    kd_restore_job_put(&b, &m);
+    uint64_t id =
+        put_job(w, &w->admin, KD_OP_RegistryRestore, NULL, kd_buf_slice(&b), -1);
+    kd_buf_free(&b);
+    return id;
+}
+
+static void
+a_key_store_that_is_not_recorded_works_after_its_acceptance_and_not_before(void **state)
+{
+    struct world *w = &world;
+    unsigned reason = 0;
+
+    (void)state;
+    new_world(w);
+    provision(w);
+    link_clear(&w->admin);
+    link_clear(&w->submission);
+    link_clear(&w->ledger);
+    assert_int_equal(peer_stop(&w->vault), 0);
+    w->keystore += 3; /* as far as its ledger knows now */
+    vault_starts(w);
+    assert_int_equal(done(&w->admin, put_restore(w), &reason), KD_SEALED);
+    assert_int_equal(done(&w->admin, put_slot_job(w, KD_OP_Unseal, NULL), &reason),
+                     KD_OK);
+    assert_int_equal(vault_state(w), FAILED_STATE);
+    assert_int_equal(done(&w->admin, put_generate(w, NULL), &reason), KD_UNAVAILABLE);
+    assert_int_equal(reason, KD_REASON_KEYSTORE_OTHER);
+    assert_int_equal(done(&w->submission, put_issue(w, 1), &reason), KD_UNAVAILABLE);
+
+    uint64_t epoch = w->state.epoch;
+    uint64_t id = put_restore(w);
+    assert_int_equal(store_next(w, KD_OK), KD_AUDIT_RESTORE);
+    assert_true(w->state.epoch > epoch + 100);
+    assert_int_equal(done(&w->admin, id, NULL), KD_OK);
+    assert_int_equal(store_next(w, KD_OK), KD_AUDIT_START);
+    assert_int_equal(store_next(w, KD_OK), KD_AUDIT_UNSEAL);
+    assert_int_equal(store_next(w, KD_OK), KD_AUDIT_CHECKPOINT);
+    assert_int_equal(vault_state(w), KD_SERVICE_DEGRADED); /* no signet */
+    w->keystore -= 3; /* that is the recorded one now */
+    id = put_generate(w, NULL);
+    assert_int_equal(store_next(w, KD_OK), KD_AUDIT_GENERATE_KEY);
+    assert_int_equal(done(&w->admin, id, NULL), KD_OK);
+    end_world(w);
+}
+
 /* --- the ledger and its gates --- */
 
 struct ledger_world {
@@ -851,7 +907,7 @@ a_ledger_does_not_answer_for_the_vault(void **state)
 
 /* --- storms --- */
 
-enum { STORM_WHOLE = 300 * 1000 };
+enum { STORM_WHOLE = 1000 * 1000 };
 
 static uint64_t storm_seed = 1;
 
@@ -1466,6 +1522,8 @@ main(void)
         cmocka_unit_test(a_new_ledger_speaks_first),
         cmocka_unit_test(a_ledger_that_went_back_ends_what_waits_and_leaves_seal),
         cmocka_unit_test(unsealing_does_not_heal_a_vault_that_failed_meanwhile),
+        cmocka_unit_test(
+            a_key_store_that_is_not_recorded_works_after_its_acceptance_and_not_before),
         cmocka_unit_test(a_gate_that_asks_and_does_not_read_costs_little_memory),
         cmocka_unit_test(a_ledger_does_not_answer_for_the_vault),
         cmocka_unit_test(the_vault_survives_a_storm),

@@ -254,7 +254,7 @@ def usage():
     run(USAGE, "audit", "verify", "--file", "x", "--audit-key", "A" * 42)
     run(USAGE, "audit", "export")
     r = run(OK, "--help", socket=False)
-    for later in ("reissue", "backup", "bench", "unwrap"):
+    for later in ("reissue", "bench", "unwrap"):
         check("%s is not listed" % later, later not in r.out)
     check("version", run(OK, "--version", socket=False).out.startswith("keydctl "))
 
@@ -778,9 +778,11 @@ def exports(audit_key, kept):
         .says("the checkpoint that this record is about is missing")
     verify(NO, joined([p for p in parts if p[0] != 2])).says("missing")
     verify(NO, joined(parts[1:] + parts[:1]))
-    verify(NO, joined(parts[:5] + parts[6:]))
-    verify(NO, joined(parts[:5] + [parts[6], parts[5]] + parts[7:]))
-    verify(NO, joined(parts[:5] + [parts[5]] + parts[5:]))
+    # A record that another follows at once.
+    r = next(i for i in range(3, len(parts)) if parts[i][0] == parts[i + 1][0] == 1)
+    verify(NO, joined(parts[:r] + parts[r + 1:]))
+    verify(NO, joined(parts[:r] + [parts[r + 1], parts[r]] + parts[r + 2:]))
+    verify(NO, joined(parts[:r] + [parts[r]] + parts[r:]))
     verify(NO, joined(parts[:point[0]] + [parts[point[1]]] + parts[point[0] + 1:]))
     verify(NO, octets + b"\0").says("cut or not in the format")
     verify(NO, octets[:-13]).says("cut or not in the format")

@@ -1121,7 +1121,7 @@ the_way_back_when_too_many_operators_are_gone(void **state)
     assert_int_equal(daemon_wait_end(&keyd, 20000), 78);
     /* Another file of that name does not do. */
     int fd = open(aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    assert_true(fd >= 0 && write(fd, "x", 1) == 1);
+    assert_true(fd >= 0 && write(fd, "x", 1) == 1 && fchmod(fd, 0644) == 0);
     close(fd);
     assert_true(daemon_launch(&keyd));
     assert_int_equal(daemon_wait_end(&keyd, 20000), 78);

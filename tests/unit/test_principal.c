@@ -140,6 +140,38 @@ remote_principals_are_told_apart_by_name(void **state)
     assert_ptr_not_equal(join_uid(KD_UID_NONE, true), p);
 }
 
+static void
+one_that_has_had_its_turn_waits_where_there_are_others(void **state)
+{
+    (void)state;
+    table = (struct principal_table){.is_shared = true};
+    struct principal *a = join_uid(1, true), *b = join_uid(2, true);
+    a->n_taken = PRINCIPAL_FRAMES_A_TURN - 1;
+    assert_false(principal_must_wait(&table, a));
+    a->n_taken++;
+    assert_true(principal_must_wait(&table, a));
+    assert_false(principal_must_wait(&table, b));
+    a->n_taken = 0;
+    assert_false(principal_must_wait(&table, a));
+    a->n_requests = PRINCIPAL_UNDER_WAY_MAX;
+    assert_true(principal_must_wait(&table, a));
+    assert_false(principal_must_wait(&table, b));
+    table.is_shared = false;
+    assert_false(principal_must_wait(&table, a));
+}
+
+static void
+one_whose_answers_are_not_read_waits_even_alone(void **state)
+{
+    (void)state;
+    table = (struct principal_table){.is_shared = false};
+    struct principal *a = join_uid(1, true);
+    a->queued = PRINCIPAL_QUEUED_MAX;
+    assert_false(principal_must_wait(&table, a));
+    a->queued++;
+    assert_true(principal_must_wait(&table, a));
+}
+
 int
 main(void)
 {
@@ -150,6 +182,8 @@ main(void)
         cmocka_unit_test(requests_octets_and_uploads_have_limits_and_come_back),
         cmocka_unit_test(remote_principals_are_told_apart_by_name),
         cmocka_unit_test(an_entry_with_requests_is_not_given_away),
+        cmocka_unit_test(one_that_has_had_its_turn_waits_where_there_are_others),
+        cmocka_unit_test(one_whose_answers_are_not_read_waits_even_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

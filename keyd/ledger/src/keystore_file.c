@@ -53,7 +53,7 @@ read_whole(int fd, uint8_t *p, size_t n)
 }
 
 /* The file's octets into buf. KD_NOT_FOUND, KD_INVALID (no regular file of a sensible
- * size), KD_IO, KD_NOMEM. */
+ * size, or not ours to read), KD_IO, KD_NOMEM. */
 static kd_err
 file_read(int dir, const char *name, struct kd_buf *buf)
 {
@@ -62,7 +62,9 @@ file_read(int dir, const char *name, struct kd_buf *buf)
     int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
     if (fd < 0)
-        return errno == ENOENT ? KD_NOT_FOUND : kd_store_errno(errno);
+        return errno == ENOENT                     ? KD_NOT_FOUND
+               : errno == EACCES || errno == ELOOP ? KD_INVALID
+                                                   : kd_store_errno(errno);
     if (fstat(fd, &st) != 0) {
         err = KD_IO;
     } else if (!S_ISREG(st.st_mode) || st.st_size <= 0 ||

@@ -2,6 +2,7 @@
 #include "sqlite_impl.h"
 
 #include "store_impl.h"
+#include "wal.h"
 
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
@@ -218,6 +219,22 @@ create(const struct kd_store_conf *conf, int dir, char why[KD_STORE_WHY_MAX])
 }
 
 static kd_err
+check_log(int dir, char why[KD_STORE_WHY_MAX])
+{
+    unsigned long long at = 0;
+    kd_err err = wal_check(dir, "registry.db-wal", &at);
+
+    if (err == KD_INVALID)
+        return kd_store_why(
+            why, err,
+            "registry is damaged: its write-ahead log at octet %llu, with "
+            "commits behind it",
+            at);
+    return err == KD_OK ? KD_OK
+                        : kd_store_why(why, err, "write-ahead log cannot be read");
+}
+
+static kd_err
 create_if_missing(const struct kd_store_conf *conf, char why[KD_STORE_WHY_MAX])
 {
     struct stat st;
@@ -240,6 +257,8 @@ create_if_missing(const struct kd_store_conf *conf, char why[KD_STORE_WHY_MAX])
     } else if (st.st_size == 0) {
         /* SQLite would take it for a new and empty one. */
         err = kd_store_why(why, KD_INVALID, "registry is damaged: it is empty");
+    } else {
+        err = check_log(dir, why);
     }
     close(dir);
     return err;
