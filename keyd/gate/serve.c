@@ -89,7 +89,7 @@ serve_rejoin(struct gate *g, struct conn *c, bool is_known)
 {
     size_t queued = c->queued, kept = c->kept;
 
-    assert(!c->is_waiting); /* it is at a request of its own */
+    wait_no_more(c);
     charge(c, 0, 0);
     principal_leave(c->principal);
     c->principal = principal_join(&g->principals, &c->caller, is_known);
