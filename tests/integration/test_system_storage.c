@@ -384,6 +384,25 @@ where_operators_are_enrolled_an_acceptance_takes_their_approvals(void **state)
     storage_check(&keyd);
 }
 
+/* Nothing was ever protected, and nobody could be asked: the configuration decides. */
+static void
+a_registry_from_before_the_first_key_store_is_accepted(void **state)
+{
+    (void)state;
+    storage_put_back(&keyd, "good", true);
+    storage_shell("rm -rf '%s'; rm -f '%s'/*", keyd.d.state, keyd.outside);
+    storage_launch(&keyd, KEYD_STATE_UNPROVISIONED);
+    storage_stop(&keyd);
+    storage_shell("rm -f '%s'/*", keyd.outside);
+    storage_launch(&keyd, KEYD_STATE_FAILED);
+    storage_reason(&keyd, "checkpoint-missing");
+    struct storage_head head;
+    storage_head(&keyd, &head);
+    ask_ends(storage_accept(&keyd, &head), KEYD_OK, NULL);
+    storage_wait(&keyd, KEYD_STATE_UNPROVISIONED, 10000);
+    storage_stop(&keyd);
+}
+
 /* --- the files outside --- */
 
 static void
@@ -610,6 +629,7 @@ main(int argc, char **argv)
         cmocka_unit_test(
             where_operators_are_enrolled_an_acceptance_takes_their_approvals),
         cmocka_unit_test(an_acceptance_cut_short_by_a_crash_can_be_made_again),
+        cmocka_unit_test(a_registry_from_before_the_first_key_store_is_accepted),
         cmocka_unit_test(
             a_registry_with_records_and_no_checkpoint_file_is_refused_and_a_new_one_is_not),
         cmocka_unit_test(a_checkpoint_file_with_a_flipped_bit_is_refused),
