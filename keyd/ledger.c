@@ -204,17 +204,46 @@ take_jobs(struct ledger *l)
     }
 }
 
-/* The supervisor's end is ours; what the vault sent before counts. */
+/* The last head is written when the thread has done with the one before; storage that
+ * hangs does not keep the daemon. */
+static void
+end_outside(struct ledger *l)
+{
+    enum { LONGEST_MS = 2000, LOOK_MS = 20 };
+    int64_t until = kd_clock_ms() + LONGEST_MS;
+
+    while (l->outside.is_busy && kd_clock_ms() < until) {
+        struct pollfd p = {.fd = l->pool.event, .events = POLLIN};
+        kd_ignore(poll(&p, 1, LOOK_MS)); /* looked at again in any case */
+        take_jobs(l);
+    }
+    outside_end(l);
+}
+
+/* The supervisor's end is ours, and comes after the vault's: what that had sent counts,
+ * read or not. */
+static _Noreturn void
+end(struct ledger *l)
+{
+    enum { TURNS = 64 };
+    kd_err err = KD_OK;
+
+    for (unsigned i = 0; i < TURNS && err == KD_OK && l->vault.chan.fd >= 0; i++) {
+        err = kd_chan_recv(&l->vault.chan, PACKETS_A_TURN, questions_on_message, l);
+        batch_store(l);
+    }
+    batch_store(l);
+    end_outside(l);
+    _exit(0);
+}
+
 static void
 serve_ctl(struct ledger *l)
 {
     enum { PACKETS = 64 };
 
-    if (kd_chan_recv(&l->ctl, PACKETS, on_ctl_message, l) == KD_OK)
-        return;
-    batch_store(l);
-    outside_end(l);
-    _exit(0);
+    if (kd_chan_recv(&l->ctl, PACKETS, on_ctl_message, l) != KD_OK)
+        end(l);
 }
 
 static int
@@ -243,7 +272,8 @@ ledger_step(struct ledger *l, int wait_ms)
     kd_role_flush(&l->ctl, &l->vault);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         kd_role_flush(&l->ctl, &l->gates[i]);
-    kd_role_flush_ctl(&l->ctl);
+    if (kd_chan_flush(&l->ctl) != KD_OK)
+        end(l);
     kd_err err = kd_store_tend(l->store);
     if (err != KD_OK)
         ledger_disk_failed("checkpoint of the write-ahead log", err);

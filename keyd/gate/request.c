@@ -451,7 +451,7 @@ on_request(struct gate *g, struct conn *c, const Keyd__V1__Request *r, size_t fr
         refuse_rpc(g, c, r->id, KD_INVALID, KD_RPC_HELLO_FIRST);
         c->is_leaving = true;
     } else if (!kd_op_is_served(number, g->conf.klass)) {
-        refuse(g, c, r->id, KD_UNSUPPORTED, 0);
+        refuse_rpc(g, c, r->id, KD_UNSUPPORTED, KD_RPC_NOT_SERVED);
     } else if (turn_refuses(g, (enum kd_op)number)) {
         refuse_draining(g, c, r->id);
     } else if (number == KD_OP_UploadPart) {
@@ -459,7 +459,7 @@ on_request(struct gate *g, struct conn *c, const Keyd__V1__Request *r, size_t fr
     } else if (number == KD_OP_FetchPart) {
         on_fetch_part(g, c, r);
     } else if (rpc == NULL) {
-        refuse(g, c, r->id, KD_UNSUPPORTED, 0);
+        refuse_rpc(g, c, r->id, KD_UNSUPPORTED, KD_RPC_NOT_SERVED);
     } else {
         on_operation(g, c, rpc, r, frame, &fd);
     }
@@ -528,8 +528,9 @@ answer_request(struct gate *g, struct pending *p, kd_err err, uint16_t reason,
     }
     struct answer *a = new_answer(g, id, fd);
     a->from = from;
-    if (err == KD_OK)
-        err = rpc->unpack(body, a);
+    if (err == KD_OK && (err = rpc->unpack(body, a)) == KD_MALFORMED)
+        /* Our own process's fault, and not the client's. */
+        err = (kd_op_flags(rpc->op) & KD_OPF_CHANGES) != 0 ? KD_UNKNOWN : KD_FAILED;
     if (err == KD_OK && (err = offer_object(g, c, a)) != KD_OK &&
         (kd_op_flags(rpc->op) & KD_OPF_CHANGES) != 0)
         err = KD_UNKNOWN; /* it was done: the same request again gets the object */

@@ -279,8 +279,9 @@ outside_end(struct ledger *l)
     struct outside *o = &l->outside;
     struct kd_checkpoint head;
 
-    if (o->standing != KD_STANDS_WELL || o->head < 0 || o->is_busy)
+    if (o->standing != KD_STANDS_WELL || o->head < 0)
         return;
+    /* One that is being written now has the other slot. */
     head_now(l, &head);
     kd_ignore(kd_outside_head_write(o->head, o->slot, &head)); /* a courtesy */
 }

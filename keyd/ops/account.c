@@ -166,11 +166,20 @@ told(struct vault *v, struct task *t)
         task_finish(v, t, err, (uint16_t)why);
 }
 
+bool
+account_ledger_is_there(struct vault *v, struct task *t)
+{
+    /* One that is not accepted yet may be looked at. */
+    if (v->state != VAULT_STARTING &&
+        (v->state != VAULT_FAILED || (t->only_looks && vault_is_held(v))))
+        return true;
+    task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
+    return false;
+}
+
 void
 account_change_start(struct vault *v, struct task *t)
 {
-    if (v->state == VAULT_STARTING || v->state == VAULT_FAILED)
-        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
-    else
+    if (account_ledger_is_there(v, t))
         ask(v, t);
 }

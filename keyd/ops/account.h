@@ -40,6 +40,9 @@ struct account_change {
     bool is_done;
 };
 
+/* False after "unavailable": what accounts are is not known. */
+bool account_ledger_is_there(struct vault *v, struct task *t);
+
 /* The change is the task's data, or lies at its beginning. Starts it, unless the ledger
  * is not there. */
 void account_change_start(struct vault *v, struct task *t);

@@ -92,6 +92,7 @@ run_freeze_address(struct vault *v, struct task *t)
         task_finish(v, t, KD_MALFORMED, 0);
         return;
     }
+    t->only_looks = x->job.action == KD_ACCOUNT_SHOW;
     if (!account_address_is_allowed(v, t, x->job.address) ||
         (is_theirs(x->job.action) && !account_operator_asks(v, t)))
         return;

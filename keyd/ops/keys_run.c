@@ -24,8 +24,7 @@ reply_keys(struct vault *v, struct task *t, struct store_change *c)
             key_line_put(&lines, &info);
     m.keys = kd_buf_slice(&lines);
     kd_keys_done_put(&t->reply, &m);
-    if (t->reply.err == KD_OK)
-        t->reply.err = lines.err;
+    kd_buf_join(&t->reply, &lines);
     kd_buf_free(&lines);
 }
 
@@ -146,6 +145,8 @@ retired_key(struct vault *v, struct task *t, const struct kd_key_id *id,
 {
     if (!may_retire_some(t))
         return describe_refuse(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
+    if (!run_may_be_recorded(v, t))
+        return false;
     if (v->token == NULL) {
         run_refuse_sealed(v, t);
         return false;

@@ -41,6 +41,7 @@ put_line(const struct vault *v, struct kd_buf *list, struct kd_slice address,
     kd_buf_init(&line, 512);
     kd_reset_line_put(&line, &m);
     kd_list_put(list, kd_buf_slice(&line));
+    kd_buf_join(list, &line);
     kd_buf_free(&line);
 }
 
@@ -56,6 +57,7 @@ reply(struct vault *v, struct task *t, const struct kd_account_part *a, bool cha
         put_line(v, &list, x->job.address, a);
     m.resets = kd_buf_slice(&list);
     kd_reset_done_put(&t->reply, &m);
+    kd_buf_join(&t->reply, &list);
     kd_buf_free(&list);
 }
 
@@ -218,10 +220,9 @@ start_list(struct vault *v, struct task *t)
         task_finish(v, t, KD_INVALID, KD_REASON_DIME + DIME_IDENTIFIER_FORM);
         return;
     }
-    if (v->state == VAULT_STARTING || v->state == VAULT_FAILED) {
-        task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
+    t->only_looks = true;
+    if (!account_ledger_is_there(v, t))
         return;
-    }
     kd_buf_reset(&t->ask);
     kd_ask_resets_put(&t->ask, &m);
     task_ask(v, t, KD_MSG_ask_resets, listed);

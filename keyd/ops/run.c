@@ -68,15 +68,15 @@ run_held(const struct vault *v)
     return reasons[v->standing];
 }
 
-/* What is refused before anything is done, because the record of it should not or could
- * not be stored. True, or the task was answered. */
-static bool
-may_be_recorded(struct vault *v, struct task *t)
+bool
+run_may_be_recorded(struct vault *v, struct task *t)
 {
     const unsigned stores = KD_OPF_CHANGES | KD_OPF_KEY;
     const unsigned wanting = KD_HEALTH_DISK_LOW | KD_HEALTH_OUTSIDE_OVERDUE;
     unsigned flags = kd_op_flags(t->op);
 
+    if (t->only_looks)
+        return true;
     if (vault_is_held(v) && (flags & (KD_OPF_EVERYONE | KD_OPF_RESCUE)) == 0) {
         task_finish(v, t, KD_UNAVAILABLE, (uint16_t)run_held(v));
         return false;
@@ -141,14 +141,14 @@ run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
         task_finish(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
         return false;
     }
-    if (!may_be_recorded(v, t))
+    if (!run_may_be_recorded(v, t))
         return false;
     if ((kd_op_flags(t->op) & KD_OPF_KEY) != 0 && v->token == NULL) {
         run_refuse_sealed(v, t);
         return false;
     }
     /* What would be recorded now would be recorded at a wrong time. */
-    if ((kd_op_flags(t->op) & KD_OPF_CHANGES) != 0 &&
+    if ((kd_op_flags(t->op) & KD_OPF_CHANGES) != 0 && !t->only_looks &&
         chain_clock(&v->chain, NULL) != CLOCK_GOOD) {
         task_finish(v, t, KD_UNAVAILABLE, KD_REASON_CLOCK);
         return false;

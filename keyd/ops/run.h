@@ -25,6 +25,10 @@ void run_refuse_sealed(struct vault *v, struct task *t);
  * once. */
 bool run_allowed(struct vault *v, struct task *t, struct kd_slice domain);
 
+/* The second of these alone, for what must be found before policy can be asked: refuses
+ * before anything is done what should or could not be recorded. */
+bool run_may_be_recorded(struct vault *v, struct task *t);
+
 /* Policy for a key that the request names or that is chosen for it: KD_OK, or KD_DENIED
  * and the task's reason is set. id: NULL for one to be made. Also on a crypto thread.
  */

@@ -41,6 +41,7 @@ reply(struct vault *v, struct task *t)
     stops_put(v, &list);
     m.stopped = kd_buf_slice(&list);
     kd_stop_done_put(&t->reply, &m);
+    kd_buf_join(&t->reply, &list);
     kd_buf_free(&list);
     task_finish(v, t, KD_OK, 0);
 }
@@ -183,6 +184,7 @@ run_stop_principal(struct vault *v, struct task *t)
         task_finish(v, t, KD_MALFORMED, 0);
         return;
     }
+    t->only_looks = x->job.action == KD_STOP_LIST;
     if (!run_allowed(v, t, kd_slice(NULL, 0)))
         return;
     if (x->job.action == KD_STOP_LIST)

@@ -66,6 +66,7 @@ struct task {
     uint8_t key[16];     /* idempotency key */
     uint8_t request[32]; /* what the key is bound to: SHA-256 of operation and body, and
                           * of the descriptor's octets (run_bind) */
+    bool only_looks;     /* what it does changes and records nothing */
     bool is_watched;     /* by a policy that is only watched */
     bool is_counted;     /* by its quotas */
     bool is_bound;       /* the descriptor's octets are in it */

@@ -1,12 +1,88 @@
 #include "matrix_ask.h"
 
-#include "daemon.h"
+#include "ask.h"
 
+#include <sodium.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define COM KEYD_STR("example.com")
 
 static const uint8_t nothing[32];
+
+/* --- what is marked, well asked --- */
+
+static char key_text[DIME_DKEY_TEXT_MAX];
+static size_t key_size;
+static uint8_t operator_keys[3][32];
+
+void
+matrix_ask_setup(void)
+{
+    uint8_t seed[32] = {0x4d, 0x61}, scalar[32] = {0x01, 0x4d}, secret[64];
+
+    key_size = ask_key_file(DIME_DKEY_ORG, seed, scalar, key_text);
+    for (size_t i = 0; i < 3; i++) {
+        seed[2] = (uint8_t)(i + 1);
+        kd_ignore(crypto_sign_seed_keypair(operator_keys[i], secret, seed));
+    }
+}
+
+struct keyd_request
+matrix_enrolment(void)
+{
+    static const char *const names[3] = {"ben", "caller-admin", "dan"};
+    static struct keyd_operator operators[3];
+    uint64_t marks = 0;
+
+    for (size_t i = 0; i < 3; i++)
+        operators[i] =
+            (struct keyd_operator){KEYD_STR(names[i]), {operator_keys[i], 32}};
+    for (unsigned op = 1; op <= KD_OP_MAX; op++)
+        marks |= (uint64_t)marked[op].is_marked << op;
+    return (struct keyd_request){
+        .op = KEYD_OP_SET_QUORUM,
+        .in.set_quorum = {
+            .k = 2, .marks = marks, .operators = operators, .n_operators = 3}};
+}
+
+/* The same request each time it is asked, which is then one that waits. */
+static void
+well(struct matrix_ask *a, enum kd_op op, const struct matrix_about *about)
+{
+    const struct daemon_org *org = &about->org;
+    static struct keyd_octets soks[1];
+
+    a->key[0] = (uint8_t)op;
+    a->key[1] = (uint8_t)geteuid();
+    a->q.idempotency_key = a->key;
+    switch ((unsigned)op) {
+    case KD_OP_ResetAddress:
+        a->q.in.reset_address.action = KEYD_RESET_APPROVE;
+        break;
+    case KD_OP_RetireKey:
+        a->q.in.retire_key.id = (struct keyd_octets){org->sok, 16};
+        break;
+    case KD_OP_ImportKey:
+        memcpy(a->secret, key_text, key_size);
+        a->q.in.import_key.key_file = (struct keyd_secret){a->secret, key_size};
+        break;
+    case KD_OP_IssueOrgSignet:
+        soks[0] = (struct keyd_octets){org->sok, 16};
+        a->q.in.issue_org_signet.pok_id = (struct keyd_octets){org->pok, 16};
+        a->q.in.issue_org_signet.encryption_id = (struct keyd_octets){org->enc, 16};
+        a->q.in.issue_org_signet.sok_ids = soks;
+        a->q.in.issue_org_signet.n_sok_ids = 1;
+        break;
+    case KD_OP_SetQuorum:
+        a->q.in = matrix_enrolment().in;
+        break;
+    default: /* as it is */
+        break;
+    }
+}
+
+/* --- one of each --- */
 
 static bool
 issue(struct matrix_ask *a, uint64_t serial)
@@ -68,12 +144,9 @@ set_quorum(struct matrix_ask *a)
     a->q.in.set_quorum.n_operators = 1;
 }
 
-bool
-matrix_ask(struct matrix_ask *a, enum kd_op op, uint64_t serial,
-           const uint8_t *credential)
+static bool
+ask_for(struct matrix_ask *a, enum kd_op op, const struct matrix_about *about)
 {
-    *a = (struct matrix_ask){.q.op = (enum keyd_op)op};
-    kd_buf_init(&a->ssr, 4096);
     switch ((unsigned)op) {
     case KD_OP_Status:
     case KD_OP_PublicKeys:
@@ -81,8 +154,9 @@ matrix_ask(struct matrix_ask *a, enum kd_op op, uint64_t serial,
     case KD_OP_AuditHead:
     case KD_OP_Reload:
         return true;
-    case KD_OP_Drain: /* what is cancelled without having begun changes nothing */
-        a->q.in.drain.action = KEYD_DRAIN_CANCEL;
+    case KD_OP_Drain: /* what has begun or is cancelled without changes nothing */
+        a->q.in.drain.action =
+            about->state == DRAINING ? KEYD_DRAIN_BEGIN : KEYD_DRAIN_CANCEL;
         return true;
     case KD_OP_LookupSignet:
         a->q.in.lookup_signet.name = COM;
@@ -95,7 +169,7 @@ matrix_ask(struct matrix_ask *a, enum kd_op op, uint64_t serial,
         a->q.in.verify_current.fingerprint = (struct keyd_octets){a->fp, sizeof a->fp};
         return true;
     case KD_OP_IssueUserSignet:
-        return issue(a, serial);
+        return issue(a, about->serial + op);
     case KD_OP_FreezeAddress:
         a->q.in.freeze_address.address = KEYD_STR("frozen@example.com");
         a->q.in.freeze_address.action = KEYD_ACCOUNT_FREEZE;
@@ -106,12 +180,13 @@ matrix_ask(struct matrix_ask *a, enum kd_op op, uint64_t serial,
         a->q.in.reset_address.action = KEYD_RESET_REQUEST;
         return true;
     case KD_OP_StopPrincipal:
-        a->q.in.stop_principal.action = KEYD_STOP_LIST;
+        a->q.in.stop_principal.action = KEYD_STOP_STOP;
+        a->q.in.stop_principal.name = KEYD_STR("not-there");
         return true;
     case KD_OP_TokenInit:
     case KD_OP_Unseal:
     case KD_OP_AddUnsealSlot:
-        slot(a, credential, op == KD_OP_AddUnsealSlot);
+        slot(a, about->d->credential, op == KD_OP_AddUnsealSlot);
         return true;
     case KD_OP_GenerateKey:
         a->q.in.generate_key.role = KEYD_ROLE_SOK;
@@ -162,6 +237,19 @@ matrix_ask(struct matrix_ask *a, enum kd_op op, uint64_t serial,
     default:
         return false;
     }
+}
+
+bool
+matrix_ask(struct matrix_ask *a, enum kd_op op, const struct matrix_about *about,
+           const struct caller *c)
+{
+    *a = (struct matrix_ask){.q.op = (enum keyd_op)op};
+    kd_buf_init(&a->ssr, 4096);
+    if (!ask_for(a, op, about))
+        return false;
+    if (about->with_quorum && marked[op].is_marked && strcmp(c->listener, "admin") == 0)
+        well(a, op, about);
+    return true;
 }
 
 void

@@ -2,25 +2,30 @@
 #ifndef KEYD_TESTS_MATRIX_ASK_H
 #define KEYD_TESTS_MATRIX_ASK_H
 
+#include "matrix.h"
 #include "people.h"
-
-#include <keyd/ops/ops.h>
-#include <keyd_client.h>
 
 /* What a request points to. */
 struct matrix_ask {
     struct keyd_request q;
     struct kd_buf ssr;
     char address[64];
-    char secret[64];
-    uint8_t id[16], fp[64];
+    char secret[4096];
+    uint8_t id[16], fp[64], key[16];
 };
 
-/* Fills q for an operation about example.com. serial: makes keys and names of its own.
- * credential: the daemon's, DAEMON_CREDENTIAL_SIZE octets. False for an operation that
- * it has no request for. */
-bool matrix_ask(struct matrix_ask *a, enum kd_op op, uint64_t serial,
-                const uint8_t *credential);
+/* Needs kd_secret_setup; before any request is made. */
+void matrix_ask_setup(void);
+
+/* Fills q for an operation about example.com. What is marked, of a caller on the admin
+ * listener and with operators enrolled, is well asked, always the same and under the
+ * same key; else it asks for what is not there. False for an operation that there is no
+ * request for. */
+bool matrix_ask(struct matrix_ask *a, enum kd_op op, const struct matrix_about *about,
+                const struct caller *c);
 void matrix_ask_clear(struct matrix_ask *a);
+
+/* SetQuorum of the operators among the callers, two approvals, everything marked. */
+struct keyd_request matrix_enrolment(void);
 
 #endif

@@ -1,301 +1,437 @@
-/* Who may do what, in every cell: caller x operation x state x listener.
+/* Who may do what, in every cell: caller x operation x state, on unix sockets and over
+ * TLS, without operators and with.
  *
- * A caller is a process of its own under its own uid, or one with a certificate of its
- * own; it connects, asks for every operation there is and tells what it was answered.
- * matrix_cells.def says what that should be. Needs root, to become other users. */
+ * matrix_cells.def and matrix_quorum.def say what each should be told; what is here
+ * brings a daemon into every state and has everybody ask for everything. Needs root, to
+ * become other users. */
 #include "ask.h"
 #include "matrix_ask.h"
+#include "matrix_raw.h"
 #include "test.h"
 
-#include <grp.h>
+#include <keyd/base/clock.h>
+#include <keyd/base/secret.h>
+
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-/* --- the cells --- */
-
-enum state { UNPROVISIONED, SEALED, OPERATIONAL, STATES };
-static const char *const state_names[] = {"unprovisioned", "sealed", "operational"};
-
-enum about { NOTHING, DOMAIN };
-enum moves { STAYS, MOVES };
-
-static const struct cells {
-    const char *name;
-    const char *listeners;
-    enum about about;
-    enum moves moves;
-    enum keyd_status in[STATES];
-    bool is_part;
-} cells[KD_OP_MAX + 1] = {
-#define CELLS(name, listeners, about, moves, unprovisioned, sealed, operational)       \
-    [KD_OP_##name] = {#name,                                                           \
-                      listeners,                                                       \
-                      about,                                                           \
-                      moves,                                                           \
-                      {KEYD_##unprovisioned, KEYD_##sealed, KEYD_##operational}},
-#define PARTS(op, on) [KD_OP_##op] = {.name = #op, .listeners = on, .is_part = true},
-#include "matrix_cells.def"
-#undef PARTS
-#undef CELLS
-};
-
-/* An operation of ops.def without cells does not build. */
-enum {
-#define CELLS(name, ...) HAS_CELLS_##name,
-#define PARTS(name, ...) HAS_CELLS_##name,
-#include "matrix_cells.def"
-#undef PARTS
-#undef CELLS
-#define KD_OP(number, name, classes, flags) NEEDS_CELLS_##name = HAS_CELLS_##name,
-#include <keyd/ops/ops.def>
-#undef KD_OP
-};
-
-/* --- the callers --- */
-
-/* What each of tests/support/daemon.h's principals is: permitted lists its operations
- * (NULL: all of its listener's), domain is whether example.com is among its domains.
- * A stranger is no principal there, and is refused as soon as it connects. */
-static const struct caller {
-    const char *name;
-    const char *listener;
-    uid_t uid;
-    bool stranger;
-    bool com;
-    const char *permitted;
-} callers[] = {
-    {"operator", "admin", 0, false, true, NULL},
-    {"root of submission", "submission", 0, false, true, NULL},
-    {"root of mta", "mta", 0, false, true, NULL},
-    {"root of milter", "milter", 0, true, false, NULL},
-    {"submitd", "submission", DAEMON_SUBMITD, false, true,
-     " IssueUserSignet LookupSignet LookupHistory VerifyCurrent "},
-    {"submitd on mta", "mta", DAEMON_SUBMITD, true, false, NULL},
-    {"submitd on milter", "milter", DAEMON_SUBMITD, true, false, NULL},
-    {"submitd on admin", "admin", DAEMON_SUBMITD, true, false, NULL},
-    {"dmtpd", "mta", DAEMON_DMTPD, false, true,
-     " LookupSignet LookupHistory VerifyCurrent "},
-    {"dmtpd on submission", "submission", DAEMON_DMTPD, true, false, NULL},
-    {"dmtpd on admin", "admin", DAEMON_DMTPD, true, false, NULL},
-    {"milter", "milter", DAEMON_MILTER, false, false, " "},
-    {"milter on submission", "submission", DAEMON_MILTER, true, false, NULL},
-    {"foreign", "submission", DAEMON_FOREIGN, false, false, " IssueUserSignet "},
-    {"auditor", "admin", DAEMON_AUDITOR, false, false, " AuditRead AuditHead "},
-    {"foreign on mta", "mta", DAEMON_FOREIGN, true, false, NULL},
-    {"nobody on submission", "submission", DAEMON_NOBODY, true, false, NULL},
-    {"nobody on mta", "mta", DAEMON_NOBODY, true, false, NULL},
-    {"nobody on milter", "milter", DAEMON_NOBODY, true, false, NULL},
-    {"nobody on admin", "admin", DAEMON_NOBODY, true, false, NULL},
-    {"overflow on submission", "submission", 65534, true, false, NULL},
-    {"overflow on mta", "mta", 65534, true, false, NULL},
-    {"overflow on milter", "milter", 65534, true, false, NULL},
-    {"gate on submission", "submission", DAEMON_GATE, true, false, NULL},
-    {"vault on mta", "mta", DAEMON_VAULT, true, false, NULL},
-};
-enum { CALLERS = sizeof callers / sizeof callers[0] };
-
-static bool
-is_asked(unsigned op, bool moving)
-{
-    return cells[op].name != NULL && !cells[op].is_part &&
-           (cells[op].moves == MOVES) == moving;
-}
-
-static bool
-is_served(const struct caller *c, const struct cells *row)
-{
-    char letter = 0;
-
-    for (unsigned k = 0; k < KD_CLASS_COUNT; k++)
-        if (strcmp(kd_class_name(k), c->listener) == 0)
-            letter = "msita"[k];
-    return strchr(row->listeners, letter) != NULL;
-}
-
-static bool
-is_permitted(const struct caller *c, const struct cells *row)
-{
-    char word[64];
-
-    if (row->about == DOMAIN && !c->com)
-        return false;
-    if (c->permitted == NULL || strcmp(row->name, "Hello") == 0 ||
-        strcmp(row->name, "Status") == 0 || strcmp(row->name, "PublicKeys") == 0)
-        return true;
-    snprintf(word, sizeof word, " %s ", row->name);
-    return strstr(c->permitted, word) != NULL;
-}
-
-static enum keyd_status
-expected(const struct caller *c, const struct cells *row, enum state state)
-{
-    if (c->stranger)
-        return KEYD_DENIED;
-    if (!is_served(c, row))
-        return KEYD_UNSUPPORTED;
-    return is_permitted(c, row) ? row->in[state] : KEYD_DENIED;
-}
-
-/* --- asking --- */
+enum { WAIT_MS = 20000, NEWCOMER_MS = 100, ASKERS_MAX = 64 };
 
 static struct daemon keyd;
-static uint64_t serial;
-
-/* In the caller's process: the status of every operation, in order of their numbers. */
-static void
-ask_all(const struct caller *c, bool moving, int out)
-{
-    char path[108];
-    uint8_t got[KD_OP_MAX + 1];
-    keyd_client *k = keyd_client_new();
-
-    daemon_socket(&keyd, c->listener, path);
-    enum keyd_status connected = keyd_client_connect(k, path, 10000);
-    memset(got, 255, sizeof got);
-    for (unsigned op = 1; op <= KD_OP_MAX; op++) {
-        struct matrix_ask a;
-        struct keyd_answer *answer = NULL;
-        if (!is_asked(op, moving))
-            continue;
-        if (connected != KEYD_OK || op == KD_OP_Hello) {
-            got[op] = (uint8_t)connected;
-            continue;
-        }
-        if (!matrix_ask(&a, (enum kd_op)op, serial + op, keyd.credential))
-            _exit(98);
-        got[op] = (uint8_t)keyd_client_call(k, &a.q, &answer);
-        keyd_client_answer_free(answer);
-        matrix_ask_clear(&a);
-    }
-    keyd_client_free(k);
-    _exit(write(out, got, sizeof got) == sizeof got ? 0 : 97);
-}
-
-static void
-run_caller(const struct caller *c, bool moving, uint8_t got[KD_OP_MAX + 1])
-{
-    int fds[2], status;
-
-    assert_int_equal(pipe(fds), 0);
-    fflush(NULL);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        if (c->uid != 0 && (setgroups(0, NULL) != 0 ||
-                            setresgid(DAEMON_GROUP, DAEMON_GROUP, DAEMON_GROUP) != 0 ||
-                            setresuid(c->uid, c->uid, c->uid) != 0))
-            _exit(99);
-        ask_all(c, moving, fds[1]);
-    }
-    close(fds[1]);
-    ssize_t n = read(fds[0], got, KD_OP_MAX + 1);
-    close(fds[0]);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
-    assert_int_equal(n, KD_OP_MAX + 1);
-    serial += KD_OP_MAX + 1;
-}
-
+static struct matrix_place place;
+static char outside[96]; /* where the checkpoint is kept */
+static struct matrix_about about = {.d = &keyd, .place = &place};
 static unsigned n_cells, n_wrong;
 
-static void
-check_caller(const struct caller *c, enum state state, bool moving)
-{
-    uint8_t got[KD_OP_MAX + 1];
+static void shell(const char *fmt, ...) KD_PRINTF(1, 2);
 
-    run_caller(c, moving, got);
-    for (unsigned op = 1; op <= KD_OP_MAX; op++) {
-        const struct cells *row = &cells[op];
-        if (!is_asked(op, moving))
-            continue;
-        enum keyd_status want = expected(c, row, state);
-        n_cells++;
-        if (got[op] == want)
-            continue;
-        n_wrong++;
-        print_error("%s: %s while %s: %s, not %s\n", c->name, row->name,
-                    state_names[state],
-                    keyd_client_status_text((enum keyd_status)got[op]),
-                    keyd_client_status_text(want));
+static void
+shell(const char *fmt, ...)
+{
+    char command[1024];
+    va_list ap;
+
+    va_start(ap, fmt);
+    int n = vsnprintf(command, sizeof command, fmt, ap);
+    va_end(ap);
+    assert_true(n > 0 && n < (int)sizeof command);
+    if (system(command) != 0)
+        fail_msg("%s", command);
+}
+
+/* --- an operator's requests, to move the state --- */
+
+static void
+ask_admin(const struct keyd_request *q, enum keyd_status status)
+{
+    keyd_client *c = ask_connect(&keyd, "admin");
+
+    ask_ends(ask(c, q), status, NULL);
+    keyd_client_free(c);
+}
+
+static void
+drain(enum keyd_drain_action action)
+{
+    ask_admin(&(struct keyd_request){.op = KEYD_OP_DRAIN, .in.drain.action = action},
+              KEYD_OK);
+}
+
+/* Opens the keys, or closes them, unless they are that already. */
+static void
+put_keys(bool open)
+{
+    char secret[DAEMON_CREDENTIAL_SIZE];
+    keyd_client *c = ask_connect(&keyd, "admin");
+    struct keyd_request q = {.op = open ? KEYD_OP_UNSEAL : KEYD_OP_SEAL};
+
+    memcpy(secret, keyd.credential, sizeof secret);
+    if (open) {
+        q.in.slot.kind = KEYD_SLOT_CREDENTIAL;
+        q.in.slot.secret = (struct keyd_secret){secret, sizeof secret};
+    }
+    struct keyd_answer *a = ask(c, &q);
+    assert_true(a->status == KEYD_OK ||
+                a->status == (open ? KEYD_CONFLICT : KEYD_SEALED));
+    keyd_client_answer_free(a);
+    keyd_client_free(c);
+}
+
+static bool
+keys_are_open_in(enum state state)
+{
+    return state != UNPROVISIONED && state != SEALED && state != LOCKED;
+}
+
+/* --- the state, as Status has it --- */
+
+static bool
+has_reason(const struct keyd_answer *a, const char *word)
+{
+    for (size_t i = 0; i < a->out.status.n_reasons; i++)
+        if (kd_slice_eq(ask_slice(a->out.status.reasons[i]), kd_slice_str(word)))
+            return true;
+    return *word == '\0';
+}
+
+static bool
+is_in(enum keyd_service_state state, const char *reason)
+{
+    char path[108];
+    struct keyd_answer *a = NULL;
+    keyd_client *c = keyd_client_new();
+
+    assert_non_null(c);
+    daemon_socket(&keyd, "admin", path);
+    bool is = keyd_client_connect(c, path, 1000) == KEYD_OK &&
+              keyd_client_status(c, &a) == KEYD_OK && a->out.status.state == state &&
+              has_reason(a, reason);
+    keyd_client_answer_free(a);
+    keyd_client_free(c);
+    return is;
+}
+
+static void
+wait_for(enum keyd_service_state state, const char *reason)
+{
+    int64_t until = kd_clock_ms() + WAIT_MS;
+
+    while (!is_in(state, reason)) {
+        if (kd_clock_ms() > until)
+            fail_msg("not in state %d %s, see %s", (int)state, reason, keyd.log);
+        kd_ignore(poll(NULL, 0, 2)); /* between two looks */
     }
 }
 
-/* One request of the operator that moves the state, and the way back. */
+/* --- the cells of a state --- */
+
 static void
-check_mover(unsigned op, enum state state)
+count(const char *who, const char *what, unsigned got, unsigned want)
+{
+    n_cells++;
+    if (got == want)
+        return;
+    n_wrong++;
+    print_error("%s: %s while %s%s: %s, not %s\n", who, what, state_name(about.state),
+                about.with_quorum ? ", with operators" : "", status_name(got),
+                status_name(want));
+}
+
+static void
+check_caller(struct asker *a)
+{
+    uint8_t got[KD_OP_MAX + 1];
+
+    asker_ask(a, got);
+    about.serial += KD_OP_MAX + 1;
+    for (unsigned op = 1; op <= KD_OP_MAX; op++)
+        if (is_asked(a->caller, op, &about))
+            count(a->caller->name, cells[op].name, got[op],
+                  expected(a->caller, op, about.state, about.with_quorum));
+}
+
+/* All connect, then the daemon drains if it is to, then one after another asks. */
+static void
+check_callers(bool moving)
+{
+    static struct asker askers[ASKERS_MAX];
+    size_t n = 0;
+
+    about.moving = moving;
+    for (size_t i = 0; i < n_callers; i++) {
+        const struct caller *c = &callers[i];
+        if ((c->only_quorum && !about.with_quorum) || (moving && caller_is_master(c)) ||
+            (c->kind == TURNED_OFF && about.state == DRAINING))
+            continue;
+        assert_true(n < ASKERS_MAX);
+        about.serial += KD_OP_MAX + 1; /* the caller takes it along */
+        asker_start(&askers[n++], c, &about);
+    }
+    if (about.state == DRAINING) {
+        drain(KEYD_DRAIN_BEGIN);
+        wait_for(KEYD_STATE_DRAINING, "");
+    }
+    for (size_t i = 0; i < n; i++)
+        check_caller(&askers[i]);
+    if (about.state == DRAINING)
+        drain(KEYD_DRAIN_CANCEL);
+}
+
+/* One request of the operator that moves the state; and the way back. */
+static void
+check_mover(unsigned op)
 {
     struct matrix_ask a;
-    keyd_client *k = ask_connect(&keyd, "admin");
 
-    assert_true(matrix_ask(&a, (enum kd_op)op, ++serial, keyd.credential));
+    if (about.state == DRAINING)
+        drain(KEYD_DRAIN_BEGIN);
+    keyd_client *k = ask_connect(&keyd, "admin");
+    assert_true(matrix_ask(&a, (enum kd_op)op, &about, &callers[0]));
     struct keyd_answer *answer = ask(k, &a.q);
-    n_cells++;
-    if (answer->status != cells[op].in[state]) {
-        n_wrong++;
-        print_error("operator: %s while %s: %s (%s)\n", cells[op].name,
-                    state_names[state], keyd_client_status_text(answer->status),
-                    answer->detail);
-    }
+    count(callers[0].name, cells[op].name, answer->status,
+          expected(&callers[0], op, about.state, about.with_quorum));
     keyd_client_answer_free(answer);
     matrix_ask_clear(&a);
     keyd_client_free(k);
+    if (about.state == DRAINING)
+        drain(KEYD_DRAIN_CANCEL);
+    if (about.state != UNPROVISIONED)
+        put_keys(keys_are_open_in(about.state));
 }
 
+/* The handshake without a certificate, which libkeyd does not attempt. */
 static void
-put_back(enum state state)
+check_without_certificate(void)
 {
-    keyd_client *k = ask_connect(&keyd, "admin");
-    struct matrix_ask a;
+    struct raw r;
 
-    if (state == SEALED) {
-        keyd_client_answer_free(
-            ask(k, &(struct keyd_request){.op = KEYD_OP_SEAL})); /* it may be sealed */
-    } else if (state == OPERATIONAL) {
-        assert_true(matrix_ask(&a, KD_OP_Unseal, 0, keyd.credential));
-        keyd_client_answer_free(ask(k, &a.q)); /* it may be open still */
-        matrix_ask_clear(&a);
+    raw_open_tls(&r, place.tls.port, NULL);
+    count("remote, without certificate", "Hello",
+          raw_hello(&r) == NO_ANSWER ? REFUSED : KEYD_OK, REFUSED);
+    raw_close(&r);
+}
+
+/* Of operations that change something, the actions that do not: answered always. */
+static void
+check_looks(void)
+{
+    static const struct {
+        const char *name;
+        struct keyd_request q;
+    } looks[] = {
+        {"FreezeAddress, to show",
+         {.op = KEYD_OP_FREEZE_ADDRESS,
+          .in.freeze_address = {.address = {(const uint8_t *)"shown@example.com", 17},
+                                .action = KEYD_ACCOUNT_SHOW}}},
+        {"ResetAddress, to list",
+         {.op = KEYD_OP_RESET_ADDRESS, .in.reset_address.action = KEYD_RESET_LIST}},
+        {"StopPrincipal, to list",
+         {.op = KEYD_OP_STOP_PRINCIPAL, .in.stop_principal.action = KEYD_STOP_LIST}},
+    };
+
+    keyd_client *c = ask_connect(&keyd, "admin");
+    for (size_t i = 0; i < sizeof looks / sizeof *looks; i++) {
+        struct keyd_answer *a = ask(c, &looks[i].q);
+        count(callers[0].name, looks[i].name, a->status, KEYD_OK);
+        keyd_client_answer_free(a);
     }
-    keyd_client_free(k);
+    keyd_client_free(c);
+}
+
+/* Draining: connections are not taken, except on the operators' listener. */
+static void
+check_newcomers(void)
+{
+    static const char *const listeners[] = {"mta", "submission", "milter", "admin"};
+    char path[108];
+    struct pollfd p = {.events = POLLIN};
+
+    drain(KEYD_DRAIN_BEGIN);
+    for (size_t i = 0; i < sizeof listeners / sizeof *listeners; i++) {
+        bool is_admin = strcmp(listeners[i], "admin") == 0;
+        keyd_client *k = keyd_client_new();
+        daemon_socket(&keyd, listeners[i], path);
+        count("newcomer", listeners[i],
+              keyd_client_connect(k, path, is_admin ? WAIT_MS : NEWCOMER_MS),
+              is_admin ? KEYD_OK : KEYD_DEADLINE);
+        keyd_client_free(k);
+    }
+    /* Nothing comes of a handshake that nobody takes part in. */
+    p.fd = tls_tcp(place.tls.port, NULL);
+    assert_true(p.fd >= 0);
+    count("newcomer", "tls", poll(&p, 1, NEWCOMER_MS) == 0 ? NO_ANSWER : KEYD_OK,
+          NO_ANSWER);
+    close(p.fd);
+    drain(KEYD_DRAIN_CANCEL);
 }
 
 static void
 check_state(enum state state)
 {
-    for (size_t i = 0; i < CALLERS; i++)
-        check_caller(&callers[i], state, false);
+    unsigned before = n_cells;
+
+    about.state = state;
+    check_callers(false);
     /* Who may not move the state is asked together, the operator one by one. */
-    for (size_t i = 1; i < CALLERS; i++)
-        check_caller(&callers[i], state, true);
-    for (unsigned op = 1; op <= KD_OP_MAX; op++) {
-        if (cells[op].name == NULL || cells[op].moves != MOVES || op == KD_OP_TokenInit)
-            continue;
-        check_mover(op, state);
-        put_back(state);
+    check_callers(true);
+    for (unsigned op = 1; op <= KD_OP_MAX; op++)
+        if (cells[op].name != NULL && cells[op].how == MOVES && op != KD_OP_TokenInit)
+            check_mover(op);
+    if (state == DRAINING)
+        check_newcomers();
+    else
+        check_without_certificate();
+    check_looks();
+    check_mover(KD_OP_TokenInit); /* from unprovisioned there is no way back */
+    print_message("%s%s: %u cells\n", state_name(state),
+                  about.with_quorum ? ", with operators" : "", n_cells - before);
+}
+
+/* --- the way through the states --- */
+
+static const char *
+keys_of_file(void)
+{
+    static char keys[512];
+
+    snprintf(keys, sizeof keys,
+             "checkpoint-file = \"%s/checkpoint\"\ncheckpoint-grace = 3600\n"
+             "audit-checkpoint-interval = 10\n"
+             "first-octet-timeout = 60\nhello-timeout = 60\n"
+             "handshake-rate = 100000\nhandshake-rate-total = 100000",
+             outside);
+    return keys;
+}
+
+static void
+start(void)
+{
+    const char *base = getenv("TMPDIR");
+
+    snprintf(outside, sizeof outside, "%s/keyd-outside-XXXXXX",
+             base == NULL || strlen(base) > 30 ? "/tmp" : base);
+    assert_non_null(mkdtemp(outside));
+    assert_int_equal(chown(outside, DAEMON_LEDGER, DAEMON_GROUP), 0);
+    matrix_place_make(&place, keys_of_file());
+    const struct daemon_options options = {
+        .sealed = true, .top = place.tls.top, .sections = place.sections};
+    assert_true(daemon_start(&keyd, &options));
+    about = (struct matrix_about){.d = &keyd, .place = &place};
+}
+
+static int
+stop(void **state)
+{
+    (void)state;
+    daemon_clear(&keyd);
+    if (outside[0] != '\0') {
+        shell("rm -rf '%s'", outside);
+        matrix_place_clear(&place);
     }
-    check_mover(KD_OP_TokenInit, state); /* from unprovisioned there is no way back */
-    print_message("%s: %u cells so far, %u wrong\n", state_names[state], n_cells,
-                  n_wrong);
+    outside[0] = '\0';
+    return 0;
+}
+
+static void
+start_again(enum keyd_service_state state, const char *reason)
+{
+    if (keyd.pid != 0)
+        assert_int_equal(daemon_stop(&keyd), 0);
+    assert_true(daemon_launch(&keyd));
+    wait_for(state, reason);
+}
+
+/* The state as it was one run before, and what was known outside since. */
+static void
+check_failed(void)
+{
+    assert_int_equal(daemon_stop(&keyd), 0);
+    shell("cp -a '%s' '%s/older'", keyd.state, keyd.dir);
+    start_again(KEYD_STATE_SEALED, "");
+    put_keys(true);
+    wait_for(KEYD_STATE_OPERATIONAL, "");
+    assert_int_equal(daemon_stop(&keyd), 0);
+    shell("mv '%s' '%s/newer' && mv '%s/older' '%s'", keyd.state, keyd.dir, keyd.dir,
+          keyd.state);
+    start_again(KEYD_STATE_FAILED, "registry-behind");
+    check_state(LOCKED);
+    put_keys(true);
+    check_state(FAILED);
+    assert_int_equal(daemon_stop(&keyd), 0);
+    shell("rm -rf '%s' && mv '%s/newer' '%s'", keyd.state, keyd.dir, keyd.state);
+}
+
+/* A folder outside that the ledger cannot write: first within its grace, then past. */
+static void
+check_unwritable(void)
+{
+    shell("chown 0:0 '%s' && chmod 0755 '%s'", outside, outside);
+    start_again(KEYD_STATE_SEALED, "");
+    put_keys(true);
+    wait_for(KEYD_STATE_DEGRADED, "checkpoint-file");
+    check_state(DEGRADED);
+    shell("sed -i 's/^checkpoint-grace = .*/checkpoint-grace = 0/' '%s'", keyd.conf);
+    start_again(KEYD_STATE_SEALED, "");
+    put_keys(true);
+    wait_for(KEYD_STATE_DEGRADED, "checkpoint-overdue");
+    check_state(OVERDUE);
+}
+
+static void
+check_the_rest(void)
+{
+    wait_for(KEYD_STATE_OPERATIONAL, "");
+    check_state(OPERATIONAL);
+    check_state(DRAINING);
+    put_keys(false);
+    wait_for(KEYD_STATE_SEALED, "");
+    check_state(SEALED);
+    check_failed();
+    check_unwritable();
+    print_message("%u cells so far, %u wrong\n", n_cells, n_wrong);
+    assert_int_equal(n_wrong, 0);
+}
+
+static void
+skip_unless_root(void)
+{
+    if (geteuid() == 0)
+        return;
+    puts("skipped: needs root, to become other users");
+    skip();
 }
 
 static void
 every_cell_is_as_written(void **state)
 {
     (void)state;
-    if (geteuid() != 0) {
-        puts("skipped: needs root, to become other users");
-        skip();
-    }
-    const struct daemon_options options = {.sealed = true};
-    assert_true(daemon_start(&keyd, &options));
+    skip_unless_root();
+    start();
+    wait_for(KEYD_STATE_UNPROVISIONED, "");
     check_state(UNPROVISIONED); /* its last step made the key store */
-    assert_true(daemon_provision_domain(&keyd, "example.com", NULL));
-    check_state(OPERATIONAL);
-    put_back(SEALED);
-    check_state(SEALED);
-    assert_int_equal(n_wrong, 0);
-    daemon_clear(&keyd);
+    assert_true(daemon_provision_domain(&keyd, "example.com", &about.org));
+    wait_for(KEYD_STATE_DEGRADED, "org-signet-missing"); /* of the other domain */
+    check_state(DEGRADED);
+    assert_true(daemon_provision_domain(&keyd, "example.net", NULL));
+    check_the_rest();
+}
+
+static void
+with_operators_what_is_marked_waits_for_approvals(void **state)
+{
+    (void)state;
+    skip_unless_root();
+    start();
+    assert_true(daemon_init_token(&keyd) &&
+                daemon_provision_domain(&keyd, "example.com", &about.org) &&
+                daemon_provision_domain(&keyd, "example.net", NULL));
+    const struct keyd_request q = matrix_enrolment();
+    ask_admin(&q, KEYD_OK);
+    about.with_quorum = true;
+    check_the_rest();
 }
 
 /* The daemon's own tables say the same about listeners and domains. */
@@ -315,13 +451,40 @@ the_tables_agree(void **state)
     }
 }
 
+static void
+libkeyd_has_no_endpoint_without_a_certificate(void **state)
+{
+    const struct keyd_tls tls = {.ca = "/nonexistent", .server_name = "localhost"};
+    const struct keyd_endpoint e = {.address = "tls:127.0.0.1:4433", .tls = &tls};
+    keyd_client *c = keyd_client_new();
+
+    (void)state;
+    assert_int_equal(keyd_client_add_endpoint(c, &e), KEYD_USAGE);
+    keyd_client_free(c);
+}
+
+static int
+set_up(void **state)
+{
+    (void)state;
+    if (kd_secret_setup(65536) != KD_OK)
+        return -1;
+    matrix_ask_setup();
+    return 0;
+}
+
 int
-main(void)
+main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_tables_agree),
-        cmocka_unit_test(every_cell_is_as_written),
+        cmocka_unit_test(libkeyd_has_no_endpoint_without_a_certificate),
+        cmocka_unit_test_teardown(every_cell_is_as_written, stop),
+        cmocka_unit_test_teardown(with_operators_what_is_marked_waits_for_approvals,
+                                  stop),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
+    return cmocka_run_group_tests(tests, set_up, NULL);
 }

@@ -4,7 +4,7 @@ operation and every mistake it can think of against a real daemon.
 
 usage: test_python_client.py BUILD_DIR SOURCE_DIR
 
-Exit status 77 without python3-protobuf or protoc."""
+Exit status 77 without python3-cryptography, python3-protobuf or protoc."""
 
 import os
 import shutil
@@ -12,11 +12,12 @@ import subprocess
 import sys
 
 try:
-    import google.protobuf  # noqa: F401, only whether it is there
+    import cryptography  # noqa: F401, only whether they are there
+    import google.protobuf  # noqa: F401
 except ImportError:
     google = None
 if google is None or shutil.which("protoc") is None:
-    print("skipped: python3-protobuf and protobuf-compiler are needed")
+    print("skipped: python3-cryptography, python3-protobuf and protobuf-compiler are needed")
     sys.exit(77)
 
 BUILD, SOURCE = (os.path.abspath(a) for a in sys.argv[1:3])
@@ -41,12 +42,19 @@ class Daemon:
     """keyd-run without keys: all is left to the client."""
 
     def __enter__(self):
-        self.process = subprocess.Popen([os.path.join(BUILD, "tests/keyd-run"), "-n", "-t"],
+        self.process = subprocess.Popen([os.path.join(BUILD, "tests/keyd-run"), "-n", "-t", "-c"],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.dir = self.process.stdout.readline().decode().strip()
         if not self.dir:
             sys.exit("the daemon does not start")
         return self
+
+    def tell(self, word):
+        """stop or start"""
+        self.process.stdin.write(word + b"\n")
+        self.process.stdin.flush()
+        if self.process.stdout.readline() != word + b"\n":
+            raise RuntimeError("the daemon does not %s" % word.decode())
 
     def __exit__(self, *_):
         self.process.stdin.close()
@@ -72,7 +80,7 @@ def main():
     for name in sorted(operations(pb) ^ have):
         check("%s: %s" % (name, "no exercise" if name not in have else "no operation"), False)
     with Daemon() as d:
-        story = exercises.Story(pb, d.dir, os.path.join(BUILD, "bin"),
+        story = exercises.Story(pb, d, os.path.join(BUILD, "bin"),
                                 os.path.join(SOURCE, "tests/vectors"), check)
         for name, function in exercises.EXERCISES:
             play(name, function, story)

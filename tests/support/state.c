@@ -4,7 +4,9 @@
 #include "test.h"
 
 #include <keyd/base/clock.h>
+#include <keyd/ledger/outside.h>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,7 +117,8 @@ storage_wait(struct storage *s, enum keyd_service_state want, int timeout_ms)
 
     while (storage_state(s) != want) {
         if (kd_clock_ms() > until)
-            fail_msg("not in state %d, see %s", (int)want, s->d.log);
+            fail_msg("in state %d, not %d, see %s", (int)storage_state(s), (int)want,
+                     s->d.log);
         kd_ignore(poll(NULL, 0, NAP_MS)); /* between two looks */
     }
 }
@@ -250,6 +253,24 @@ storage_head(const struct storage *s, struct storage_head *out)
         memcpy(out->hash, a->out.audit_head.record_hash.p, sizeof out->hash);
     keyd_client_answer_free(a);
     keyd_client_free(c);
+}
+
+void
+storage_outside(const struct storage *s)
+{
+    struct storage_head head;
+    struct kd_outside known = {0};
+    int64_t until = kd_clock_ms() + WAIT_MS;
+    int dir = open(s->outside, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    assert_true(dir >= 0);
+    storage_head(s, &head);
+    while (kd_outside_read(dir, "checkpoint", &known) != KD_OK || !known.has_head ||
+           known.head.seq < head.seq) {
+        assert_true(kd_clock_ms() < until);
+        kd_ignore(poll(NULL, 0, NAP_MS)); /* between two looks */
+    }
+    close(dir);
 }
 
 struct keyd_answer *

@@ -54,6 +54,10 @@ struct storage_head {
 };
 void storage_head(const struct storage *s, struct storage_head *out);
 
+/* Waits until the head is known outside: milliseconds after the commit, or as long as a
+ * checkpoint is under way there. */
+void storage_outside(const struct storage *s);
+
 /* RegistryRestore of the head; the answer, to be freed. */
 struct keyd_answer *storage_accept(const struct storage *s,
                                    const struct storage_head *head);

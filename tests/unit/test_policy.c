@@ -125,7 +125,7 @@ static const struct {
     {"IssueOrgSignet", "a", "cdkq"},
     {"AuditRead", "a", "l"},
     {"Reload", "a", ""},
-    {"Drain", "a", ""},
+    {"Drain", "a", "r"},
     {"AuditHead", "a", "l"},
     {"SetQuorum", "a", "ckq"},
     {"ApprovalList", "a", "kr"},

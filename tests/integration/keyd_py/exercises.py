@@ -5,12 +5,17 @@ To add an operation: write a function here and put @exercise("its name in the on
 it. `s` is the Story below: s.admin, s.submission and s.mta are connections, s.check(what,
 holds) counts, s.key() is a new idempotency key; leave on `s` what later ones need."""
 
+import hashlib
 import os
 import struct
 import subprocess
+import time
 import zlib
 
-from .client import Connection, Refused
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from .client import Connection, Ended, Refused
 
 EXERCISES = []
 DOMAIN = b"example.com"
@@ -24,16 +29,19 @@ def exercise(operation):
 
 
 class Story:
-    def __init__(self, pb, directory, bin_directory, vectors, check):
-        self.pb, self.dir, self.bin, self.vectors = pb, directory, bin_directory, vectors
-        self.check = check
+    def __init__(self, pb, daemon, bin_directory, vectors, check):
+        self.pb, self.daemon, self.dir = pb, daemon, daemon.dir
+        self.bin, self.vectors, self.check = bin_directory, vectors, check
         self.opened = []
+        self.connect_all()
+
+    def connect_all(self):
         self.admin = self.connect("admin")
         self.submission = self.connect("submission")
         self.mta = self.connect("mta")
         with open(self.path("port"), encoding="ascii") as f:
             port = int(f.read())
-        self.tls = Connection.over_tls(pb, "127.0.0.1", port, self.path("mx1.pem"),
+        self.tls = Connection.over_tls(self.pb, "127.0.0.1", port, self.path("mx1.pem"),
                                        self.path("mx1.key"), self.path("ca.pem"), "localhost")
         self.opened.append(self.tls)
         self.tls.greet()
@@ -52,6 +60,7 @@ class Story:
     def close(self):
         for c in self.opened:
             c.close()
+        self.opened = []
 
     @staticmethod
     def key():
@@ -74,13 +83,41 @@ class Story:
         self.dime("signet", "dearmor", ssr, "-o", ssr + ".bin")
         return self.read(name + ".ssr.bin")
 
-    def refused(self, status, what, *args, on=None, **more):
-        """Asks and expects that status."""
+    def refused(self, status, what, *args, on=None, word=None, **more):
+        """Asks and expects that status, and that word where one is promised."""
         try:
             (on or self.admin).ask(*args, **more)
         except Refused as e:
-            return self.check("%s: %s" % (what, e), e.status == status)
+            self.check("%s: %s" % (what, e),
+                       e.status == status and word in (None, e.detail))
+            return e.response
         return self.check("%s: was done" % what, False)
+
+    def for_operators_only(self, *args, key=None):
+        """Neither mail transfer agents nor anybody over TLS is served that."""
+        for c in (self.mta, self.submission, self.tls):
+            self.refused(self.pb.STATUS_UNSUPPORTED, "not on %s" % c.hello.class_name.decode(),
+                         *args, key=key, on=c, word="operation-not-served")
+
+    def restart(self, meanwhile=lambda: None):
+        """Another run of the daemon, until it says where it stands."""
+        self.close()
+        self.daemon.tell(b"stop")
+        meanwhile()
+        self.daemon.tell(b"start")
+        until = time.monotonic() + 60
+        state = self.pb.SERVICE_STATE_STARTING
+        while state in (self.pb.SERVICE_STATE_STARTING, self.pb.SERVICE_STATE_SEALED):
+            if time.monotonic() > until:
+                raise TimeoutError("it does not start")
+            time.sleep(0.05)
+            try:
+                with Connection.unix(self.pb, self.socket("admin")).greet() as c:
+                    state = c.ask("service_status").state
+            except (OSError, Ended, Refused):
+                pass
+        self.connect_all()
+        return state
 
 
 def png(size):
@@ -150,8 +187,10 @@ def generate_key(s):
         s.check("the same key again", s.admin.ask("generate_key", fields, key=key).key.id == k.id)
         fields["permissions"] ^= 1
         s.refused(s.pb.STATUS_INVALID, "another request under that key", "generate_key", fields,
-                  key=key)
+                  key=key, word="idempotency-key-used")
         setattr(s, role.lower(), k.id)
+        fields["permissions"] ^= 1
+        s.first_done = ("generate_key", fields), key
 
 
 @exercise("public_keys")
@@ -387,3 +426,303 @@ def fetch_part(s):
     s.check("in parts", r.signet == s.remote.signet and r.signet_fd_size > 200000)
     s.check("the same by descriptor",
             s.mta.ask("lookup_signet", {"name": b"carol@example.com"}).signet == r.signet)
+
+
+# --- the quorum. The operators are principals of the daemon's configuration; the one who asks
+# here is caller-admin, and the signatures of the others are brought by the same connection.
+
+ME, OTHERS = b"caller-admin", (b"auditor", b"dmtpd", b"submitd")
+
+# What SetQuorum may mark, by PROTOCOL.md.
+MARKS = sum(1 << n for n in (18, 33, 36, 37, 38, 39, 42, 51, 52))
+SET_QUORUM = 1 << 42
+
+
+def operators(s):
+    return [s.pb.Operator(name=name, public_key=s.operator_keys[name].public_key().public_bytes(
+        serialization.Encoding.Raw, serialization.PublicFormat.Raw))
+        for name in sorted(s.operator_keys)]
+
+
+def sign(s, name, text, approval_id):
+    """What an operator's program does: look whether it is such a text and the request that
+    was meant, then sign these very octets."""
+    lines = text.decode("ascii").splitlines()
+    if lines[0] != "keyd approval 1" or "id " + approval_id.hex() not in lines:
+        raise ValueError("not the text of that request")
+    return {"id": approval_id, "operator_name": name,
+            "signature": s.operator_keys[name].sign(text)}
+
+
+def generate_sok(s):
+    return "generate_key", {"role": s.pb.KEY_ROLE_SOK, "algorithm": s.pb.KEY_ALGORITHM_ED25519,
+                            "domain": DOMAIN, "permissions": 2}
+
+
+def needed(s, what, missing, *args, key):
+    """It waits; under which id."""
+    r = s.refused(s.pb.STATUS_APPROVAL_NEEDED, what, *args, key=key, word="approvals-needed")
+    s.check("%s: how many" % what, r.approvals_missing == missing and len(r.approval_id) == 16)
+    return r.approval_id
+
+
+@exercise("set_quorum")
+def set_quorum(s):
+    s.operator_keys = {name: Ed25519PrivateKey.generate() for name in (ME,) + OTHERS}
+    all_four = operators(s)
+
+    def ask(k, marks, who):
+        return "set_quorum", {"k": k, "marks": marks, "operators": who}
+
+    def wrong(what, *args):
+        s.refused(s.pb.STATUS_INVALID, what, *ask(*args), key=s.key(), word="quorum-spec")
+
+    wrong("as many approvals as operators", 4, SET_QUORUM, all_four)
+    wrong("one approval", 1, SET_QUORUM, all_four)
+    wrong("two operators", 2, SET_QUORUM, all_four[:2])
+    wrong("not by name", 2, SET_QUORUM, all_four[::-1])
+    wrong("the same key twice", 2, SET_QUORUM, all_four[:2] + [
+        s.pb.Operator(name=b"zoe", public_key=all_four[0].public_key)])
+    wrong("a key of small order", 2, SET_QUORUM, all_four[:2] + [
+        s.pb.Operator(name=b"zoe", public_key=b"\1" + bytes(31))])
+    wrong("SetQuorum itself not marked", 2, 1 << 36, all_four)
+    for n in range(1, 63):
+        if not MARKS >> n & 1:
+            wrong("mark %d" % n, 2, SET_QUORUM | 1 << n, all_four)
+    s.refused(s.pb.STATUS_INVALID, "marks for nobody", *ask(0, SET_QUORUM, []), key=s.key())
+    s.for_operators_only(*ask(2, MARKS, all_four), key=s.key())
+
+    s.check("a site of one operator", s.admin.ask("service_status").single_operator)
+    key = s.key()
+    r = s.admin.ask(*ask(2, MARKS, all_four), key=key)
+    s.check("recorded", r.generation > 0)
+    s.check("not any more", not s.admin.ask("service_status").single_operator)
+    s.check("the same again", s.admin.ask(*ask(2, MARKS, all_four), key=key).generation ==
+            r.generation)
+    needed(s, "others only with approvals", 2, *ask(2, MARKS, all_four[:3]), key=s.key())
+
+
+@exercise("approval_list")
+def approval_list(s):
+    s.waiting_key = s.key()
+    s.waiting = needed(s, "a key", 2, *generate_sok(s), key=s.waiting_key)
+    s.check("the same again waits under the same id", s.waiting == needed(
+        s, "again", 2, *generate_sok(s), key=s.waiting_key))
+    other = generate_sok(s)
+    other[1]["permissions"] = 4
+    s.refused(s.pb.STATUS_INVALID, "another request under that key", *other, key=s.waiting_key,
+              word="idempotency-key-used")
+    r = s.admin.ask("approval_list")
+    s.check("who and what", r.k == 2 and r.marks == MARKS and list(r.operators) == operators(s))
+    mine = [a for a in r.approvals if a.id == s.waiting]
+    s.check("it is listed", len(mine) == 1 and mine[0].operation == 36 and
+            mine[0].requester == ME and mine[0].needed == 2 and not mine[0].approved_by and
+            mine[0].made_ms < mine[0].not_after_ms)
+    s.for_operators_only("approval_list")
+
+
+@exercise("approval_show")
+def approval_show(s):
+    r = s.admin.ask("approval_show", {"id": s.waiting})
+    lines = r.text.decode("ascii").split("\n")
+    s.check("whole lines", lines.pop() == "" and lines[0] == "keyd approval 1" and
+            all(line.isprintable() and " " in line for line in lines))
+    said = dict(line.split(" ", 1) for line in lines)
+    s.check("which", said["id"] == s.waiting.hex() and
+            said["idempotency-key"] == s.waiting_key.hex())
+    s.check("what", said["operation"] == "GenerateKey" and said["requester"] == ME.decode() and
+            said["approvals"] == "2 of 4" and said["domain"] == '"example.com"')
+    s.check("the head comes first", [line.split(" ")[0] for line in lines[1:11]] == [
+        "instance", "epoch", "id", "operation", "requester", "idempotency-key", "made-at",
+        "not-after", "approvals", "quorum"])
+    s.check("as listed", r.approval.id == s.waiting and
+            r.approval.digest == hashlib.sha256(r.text).digest())
+    s.refused(s.pb.STATUS_NOT_FOUND, "no such request", "approval_show", {"id": b"\0" * 16},
+              word="no-such-approval")
+    s.for_operators_only("approval_show", {"id": s.waiting})
+    s.text = r.text
+
+
+@exercise("approval_sign")
+def approval_sign(s):
+    def refuse(status, what, fields, word, **more):
+        s.refused(status, what, "approval_sign", {**fields, **more}, word=word)
+
+    one, two, three = (sign(s, name, s.text, s.waiting) for name in OTHERS)
+    refuse(s.pb.STATUS_INVALID, "by another", one, "bad-signature", operator_name=OTHERS[1])
+    refuse(s.pb.STATUS_INVALID, "over another text", one, "bad-signature",
+           signature=s.operator_keys[OTHERS[0]].sign(s.text + b"\n"))
+    refuse(s.pb.STATUS_NOT_FOUND, "by nobody", one, "no-such-operator", operator_name=b"zoe")
+    refuse(s.pb.STATUS_DENIED, "one's own", sign(s, ME, s.text, s.waiting), "own-request")
+    s.for_operators_only("approval_sign", one)
+    r = s.admin.ask("approval_sign", one)
+    s.check("one of two", (r.given, r.needed) == (1, 2))
+    refuse(s.pb.STATUS_CONFLICT, "the same signature again", one, "approved-before")
+    s.check("not yet", needed(s, "one is missing", 1, *generate_sok(s), key=s.waiting_key) ==
+            s.waiting)
+    r = s.admin.ask("approval_sign", two)
+    s.check("two of two", (r.given, r.needed) == (2, 2))
+    s.check("by whom", list(s.admin.ask("approval_show", {"id": s.waiting}).approval.approved_by)
+            == sorted(OTHERS[:2]))
+    done = s.admin.ask(*generate_sok(s), key=s.waiting_key).key
+    s.check("done", done.domain == DOMAIN and done.role == s.pb.KEY_ROLE_SOK)
+    s.check("once: after that from what is stored",
+            s.admin.ask(*generate_sok(s), key=s.waiting_key).key.id == done.id)
+    refuse(s.pb.STATUS_NOT_FOUND, "a signature more", three, "no-such-approval")
+
+    # What approved one request approves no other, though it asks for the same.
+    other = needed(s, "the next key", 2, *generate_sok(s), key=s.key())
+    refuse(s.pb.STATUS_INVALID, "a signature of before", one, "bad-signature", id=other)
+
+    # Nobody is an operator any more, which makes void what waited.
+    key, none = s.key(), ("set_quorum", {})
+    last = needed(s, "no operators", 2, *none, key=key)
+    text = s.admin.ask("approval_show", {"id": last}).text
+    for name in OTHERS[1:]:
+        s.admin.ask("approval_sign", sign(s, name, text, last))
+    s.admin.ask(*none, key=key)
+    r = s.admin.ask("approval_list")
+    s.check("none", r.k == 0 and r.marks == 0 and not r.operators and not r.approvals)
+    s.check("one does without", s.admin.ask(*generate_sok(s), key=s.key()).key.domain == DOMAIN)
+
+
+@exercise("policy_explain")
+def policy_explain(s):
+    def explain(**fields):
+        r = s.admin.ask("policy_explain", fields)
+        return r, {d.operation: s.pb.PolicyVerdict.Name(d.verdict)[len("POLICY_VERDICT_"):]
+                   for d in r.decisions}
+    r, verdicts = explain(principal=b"dmtpd", domain=DOMAIN)
+    s.check("who", r.principal == b"dmtpd" and r.class_name == b"mta" and not r.stopped)
+    s.check("where it stands", 0 < r.section_line < r.operations_line and
+            r.section_line < r.domains_line and r.domain_line > 0 and r.keys_line == 0)
+    s.check("every operation of the class, in order",
+            list(verdicts) == sorted(verdicts) == [1, 2, 3, 8, 9, 10])
+    s.check("all allowed", set(verdicts.values()) == {"ALLOWED"})
+    r2, _ = explain(class_name=b"mta", uid=r.uid, domain=DOMAIN)
+    s.check("the same by class and uid", r2.principal == b"dmtpd")
+    for verdict, fields in (
+            ("NO_DOMAIN", {"principal": b"dmtpd", "operation": 8}),
+            ("OTHER_DOMAIN", {"principal": b"submitd", "operation": 16,
+                              "domain": b"example.net"}),
+            ("NOT_SERVED", {"principal": b"dmtpd", "operation": 36, "domain": DOMAIN}),
+            ("NOT_PERMITTED", {"principal": b"auditor", "operation": 36, "domain": DOMAIN}),
+            ("NO_PRINCIPAL", {"principal": b"nobody", "operation": 8, "domain": DOMAIN}),
+            ("NO_PRINCIPAL", {"class_name": b"mta", "uid": 4294967294, "operation": 8})):
+        s.check("%s: %r" % (verdict, fields), list(explain(**fields)[1].values()) == [verdict])
+    for what, fields in (("name and class", {"principal": b"dmtpd", "class_name": b"mta"}),
+                         ("neither", {}), ("no such class", {"class_name": b"smtp"}),
+                         ("no such operation", {"principal": b"dmtpd", "operation": 63})):
+        s.refused(s.pb.STATUS_INVALID, what, "policy_explain", fields)
+    s.refused(s.pb.STATUS_INVALID, "out of range", "policy_explain",
+              {"principal": b"dmtpd", "operation": 64}, word="field-range")
+    s.for_operators_only("policy_explain", {"principal": b"dmtpd"})
+
+
+@exercise("registry_backup")
+def registry_backup(s):
+    def ask(name, poll=False):
+        return "registry_backup", {"name": name, "poll": poll}
+    running = (s.pb.BACKUP_STATE_COPYING, s.pb.BACKUP_STATE_VERIFYING)
+    s.refused(s.pb.STATUS_NOT_FOUND, "not begun", *ask(b"first", True), word="no-such-backup")
+    for name in (b"../x", b".x", b"X"):
+        s.refused(s.pb.STATUS_INVALID, "a bad name", *ask(name), word="bad-name")
+    s.refused(s.pb.STATUS_INVALID, "it changes nothing: no key", *ask(b"first"), key=s.key(),
+              word="idempotency-key-unwanted")
+    s.for_operators_only(*ask(b"first"))
+    before = s.admin.ask("audit_head")
+    r = s.admin.ask(*ask(b"first"))
+    until = time.monotonic() + 30
+    while r.state in running and time.monotonic() < until:
+        time.sleep(0.01)
+        r = s.admin.ask(*ask(b"first", True))
+    s.check("whole: %r" % r, r.state == s.pb.BACKUP_STATE_DONE and r.size > 0 and
+            not r.reason)
+    s.check("all that was there", r.seq >= before.seq and len(r.record_hash) == 32)
+    s.refused(s.pb.STATUS_CONFLICT, "not written over", *ask(b"first"), word="backup-exists")
+
+
+@exercise("registry_restore")
+def registry_restore(s):
+    def ask(seq, record_hash):
+        return "registry_restore", {"seq": seq, "record_hash": record_hash}
+    head = s.admin.ask("audit_head")
+    s.refused(s.pb.STATUS_CONFLICT, "all is well", *ask(head.seq, head.record_hash),
+              key=s.key(), word="nothing-to-accept")
+    s.for_operators_only(*ask(head.seq, head.record_hash), key=s.key())
+
+    def lose():
+        for name in os.listdir(s.path("outside")):
+            os.unlink(os.path.join(s.path("outside"), name))
+    s.check("failed", s.restart(lose) == s.pb.SERVICE_STATE_FAILED)
+    s.check("says why", b"checkpoint-missing" in s.admin.ask("service_status").reasons)
+    s.refused(s.pb.STATUS_UNAVAILABLE, "nothing is issued", "issue_user_signet",
+              {"address": b"dan@example.com", "ssr": s.ssr("dan"),
+               "account_mode": s.pb.ACCOUNT_MODE_TRUSTFUL}, key=s.key(), on=s.submission,
+              word="checkpoint-missing")
+    s.refused(s.pb.STATUS_UNAVAILABLE, "nor over TLS", "issue_user_signet",
+              {"address": b"dan@example.com", "ssr": s.ssr("dan2"),
+               "account_mode": s.pb.ACCOUNT_MODE_TRUSTFUL}, key=s.key(), on=s.tls,
+              word="checkpoint-missing")
+    for c in (s.mta, s.tls):
+        s.check("look-ups go on", c.ask("lookup_signet", {"name": s.alice}).current)
+    head = s.admin.ask("audit_head")
+    for what, seq, record_hash in (("another hash", head.seq, bytes(32)),
+                                   ("another record", head.seq - 1, head.record_hash)):
+        s.refused(s.pb.STATUS_CONFLICT, what, *ask(seq, record_hash), key=s.key(),
+                  word="other-head")
+    key = s.key()
+    r = s.admin.ask(*ask(head.seq, head.record_hash), key=key)
+    s.check("taken", r.epoch > head.epoch and r.seq == head.seq + 1 and
+            r.state in (s.pb.SERVICE_STATE_OPERATIONAL, s.pb.SERVICE_STATE_DEGRADED,
+                        s.pb.SERVICE_STATE_SEALED, s.pb.SERVICE_STATE_STARTING))
+    again = s.admin.ask(*ask(head.seq, head.record_hash), key=key)
+    s.check("the same again", (again.epoch, again.seq) == (r.epoch, r.seq))
+
+
+@exercise("audit_drop")
+def audit_drop(s):
+    def ask(seq, segment):
+        return "audit_drop", {"through_seq": seq, "segment_hash": segment}
+
+    def export():
+        records, points, at = {}, [], s.admin.ask("audit_head").first_seq
+        while at:
+            page = s.admin.ask("audit_read", {"from_seq": at})
+            records.update((r.seq, r.record) for r in page.records)
+            points += [p.seq for p in page.checkpoints]
+            at = page.next_seq
+        return records, points
+
+    def segment(first, through):
+        h = bytes(32)
+        for seq in range(first, through + 1):
+            h = hashlib.sha256(b"\2" + h + records[seq]).digest()
+        return h
+
+    s.restart()  # with every run comes a checkpoint
+    until = time.monotonic() + 30
+    records, points = export()
+    while len(points) < 3 and time.monotonic() < until:
+        time.sleep(0.05)
+        records, points = export()
+    through, last = points[-2], points[-1]
+    s.check("from the beginning", min(records) == 1 and len(records) == max(records))
+    good = segment(1, through)
+    s.refused(s.pb.STATUS_NOT_FOUND, "no checkpoint there", *ask(through + 1, good),
+              key=s.key(), word="not-a-checkpoint")
+    s.refused(s.pb.STATUS_CONFLICT, "up to the last one", *ask(last, segment(1, last)),
+              key=s.key(), word="last-segment")
+    s.refused(s.pb.STATUS_INVALID, "without having them", *ask(through, segment(2, through)),
+              key=s.key(), word="segment-differs")
+    s.for_operators_only(*ask(through, good), key=s.key())
+    key = s.key()
+    s.check("dropped", s.admin.ask(*ask(through, good), key=key).first_seq == through + 1)
+    s.check("the same again", s.admin.ask(*ask(through, good), key=key).first_seq == through + 1)
+    head = s.admin.ask("audit_head")
+    s.check("where it begins", head.first_seq == through + 1 and head.base_checkpoint)
+    s.refused(s.pb.STATUS_NOT_FOUND, "gone", "audit_read", {"from_seq": through})
+    s.check("the rest is there", s.admin.ask("audit_read", {"from_seq": through + 1}
+                                             ).records[0].record == records[through + 1])
+    s.refused(s.pb.STATUS_CONFLICT, "done, and its record is gone", *s.first_done[0],
+              key=s.first_done[1], word="record-dropped")
