@@ -567,7 +567,7 @@ tell_uptime_if_due(struct vault *v)
     kd_buf_init(&b, 64);
     kd_uptime_put(&b, &m);
     /* Without a channel it is told later: it only adds up. */
-    kd_ignore(kd_chan_put(&v->ledger.chan, KD_MSG_uptime, kd_buf_slice(&b), -1));
+    kd_ignore(kd_chan_put_buf(&v->ledger.chan, KD_MSG_uptime, &b, -1));
     kd_buf_free(&b);
 }
 

@@ -528,8 +528,9 @@ answer_request(struct gate *g, struct pending *p, kd_err err, uint16_t reason,
     }
     struct answer *a = new_answer(g, id, fd);
     a->from = from;
-    if (err == KD_OK)
-        err = rpc->unpack(body, a);
+    if (err == KD_OK && (err = rpc->unpack(body, a)) == KD_MALFORMED)
+        /* Our own process's fault, and not the client's. */
+        err = (kd_op_flags(rpc->op) & KD_OPF_CHANGES) != 0 ? KD_UNKNOWN : KD_FAILED;
     if (err == KD_OK && (err = offer_object(g, c, a)) != KD_OK &&
         (kd_op_flags(rpc->op) & KD_OPF_CHANGES) != 0)
         err = KD_UNKNOWN; /* it was done: the same request again gets the object */

@@ -77,6 +77,8 @@ on_ask_issue(struct ledger *l, struct kd_slice body)
     struct kd_buf account;
     kd_buf_init(&account, 64);
     put_account(&account, &s.account);
+    if (account.err != KD_OK) /* an account that is not told of could be frozen */
+        m.err = (uint8_t)account.err;
     m.account = kd_buf_slice(&account);
     if (err == KD_OK && s.issued) {
         m.is = KD_TOLD_STORED;
@@ -114,6 +116,7 @@ on_ask_account(struct ledger *l, struct kd_slice body)
     put_account(&account, &a);
     m.account = kd_buf_slice(&account);
     kd_told_account_put(&l->scratch, &m);
+    kd_buf_join(&l->scratch, &account);
     ledger_send(l, &l->vault.chan, KD_MSG_told_account, -1);
     kd_buf_free(&account);
     return KD_OK;
@@ -143,7 +146,9 @@ add_reset(void *arg, const struct kd_reset_row *row)
     kd_told_reset_put(&line,
                       &(struct kd_told_reset){.address = row->address,
                                               .account = kd_buf_slice(&account)});
+    kd_buf_join(&line, &account);
     kd_list_put(&page->lines, kd_buf_slice(&line));
+    kd_buf_join(&page->lines, &line);
     page->n++;
     kd_buf_free(&account);
     kd_buf_free(&line);
@@ -168,6 +173,7 @@ on_ask_resets(struct ledger *l, struct kd_slice body)
                                .more = page.more,
                                .lines = kd_buf_slice(&page.lines)};
     kd_told_resets_put(&l->scratch, &m);
+    kd_buf_join(&l->scratch, &page.lines);
     ledger_send(l, &l->vault.chan, KD_MSG_told_resets, -1);
     kd_buf_free(&page.lines);
     return KD_OK;

@@ -24,8 +24,7 @@ reply_keys(struct vault *v, struct task *t, struct store_change *c)
             key_line_put(&lines, &info);
     m.keys = kd_buf_slice(&lines);
     kd_keys_done_put(&t->reply, &m);
-    if (t->reply.err == KD_OK)
-        t->reply.err = lines.err;
+    kd_buf_join(&t->reply, &lines);
     kd_buf_free(&lines);
 }
 

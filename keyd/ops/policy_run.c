@@ -70,6 +70,7 @@ put_quota(const struct task *t, struct kd_buf *list, bool of_domain, size_t at)
     kd_explain_quota_put(&one, &m);
     kd_buf_u32(list, (uint32_t)one.n);
     kd_buf_put(list, kd_buf_slice(&one));
+    kd_buf_join(list, &one);
     kd_buf_free(&one);
 }
 

@@ -118,6 +118,7 @@ put_line(const struct approvals *a, const struct kd_pending *p, struct kd_buf *o
     memcpy(m.digest, p->digest, sizeof m.digest);
     m.approved = kd_buf_slice(&names);
     kd_approval_line_put(out, &m);
+    kd_buf_join(out, &names);
     kd_buf_free(&names);
 }
 
@@ -145,6 +146,7 @@ run_approval_list(struct vault *v, struct task *t)
         kd_buf_reset(&line);
         put_line(a, &a->pendings.at[i], &line);
         kd_list_put(&lines, kd_buf_slice(&line));
+        kd_buf_join(&lines, &line);
     }
     m.area = kd_buf_slice(&area);
     m.lines = kd_buf_slice(&lines);

@@ -41,6 +41,7 @@ put_line(const struct vault *v, struct kd_buf *list, struct kd_slice address,
     kd_buf_init(&line, 512);
     kd_reset_line_put(&line, &m);
     kd_list_put(list, kd_buf_slice(&line));
+    kd_buf_join(list, &line);
     kd_buf_free(&line);
 }
 
@@ -56,6 +57,7 @@ reply(struct vault *v, struct task *t, const struct kd_account_part *a, bool cha
         put_line(v, &list, x->job.address, a);
     m.resets = kd_buf_slice(&list);
     kd_reset_done_put(&t->reply, &m);
+    kd_buf_join(&t->reply, &list);
     kd_buf_free(&list);
 }
 

@@ -47,6 +47,7 @@ put_over_quota(const struct vault *v, const struct task *t, struct kd_buf *list)
         kd_over_line_put(&one, &m);
         kd_buf_u32(list, (uint32_t)one.n);
         kd_buf_put(list, kd_buf_slice(&one));
+        kd_buf_join(list, &one);
     }
     kd_buf_free(&one);
 }

@@ -41,6 +41,7 @@ reply(struct vault *v, struct task *t)
     stops_put(v, &list);
     m.stopped = kd_buf_slice(&list);
     kd_stop_done_put(&t->reply, &m);
+    kd_buf_join(&t->reply, &list);
     kd_buf_free(&list);
     task_finish(v, t, KD_OK, 0);
 }

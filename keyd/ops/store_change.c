@@ -253,9 +253,7 @@ key_line_put(struct kd_buf *b, const struct kd_key_info *info)
     memcpy(m.id, info->id.octets, sizeof m.id);
     kd_buf_init(&line, 2048);
     kd_key_line_put(&line, &m);
-    if (line.err == KD_OK)
-        kd_list_put(b, kd_buf_slice(&line));
-    else if (b->err == KD_OK)
-        b->err = line.err;
+    kd_list_put(b, kd_buf_slice(&line));
+    kd_buf_join(b, &line);
     kd_buf_free(&line);
 }

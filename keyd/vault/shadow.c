@@ -141,6 +141,7 @@ shadow_put(const struct shadow *s, struct kd_buf *lines)
         kd_buf_reset(&line);
         kd_shadow_line_put(&line, &m);
         kd_list_put(lines, kd_buf_slice(&line));
+        kd_buf_join(lines, &line);
     }
     kd_buf_free(&line);
 }

@@ -175,8 +175,7 @@ send_list(struct vault *v, unsigned gate)
     kd_gate_stopped_put(&body, &m);
     /* A gate that cannot be told must not go on: it is given a new channel. */
     if (names.err != KD_OK || body.err != KD_OK ||
-        kd_chan_put(&g->link.chan, KD_MSG_gate_stopped, kd_buf_slice(&body), -1) !=
-            KD_OK)
+        kd_chan_put_buf(&g->link.chan, KD_MSG_gate_stopped, &body, -1) != KD_OK)
         kd_chan_close(&g->link.chan);
     kd_buf_free(&names);
     kd_buf_free(&body);

@@ -6,12 +6,14 @@
 
 #include <keyd/base/clock.h>
 #include <keyd/base/secret.h>
+#include <keyd/ledger/outside.h>
 
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sodium.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
@@ -107,6 +109,51 @@ a_daemon_killed_at_any_moment_is_not_refused(void **state)
     storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
     storage_stop(&keyd);
     storage_check(&keyd);
+}
+
+/* The number of the last record in the registry, of a daemon that does not run. */
+static uint64_t
+last_record(void)
+{
+    char path[160];
+    sqlite3 *db;
+    sqlite3_stmt *s;
+
+    snprintf(path, sizeof path, "%s/registry.db", keyd.d.state);
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT max(seq) FROM audit", -1, &s, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(s), SQLITE_ROW);
+    uint64_t seq = (uint64_t)sqlite3_column_int64(s, 0);
+    sqlite3_finalize(s);
+    sqlite3_close(db);
+    return seq;
+}
+
+/* The same as it was noted outside. */
+static uint64_t
+last_outside(void)
+{
+    struct kd_outside found;
+    int dir = open(keyd.outside, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    assert_true(dir >= 0);
+    assert_int_equal(kd_outside_read(dir, "checkpoint", &found), KD_OK);
+    close(dir);
+    assert_true(found.has_head);
+    return found.head.seq;
+}
+
+static void
+a_stop_in_order_leaves_its_last_record_outside(void **state)
+{
+    (void)state;
+    storage_put_back(&keyd, "good", true);
+    for (unsigned i = 0; i < 12; i++) {
+        storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
+        storage_stop(&keyd);
+        assert_int_equal(last_outside(), last_record());
+    }
 }
 
 /* --- acceptance --- */
@@ -577,6 +624,7 @@ main(int argc, char **argv)
         cmocka_unit_test(a_registry_put_back_1_10_or_1000_rows_old_is_refused),
         cmocka_unit_test(one_record_of_a_running_vault_is_enough_to_tell_the_age),
         cmocka_unit_test(a_daemon_killed_at_any_moment_is_not_refused),
+        cmocka_unit_test(a_stop_in_order_leaves_its_last_record_outside),
         cmocka_unit_test(only_the_head_that_is_named_is_accepted_and_issuing_goes_on),
         cmocka_unit_test(
             where_operators_are_enrolled_an_acceptance_takes_their_approvals),

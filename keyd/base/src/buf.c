@@ -137,6 +137,13 @@ kd_buf_slice(const struct kd_buf *b)
     return b->err == KD_OK ? kd_slice(b->p, b->n) : kd_slice(NULL, 0);
 }
 
+void
+kd_buf_join(struct kd_buf *b, const struct kd_buf *part)
+{
+    if (b->err == KD_OK)
+        b->err = part->err;
+}
+
 kd_err
 kd_buf_take(struct kd_buf *b, uint8_t **out, size_t *n)
 {

@@ -36,6 +36,10 @@ void kd_buf_printf(struct kd_buf *b, const char *fmt, ...) KD_PRINTF(2, 3);
 struct kd_slice kd_buf_slice(const struct kd_buf *b);
 
 /* Gives the memory away (free() it) and leaves the buffer empty. */
+/* Takes over the error of a buffer that something in b was written from, unless b has
+ * one: a message that lacks a part must not pass for whole. */
+void kd_buf_join(struct kd_buf *b, const struct kd_buf *part);
+
 kd_err kd_buf_take(struct kd_buf *b, uint8_t **out, size_t *n) KD_MUST_USE;
 
 #endif
