@@ -64,12 +64,19 @@ principal_is_over(const struct principal_table *t, const struct principal *p,
     return t->is_shared && p->n_conns > max - spare;
 }
 
+/* A reload may have brought the limit below what is taken already. */
+static bool
+has_room(uint64_t limit, uint64_t taken, uint64_t more)
+{
+    return taken <= limit && more <= limit - taken;
+}
+
 kd_err
 principal_take_object(struct principal_table *t, struct principal *p,
                       const struct kd_limits *limits, size_t size)
 {
     if (p->n_uploads >= limits->max_principal_uploads ||
-        size > limits->upload_pool - t->uploads)
+        !has_room(limits->upload_pool, t->uploads, size))
         return KD_BUSY;
     p->n_uploads++;
     t->uploads += size;
@@ -90,7 +97,7 @@ principal_take(struct principal_table *t, struct principal *p,
 {
     if (t->is_shared && p->n_requests >= PRINCIPAL_REQUESTS_MAX)
         return KD_BUSY;
-    if (frame > limits->max_principal_frames - p->frames)
+    if (!has_room(limits->max_principal_frames, p->frames, frame))
         return KD_BUSY;
     if (upload != 0 && principal_take_object(t, p, limits, upload) != KD_OK)
         return KD_BUSY;

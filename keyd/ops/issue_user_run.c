@@ -1,13 +1,15 @@
 /* IssueUserSignet, the vault's half (D-080).
  *
- *   check (crypto thread)   the request: structure, points, its own signature, level
- *                           claim; the account system's ticket, if there is one; the
- *                           profile is filtered
- *   ask the ledger          is the account open? was this very request issued before?
- *                           are its keys known? what is the head of the address's
- * chain, and may a new one start? sign (crypto thread)    the head is ours, custody
- * holds under it; then fields 6, 253, 254, 255 at once, verified commit record and
- * registry row in one transaction answer
+ * Check, on a crypto thread: the request's structure, points, own signature and level
+ * claim; the account system's ticket, if there is one; the profile is filtered.
+ *
+ * Ask the ledger: is the account open? Was this very request issued before? Are its
+ * keys known? What is the head of the address's chain, and may a new one start?
+ *
+ * Sign, on a crypto thread: the head is ours and custody holds under it; then fields 6,
+ * 253, 254, 255 at once, verified.
+ *
+ * Commit record and registry row in one transaction; answer.
  *
  * A lost race (the row is refused, the record stays) starts again from the question;
  * the signature that was made is wiped with the task's buffers. */

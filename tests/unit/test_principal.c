@@ -106,6 +106,24 @@ requests_octets_and_uploads_have_limits_and_come_back(void **state)
     assert_int_equal(table.uploads, 40);
 }
 
+static void
+limits_that_a_reload_lowers_hold_at_once(void **state)
+{
+    struct kd_limits lower = limits;
+
+    (void)state;
+    table = (struct principal_table){.is_shared = true};
+    struct principal *p = join_uid(1000, true);
+    assert_int_equal(principal_take(&table, p, &limits, 1000000, 60), KD_OK);
+    lower.max_principal_frames = 999999;
+    assert_int_equal(principal_take(&table, p, &lower, 1, 0), KD_BUSY);
+    lower = limits;
+    lower.upload_pool = 59;
+    assert_int_equal(principal_take_object(&table, p, &lower, 1), KD_BUSY);
+    principal_give(&table, p, 1000000, 60);
+    assert_int_equal(principal_take(&table, p, &lower, 1, 59), KD_OK);
+}
+
 /* A client that is gone leaves requests behind: its entry is nobody else's before they
  * ended. */
 static void
@@ -180,6 +198,7 @@ main(void)
         cmocka_unit_test(the_only_principal_may_have_them_all),
         cmocka_unit_test(strangers_share_a_small_part),
         cmocka_unit_test(requests_octets_and_uploads_have_limits_and_come_back),
+        cmocka_unit_test(limits_that_a_reload_lowers_hold_at_once),
         cmocka_unit_test(remote_principals_are_told_apart_by_name),
         cmocka_unit_test(an_entry_with_requests_is_not_given_away),
         cmocka_unit_test(one_that_has_had_its_turn_waits_where_there_are_others),
