@@ -79,10 +79,14 @@ set_aside(int state, const struct stat *owner)
 {
     char name[32];
     int n = 0;
+    bool made;
 
     do {
         kd_ignore(snprintf(name, sizeof name, "set-aside.%d", ++n));
-    } while (mkdirat(state, name, 0700) != 0 && errno == EEXIST && n < ASIDE_MOST);
+        made = mkdirat(state, name, 0700) == 0;
+    } while (!made && errno == EEXIST && n < ASIDE_MOST);
+    if (!made) /* into one that is there nothing is moved: it has what was set aside */
+        return failed(name);
     int aside = openat(state, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (aside < 0)
         return failed(name);

@@ -220,17 +220,30 @@ end_outside(struct ledger *l)
     outside_end(l);
 }
 
-/* The supervisor's end is ours; what the vault sent before counts. */
+/* The supervisor's end is ours, and comes after the vault's: what that had sent counts,
+ * read or not. */
+static _Noreturn void
+end(struct ledger *l)
+{
+    enum { TURNS = 64 };
+    kd_err err = KD_OK;
+
+    for (unsigned i = 0; i < TURNS && err == KD_OK && l->vault.chan.fd >= 0; i++) {
+        err = kd_chan_recv(&l->vault.chan, PACKETS_A_TURN, questions_on_message, l);
+        batch_store(l);
+    }
+    batch_store(l);
+    end_outside(l);
+    _exit(0);
+}
+
 static void
 serve_ctl(struct ledger *l)
 {
     enum { PACKETS = 64 };
 
-    if (kd_chan_recv(&l->ctl, PACKETS, on_ctl_message, l) == KD_OK)
-        return;
-    batch_store(l);
-    end_outside(l);
-    _exit(0);
+    if (kd_chan_recv(&l->ctl, PACKETS, on_ctl_message, l) != KD_OK)
+        end(l);
 }
 
 static int
@@ -259,7 +272,8 @@ ledger_step(struct ledger *l, int wait_ms)
     kd_role_flush(&l->ctl, &l->vault);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         kd_role_flush(&l->ctl, &l->gates[i]);
-    kd_role_flush_ctl(&l->ctl);
+    if (kd_chan_flush(&l->ctl) != KD_OK)
+        end(l);
     kd_err err = kd_store_tend(l->store);
     if (err != KD_OK)
         ledger_disk_failed("checkpoint of the write-ahead log", err);

@@ -333,6 +333,8 @@ shake(struct link *l)
         end_tls(l, err);
     else if (greet(l) != KEYD_OK)
         link_end(l, KEYD_NOMEM, "out-of-memory");
+    else
+        l->has_more = tls_has_more(l->tls); /* that came with the handshake's last */
 }
 
 /* ---- asking */
@@ -735,6 +737,8 @@ take_frames(struct link *l)
             return;
         if (err != KD_NOT_FOUND)
             end_reading(l, err);
+        else if (l->tls != NULL && !l->write_failed && !tls_has_more(l->tls))
+            return; /* of what else comes a poll tells */
     }
     l->has_more = l->tls != NULL && l->phase >= LINK_GREETING;
 }

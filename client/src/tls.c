@@ -24,6 +24,7 @@ struct tls_session {
     int sock;
     bool wants_write;
     bool is_broken; /* a fatal error: nothing more may be sent */
+    kd_err ended;   /* behind octets that were given out first; KD_OK: not yet */
     const char *why;
 };
 
@@ -181,6 +182,7 @@ fill_ctx(struct tls_setup *s, SSL_CTX *ctx)
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                               SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_read_ahead(ctx, 1);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     if (X509_VERIFY_PARAM_set_purpose(SSL_CTX_get0_param(ctx),
                                       X509_PURPOSE_SSL_SERVER) != 1)
@@ -374,9 +376,29 @@ tls_shake(struct tls_session *t)
 kd_err
 tls_recv(struct tls_session *t, uint8_t *to, size_t max, size_t *n)
 {
-    ERR_clear_error();
-    int rc = SSL_read_ex(t->ssl, to, max, n);
-    return rc == 1 ? KD_OK : result(t, rc);
+    kd_err err = t->ended;
+    size_t got;
+
+    *n = 0;
+    if (err != KD_OK)
+        return err;
+    do {
+        ERR_clear_error();
+        int rc = SSL_read_ex(t->ssl, to + *n, max - *n, &got);
+        if (rc == 1)
+            *n += got;
+        else
+            err = result(t, rc);
+    } while (*n < max && err == KD_OK && SSL_has_pending(t->ssl) == 1);
+    if (err != KD_OK && err != KD_UNAVAILABLE)
+        t->ended = err;
+    return *n > 0 ? KD_OK : err;
+}
+
+bool
+tls_has_more(const struct tls_session *t)
+{
+    return t->ended != KD_OK || SSL_has_pending(t->ssl) == 1;
 }
 
 kd_err

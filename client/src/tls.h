@@ -26,7 +26,8 @@ struct tls_session *tls_new(const struct tls_setup *s, int sock);
 void tls_free(struct tls_session *t);
 
 /* Each of the three:
- *   KD_OK           it went on; recv and send: at least one octet
+ *   KD_OK           it went on; recv and send: at least one octet, recv all that was
+ *                   read from the socket, as far as there is room
  *   KD_UNAVAILABLE  the socket must be readable or writable first (tls_wants_write)
  *   KD_CLOSED       the peer is gone
  *   KD_DENIED       certificates: the peer refused ours, or its own is not the right
@@ -35,6 +36,9 @@ void tls_free(struct tls_session *t);
 kd_err tls_shake(struct tls_session *t) KD_MUST_USE;
 kd_err tls_recv(struct tls_session *t, uint8_t *to, size_t max, size_t *n) KD_MUST_USE;
 kd_err tls_send(struct tls_session *t, struct kd_slice octets, size_t *n) KD_MUST_USE;
+
+/* Octets, or the end, wait here where no poll of the socket tells of them. */
+bool tls_has_more(const struct tls_session *t);
 
 bool tls_wants_write(const struct tls_session *t);
 

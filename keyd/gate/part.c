@@ -14,6 +14,8 @@ enum part_kind { PART_COMING, PART_WHOLE, PART_OFFERED };
 struct part {
     struct part *next;
     enum part_kind kind;
+    struct principal *principal; /* whose room it took: a reload may give the connection
+                                    another */
     uint8_t id[PART_ID_SIZE];
     int fd;
     size_t total; /* what it takes of the pool */
@@ -33,21 +35,21 @@ find(struct conn *c, struct kd_slice id, bool is_offered)
 
 /* Takes it off the list and gives back what it took; its descriptor is the caller's. */
 static int
-unlink_part(struct gate *g, struct conn *c, struct part **at)
+unlink_part(struct gate *g, struct part **at)
 {
     struct part *p = *at;
     int fd = p->fd;
 
     *at = p->next;
-    principal_give_object(&g->principals, c->principal, p->total);
+    principal_give_object(&g->principals, p->principal, p->total);
     free(p);
     return fd;
 }
 
 static void
-drop(struct gate *g, struct conn *c, struct part **at)
+drop(struct gate *g, struct part **at)
 {
-    close(unlink_part(g, c, at));
+    close(unlink_part(g, at));
 }
 
 /* Takes fd on success, and room for it. */
@@ -66,6 +68,7 @@ add(struct gate *g, struct conn *c, enum part_kind kind, int fd, size_t total,
     }
     *p = (struct part){.next = c->parts,
                        .kind = kind,
+                       .principal = c->principal,
                        .fd = fd,
                        .total = total,
                        .since = kd_clock_ms()};
@@ -132,12 +135,12 @@ part_upload(struct gate *g, struct conn *c, const Keyd__V1__UploadPartRequest *m
     struct part *p = *at;
     if (p->kind != PART_COMING || m->offset != p->at || m->total != p->total ||
         data.n > p->total - p->at) {
-        drop(g, c, at);
+        drop(g, at);
         *why = KD_RPC_UPLOAD_ORDER;
         return KD_INVALID;
     }
     if ((err = write_part(p, data)) != KD_OK) {
-        drop(g, c, at);
+        drop(g, at);
         return err;
     }
     *received = p->at;
@@ -151,7 +154,7 @@ part_take(struct gate *g, struct conn *c, struct kd_slice id, int *fd)
 
     if (at == NULL || (*at)->kind != PART_WHOLE)
         return KD_NOT_FOUND;
-    *fd = unlink_part(g, c, at);
+    *fd = unlink_part(g, at);
     return KD_OK;
 }
 
@@ -161,7 +164,7 @@ part_drop(struct gate *g, struct conn *c, struct kd_slice id)
     struct part **at = find(c, id, false);
 
     if (at != NULL)
-        drop(g, c, at);
+        drop(g, at);
 }
 
 kd_err
@@ -199,7 +202,7 @@ part_fetch(struct gate *g, struct conn *c, const Keyd__V1__FetchPartRequest *m,
         return out->err;
     kd_err err = n == 0 ? KD_OK : kd_memfd_read(p->fd, offset, octets, n);
     if (err == KD_OK && n == left)
-        drop(g, c, at);
+        drop(g, at);
     return err;
 }
 
@@ -210,7 +213,7 @@ parts_tick(struct gate *g, struct conn *c, int64_t now)
 
     for (struct part **at = &c->parts; *at != NULL;) {
         if (now - (*at)->since > most)
-            drop(g, c, at);
+            drop(g, at);
         else
             at = &(*at)->next;
     }
@@ -220,5 +223,5 @@ void
 parts_clear(struct gate *g, struct conn *c)
 {
     while (c->parts != NULL)
-        drop(g, c, &c->parts);
+        drop(g, &c->parts);
 }

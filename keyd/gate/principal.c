@@ -25,7 +25,7 @@ principal_join(struct principal_table *t, const struct kd_caller *caller, bool i
 
     for (unsigned i = 0; is_known && i < KD_POLICY_ROWS_MAX; i++) {
         struct principal *p = &t->list[i];
-        bool is_free = p->n_conns == 0 && p->n_requests == 0;
+        bool is_free = p->n_conns == 0 && p->n_requests == 0 && p->n_uploads == 0;
         if (!is_free && is_same(&p->caller, caller)) {
             p->n_conns++;
             return p;

@@ -14,12 +14,11 @@ struct conn_queue {
 struct principal {
     struct kd_caller caller; /* its name lies in remote */
     uint8_t remote[KD_POLICY_NAME_MAX];
-    uint32_t n_conns, n_requests; /* both 0: the entry is free */
-    uint64_t frames;              /* octets of its requests in flight */
-    uint32_t n_uploads;
-    uint32_t n_taken; /* frames this turn */
-    uint64_t queued;  /* octets of answers that its connections have not read */
-    uint64_t kept; /* octets of theirs that were read and wait, or are half a frame */
+    uint32_t n_conns, n_requests, n_uploads; /* all 0: the entry is free */
+    uint64_t frames;                         /* octets of its requests in flight */
+    uint32_t n_taken;                        /* frames this turn */
+    uint64_t queued; /* octets of answers that its connections have not read */
+    uint64_t kept;   /* octets of theirs that were read and wait, or are half a frame */
     /* Connections whose turn comes later: those of whom something is kept, and those
      * of whom nothing was read yet. */
     struct conn_queue kept_waiting, fresh_waiting;

@@ -85,6 +85,18 @@ charge(struct conn *c, size_t queued, size_t kept)
     c->kept = kept;
 }
 
+void
+serve_rejoin(struct gate *g, struct conn *c, bool is_known)
+{
+    size_t queued = c->queued, kept = c->kept;
+
+    wait_no_more(c);
+    charge(c, 0, 0);
+    principal_leave(c->principal);
+    c->principal = principal_join(&g->principals, &c->caller, is_known);
+    charge(c, queued, kept);
+}
+
 /* --- connections --- */
 
 /* Frames that were read; stops when the client should first take its answers, or others

@@ -21,6 +21,11 @@ void serve_later(struct gate *g, struct conn *c);
  * their principal's turn, sends. True if there is more to do at once. */
 bool serve_settle(struct gate *g);
 
+/* The configuration knows the caller, or does not, where the one before did otherwise:
+ * the connection counts elsewhere from here on, with all that it is charged. At one of
+ * its own requests. */
+void serve_rejoin(struct gate *g, struct conn *c, bool is_known);
+
 void serve_close(struct gate *g, struct conn *c);
 void serve_tick(struct gate *g, int64_t now);
 

@@ -52,17 +52,20 @@ receive(struct gate *g, struct conn *c, bool *again)
     size_t n = 0, size = sizeof g->scratch.octets, got;
     kd_err err = KD_OK;
 
-    while (n < size && err == KD_OK) {
+    /* All that the SSL has read ahead, and what the socket has where that is not enough
+     * for a record; of the rest of the socket's a poll tells. */
+    do {
         ERR_clear_error();
         int r = SSL_read_ex(s->ssl, octets + n, size - n, &got);
         if (r == 1)
             n += got;
         else
             err = error_of(s->ssl, r);
-    }
+    } while (n < size && err == KD_OK && SSL_has_pending(s->ssl) == 1);
     /* More may wait within the SSL, where no poll sees it; and what ended the stream
      * behind these octets is said again when asked for again. */
-    *again = n != 0 && err != KD_UNAVAILABLE;
+    *again =
+        n != 0 && (err == KD_OK ? SSL_has_pending(s->ssl) == 1 : err != KD_UNAVAILABLE);
     if (n != 0)
         return kd_frame_feed(&c->in, kd_slice(octets, n), -1);
     return err == KD_CLOSED && kd_frame_is_partial(&c->in) ? KD_IO : err;

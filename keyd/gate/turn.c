@@ -47,8 +47,7 @@ turn_look(struct gate *g, struct conn *c)
     if (is_known == c->is_known)
         return;
     c->is_known = is_known;
-    principal_leave(c->principal);
-    c->principal = principal_join(&g->principals, &c->caller, is_known);
+    serve_rejoin(g, c, is_known);
 }
 
 /* --- draining --- */

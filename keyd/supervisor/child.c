@@ -306,11 +306,11 @@ child_backoff(struct child *c, bool crashed)
     if (now - c->crashed_at > CALM_MS)
         c->n_crashes = 0;
     c->crashed_at = now;
-    if (++c->n_crashes > AT_ONCE)
+    if (++c->n_crashes > AT_ONCE + DOUBLINGS)
+        c->n_crashes = AT_ONCE + DOUBLINGS + 1; /* more make no difference */
+    if (c->n_crashes > AT_ONCE)
         wait = (int64_t)FIRST_WAIT_MS << (c->n_crashes - AT_ONCE - 1);
-    if (wait > MOST_WAIT_MS || c->n_crashes > AT_ONCE + DOUBLINGS)
-        wait = MOST_WAIT_MS;
-    return wait;
+    return wait > MOST_WAIT_MS ? MOST_WAIT_MS : wait;
 }
 
 struct link *

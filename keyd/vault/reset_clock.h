@@ -1,11 +1,12 @@
 /* The two clocks that a reset's delay is counted on (D-072). Pure: who calls says what
  * the clocks say.
  *
- *   the wall clock   as long as it is set back, the delay lasts longer; set right
- * again, it lasts as long as it would have what is counted  milliseconds of
- * CLOCK_BOOTTIME while vaults of this registry run, added up over their lives: a wall
- * clock that is set forward does not make it more, and a reboot not less. The ledger
- * keeps it; a crash loses what it was not told yet
+ * The wall clock: as long as it is set back the delay lasts longer; set right again, it
+ * lasts as long as it would have.
+ *
+ * What is counted: milliseconds of CLOCK_BOOTTIME while vaults of this registry run,
+ * added up over their lives. A wall clock that is set forward does not make it more,
+ * and a reboot not less. The ledger keeps it; a crash loses what it was not told yet.
  *
  * The delay has passed when it has on both. */
 #ifndef KEYD_VAULT_RESET_CLOCK_H

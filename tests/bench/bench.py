@@ -73,9 +73,9 @@ def busy_seconds():
 class Daemon:
     """A provisioned daemon, with lines of its own in the configuration."""
 
-    def __init__(self, build, lines=""):
+    def __init__(self, build, lines="", remote=False):
         self.process = subprocess.Popen(
-            [build / "bench/bench_daemon", lines],
+            [build / "bench/bench_daemon", *(["-t"] if remote else []), lines],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -89,7 +89,8 @@ class Daemon:
         self.directory, self.pid, self.ready_ms = words[1], int(words[2]), float(words[3])
         self.roles = {role: [] for role in ROLES}
         for pid, name in children_of(self.pid):
-            self.roles[name.removeprefix("keyd-")].append(pid)
+            # keyd-gate-tls is a gate as well.
+            self.roles[name.removeprefix("keyd-").removesuffix("-tls")].append(pid)
 
     def tell(self, command):
         self.process.stdin.write(command + "\n")
@@ -116,6 +117,19 @@ class Daemon:
 
     def socket(self, name="submission"):
         return f"{self.directory}/run/{name}.sock"
+
+    def way(self, name):
+        """Options of keyd-load: "socket", or through an endpoint, "unix" or "tls"."""
+        if name == "socket":
+            return ["--socket", self.socket()]
+        if name == "unix":
+            return ["--endpoint", f"unix:{self.socket()}"]
+        port = pathlib.Path(f"{self.directory}/port").read_text().strip()
+        files = {"certificate": "mx1.pem", "key": "mx1.key", "ca": "ca.pem"}
+        out = ["--endpoint", f"tls:127.0.0.1:{port}"]
+        for option, file in files.items():
+            out += [f"--tls-{option}", f"{self.directory}/{file}"]
+        return out
 
     def cpu(self):
         """CPU seconds used by each role so far."""
@@ -156,7 +170,7 @@ class Bench:
         ).stdout
         return json.loads(out)
 
-    def load(self, daemon, mix, connections, in_flight, **options):
+    def load(self, daemon, mix, connections, in_flight, way="socket", **options):
         """One run of keyd-load, with the CPU of each role added, a request each."""
         self.serial += 1
         options.setdefault("seed", f"b{self.serial}")
@@ -165,7 +179,7 @@ class Bench:
             # More than it will use: it must not end for want of requests.
             options.setdefault("prepare", int(9000 * options["seconds"]))
         command = [self.build / "tests/keyd-load", "--json", "--begin", "--mix", mix]
-        command += ["--socket", daemon.socket(), "--give-up", "5"]
+        command += [*daemon.way(way), "--give-up", "5"]
         command += ["--connections", str(connections), "--in-flight", str(in_flight)]
         for name, value in options.items():
             command.append("--" + name)
@@ -182,7 +196,7 @@ class Bench:
             sys.exit(f"bench: {command}: status {process.returncode} {first}{rest}{out}")
         result = json.loads(out)
         if process.returncode != 0:
-            self.bad.append(f"{mix} {connections} x {in_flight}: {out.strip()} {rest}")
+            self.bad.append(f"{mix} {connections} x {in_flight} {way}: {out.strip()} {rest}")
         ok = max(result["ok"], 1)
         used = {role: after[role] - before[role] for role in ROLES}
         self.ours += sum(used.values()) + result["client_cpu_us"] * ok / 1e6
@@ -223,6 +237,10 @@ class Table:
             "p99_us": values[2],
             "cpu_us": dict(zip((*ROLES, "client"), cpu)),
         }
+
+    def cpu_of(self, name):
+        """Microseconds of the daemon's processes for one operation of that row."""
+        return sum(self.rows[name]["cpu_us"][role] for role in ROLES)
 
     def figure(self, name, value, unit="", goal=None, most=False):
         """One figure with what it should be at least (most: at most)."""
@@ -371,6 +389,84 @@ def lookups(bench, table):
         table.figure(f"{mix} 16 x 32", rate, "a second", goal=50000)
 
 
+# --- TLS beside unix -------------------------------------------------------------------------
+
+
+def work_of(mix):
+    """The same for both transports, and small enough to stay in the caches of both."""
+    return {} if mix == "issue" else {"known": True, "population": 10000, "seed": "fill"}
+
+
+def tls(bench, table):
+    """The same work through libkeyd's endpoints, unix and TLS in turns; a ratio is that of
+    neighbours in time, and which of the two goes first changes."""
+    daemon = Daemon(bench.build, remote=True)
+    fill(bench, daemon, 10000)
+    mixes, ways = ("issue", "lookup"), ("unix", "tls")
+    runs = {(mix, way): [] for mix in mixes for way in ways}
+    for i in range(max(bench.rounds, 2)):
+        for mix in mixes:
+            for way in ways if i % 2 == 0 else reversed(ways):
+                runs[mix, way].append(bench.load(daemon, mix, 16, 32, way, **work_of(mix)))
+    daemon.end()
+    table.heading("TLS beside unix, 16 clients x 32")
+    for (mix, way), each in runs.items():
+        table.row(f"{mix} over {way}", each)
+    print()
+    for mix in mixes:
+        pairs = list(zip(runs[mix, "tls"], runs[mix, "unix"]))
+        table.figure(
+            f"{mix} over TLS to over unix",
+            median(t["rate"] / u["rate"] for t, u in pairs),
+            goal=0.85,
+        )
+        table.figure(
+            f"{mix}, CPU time of all processes over unix to over TLS",
+            median(cpu_of_all(u) / cpu_of_all(t) for t, u in pairs),
+        )
+        table.figure(
+            f"{mix}, CPU time of the daemon over unix to over TLS",
+            median(sum(u["cpu_us"].values()) / sum(t["cpu_us"].values()) for t, u in pairs),
+        )
+
+
+def cpu_of_all(run):
+    return sum(run["cpu_us"].values()) + run["client_cpu_us"]
+
+
+# --- policy and quotas -----------------------------------------------------------------------
+
+
+def policy(bench, table):
+    """Deciding and counting beside the work they guard, of a large configuration."""
+    out = subprocess.run(
+        [bench.build / "bench/bench_policy", "json"],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout
+    cost = json.loads(out)
+    print(
+        f"\npolicy and quotas, {cost['domains']:,} domains, {cost['principals']:,} principals, "
+        f"{cost['lines']} lines count"
+    )
+    for name in ("decided", "passed", "refused"):
+        table.figure(f"  {name}", cost[f"{name}_ns"], "ns")
+    of = {
+        "an issuance's primitives": cost["floor_us"],
+        "an issuance, all processes of the daemon": table.cpu_of("16 clients x 32"),
+        "a look-up, all processes of the daemon": table.cpu_of("lookup 16 clients x 32"),
+    }
+    for name, us in of.items():
+        table.figure(
+            f"policy and quotas, share of {name}",
+            cost["passed_ns"] / (us * 10),
+            "%",
+            goal=3,
+            most=True,
+        )
+
+
 # --- memory ----------------------------------------------------------------------------------
 
 
@@ -456,6 +552,8 @@ def main(arguments):
     since = time.monotonic()
     issuance(bench, table)
     lookups(bench, table)
+    tls(bench, table)
+    policy(bench, table)
     memory(bench, table)
     others = max(0.0, 1 - bench.ours / bench.total) if bench.total else 0
     much = "   too much to judge by" if others > OTHERS_MUCH else ""

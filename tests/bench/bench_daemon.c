@@ -1,12 +1,13 @@
 /* A provisioned daemon for bench.py, which stops it to fill its registry and starts it
  * again.
  *
- *   bench_daemon [LINES]    LINES: put into the configuration before its sections
+ *   bench_daemon [-t] [LINES]    LINES: put into the configuration before its sections;
+ *                                -t: a remote listener too (tls_place_share)
  *
  * Prints "ready DIRECTORY PID MS" when it serves; MS is what that took since it was
  * launched. Reads "stop" (prints "stopped STATUS") and "start" (prints as above) until
  * the end of its input. */
-#include "daemon.h"
+#include "tls_peer.h"
 
 #include <keyd/base/clock.h>
 
@@ -47,15 +48,16 @@ obey(struct daemon *d, const char *line)
     return true;
 }
 
-int
-main(int argc, char **argv)
+static int
+run(const char *top, const struct tls_place *place)
 {
     struct daemon d;
-    struct daemon_options options = {.top = argc > 1 ? argv[1] : NULL};
+    struct daemon_options options = {.top = top};
     char line[64];
 
-    signal(SIGPIPE, SIG_IGN);
     bool ok = daemon_prepare(&d, &options);
+    if (ok && place != NULL)
+        tls_place_share(place, d.dir);
     int64_t since = kd_clock_ns();
     ok = ok && daemon_launch(&d) && daemon_wait(&d, READY_MS) &&
          daemon_provision(&d, NULL);
@@ -66,4 +68,20 @@ main(int argc, char **argv)
     int status = daemon_stop(&d);
     daemon_clear(&d);
     return ok && status == 0 ? 0 : 1;
+}
+
+int
+main(int argc, char **argv)
+{
+    static struct tls_place place;
+    bool remote = argc > 1 && strcmp(argv[1], "-t") == 0;
+    const char *lines = argc > 1 + remote ? argv[1 + remote] : NULL;
+
+    signal(SIGPIPE, SIG_IGN);
+    if (!remote)
+        return run(lines, NULL);
+    tls_place_make(&place, lines);
+    int status = run(place.top, &place);
+    tls_place_clear(&place);
+    return status;
 }

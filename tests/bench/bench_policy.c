@@ -1,6 +1,8 @@
 /* What deciding and counting cost beside the work they guard: the time of one decision
  * with its quotas, and its share of the primitives of the operation, in this process.
- * Prints, and judges nothing; the goal is 3 % of an issuance. */
+ * Prints, and judges nothing; the goal is 3 % of an issuance.
+ *
+ *   bench_policy [json]    json: one object, for bench.py */
 #include "floor.h"
 
 #include <keyd/base/clock.h>
@@ -8,9 +10,11 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
 #include <time.h>
 
-enum { DOMAINS = 1000, PRINCIPALS = 200, ROUNDS = 2000000 };
+enum { DOMAINS = 1000, PRINCIPALS = 200, LINES = 4, ROUNDS = 2000000 };
 
 static char names[DOMAINS][32], principals[PRINCIPALS][16];
 
@@ -106,15 +110,14 @@ measure(const struct kd_policy *p, const struct kd_quota_table *t,
     return (cpu() - start) / ROUNDS;
 }
 
-static void
-show(const char *what, double ns, double floor_us)
-{
-    printf("%-44s %8.0f ns  %6.2f %% of an issuance's primitives\n", what, ns,
-           ns / (floor_us * 10));
-}
+/* Nanoseconds of CPU of one operation. */
+struct costs {
+    double decided, passed, refused;
+    unsigned n_passed_held, n_refused_held; /* that a quota held back */
+};
 
-int
-main(void)
+static struct costs
+measure_all(void)
 {
     static const char wide[] = "* 1000000/s burst 1000000 in-flight 60000";
     struct kd_policy *open =
@@ -122,25 +125,62 @@ main(void)
     struct kd_policy *shut = large_policy("IssueUserSignet 1/hour burst 1", wide);
     struct kd_quota_table table;
     struct kd_quota_map map;
-    unsigned refused;
+    struct costs c;
+    unsigned none;
 
-    double floor_us = 1e6 / floor_issue(false, 1).rate;
     must(kd_quota_private(&table) == KD_OK, "memory");
-    printf("%d domains, %d principals, 4 lines count; an issuance's primitives take "
-           "%.0f us\n",
-           DOMAINS, PRINCIPALS, floor_us);
     must(kd_quota_claim(&table, open, 1, NULL, &map) == KD_OK, "memory");
-    show("policy and key", measure(open, &table, &map, false, &refused), floor_us);
-    show("policy, key and quotas, passed", measure(open, &table, &map, true, &refused),
-         floor_us);
-    printf("%-44s %8u of %d\n", "  held back", refused, ROUNDS);
+    c.decided = measure(open, &table, &map, false, &none);
+    c.passed = measure(open, &table, &map, true, &c.n_passed_held);
     kd_quota_map_clear(&map);
     must(kd_quota_claim(&table, shut, 2, NULL, &map) == KD_OK, "memory");
-    show("policy, key and quotas, refused", measure(shut, &table, &map, true, &refused),
-         floor_us);
-    printf("%-44s %8u of %d\n", "  held back", refused, ROUNDS);
+    c.refused = measure(shut, &table, &map, true, &c.n_refused_held);
     kd_quota_map_clear(&map);
     kd_policy_free(open);
     kd_policy_free(shut);
+    return c;
+}
+
+static void
+show(const char *what, double ns, double floor_us)
+{
+    printf("%-44s %8.0f ns  %6.2f %% of an issuance's primitives\n", what, ns,
+           ns / (floor_us * 10));
+}
+
+static void
+print_text(const struct costs *c, double floor_us)
+{
+    printf("%d domains, %d principals, %d lines count; an issuance's primitives take "
+           "%.0f us\n",
+           DOMAINS, PRINCIPALS, LINES, floor_us);
+    show("policy and key", c->decided, floor_us);
+    show("policy, key and quotas, passed", c->passed, floor_us);
+    printf("%-44s %8u of %d\n", "  held back", c->n_passed_held, ROUNDS);
+    show("policy, key and quotas, refused", c->refused, floor_us);
+    printf("%-44s %8u of %d\n", "  held back", c->n_refused_held, ROUNDS);
+}
+
+static void
+print_json(const struct costs *c, double floor_us)
+{
+    printf("{\"domains\":%d,\"principals\":%d,\"lines\":%d,\"floor_us\":%.2f,"
+           "\"decided_ns\":%.1f,\"passed_ns\":%.1f,\"refused_ns\":%.1f}\n",
+           DOMAINS, PRINCIPALS, LINES, floor_us, c->decided, c->passed, c->refused);
+}
+
+int
+main(int argc, char **argv)
+{
+    bool json = argc == 2 && strcmp(argv[1], "json") == 0;
+
+    if (argc > 1 && !json)
+        return EX_USAGE;
+    double floor_us = 1e6 / floor_issue(false, 1).rate;
+    struct costs c = measure_all();
+    if (json)
+        print_json(&c, floor_us);
+    else
+        print_text(&c, floor_us);
     return 0;
 }

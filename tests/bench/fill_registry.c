@@ -6,6 +6,7 @@
  *   fill_registry DIRECTORY DOMAIN COUNT    users fill-0@DOMAIN ... fill-(COUNT -
  * 1)@DOMAIN */
 #include <keyd/base/be.h>
+#include <keyd/base/clock.h>
 #include <keyd/ledger/store.h>
 
 #include <sodium.h>
@@ -19,7 +20,6 @@ enum {
     HEADER = 5,
     CORE_SIZE = 196,   /* fields 1, 3, 5 and 6 */
     SIGNET_SIZE = 360, /* and 253, 254, 255 */
-    TIME_STEP_MS = 1
 };
 
 struct filler {
@@ -68,6 +68,16 @@ make_signet(struct filler *f)
     g->signet = kd_slice(f->signet, sizeof f->signet);
 }
 
+/* As a vault's: the wall clock's, which does not go back. A vault that found records of
+ * times to come would use no keys until then. */
+static uint64_t
+next_time(const struct filler *f)
+{
+    uint64_t now = (uint64_t)kd_clock_wall_ms();
+
+    return now > f->tail.time_ms ? now : f->tail.time_ms;
+}
+
 /* The record that continues the chain; the tail moves on to it. */
 static void
 make_record(struct filler *f)
@@ -75,7 +85,7 @@ make_record(struct filler *f)
     struct kd_audit_record r = {
         .epoch = f->tail.epoch,
         .seq = f->tail.seq + 1,
-        .time_ms = f->tail.time_ms + TIME_STEP_MS,
+        .time_ms = next_time(f),
         .op = KD_AUDIT_ISSUE_USER,
         .class = KD_AUDIT_CLASS_SUBMISSION,
         .principal = kd_slice_str("uid:1001"),

@@ -8,6 +8,7 @@
 
 #include <keyd/base/clock.h>
 #include <keyd/ledger/audit.h>
+#include <keyd/rpc/rpc_pb.h>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -17,7 +18,9 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static struct daemon keyd;
@@ -791,6 +794,78 @@ a_role_that_is_started_again_has_the_newest(void **state)
     admin = connect_soon("admin");
 }
 
+/* --- who becomes another in the middle of a frame --- */
+
+static int
+raw_connect(void)
+{
+    const struct timeval limit = {1, 0};
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    daemon_socket(&keyd, "submission", to.sun_path);
+    assert_true(fd >= 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    return fd;
+}
+
+/* Some octets of a Hello, from one on. */
+static void
+send_hello(int fd, size_t from, size_t n)
+{
+    Keyd__V1__HelloRequest hello = KEYD__V1__HELLO_REQUEST__INIT;
+    Keyd__V1__Request r = KEYD__V1__REQUEST__INIT;
+    struct kd_frame_out out;
+    struct kd_rpc_fault fault;
+    struct kd_slice all;
+
+    hello.min_version = hello.max_version = KD_RPC_VERSION_MIN;
+    hello.client_name = kd_rpc_data(kd_slice_str("half"));
+    r.id = 1;
+    r.op_case = KEYD__V1__REQUEST__OP_HELLO;
+    r.hello = &hello;
+    kd_frame_out_init(&out, KD_FRAME_MAX);
+    assert_int_equal(kd_rpc_put_request(&out, &r, -1, &fault), KD_OK);
+    assert_int_equal(kd_frame_out_peek(&out, &all), KD_OK);
+    n = n < all.n - from ? n : all.n - from;
+    assert_int_equal(send(fd, all.p + from, n, MSG_NOSIGNAL), n);
+    kd_frame_out_clear(&out);
+}
+
+/* True if there is any answer within a second. */
+static bool
+is_answered(int fd)
+{
+    uint8_t octets[4096];
+
+    return recv(fd, octets, sizeof octets, 0) > 0;
+}
+
+static void
+what_is_charged_goes_along_to_another_principal(void **state)
+{
+    static const struct shape gone = {.is_gone = true, .net = true};
+    enum { HALF = 7, A_MOMENT_MS = 50 };
+
+    (void)state;
+    for (int i = 0; i < 2; i++) { /* away, and back again */
+        shape_use(&keyd, admin, i == 0 ? &both : &gone);
+        int fd = raw_connect();
+        send_hello(fd, 0, HALF);
+        kd_ignore(poll(NULL, 0, A_MOMENT_MS)); /* it is read, and waits for the rest */
+        shape_use(&keyd, admin, i == 0 ? &gone : &both);
+        send_hello(fd, HALF, SIZE_MAX);
+        assert_true(is_answered(fd));
+        close(fd);
+        /* Others of the same principal have their turn as before. */
+        fd = raw_connect();
+        send_hello(fd, 0, SIZE_MAX);
+        assert_true(is_answered(fd));
+        close(fd);
+    }
+}
+
 /* --- a policy that is only watched --- */
 
 static bool
@@ -906,12 +981,13 @@ a_watched_policy_comes_with_every_start(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_allowed_follows_the_answer),
         cmocka_unit_test(
             a_connection_of_a_principal_that_is_gone_ends_at_its_next_request),
+        cmocka_unit_test(what_is_charged_goes_along_to_another_principal),
         cmocka_unit_test(the_log_has_who_asked_and_the_digest_of_the_file),
         cmocka_unit_test(a_bad_file_leaves_the_old_one_in_force),
         cmocka_unit_test(what_needs_a_restart_is_named),
@@ -927,5 +1003,7 @@ main(void)
         cmocka_unit_test(a_watched_policy_comes_with_every_start),
     };
 
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -6,12 +6,14 @@
 
 #include <keyd/base/clock.h>
 #include <keyd/base/secret.h>
+#include <keyd/ledger/outside.h>
 
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sodium.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
@@ -107,6 +109,51 @@ a_daemon_killed_at_any_moment_is_not_refused(void **state)
     storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
     storage_stop(&keyd);
     storage_check(&keyd);
+}
+
+/* The number of the last record in the registry, of a daemon that does not run. */
+static uint64_t
+last_record(void)
+{
+    char path[160];
+    sqlite3 *db;
+    sqlite3_stmt *s;
+
+    snprintf(path, sizeof path, "%s/registry.db", keyd.d.state);
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT max(seq) FROM audit", -1, &s, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(s), SQLITE_ROW);
+    uint64_t seq = (uint64_t)sqlite3_column_int64(s, 0);
+    sqlite3_finalize(s);
+    sqlite3_close(db);
+    return seq;
+}
+
+/* The same as it was noted outside. */
+static uint64_t
+last_outside(void)
+{
+    struct kd_outside found;
+    int dir = open(keyd.outside, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    assert_true(dir >= 0);
+    assert_int_equal(kd_outside_read(dir, "checkpoint", &found), KD_OK);
+    close(dir);
+    assert_true(found.has_head);
+    return found.head.seq;
+}
+
+static void
+a_stop_in_order_leaves_its_last_record_outside(void **state)
+{
+    (void)state;
+    storage_put_back(&keyd, "good", true);
+    for (unsigned i = 0; i < 12; i++) {
+        storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
+        storage_stop(&keyd);
+        assert_int_equal(last_outside(), last_record());
+    }
 }
 
 /* --- acceptance --- */
@@ -337,6 +384,25 @@ where_operators_are_enrolled_an_acceptance_takes_their_approvals(void **state)
     storage_check(&keyd);
 }
 
+/* Nothing was ever protected, and nobody could be asked: the configuration decides. */
+static void
+a_registry_from_before_the_first_key_store_is_accepted(void **state)
+{
+    (void)state;
+    storage_put_back(&keyd, "good", true);
+    storage_shell("rm -rf '%s'; rm -f '%s'/*", keyd.d.state, keyd.outside);
+    storage_launch(&keyd, KEYD_STATE_UNPROVISIONED);
+    storage_stop(&keyd);
+    storage_shell("rm -f '%s'/*", keyd.outside);
+    storage_launch(&keyd, KEYD_STATE_FAILED);
+    storage_reason(&keyd, "checkpoint-missing");
+    struct storage_head head;
+    storage_head(&keyd, &head);
+    ask_ends(storage_accept(&keyd, &head), KEYD_OK, NULL);
+    storage_wait(&keyd, KEYD_STATE_UNPROVISIONED, 10000);
+    storage_stop(&keyd);
+}
+
 /* --- the files outside --- */
 
 static void
@@ -558,10 +624,12 @@ main(int argc, char **argv)
         cmocka_unit_test(a_registry_put_back_1_10_or_1000_rows_old_is_refused),
         cmocka_unit_test(one_record_of_a_running_vault_is_enough_to_tell_the_age),
         cmocka_unit_test(a_daemon_killed_at_any_moment_is_not_refused),
+        cmocka_unit_test(a_stop_in_order_leaves_its_last_record_outside),
         cmocka_unit_test(only_the_head_that_is_named_is_accepted_and_issuing_goes_on),
         cmocka_unit_test(
             where_operators_are_enrolled_an_acceptance_takes_their_approvals),
         cmocka_unit_test(an_acceptance_cut_short_by_a_crash_can_be_made_again),
+        cmocka_unit_test(a_registry_from_before_the_first_key_store_is_accepted),
         cmocka_unit_test(
             a_registry_with_records_and_no_checkpoint_file_is_refused_and_a_new_one_is_not),
         cmocka_unit_test(a_checkpoint_file_with_a_flipped_bit_is_refused),

@@ -1272,6 +1272,56 @@ who_is_denied_by_a_reload_is_ended_at_the_next_request(void **state)
     tls_close(&t);
 }
 
+/* The configuration with one text in place of another of the same size. */
+static void
+change_conf(const char *from, const char *to)
+{
+    static char text[65536];
+    FILE *f = fopen(keyd.conf, "r+e");
+
+    assert_non_null(f);
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    text[n] = '\0';
+    char *at = strstr(text, from);
+    assert_true(at != NULL && strlen(from) == strlen(to));
+    memcpy(at, to, strlen(to));
+    rewind(f);
+    assert_int_equal(fwrite(text, 1, n, f), n);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void
+a_principal_that_a_reload_removes_leaves_no_upload_behind(void **state)
+{
+    static const char before[] = "san = \"mx1.example.com\"";
+    static const char after[] = "san = \"mx9.example.com\"";
+    struct tls_peer t, other;
+
+    (void)state;
+    assert_true(tls_greet(&t, place.port, &place.mx1));
+    assert_true(tls_greet(&other, place.port, &place.mx3));
+    IS(part(&t, 1, 0, 1048576, 1), OK, "");
+    IS(part(&t, 2, 0, 1048576, 1), OK, "");
+    IS(part(&other, 1, 0, 1, 1), BUSY, ""); /* the pool is taken */
+    change_conf("principal \"mx1\"", "principal \"mx9\"");
+    change_conf(before, after);
+    reload("certificates loaded: serial");
+    /* It belongs to nobody now: refused, and gone with all that it took. */
+    IS(part(&t, 1, 1, 1048576, 1), DENIED, "not-permitted");
+    assert_null(tls_receive(&t));
+    tls_close(&t);
+    assert_true(tls_status(&other)); /* the gate that served it still serves */
+    IS(part(&other, 1, 0, 1, 1), OK, "");
+    change_conf("principal \"mx9\"", "principal \"mx1\"");
+    change_conf(after, before);
+    reload("certificates loaded: serial");
+    assert_true(tls_greet(&t, place.port, &place.mx1));
+    IS(part(&t, 1, 0, 100, 100), OK, "");
+    IS(part(&t, 2, 0, 100, 100), OK, "");
+    tls_close(&t);
+    tls_close(&other);
+}
+
 static void
 a_connection_lasts_no_longer_than_its_certificate(void **state)
 {
@@ -1353,7 +1403,7 @@ teardown(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_principal_gets_in_by_what_it_is_known_by),
@@ -1384,10 +1434,13 @@ main(void)
         cmocka_unit_test(certificates_change_under_load_and_nothing_fails),
         cmocka_unit_test(bad_material_is_refused_and_the_old_goes_on),
         cmocka_unit_test(who_is_denied_by_a_reload_is_ended_at_the_next_request),
+        cmocka_unit_test(a_principal_that_a_reload_removes_leaves_no_upload_behind),
         cmocka_unit_test(a_connection_lasts_no_longer_than_its_certificate),
         cmocka_unit_test(a_gate_that_died_comes_back_with_its_certificates),
         cmocka_unit_test(no_process_left_its_sandbox_or_crashed),
     };
 
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
     return cmocka_run_group_tests(tests, setup, teardown);
 }

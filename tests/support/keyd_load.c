@@ -1,5 +1,8 @@
 /* keyd-load: load for a running daemon, from one process.
  *
+ * --endpoint instead of --socket: the same load through an endpoint, unix:PATH or
+ * tls:HOST:PORT, to compare the two.
+ *
  * With --endpoints it is a steady load through libkeyd's endpoints (load_rate.h), to
  * see what a mail server sees of a reload, a drain, a restart:
  *
@@ -34,6 +37,7 @@ usage(FILE *to, int status)
 {
     fputs(
         "usage: keyd-load --socket PATH [options]\n"
+        "       keyd-load --endpoint ADDRESS [--tls-...] [options]\n"
         "       keyd-load --endpoints LIST --rate N --seconds S [--issue PERCENT]\n"
         "                 [--look-up-issued] [--deadline MS] [--tls-certificate FILE\n"
         "                 --tls-key FILE --tls-ca FILE [--tls-name NAME]] [--domain\n"
@@ -105,6 +109,7 @@ enum load_option {
     OPT_GIVE_UP,
     OPT_ACKS,
     OPT_BEGIN,
+    OPT_ENDPOINT,
     OPT_ENDPOINTS,
     OPT_ISSUE,
     OPT_LOOK_UP_ISSUED,
@@ -135,6 +140,7 @@ static const struct option options[] = {
     {"give-up", required_argument, NULL, OPT_GIVE_UP},
     {"acks", required_argument, NULL, OPT_ACKS},
     {"begin", no_argument, NULL, OPT_BEGIN},
+    {"endpoint", required_argument, NULL, OPT_ENDPOINT},
     {"endpoints", required_argument, NULL, OPT_ENDPOINTS},
     {"issue", required_argument, NULL, OPT_ISSUE},
     {"look-up-issued", no_argument, NULL, OPT_LOOK_UP_ISSUED},
@@ -162,7 +168,7 @@ set_mix(struct load_options *o, const char *text)
 
 /* What the steady load has of its own. */
 static struct load_rate_options steady = {.issue = 20, .deadline_ms = 10000};
-static struct keyd_tls steady_tls;
+static struct keyd_tls tls; /* and of endpoints in general */
 
 static bool
 set_rate_option(enum load_option opt, const char *arg)
@@ -179,17 +185,17 @@ set_rate_option(enum load_option opt, const char *arg)
     case OPT_DEADLINE:
         return small_number(arg, &steady.deadline_ms) && steady.deadline_ms > 0;
     case OPT_TLS_CERTIFICATE:
-        steady_tls.certificate = arg;
-        steady.tls = &steady_tls;
+        tls.certificate = arg;
+        steady.tls = &tls;
         return true;
     case OPT_TLS_KEY:
-        steady_tls.key = arg;
+        tls.key = arg;
         return true;
     case OPT_TLS_CA:
-        steady_tls.ca = arg;
+        tls.ca = arg;
         return true;
     case OPT_TLS_NAME:
-        steady_tls.server_name = arg;
+        tls.server_name = arg;
         return true;
     default:
         return false;
@@ -204,6 +210,10 @@ set_option(struct load_options *o, enum load_option opt, const char *arg)
     switch (opt) {
     case OPT_SOCKET:
         o->socket = arg;
+        return true;
+    case OPT_ENDPOINT:
+        o->endpoint = arg;
+        o->tls = &tls;
         return true;
     case OPT_MIX:
         return set_mix(o, arg);
@@ -397,8 +407,10 @@ static bool
 options_fit(const struct load_options *o)
 {
     if (steady.endpoints != NULL)
-        return o->socket == NULL && o->rate > 0 && o->seconds > 0;
-    return o->socket != NULL && (o->seconds > 0 || o->count != 0);
+        return o->socket == NULL && o->endpoint == NULL && o->rate > 0 &&
+               o->seconds > 0;
+    return (o->socket == NULL) != (o->endpoint == NULL) &&
+           (o->seconds > 0 || o->count != 0);
 }
 
 int

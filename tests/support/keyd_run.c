@@ -66,25 +66,6 @@ outside_clear(const struct outside *o)
         perror(o->dir);
 }
 
-/* What a client of the remote listener needs. */
-static void
-write_remote(const struct daemon *d, const struct tls_place *p)
-{
-    const struct identity *own[] = {&p->mx1}, *root[] = {&p->root};
-    char path[160];
-
-    snprintf(path, sizeof path, "%s/mx1.pem", d->dir);
-    certs_write(path, own, 1);
-    snprintf(path, sizeof path, "%s/mx1.key", d->dir);
-    key_write(path, &p->mx1);
-    snprintf(path, sizeof path, "%s/ca.pem", d->dir);
-    certs_write(path, root, 1);
-    snprintf(path, sizeof path, "%s/port", d->dir);
-    FILE *f = fopen(path, "we");
-    if (f == NULL || fprintf(f, "%u\n", p->port) < 0 || fclose(f) != 0)
-        abort();
-}
-
 /* Does what it is told until the end of the input; false: something was not done. */
 static bool
 obey(struct daemon *d)
@@ -114,7 +95,7 @@ run(bool keys, const char *top, const struct outside *outside,
     if (!daemon_start(&d, &o) || (keys && !daemon_provision(&d, NULL)))
         return 1;
     if (place != NULL)
-        write_remote(&d, place);
+        tls_place_share(place, d.dir);
     snprintf(path, sizeof path, "%s/outside", d.dir);
     if (outside->dir[0] != '\0' && symlink(outside->dir, path) != 0)
         abort();

@@ -11,7 +11,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { AGAIN_MS = 10, RECONNECT_MS = 5, THREADS = 2, ISSUE_A_SECOND = 4000 };
+enum {
+    AGAIN_MS = 10,
+    RECONNECT_MS = 5,
+    CONNECT_MS = 5000,
+    THREADS = 2,
+    ISSUE_A_SECOND = 4000
+};
 
 /* One user, and the requests of its chain. */
 struct chain {
@@ -19,7 +25,8 @@ struct chain {
     uint32_t n_steps, at;
     bool has_signet;
     uint8_t core_fp[64];
-    uint8_t sha[32]; /* of the signet issued last */
+    uint8_t *signet; /* the one issued last, if it will be looked up; owned */
+    size_t signet_n;
     struct chain *next;
     struct {
         uint8_t octets[PERSON_SSR_MAX];
@@ -59,6 +66,7 @@ struct load {
     struct flight *again, *again_last; /* by time */
     struct conn *conns;
     struct pollfd *polled;
+    uint64_t chance; /* state of next_random */
 
     uint64_t n_started, n_ended, count;
     int64_t begin_ns, end_ns, last_ok_ns;
@@ -68,6 +76,14 @@ struct load {
 
 /* --- making requests ----------------------------------------------------------------
  */
+
+static void
+chain_free(struct chain *c)
+{
+    if (c != NULL)
+        free(c->signet);
+    free(c);
+}
 
 static struct chain *
 chain_new(const struct load_options *o, uint64_t person, uint32_t n_steps)
@@ -179,10 +195,21 @@ take_issue(struct load *l)
     return NULL;
 }
 
+/* Good enough to choose by, and without a system call for each request (splitmix64). */
+static uint64_t
+next_random(struct load *l)
+{
+    uint64_t z = l->chance += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
 static struct chain *
 take_known(struct load *l)
 {
-    return l->known[randombytes_uniform((uint32_t)l->n_known)];
+    return l->known[next_random(l) % l->n_known];
 }
 
 static bool
@@ -226,7 +253,8 @@ next_flight(struct load *l, int64_t now_ns)
     l->idle = f->next;
     f->chain = c;
     f->first_ns = now_ns;
-    randombytes_buf(f->key, sizeof f->key);
+    if (!is_lookup(l))
+        randombytes_buf(f->key, sizeof f->key);
     l->n_started++;
     return f;
 }
@@ -269,13 +297,29 @@ address_of(const struct load *l, const struct chain *c, char out[300])
                     l->o->domain);
 }
 
+/* To be compared with what look-ups answer: octets, because a hash of each answer would
+ * be a good part of what a request costs here. */
+static void
+keep_signet(const struct load *l, struct chain *c, const struct keyd_octets *signet)
+{
+    if (l->known == NULL)
+        return;
+    free(c->signet);
+    c->signet_n = 0;
+    if ((c->signet = malloc(signet->n)) == NULL)
+        return; /* every look-up of it will be wrong */
+    memcpy(c->signet, signet->p, signet->n);
+    c->signet_n = signet->n;
+}
+
 /* Acknowledged: from here on it must never be lost. */
 static void
 on_issued(struct load *l, struct chain *c, const struct keyd_answer *a)
 {
     char address[300], hex[65];
+    uint8_t sha[32];
 
-    crypto_hash_sha256(c->sha, a->out.signet.signet.p, a->out.signet.signet.n);
+    keep_signet(l, c, &a->out.signet.signet);
     if (a->out.signet.core_fp.n == sizeof c->core_fp)
         memcpy(c->core_fp, a->out.signet.core_fp.p, sizeof c->core_fp);
     c->has_signet = true;
@@ -286,7 +330,8 @@ on_issued(struct load *l, struct chain *c, const struct keyd_answer *a)
     if (l->o->acks == NULL)
         return;
     address_of(l, c, address);
-    sodium_bin2hex(hex, sizeof hex, c->sha, sizeof c->sha);
+    crypto_hash_sha256(sha, a->out.signet.signet.p, a->out.signet.signet.n);
+    sodium_bin2hex(hex, sizeof hex, sha, sizeof sha);
     fprintf(l->o->acks, "%s %s\n", address, hex);
     fflush(l->o->acks);
 }
@@ -294,12 +339,12 @@ on_issued(struct load *l, struct chain *c, const struct keyd_answer *a)
 static bool
 is_right(const struct load *l, const struct chain *c, const struct keyd_answer *a)
 {
-    uint8_t sha[32];
+    const struct keyd_octets *signet = &a->out.signet.signet;
 
     if (l->mix == LOAD_VERIFY)
         return a->out.verify.verdict == KEYD_CURRENT;
-    crypto_hash_sha256(sha, a->out.signet.signet.p, a->out.signet.signet.n);
-    return a->out.signet.current && memcmp(sha, c->sha, sizeof sha) == 0;
+    return a->out.signet.current && c->signet_n != 0 && signet->n == c->signet_n &&
+           memcmp(signet->p, c->signet, c->signet_n) == 0;
 }
 
 static void
@@ -312,7 +357,7 @@ chain_done(struct load *l, struct chain *c, bool ok)
     else if (ok && l->known != NULL)
         l->known[l->n_known++] = c;
     else
-        free(c);
+        chain_free(c);
 }
 
 static void
@@ -450,7 +495,8 @@ feed(struct load *l, struct conn *conn, int64_t now_ns)
 static void
 keep_connected(struct load *l, struct conn *conn, int64_t now_ms)
 {
-    if (keyd_client_fd(conn->client) >= 0 || now_ms < conn->reconnect_ms)
+    if (l->o->endpoint != NULL || keyd_client_fd(conn->client) >= 0 ||
+        now_ms < conn->reconnect_ms)
         return;
     conn->reconnect_ms = now_ms + RECONNECT_MS;
     if (keyd_client_start(conn->client, l->o->socket) == KEYD_OK)
@@ -547,6 +593,38 @@ run_phase(struct load *l, enum load_mix mix, uint64_t count, double seconds)
 /* --- start and end ------------------------------------------------------------------
  */
 
+/* Waits until the endpoint is up, or has failed once. */
+static enum keyd_status
+connect_endpoint(const struct load_options *o, keyd_client *c)
+{
+    struct keyd_endpoint e = {.address = o->endpoint,
+                              .tls =
+                                  strncmp(o->endpoint, "tls:", 4) == 0 ? o->tls : NULL};
+    struct keyd_endpoint_info info = {.state = KEYD_ENDPOINT_DOWN};
+    int64_t until = kd_clock_ms() + CONNECT_MS;
+    enum keyd_status s = keyd_client_add_endpoint(c, &e);
+
+    while (s == KEYD_OK && info.state != KEYD_ENDPOINT_UP) {
+        if (kd_clock_ms() >= until)
+            return KEYD_DEADLINE;
+        if ((s = keyd_client_process(c, 100)) != KEYD_OK ||
+            (s = keyd_client_endpoint_info(c, 1, &info)) != KEYD_OK)
+            return s;
+        if (info.n_lost != 0) {
+            fprintf(stderr, "keyd-load: %s\n", info.detail);
+            return info.why;
+        }
+    }
+    return s;
+}
+
+static enum keyd_status
+connect_one(const struct load_options *o, keyd_client *c)
+{
+    return o->endpoint != NULL ? connect_endpoint(o, c)
+                               : keyd_client_connect(c, o->socket, CONNECT_MS);
+}
+
 static int
 connect_all(struct load *l)
 {
@@ -567,9 +645,10 @@ connect_all(struct load *l)
         keyd_client *c = l->conns[i].client = keyd_client_new();
         if (c == NULL)
             return -1;
-        enum keyd_status s = keyd_client_connect(c, o->socket, 5000);
+        enum keyd_status s = connect_one(o, c);
         if (s != KEYD_OK) {
-            fprintf(stderr, "keyd-load: %s: %s %s\n", o->socket,
+            fprintf(stderr, "keyd-load: %s: %s %s\n",
+                    o->endpoint != NULL ? o->endpoint : o->socket,
                     keyd_client_status_text(s), keyd_client_detail(c));
             return -1;
         }
@@ -628,13 +707,13 @@ static void
 clear(struct load *l)
 {
     for (uint64_t i = 0; l->made != NULL && i < l->n_made; i++)
-        free(l->made[i]);
+        chain_free(l->made[i]);
     for (uint64_t i = 0; i < l->n_known; i++)
-        free(l->known[i]);
+        chain_free(l->known[i]);
     while (l->ready != NULL) {
         struct chain *c = l->ready;
         l->ready = c->next;
-        free(c);
+        chain_free(c);
     }
     for (unsigned i = 0; l->conns != NULL && i < l->o->connections; i++)
         keyd_client_free(l->conns[i].client);
@@ -655,6 +734,7 @@ load_run(const struct load_options *o, struct load_result *result)
     int rc = -1;
 
     *result = (struct load_result){0};
+    randombytes_buf(&l.chance, sizeof l.chance);
     if (sodium_init() < 0 || prepare(&l, chosen_preparation(o), steps) != 0 ||
         connect_all(&l) != 0)
         goto out;

@@ -18,6 +18,8 @@ enum load_mix {
 
 struct load_options {
     const char *socket;
+    const char *endpoint; /* instead: each connection a client with this one endpoint */
+    const struct keyd_tls *tls; /* for an endpoint that begins with tls: */
     const char *domain;
     const char *seed; /* a-z and 0-9: users are seed-number@domain */
     enum load_mix mix;

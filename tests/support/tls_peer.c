@@ -101,6 +101,23 @@ tls_place_make(struct tls_place *p, const char *more)
 }
 
 void
+tls_place_share(const struct tls_place *p, const char *dir)
+{
+    const struct identity *own[] = {&p->mx1}, *root[] = {&p->root};
+    char path[160], port[16];
+
+    snprintf(path, sizeof path, "%s/mx1.pem", dir);
+    certs_write(path, own, 1);
+    snprintf(path, sizeof path, "%s/mx1.key", dir);
+    key_write(path, &p->mx1);
+    snprintf(path, sizeof path, "%s/ca.pem", dir);
+    certs_write(path, root, 1);
+    snprintf(path, sizeof path, "%s/port", dir);
+    snprintf(port, sizeof port, "%u\n", p->port);
+    write_text(path, port);
+}
+
+void
 tls_place_clear(struct tls_place *p)
 {
     const char *const files[] = {p->ca, p->cert, p->key, p->denied};

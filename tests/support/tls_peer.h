@@ -29,6 +29,10 @@ void tls_place_clear(struct tls_place *p);
 void tls_place_renew(struct tls_place *p);
 void tls_place_deny(struct tls_place *p, const char *text);
 
+/* For programs that are clients of it: dir/mx1.pem, mx1.key, ca.pem, and port, a line.
+ */
+void tls_place_share(const struct tls_place *p, const char *dir);
+
 struct tls_peer {
     SSL_CTX *ctx;
     SSL *ssl;

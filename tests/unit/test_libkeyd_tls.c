@@ -750,6 +750,44 @@ a_small_signet_comes_at_once(void **state)
     assert_int_equal(seen[0]->out.signet.signet.n, 1);
 }
 
+/* More than is read in one go, with the end right behind. */
+static void
+answers_before_the_end_all_come(void **state)
+{
+    enum { N = sizeof seen / sizeof seen[0], SIZE = 20000 };
+    struct keyd_endpoint_info info = {0};
+    uint64_t ids[N];
+
+    (void)state;
+    up(N);
+    for (size_t i = 0; i < N; i++)
+        submit_lookup();
+    for (size_t i = 0; i < N; i++)
+        ids[i] = next()->id;
+    for (size_t i = 0; i < N; i++) {
+        Keyd__V1__Response *m =
+            sample_response(&build, KEYD__V1__RESPONSE__RESULT_LOOKUP_SIGNET);
+        m->id = ids[i];
+        m->lookup_signet->signet = kd_rpc_data(kd_slice(object + i, SIZE));
+        rpc_server_answer(&server, m, -1);
+    }
+    rpc_server_clear(&server);
+    server.sock = -1;
+    kd_ignore(usleep(50000)); /* most of it is here before the first look */
+    wait_seen(N);
+    for (size_t i = 0; i < N; i++) {
+        assert_int_equal(seen[i]->status, KEYD_OK);
+        assert_int_equal(seen[i]->attempts, 1);
+        assert_int_equal(seen[i]->out.signet.signet.n, SIZE);
+        assert_memory_equal(seen[i]->out.signet.signet.p, object + i, SIZE);
+    }
+    for (int i = 0; i < 2000 && info.n_lost == 0; i++) {
+        turn();
+        assert_int_equal(keyd_client_endpoint_info(client, 1, &info), KEYD_OK);
+    }
+    assert_string_equal(info.detail, "server-closed");
+}
+
 static void
 an_object_that_is_gone_is_asked_for_anew(void **state)
 {
@@ -845,6 +883,7 @@ main(void)
         T(a_wrong_count_of_what_was_received_breaks_the_protocol),
         T(a_large_signet_comes_whole),
         T(a_small_signet_comes_at_once),
+        T(answers_before_the_end_all_come),
         T(an_object_that_is_gone_is_asked_for_anew),
         T(more_or_nothing_in_a_part_breaks_the_protocol),
         T(an_object_whose_time_is_over_ends_the_call),
