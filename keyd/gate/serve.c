@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -238,10 +239,25 @@ is_next(struct gate *g, struct principal *p, const struct conn_queue *q)
            (q == &p->kept_waiting || p->kept <= PRINCIPAL_KEPT_MAX);
 }
 
+/* Nobody is there any more who could read an answer: what it has asked is not worth the
+ * others' time. One that only says no more is still there. */
+static bool
+is_gone(const struct conn *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = 0};
+
+    return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)) != 0;
+}
+
 static void
 give_turn(struct gate *g, struct conn *c)
 {
     wait_no_more(c);
+    if (is_gone(c)) {
+        c->is_broken = true;
+        serve_later(g, c);
+        return;
+    }
     c->active_at = kd_clock_ms(); /* the waiting was not its fault */
     if (c->partial_since != 0)
         c->partial_since = c->active_at;

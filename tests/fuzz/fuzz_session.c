@@ -37,7 +37,7 @@ enum {
     SUBMISSION = KD_CLASS_SUBMISSION * KD_GATE_WORKERS_MAX,
     PEOPLE = 6,
     STEPS_MOST = 8, /* of a chain of custody */
-    ACTIONS_MOST = 40,
+    ACTIONS_MOST = 20,
     TURNS = 12, /* until everything has settled */
     JOBS_MOST = 256,
     ORGS_MOST = 16,
