@@ -23,7 +23,7 @@
 /* cmocka.h wants some of the above first */
 #include <cmocka.h>
 
-enum { FLIPS = 10000, HANG_SECONDS = 20, FILE_MOST = 4 << 20 };
+enum { FLIPS = 10000, HANG_SECONDS = 20, FILE_MOST = 16 << 20 };
 
 static const char *victim_path;
 static char base[64], work[96], with_log[96], without_log[96];
