@@ -581,6 +581,7 @@ abuse(const struct way *w, const struct transport *t)
     pid_t pid = fork();
     if (pid == 0)
         be_abuser(w, t, pipes[1], parent);
+    assert_true(pid > 0); /* it is killed below, and -1 is everybody */
     close(pipes[1]);
     /* From its first connection on; "opened" comes once it has what it can get. */
     most_kib = 0;

@@ -525,6 +525,7 @@ a_role_started_with_few_descriptors_comes_up_when_there_are_more(void **state)
             begin();
             long at = fault_log_end(&keyd);
             pid_t pid = daemon_role(&keyd, all[r].process, all[r].klass);
+            assert_true(pid > 0);
             faults.of[r]->limit_files = files;
             assert_int_equal(kill(pid, SIGKILL), 0);
             for (int i = 0; i < 50 && fault_log_count(&keyd, at, "signal 9", NULL) == 0;
