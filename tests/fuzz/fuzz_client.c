@@ -56,11 +56,14 @@ submit_all(keyd_client *c, bool ended[N_REQUESTS])
     const struct keyd_request all[N_REQUESTS] = {
         {.op = KEYD_OP_LOOKUP_SIGNET, .in.lookup_signet = {name, KEYD_NONE}},
         {.op = KEYD_OP_ISSUE_USER_SIGNET,
-         .in.issue_user_signet = {name, name, KEYD_ACCOUNT_CAUTIOUS, NULL, 0,
-                                  KEYD_NONE}},
+         .in.issue_user_signet = {.address = name,
+                                  .ssr = name,
+                                  .account_mode = KEYD_ACCOUNT_CAUTIOUS}},
         {.op = KEYD_OP_ISSUE_USER_SIGNET,
-         .in.issue_user_signet =
-             {name, name, KEYD_ACCOUNT_CAUTIOUS, NULL, 0, {image, sizeof image}}},
+         .in.issue_user_signet = {.address = name,
+                                  .ssr = name,
+                                  .account_mode = KEYD_ACCOUNT_CAUTIOUS,
+                                  .image = {image, sizeof image}}},
         {.op = KEYD_OP_STATUS},
         {.op = KEYD_OP_AUDIT_READ, .in.audit_read = {1, 0}},
         {.op = KEYD_OP_LOOKUP_HISTORY, .in.lookup_history = {.address = name}},
