@@ -212,13 +212,21 @@ nobody_crashed(long at, uint64_t n)
 
 /* --- memory --- */
 
+/* A round takes up to some hundred requests until its allocation comes, and all that
+ * was issued is judged again and again: of the short run there is less than a tenth. */
+static size_t
+rounds(size_t whole)
+{
+    return test_scale() >= TEST_SCALE_WHOLE ? whole : test_rounds(whole) / 5 + 1;
+}
+
 /* The kth allocation of a running role fails while there is work that makes it. A role
  * that has ended in order twice would have to wait before it is started again, so there
  * is a new supervisor then. */
 static void
 starve_running(enum fault_role role, unsigned most_ends)
 {
-    size_t n = test_rounds(ALLOCATIONS), step = ALLOCATIONS / n;
+    size_t n = rounds(ALLOCATIONS), step = ALLOCATIONS / n;
     struct clients c;
     unsigned n_fired = 0, n_ended = 0, n_since = 0;
 
@@ -282,7 +290,7 @@ static void
 starve_starting(enum fault_role role, enum keyd_process_role process, const char *klass)
 {
     enum { MOST = 600 };
-    size_t n = test_rounds(MOST), step = MOST / n;
+    size_t n = rounds(MOST), step = MOST / n;
     struct clients c;
     unsigned n_fired = 0, n_ended = 0, n_lost = 0;
 
@@ -321,7 +329,7 @@ starve_starting(enum fault_role role, enum keyd_process_role process, const char
         "%s: %u allocations failed, it ended before it served %u times, and %u "
         "times libseccomp did\n",
         names[role], n_fired, n_ended, n_lost);
-    assert_true(n_fired > n / 4 && n_lost <= n / 5);
+    assert_true(n_fired > n / 4 && n_lost <= n / 5 + 2);
 }
 
 static void
