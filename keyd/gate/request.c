@@ -247,10 +247,10 @@ forward(struct gate *g, const struct op_rpc *rpc, const Keyd__V1__Request *r,
 
 static bool
 direct_is_allowed(struct gate *g, const struct conn *c, const struct op_rpc *rpc,
-                  const struct ask *ask)
+                  const struct ask *ask, struct kd_quota_match *match)
 {
-    bool allowed =
-        kd_policy_check(g->conf.policy, &c->caller, rpc->op, ask->domain) == KD_OK;
+    bool allowed = kd_policy_decide(g->conf.policy, &c->caller, rpc->op, ask->domain,
+                                    match) == KD_OK;
     if (g->watched != NULL) {
         bool would =
             kd_policy_check(g->watched, &c->caller, rpc->op, ask->domain) == KD_OK;
@@ -266,12 +266,14 @@ static kd_err
 allow_direct(struct gate *g, const struct conn *c, const struct op_rpc *rpc,
              const struct ask *ask, struct kd_quota_held *held, uint32_t *wait_ms)
 {
+    struct kd_quota_match match;
+
     if (rpc->message == KD_MSG_NONE)
         return KD_OK;
-    if (!direct_is_allowed(g, c, rpc, ask))
+    if (!direct_is_allowed(g, c, rpc, ask, &match))
         return KD_DENIED;
-    return kd_quota_take(&g->quotas, &g->quota_map, g->conf.policy, &c->caller, rpc->op,
-                         ask->domain, kd_clock_ns(), held, wait_ms);
+    return kd_quota_take(&g->quotas, &g->quota_map, &match, kd_clock_ns(), held,
+                         wait_ms);
 }
 
 /* Takes fd. */

@@ -110,14 +110,13 @@ run_start(struct vault *v, struct task *t)
 
 /* After policy, so that nobody uses up what he may not have, and before any work. */
 static bool
-is_within_quota(struct vault *v, struct task *t, struct kd_slice domain)
+is_within_quota(struct vault *v, struct task *t, const struct kd_quota_match *match)
 {
     /* What takes a quorum is looked at when it is described and when it is done. */
     if (t->is_counted)
         return true;
-    kd_err err =
-        kd_quota_take(&v->quotas, &t->conf->quotas, t->conf->is.policy, &t->caller,
-                      t->op, domain, kd_clock_ns(), &t->quota, &t->retry_ms);
+    kd_err err = kd_quota_take(&v->quotas, &t->conf->quotas, match, kd_clock_ns(),
+                               &t->quota, &t->retry_ms);
 
     if (err == KD_OK) {
         t->is_counted = true;
@@ -130,9 +129,10 @@ is_within_quota(struct vault *v, struct task *t, struct kd_slice domain)
 bool
 run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
 {
+    struct kd_quota_match match;
     bool allowed =
-        task_is_internal(t) ||
-        kd_policy_check(t->conf->is.policy, &t->caller, t->op, domain) == KD_OK;
+        task_is_internal(t) || kd_policy_decide(t->conf->is.policy, &t->caller, t->op,
+                                                domain, &match) == KD_OK;
 
     if (!task_is_internal(t) && !t->is_watched) /* once a request */
         shadow_watch(v, t, domain, allowed);
@@ -153,7 +153,7 @@ run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
         task_finish(v, t, KD_UNAVAILABLE, KD_REASON_CLOCK);
         return false;
     }
-    return task_is_internal(t) || is_within_quota(v, t, domain);
+    return task_is_internal(t) || is_within_quota(v, t, &match);
 }
 
 kd_err

@@ -55,14 +55,6 @@ kd_ticket_encode(const struct kd_ticket *t, struct kd_buf *out)
     return out->err;
 }
 
-/* The next key must be this one: all are there, in order. */
-static void
-expect(struct kd_cur *c, enum key key)
-{
-    if (kd_cbor_uint(c) != (uint64_t)key)
-        kd_cur_fail(c, KD_MALFORMED);
-}
-
 static kd_err
 read_body(struct kd_slice body, struct kd_ticket *out)
 {
@@ -72,19 +64,18 @@ read_body(struct kd_slice body, struct kd_ticket *out)
     if (!kd_slice_eq(kd_cur_take(&c, TAG_SIZE), kd_slice(tag, TAG_SIZE)) ||
         kd_cbor_map(&c, K_LAST) != K_LAST)
         kd_cur_fail(&c, KD_MALFORMED);
-    expect(&c, K_VERSION);
-    if (kd_cbor_uint(&c) != FORMAT_VERSION)
-        kd_cur_fail(&c, KD_MALFORMED);
-    expect(&c, K_ADDRESS);
+    kd_cbor_expect(&c, K_VERSION);
+    kd_cbor_expect(&c, FORMAT_VERSION);
+    kd_cbor_expect(&c, K_ADDRESS);
     t.address = kd_cbor_text(&c, KD_TICKET_ADDRESS_MAX);
-    expect(&c, K_REQUEST);
+    kd_cbor_expect(&c, K_REQUEST);
     kd_cbor_copy(&c, t.request, sizeof t.request);
-    expect(&c, K_PURPOSE);
+    kd_cbor_expect(&c, K_PURPOSE);
     uint64_t purpose = kd_cbor_uint(&c);
     t.purpose = purpose <= KD_TICKET_FOR_RESET ? (enum kd_ticket_purpose)purpose : 0;
-    expect(&c, K_EXPIRES);
+    kd_cbor_expect(&c, K_EXPIRES);
     t.expires_ms = kd_cbor_uint(&c);
-    expect(&c, K_KEY);
+    kd_cbor_expect(&c, K_KEY);
     kd_cbor_copy(&c, t.key_id, sizeof t.key_id);
     kd_err err = kd_cur_end(&c);
     if (err == KD_OK && !is_good(&t))

@@ -100,11 +100,12 @@ measure(const struct kd_policy *p, const struct kd_quota_table *t,
         struct kd_slice domain = kd_slice_str(names[i * 2 % DOMAINS]);
         struct kd_quota_held held = {0};
         uint32_t wait;
-        must(kd_policy_check(p, &caller, op, domain) == KD_OK, "denied");
+        struct kd_quota_match match;
+        must(kd_policy_decide(p, &caller, op, domain, &match) == KD_OK, "denied");
         if (op == KD_OP_IssueUserSignet)
             must(kd_policy_check_key(p, &caller, 2, id) == KD_OK, "key");
-        if (with_quotas && kd_quota_take(t, map, p, &caller, op, domain, kd_clock_ns(),
-                                         &held, &wait) != KD_OK)
+        if (with_quotas &&
+            kd_quota_take(t, map, &match, kd_clock_ns(), &held, &wait) != KD_OK)
             ++*refused;
         kd_quota_give(t, &held);
     }

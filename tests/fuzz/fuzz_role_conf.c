@@ -26,10 +26,11 @@ check_row(const struct kd_policy *p, size_t row, struct kd_slice domain)
     for (unsigned op = 1; op <= KD_OP_MAX; op++) {
         kd_policy_trace(p, &caller, op, domain, NULL, &trace);
         fuzz_require(trace.row == row);
-        fuzz_require((trace.verdict == KD_POLICY_ALLOWED) ==
-                     (kd_policy_check(p, &caller, op, domain) == KD_OK));
-        kd_policy_quotas(p, &caller, op, domain, &match);
-        fuzz_require(match.n <= KD_QUOTA_MATCHES_MAX && match.row == row);
+        kd_err err = kd_policy_check(p, &caller, op, domain);
+        fuzz_require((trace.verdict == KD_POLICY_ALLOWED) == (err == KD_OK));
+        fuzz_require(kd_policy_decide(p, &caller, op, domain, &match) == err);
+        fuzz_require(match.n <= KD_QUOTA_MATCHES_MAX);
+        fuzz_require(err == KD_OK ? match.row == row : match.n == 0);
         for (unsigned i = 0; i < match.n; i++)
             fuzz_require(match.of[i].quota ==
                          kd_policy_quota(p, match.of[i].of_domain, match.of[i].at));

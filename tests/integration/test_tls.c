@@ -1124,7 +1124,7 @@ openssl_and_gnutls_are_good_peers(void **state)
     if (is_there("gnutls-cli")) {
         snprintf(line, sizeof line,
                  "gnutls-cli --logfile=%s/gnutls.log --x509cafile=%s --x509certfile=%s "
-                 "--x509keyfile=%s -p %u localhost",
+                 "--x509keyfile=%s --verify-hostname=localhost -p %u 127.0.0.1",
                  place.dir, place.ca, cert, key, place.port);
         peer_program_says_hello(line);
     } else {

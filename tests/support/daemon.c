@@ -42,19 +42,27 @@ nap(void)
     kd_ignore(poll(NULL, 0, NAP_MS)); /* between two looks at another process */
 }
 
-void
-daemon_program(const char *directory, const char *name, char out[4096])
-{
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+/* Of the build. Asked before a test makes a mount namespace of its own: in there, and
+ * where the root was changed, the link leads elsewhere. */
+static char build[PATH_MAX];
 
-    self[n < 0 ? 0 : n] = '\0';
+__attribute__((constructor)) static void
+find_build(void)
+{
+    ssize_t n = readlink("/proc/self/exe", build, sizeof build - 1);
+
+    build[n < 0 ? 0 : n] = '\0';
     for (int up = 0; up < 2; up++) {
-        char *slash = strrchr(self, '/');
+        char *slash = strrchr(build, '/');
         if (slash != NULL)
             *slash = '\0';
     }
-    if (snprintf(out, 4096, "%s/%s/%s", self, directory, name) >= 4096)
+}
+
+void
+daemon_program(const char *directory, const char *name, char out[4096])
+{
+    if (snprintf(out, 4096, "%s/%s/%s", build, directory, name) >= 4096)
         out[0] = '\0';
 }
 

@@ -317,6 +317,15 @@ cbor_that_is_not_canonical_is_refused(void **state)
     c = kd_cur(kd_slice("\x62\x41\x0a", 3));
     assert_int_equal(kd_cbor_text(&c, 9).n, 0);
     assert_int_equal(c.err, KD_MALFORMED);
+    /* another number, and none where 0 is wanted */
+    c = kd_cur(kd_slice("\x02\x03", 2));
+    kd_cbor_expect(&c, 2);
+    assert_int_equal(c.err, KD_OK);
+    kd_cbor_expect(&c, 2);
+    assert_int_equal(c.err, KD_MALFORMED);
+    c = kd_cur(kd_slice("\x40", 1));
+    kd_cbor_expect(&c, 0);
+    assert_int_equal(c.err, KD_MALFORMED);
     uint8_t out[3] = {9, 9, 9};
     c = kd_cur(kd_slice("\x42\1\2", 3));
     kd_cbor_copy(&c, out, sizeof out);

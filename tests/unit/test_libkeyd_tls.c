@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <keyd/base/clock.h>
+#include <netdb.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -501,17 +502,32 @@ renewed_files_are_read_when_told(void **state)
     assert_string_equal(keyd_client_detail(client), "tls-own-key");
 }
 
+static bool
+system_knows(const char *name)
+{
+    struct addrinfo *found;
+
+    if (getaddrinfo(name, NULL, NULL, &found) != 0)
+        return false;
+    freeaddrinfo(found);
+    return true;
+}
+
 static void
 names_are_looked_up(void **state)
 {
     struct keyd_endpoint_info info = {0};
 
     (void)state;
+    if (!system_knows("localhost")) {
+        print_message("skipped: no localhost in this system's hosts\n");
+        skip();
+    }
     tls_server_start(&peer);
     add("localhost");
     take_and_greet(8);
     add("no-such-host.invalid");
-    for (int i = 0; i < 5000 && info.n_lost == 0; i++) {
+    for (int i = 0; i < 15000 && info.n_lost == 0; i++) {
         turn();
         assert_int_equal(keyd_client_endpoint_info(client, 2, &info), KEYD_OK);
     }
@@ -890,5 +906,7 @@ main(void)
     };
 #undef T
 
+    /* Where name servers are out of reach, that is soon known. */
+    setenv("RES_OPTIONS", "timeout:1 attempts:1", 1);
     return cmocka_run_group_tests(tests, make_people, remove_people);
 }

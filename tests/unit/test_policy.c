@@ -466,7 +466,9 @@ quotas_that_match_are_found(void **state)
     assert_int_equal(kd_policy_n_quotas(p, false), 4);
     assert_int_equal(kd_policy_n_quotas(p, true), 2);
     assert_int_equal(kd_policy_find(p, str("ids"), &caller), KD_OK);
-    kd_policy_quotas(p, &caller, KD_OP_LookupSignet, str("example.org"), &m);
+    assert_int_equal(
+        kd_policy_decide(p, &caller, KD_OP_LookupSignet, str("example.org"), &m),
+        KD_OK);
     assert_int_equal(m.n, 4);
     assert_int_equal(m.of[0].quota->line, 32);
     assert_int_equal(m.of[1].quota->line, 33);
@@ -474,16 +476,23 @@ quotas_that_match_are_found(void **state)
     assert_int_equal(m.of[2].quota->line, 12);
     assert_int_equal(m.of[2].at, 0);
     assert_int_equal(m.of[3].quota->rate.n, 8);
-    kd_policy_quotas(p, &caller, KD_OP_LookupSignet, str("example.com"), &m);
-    assert_int_equal(m.n, 2);
-    kd_policy_quotas(p, &caller, KD_OP_Status, str("example.org"), &m);
+    assert_int_equal(
+        kd_policy_decide(p, &caller, KD_OP_LookupSignet, str("example.com"), &m),
+        KD_DENIED); /* not his domain: nothing counts */
+    assert_int_equal(m.n, 0);
+    assert_int_equal(kd_policy_decide(p, &caller, KD_OP_Status, str("example.org"), &m),
+                     KD_OK);
     assert_int_equal(m.n, 1);
     assert_int_equal(kd_policy_find(p, str("none"), &caller), KD_OK);
-    kd_policy_quotas(p, &caller, KD_OP_IssueUserSignet, str("example.org"), &m);
+    assert_int_equal(
+        kd_policy_decide(p, &caller, KD_OP_IssueUserSignet, str("example.org"), &m),
+        KD_OK);
     assert_int_equal(m.n, 1);
     assert_true(m.of[0].of_domain);
     caller = kd_caller_local(KD_CLASS_MTA, 1);
-    kd_policy_quotas(p, &caller, KD_OP_LookupSignet, str("example.org"), &m);
+    assert_int_equal(
+        kd_policy_decide(p, &caller, KD_OP_LookupSignet, str("example.org"), &m),
+        KD_DENIED);
     assert_int_equal(m.n, 0);
     kd_policy_free(p);
 }

@@ -95,6 +95,13 @@ kd_cbor_uint(struct kd_cur *c)
     return head(c, UINT, INT64_MAX);
 }
 
+void
+kd_cbor_expect(struct kd_cur *c, uint64_t v)
+{
+    if (kd_cbor_uint(c) != v)
+        kd_cur_fail(c, KD_MALFORMED);
+}
+
 struct kd_slice
 kd_cbor_bytes(struct kd_cur *c, size_t max)
 {

@@ -207,12 +207,14 @@ row_index(const struct kd_policy *p, const uint8_t *row)
     return (size_t)(row - (p->octets + p->rows_at)) / p->row_size;
 }
 
+/* of_domain: the domain's index, KD_POLICY_DOMAINS_MAX for an operation about none. */
 static enum kd_policy_verdict
 decide(const struct kd_policy *p, const uint8_t *row, unsigned op,
-       struct kd_slice domain)
+       struct kd_slice domain, size_t *of_domain)
 {
     size_t i;
 
+    *of_domain = KD_POLICY_DOMAINS_MAX;
     if (row == NULL)
         return KD_POLICY_NO_PRINCIPAL;
     if (!kd_op_is_served(op, row[ROW_CLASS]))
@@ -226,6 +228,7 @@ decide(const struct kd_policy *p, const uint8_t *row, unsigned op,
     if (kd_policy_domain_find(p, domain, &i) != KD_OK ||
         (row[ROW_DOMAINS + i / 8] & 1U << i % 8) == 0)
         return KD_POLICY_OTHER_DOMAIN;
+    *of_domain = i;
     return KD_POLICY_ALLOWED;
 }
 
@@ -233,7 +236,9 @@ enum kd_policy_verdict
 kd_policy_explain(const struct kd_policy *p, const struct kd_caller *caller,
                   unsigned op, struct kd_slice domain)
 {
-    return decide(p, row_find(p, caller), op, domain);
+    size_t of_domain;
+
+    return decide(p, row_find(p, caller), op, domain, &of_domain);
 }
 
 static bool
@@ -295,7 +300,7 @@ kd_policy_trace(const struct kd_policy *p, const struct kd_caller *caller, unsig
     out->lines = row_lines(row);
     if (op == KD_OP_NONE)
         return;
-    out->verdict = decide(p, row, op, domain);
+    out->verdict = decide(p, row, op, domain, &i);
     if ((out->ops & kd_op_bit(op)) != 0 && (kd_op_flags(op) & KD_OPF_EVERYONE) == 0 &&
         out->lines.operations != 0)
         out->op_line = out->lines.operations + out->lines.op[op];
@@ -318,22 +323,23 @@ add_matches(const struct kd_policy *p, bool of_domain, size_t from, size_t to,
     }
 }
 
-void
-kd_policy_quotas(const struct kd_policy *p, const struct kd_caller *caller, unsigned op,
+kd_err
+kd_policy_decide(const struct kd_policy *p, const struct kd_caller *caller, unsigned op,
                  struct kd_slice domain, struct kd_quota_match *out)
 {
     const uint8_t *row = row_find(p, caller);
-    size_t i;
+    size_t i, of_domain;
 
     out->n = 0;
-    if (row == NULL)
-        return;
+    if (decide(p, row, op, domain, &of_domain) != KD_POLICY_ALLOWED)
+        return KD_DENIED;
     i = row_index(p, row);
     out->row = (uint16_t)i;
     add_matches(p, false, p->row_quotas[i], p->row_quotas[i + 1], op, out);
-    if ((kd_op_flags(op) & KD_OPF_DOMAIN) != 0 &&
-        kd_policy_domain_find(p, domain, &i) == KD_OK)
-        add_matches(p, true, p->domain_quotas[i], p->domain_quotas[i + 1], op, out);
+    if (of_domain < p->n_domains)
+        add_matches(p, true, p->domain_quotas[of_domain],
+                    p->domain_quotas[of_domain + 1], op, out);
+    return KD_OK;
 }
 
 size_t

@@ -227,7 +227,7 @@ kd_quota_map_clear(struct kd_quota_map *map)
 /* What one request counts in. */
 struct counting {
     const struct kd_quota_table *t;
-    struct kd_quota_match match;
+    const struct kd_quota_match *match;
     struct kd_quota_cell *cells[KD_QUOTA_MATCHES_MAX];
 };
 
@@ -267,7 +267,7 @@ take_flight(const struct kd_quota_table *t, struct kd_quota_cell *cell, uint32_t
 static bool
 take_line(const struct counting *x, unsigned i, int64_t now, int64_t *wait)
 {
-    const struct kd_quota *q = x->match.of[i].quota;
+    const struct kd_quota *q = x->match->of[i].quota;
     struct kd_quota_cell *cell = x->cells[i];
 
     *wait = 0;
@@ -284,7 +284,7 @@ static void
 put_back(const struct counting *x, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
-        const struct kd_quota *q = x->match.of[i].quota;
+        const struct kd_quota *q = x->match->of[i].quota;
         if (q->in_flight != 0)
             give_flight(x->t, x->cells[i]);
         if (q->rate.n != 0)
@@ -296,8 +296,8 @@ put_back(const struct counting *x, unsigned n)
 static int64_t
 longest_wait(const struct counting *x, unsigned i, int64_t now, int64_t wait)
 {
-    for (; i < x->match.n; i++) {
-        const struct kd_quota *q = x->match.of[i].quota;
+    for (; i < x->match->n; i++) {
+        const struct kd_quota *q = x->match->of[i].quota;
         int64_t other = 0;
         if (q->rate.n != 0 && !kd_rate_has(&q->rate, &x->cells[i]->rate, now, &other) &&
             other > wait)
@@ -317,9 +317,9 @@ milliseconds(int64_t wait)
 static void
 find_cells(struct counting *x, const struct kd_quota_map *map)
 {
-    for (unsigned i = 0; i < x->match.n; i++) {
-        size_t at = x->match.of[i].at;
-        x->cells[i] = x->match.of[i].of_domain
+    for (unsigned i = 0; i < x->match->n; i++) {
+        size_t at = x->match->of[i].at;
+        x->cells[i] = x->match->of[i].of_domain
                           ? &x->t->domains->cells[map->of_domains[at]]
                           : &x->t->rows->cells[map->of_lines[at]];
     }
@@ -327,29 +327,27 @@ find_cells(struct counting *x, const struct kd_quota_map *map)
 
 kd_err
 kd_quota_take(const struct kd_quota_table *t, const struct kd_quota_map *map,
-              const struct kd_policy *policy, const struct kd_caller *caller,
-              unsigned op, struct kd_slice domain, int64_t now,
+              const struct kd_quota_match *match, int64_t now,
               struct kd_quota_held *held, uint32_t *wait_ms)
 {
-    struct counting x = {.t = t};
+    struct counting x = {.t = t, .match = match};
     int64_t wait;
 
     held->n = 0;
     *wait_ms = 0;
-    kd_policy_quotas(policy, caller, op, domain, &x.match);
     find_cells(&x, map);
-    for (unsigned i = 0; i < x.match.n; i++) {
+    for (unsigned i = 0; i < match->n; i++) {
         if (take_line(&x, i, now, &wait))
             continue;
         put_back(&x, i);
         *wait_ms = milliseconds(longest_wait(&x, i + 1, now, wait));
         atomic_fetch_add_explicit(&x.cells[i]->refused, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&t->rows->cells[map->of_rows[x.match.row]].refused, 1,
+        atomic_fetch_add_explicit(&t->rows->cells[map->of_rows[match->row]].refused, 1,
                                   memory_order_relaxed);
         return KD_BUSY;
     }
-    for (unsigned i = 0; i < x.match.n; i++)
-        if (x.match.of[i].quota->in_flight != 0)
+    for (unsigned i = 0; i < match->n; i++)
+        if (match->of[i].quota->in_flight != 0)
             held->of[held->n++] = x.cells[i];
     return KD_OK;
 }

@@ -35,14 +35,6 @@ kd_checkpoint_encode(const struct kd_checkpoint *cp, struct kd_buf *out)
     return out->err;
 }
 
-/* The next key must be this one: all are there, in order. */
-static void
-expect(struct kd_cur *c, enum key key)
-{
-    if (kd_cbor_uint(c) != (uint64_t)key)
-        kd_cur_fail(c, KD_MALFORMED);
-}
-
 static kd_err
 read_body(struct kd_slice body, struct kd_checkpoint *out)
 {
@@ -52,18 +44,17 @@ read_body(struct kd_slice body, struct kd_checkpoint *out)
     if (!kd_slice_eq(kd_cur_take(&c, TAG_SIZE), kd_slice(tag, TAG_SIZE)) ||
         kd_cbor_map(&c, K_LAST) != K_LAST)
         kd_cur_fail(&c, KD_MALFORMED);
-    expect(&c, K_VERSION);
-    if (kd_cbor_uint(&c) != FORMAT_VERSION)
-        kd_cur_fail(&c, KD_MALFORMED);
-    expect(&c, K_INSTANCE);
+    kd_cbor_expect(&c, K_VERSION);
+    kd_cbor_expect(&c, FORMAT_VERSION);
+    kd_cbor_expect(&c, K_INSTANCE);
     kd_cbor_copy(&c, cp.instance, sizeof cp.instance);
-    expect(&c, K_EPOCH);
+    kd_cbor_expect(&c, K_EPOCH);
     cp.epoch = kd_cbor_uint(&c);
-    expect(&c, K_SEQ);
+    kd_cbor_expect(&c, K_SEQ);
     cp.seq = kd_cbor_uint(&c);
-    expect(&c, K_HASH);
+    kd_cbor_expect(&c, K_HASH);
     kd_cbor_copy(&c, cp.hash, sizeof cp.hash);
-    expect(&c, K_TIME);
+    kd_cbor_expect(&c, K_TIME);
     cp.time_ms = kd_cbor_uint(&c);
     if (cp.seq == 0)
         kd_cur_fail(&c, KD_MALFORMED);

@@ -22,6 +22,8 @@ void kd_cbor_put_map(struct kd_buf *b, size_t n);
 /* Each fails with KD_MALFORMED on anything but one canonical item of its type within
  * its limit, and then yields zero or an empty slice. Slices are borrowed. */
 uint64_t kd_cbor_uint(struct kd_cur *c);
+/* This integer and no other: the next key of a map that has all of them, in order. */
+void kd_cbor_expect(struct kd_cur *c, uint64_t v);
 struct kd_slice kd_cbor_bytes(struct kd_cur *c, size_t max);
 /* Exactly n octets, copied to out, which is zeroed on failure. */
 void kd_cbor_copy(struct kd_cur *c, void *out, size_t n);

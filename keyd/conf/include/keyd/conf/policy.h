@@ -179,7 +179,7 @@ void kd_policy_trace(const struct kd_policy *policy, const struct kd_caller *cal
 
 /* The quotas that count for an operation: of the row its own line and that of every
  * operation, of the domain the same. at: its index among the lines of rows, or of
- * domains. Borrowed. Empty for a caller who is no principal. */
+ * domains. Borrowed. */
 enum { KD_QUOTA_MATCHES_MAX = 4 };
 struct kd_quota_match {
     uint8_t n;
@@ -190,8 +190,12 @@ struct kd_quota_match {
         const struct kd_quota *quota;
     } of[KD_QUOTA_MATCHES_MAX];
 };
-void kd_policy_quotas(const struct kd_policy *policy, const struct kd_caller *caller,
-                      unsigned op, struct kd_slice domain, struct kd_quota_match *out);
+
+/* kd_policy_check, and in what the operation counts (nothing if it is denied): who
+ * decides what is done asks both at once. */
+kd_err kd_policy_decide(const struct kd_policy *policy, const struct kd_caller *caller,
+                        unsigned op, struct kd_slice domain,
+                        struct kd_quota_match *out) KD_MUST_USE;
 
 /* All lines, those of rows or those of domains, in the policy's order. */
 size_t kd_policy_n_quotas(const struct kd_policy *policy, bool of_domains);

@@ -76,12 +76,12 @@ kd_err kd_quota_claim(const struct kd_quota_table *t, const struct kd_policy *po
                       struct kd_quota_map *out) KD_MUST_USE;
 void kd_quota_map_clear(struct kd_quota_map *map);
 
-/* Takes one operation from every line that matches. KD_BUSY if one of them has none
- * left: nothing is taken then, the refusal is counted, and *wait_ms is the time after
- * which there is one (0: unknown, too many are in flight). now: CLOCK_MONOTONIC, ns. */
+/* Takes one operation from every line of match, which is of the policy that map is of.
+ * KD_BUSY if one of them has none left: nothing is taken then, the refusal is counted,
+ * and *wait_ms is the time after which there is one (0: unknown, too many are in
+ * flight). now: CLOCK_MONOTONIC, ns. */
 kd_err kd_quota_take(const struct kd_quota_table *t, const struct kd_quota_map *map,
-                     const struct kd_policy *policy, const struct kd_caller *caller,
-                     unsigned op, struct kd_slice domain, int64_t now,
+                     const struct kd_quota_match *match, int64_t now,
                      struct kd_quota_held *held, uint32_t *wait_ms) KD_MUST_USE;
 
 /* The operation has ended. Empties held; giving twice gives once. */
