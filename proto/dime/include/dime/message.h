@@ -151,7 +151,8 @@ bool dime_message_next(const struct dime_message *m, uint64_t *at, uint64_t unti
  * more often. */
 const struct dime_chunk *dime_message_chunk(const struct dime_message *m, uint8_t type);
 
-/* The magic number a binary object begins with, tracing skipped; 0 if it is too short. */
+/* The magic number a binary object begins with, tracing skipped; 0 if it is too short.
+ */
 uint16_t dime_object_magic(const struct dime_source *source);
 
 #endif
