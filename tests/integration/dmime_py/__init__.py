@@ -75,6 +75,7 @@ OCTETS below is one of "text": TEXT, "base64": TEXT, "hex": TEXT, "file": NAME,
   seed       makes everything random predictable (--seed comes before it)
   signer     K that makes 248, 249 and 255 instead of the origin's
   ephemeral  scalar in hex, else random
+  keks       {"recipient": {"iv": HEX, "key": HEX}, ..} for keyslots under another KEK
   common     {"Subject": TEXT, ..} over the defaults of chunk 33; null leaves one out
   headers    text of chunk 34
   parts      list of ENTRY for the chunks between 34 and 225; default one 67

@@ -44,7 +44,7 @@ def message_of(name):
     """Octets of a message; armor that is not right makes them those of no message."""
     octets = read(name)
     try:
-        return texts.binary(octets)
+        return texts.message_binary(octets)
     except (texts.BadArmor, UnicodeDecodeError) as e:
         raise m.Bad("armor: %s" % e) from None
 
@@ -84,7 +84,11 @@ def open_or_verify(args):
 
 def new(args):
     directory = "." if args.spec == "-" else os.path.dirname(args.spec) or "."
-    write(args.out, making.make(json.loads(read(args.spec)), directory, args.seed))
+    try:
+        made = making.make(json.loads(read(args.spec)), directory, args.seed)
+    except (TypeError, AttributeError) as e:  # JSON of another shape
+        raise making.BadSpec(str(e)) from e
+    write(args.out, made)
     return 0
 
 

@@ -68,15 +68,15 @@ def key_read(octets):
     raise BadKey("a key file of another layout")
 
 
-# layout: octets of length before the signing key, the SOK and the encryption key, and whether
-# Ed25519 keys have a format octet
-LAYOUTS = {"L": (1, 1, 2, True), "M": (1, 1, 1, True), "P": (1, 1, 1, False),
-           "S33": (0, 0, 0, False)}
+# layout: octets of length before the signing key, the SOK, the encryption key and the
+# identifier, and whether Ed25519 keys have a format octet
+LAYOUTS = {"L": (1, 1, 2, 1, True), "M": (1, 1, 1, 1, True), "P": (1, 1, 1, 1, False),
+           "S33": (0, 0, 0, 2, False)}
 
 
 def length_width(kind, number, layout):
     """Octets of length, or minus the fixed size."""
-    signing, sok, encryption, _ = LAYOUTS[layout]
+    signing, sok, encryption, identifier, _ = LAYOUTS[layout]
     if number == 1:
         return signing or -32
     if number == 2 and kind == "org":
@@ -87,7 +87,9 @@ def length_width(kind, number, layout):
         return -64
     if number == 3:
         return 2 if layout == "L" else 1
-    if 16 <= number <= 159 or number == 254:
+    if number == 254:
+        return identifier
+    if 16 <= number <= 159:
         return 1
     if 160 <= number <= 250:
         return 2
@@ -136,7 +138,7 @@ def upto(split, last):
 
 
 def signet_build(kind, split, layout):
-    formatted = LAYOUTS[layout][3]
+    formatted = LAYOUTS[layout][4]
     values = {number: value for number, value, _ in split}
     if 1 not in values or ENCRYPTION[kind] not in values:
         raise BadKey("a signet without keys")

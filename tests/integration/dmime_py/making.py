@@ -47,6 +47,11 @@ class Maker:
         self.public = crypto.secp256k1_public(self.scalar)
         self.keks = {letter: crypto.kek(self.scalar, self.people[name]["signet"].encryption)
                      for letter, name in LETTER_NAMES.items()}
+        for letter, name in LETTER_NAMES.items():
+            if name in spec.get("keks", {}):
+                given = spec["keks"][name]
+                self.keks[letter] = crypto.Kek(None, bytes.fromhex(given["iv"]),
+                                               bytes.fromhex(given["key"]))
 
     def fresh_scalar(self):
         """One bit short of the group's order, so always below it, and never 0."""
@@ -323,6 +328,8 @@ def edit_swap(maker, step):
 
 def edit_swap_payloads(maker, step):
     a, b = (maker.chunks[i] for i in step["chunks"])
+    if a.raw is not None or b.raw is not None:
+        raise BadSpec("payloads of chunks that were changed octet by octet")
     a.payload, b.payload = b.payload, a.payload
 
 
@@ -365,8 +372,8 @@ def origin_sign(octets, key, signer=None, bounce=(m.META_BOUNCE, m.DISPLAY_BOUNC
 
 
 def describe(views):
-    """The description that makes a message again, octet for octet, from what all four actors
-    see of it; without the keys and people, which are the caller's."""
+    """What of a description makes a message again, octet for octet, from what all four actors
+    see of it; the keys and people are the caller's."""
     chunks = []
     whole = next(iter(views.values())).message
     for number, c in enumerate(whole.chunks):
@@ -386,4 +393,6 @@ def describe(views):
             elif seen.plain == bytes(64):
                 entry["signature"] = "placeholder"
         chunks.append(entry)
-    return chunks
+    keks = {role: {"iv": view.kek.iv.hex(), "key": view.kek.key.hex()}
+            for role, view in views.items()}
+    return {"chunks": chunks, "keks": keks}

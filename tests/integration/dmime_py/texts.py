@@ -126,8 +126,21 @@ def unarmor(text):
     return label, octets
 
 
+def armored(octets):
+    return octets.lstrip()[:11] == b"-----BEGIN "
+
+
 def binary(octets):
-    """The octets of a file that may be armored or not."""
-    if octets.lstrip()[:11] == b"-----BEGIN ":
-        return unarmor(octets.decode("ascii", "strict"))[1]
-    return octets
+    """Of a key or signet that may be armored or not. Its magic number says what it is, not its
+    label."""
+    return unarmor(octets.decode("ascii"))[1] if armored(octets) else octets
+
+
+def message_binary(octets):
+    """Of a message, whose label is fixed."""
+    if not armored(octets):
+        return octets
+    label, inner = unarmor(octets.decode("ascii"))
+    if label != LABEL:
+        raise BadArmor("label %s" % label)
+    return inner
