@@ -137,7 +137,7 @@ MALFORMED = {
     "flip-tree-payload": "RRRR", "flip-orgsig-payload": "AARR",
     "flip-orgsig-destination-slot": "AARA",
     "in-padbyte": "aAAa", "in-datalen-zero": "CAAC", "in-chunksig": "aAAa",
-    "env-short-origin": "CCAC", 
+    "env-short-origin": "CCAC",
     # fingerprints of four characters in chunk 5 (D-110)
     "env-wrongfp": "CACC", "env-wrongorigin": "CACC",
     "common-nosubject": "AAAA", "common-dup": "CAAC", "common-unknown": "CAAC",
@@ -462,6 +462,8 @@ class Signets(unittest.TestCase):
         self.assertEqual([perm for perm, _ in orgb.soks], [1, 2, 15, 17])
         self.assertEqual(orgb.message_keys(),
                          [orgb.signing, orgb.soks[1][1], orgb.soks[2][1]])
+        orgb.soks = [(2 | 16, bytes(32))]
+        self.assertEqual(orgb.message_keys(), [orgb.signing])
 
     def test_a_key_of_prime_is_read(self):
         key = keys.key_read(load("prime/org.key"))
@@ -823,6 +825,7 @@ class Payloads(unittest.TestCase):
         for entry in ({"signature": "bad"}, {"signature": "placeholder"},
                       {"signer": {"seed": "22" * 32}},
                       {"length": 16_000_000}, {"length": 6}, {"length": 4},
+                      {"text": "eleven octs", "padding": {"total": 0}, "length": 12},
                       {"flags": 8}, {"flags": 16}, {"flags": 32}, {"flags": 64},
                       {"padding": {"total": 182, "wrong_at": [0]}},
                       {"padding": {"total": 182, "wrong_at": [-1]}},
@@ -831,6 +834,7 @@ class Payloads(unittest.TestCase):
                       {"dead_slots": [1]}):
             self.assertEqual(self.one(**entry), ["ok", "corrupt"], entry)
         self.assertEqual(self.one(), ["ok", "ok"])
+        self.assertEqual(self.one(text="eleven octs", padding={"total": 0}), ["ok", "ok"])
         self.assertEqual(self.one(dead_slots=[0]), ["ok", "ok"])
 
     def test_length_zero_is_the_end_of_the_whole_message(self):
@@ -1086,10 +1090,11 @@ class CommandLine(unittest.TestCase):
             status, out, err = self.run_it(*args)
             self.assertEqual((status, out), (2, b""), args)
             self.assertNotIn(b"Traceback", err)
-        for text in (b"{}", b"[", b"[]", json.dumps(libdime_spec(parts=7)).encode(),
-                     json.dumps(libdime_spec(edits=[{"op": "flip", "chunk": 9, "at": 0,
-                                                     "when": "author"}])).encode(), json.dumps(libdime_spec(
-                parts=[{"type": 67, "text": "a", "pieces": [3]}])).encode()):
+        early = [{"op": "flip", "chunk": 9, "at": 0, "when": "author"}]
+        short = [{"type": 67, "text": "a", "pieces": [3]}]
+        for text in (b"{}", b"[", b"[]", *(json.dumps(libdime_spec(**wrong)).encode()
+                                           for wrong in ({"parts": 7}, {"edits": early},
+                                                         {"parts": short}))):
             status, _, err = self.run_it("new", "--spec", "-", self.out, text=text)
             self.assertEqual(status, 2)
             self.assertNotIn(b"Traceback", err)
