@@ -20,7 +20,8 @@ struct aes_cbc {
 kd_err aes_cbc_begin(struct aes_cbc *a, bool encrypt, const uint8_t key[AES_KEY],
                      const uint8_t iv[AES_BLOCK]) KD_MUST_USE;
 
-/* From the beginning with the same key and another IV: the key is not expanded again. */
+/* From the beginning with the same key and another IV: the key is not expanded again.
+ */
 kd_err aes_cbc_again(struct aes_cbc *a, const uint8_t iv[AES_BLOCK]) KD_MUST_USE;
 
 /* out may be in. */

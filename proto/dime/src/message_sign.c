@@ -1,24 +1,9 @@
 #include <dime/message_build.h>
 
-#include "aes.h"
 #include "seal.h"
 
-#include <keyd/base/be.h>
+#include <dime/message_verify.h>
 #include <keyd/base/secret.h>
-
-/* Where what a signature of the organization covers ends (D-117, D-118). */
-static uint64_t
-signed_until(const struct dime_message *m, uint8_t type)
-{
-    switch (type) {
-    case DIME_CHUNK_METADATA_BOUNCE:
-        return m->display;
-    case DIME_CHUNK_DISPLAY_BOUNCE:
-        return m->attached;
-    default:
-        return m->organization.at;
-    }
-}
 
 /* key: secret memory for one chunk's. */
 static kd_err
@@ -26,7 +11,7 @@ sign_chunk(const struct dime_message *m, uint8_t *octets, const struct dime_chun
            const struct dime_kek *kek, const struct dime_ed25519_secret *organization,
            struct dime_chunk_key *key)
 {
-    uint64_t until = signed_until(m, c->def->type);
+    uint64_t until = dime_message_signed_until(m, c->def->type);
     uint8_t sig[DIME_SIG_SIZE];
     kd_err err;
 
@@ -36,8 +21,7 @@ sign_chunk(const struct dime_message *m, uint8_t *octets, const struct dime_chun
                     kd_slice(octets + m->begin, (size_t)(until - m->begin)), sig);
     if (err != KD_OK)
         return err;
-    return aes_cbc_once(true, key->key, key->iv, sig, sizeof sig,
-                        octets + dime_chunk_payload(c));
+    return dime_signature_seal(key, sig, octets + dime_chunk_payload(c));
 }
 
 kd_err
@@ -85,8 +69,7 @@ dime_message_drop(const struct dime_message *m, uint8_t type, struct kd_buf *out
     if (err != KD_OK)
         return err;
     kd_buf_u16(out, DIME_MAGIC_MESSAGE);
-    kd_buf_u32(out,
-               (uint32_t)(m->end - m->begin - (dime_chunk_end(c) - c->at)));
+    kd_buf_u32(out, (uint32_t)(m->end - m->begin - (dime_chunk_end(c) - c->at)));
     if ((err = copy(m, m->begin, c->at, out)) == KD_OK)
         err = copy(m, dime_chunk_end(c), m->end, out);
     if (err != KD_OK) {

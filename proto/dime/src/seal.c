@@ -5,6 +5,7 @@
 #include "sha512.h"
 #include "slot.h"
 
+#include <dime/ed25519_verifier.h>
 #include <keyd/base/be.h>
 #include <keyd/base/secret.h>
 
@@ -12,9 +13,10 @@
 #include <sodium.h>
 
 enum {
-    POOL = 1024,        /* random octets fetched at once: the small requests of a mail */
-    TREE_ROOM = 1024,   /* hashes of an ordinary mail's chunks */
+    POOL = 1024,      /* random octets fetched at once: the small requests of a mail */
+    TREE_ROOM = 1024, /* hashes of an ordinary mail's chunks */
     TREE_MAX = 1 << 26, /* of the largest object's */
+    MUCH = 1 << 16,     /* octets to be hashed by OpenSSL rather */
     LENGTH_AT = 2,      /* in the header */
 };
 
@@ -128,6 +130,20 @@ seal_end(struct sealer *s)
 
 /* --- keys --- */
 
+/* The verdict is one; libsodium's own is faster but for its SHA-512. */
+static kd_err
+verify(const uint8_t key[DIME_ED25519_KEY_SIZE], struct kd_slice message,
+       const uint8_t sig[DIME_SIG_SIZE])
+{
+    struct dime_ed25519_verifier v;
+
+    if (message.n < MUCH)
+        return dime_ed25519_verify_trusted_key(key, message, sig);
+    dime_ed25519_verifier_init(&v, key, sig);
+    dime_ed25519_verifier_add(&v, message);
+    return dime_ed25519_verifier_end(&v);
+}
+
 kd_err
 seal_sign(const struct dime_ed25519_secret *secret, struct kd_slice message,
           uint8_t sig[DIME_SIG_SIZE])
@@ -136,7 +152,7 @@ seal_sign(const struct dime_ed25519_secret *secret, struct kd_slice message,
 
     if (err != KD_OK)
         return err;
-    err = dime_ed25519_verify_trusted_key(secret->use.key, message, sig);
+    err = verify(secret->use.key, message, sig);
     return err == KD_OK ? KD_OK : KD_FAILED;
 }
 
@@ -186,8 +202,7 @@ seal_for(struct sealer *s, enum dime_actor actor, const uint8_t *key)
     if ((s->err = dime_secp_ecdh(x->scalar, key, x->z)) != KD_OK)
         return;
     dime_kek_derive(x->z, &x->kek[actor]);
-    s->err =
-        aes_cbc_begin(&s->slots[actor], true, x->kek[actor].key, x->kek[actor].iv);
+    s->err = aes_cbc_begin(&s->slots[actor], true, x->kek[actor].key, x->kek[actor].iv);
 }
 
 /* --- chunks --- */
@@ -223,8 +238,8 @@ fill_slots(struct sealer *s, const struct dime_chunk_def *def, uint8_t *slot)
         if ((def->access >> i & 1) == 0)
             continue;
         random_octets(s, random, sizeof random);
-        err = slot_seal(&s->slots[i], &s->secret->kek[i], &s->secret->key, random,
-                        slot);
+        err =
+            slot_seal(&s->slots[i], &s->secret->kek[i], &s->secret->key, random, slot);
         slot += DIME_SLOT_SIZE;
     }
     kd_secret_wipe(random, sizeof random); /* one half of the chunk's IV */
@@ -349,14 +364,16 @@ seal_slice(struct sealer *s, uint8_t type, struct kd_slice data)
 
 void
 seal_copy(struct sealer *s, uint8_t type, const struct dime_source *source, uint64_t at,
-          uint64_t until)
+          uint64_t until, const struct dime_chunk *last)
 {
-    uint32_t size = (uint32_t)(until - at);
-    uint8_t *payload = begin_chunk(s, type, size);
+    size_t n = (size_t)(until - at), n_last = (size_t)(dime_chunk_end(last) - last->at);
+    uint8_t *payload = begin_chunk(s, type, (uint32_t)(n + n_last));
 
     if (payload == NULL)
         return;
-    s->err = dime_source_read(source, at, payload, size);
+    s->err = dime_source_read(source, at, payload, n);
+    if (!is_broken(s))
+        s->err = dime_source_read(source, last->at, payload + n, n_last);
 }
 
 /* --- signatures --- */

@@ -1,6 +1,6 @@
 /* Writes objects made of chunks, chunk by chunk: payloads signed, encrypted and given
- * keyslots where they lie in the object. Errors are sticky, so that a builder reads like
- * its object; the last step says how it went.
+ * keyslots where they lie in the object. Errors are sticky, so that a builder reads
+ * like its object; the last step says how it went.
  *
  *   seal_begin, seal_for each actor, seal_ephemeral, chunks ..., seal_end */
 #ifndef DIME_SRC_SEAL_H
@@ -16,7 +16,7 @@ struct seal_secret;
 struct sealer {
     struct kd_buf *out;
     const struct dime_chunk_def *defs;
-    struct dime_signer signer; /* of payloads, trees and all chunks so far */
+    struct dime_signer signer;            /* of payloads, trees and all chunks so far */
     const struct dime_ed25519_secret *by; /* whose, if it is a key at hand */
     dime_random fill;
     void *fill_ctx;
@@ -55,12 +55,14 @@ void seal_slice(struct sealer *s, uint8_t type, struct kd_slice data);
 /* Data of any size, split where it does not fit one chunk (D-121). */
 void seal_content(struct sealer *s, const struct dime_content *content);
 
-/* Cleartext from at to until; no part of a tree. */
+/* Cleartext: the octets from at to until, then one more chunk of the same object. No
+ * part of a tree. */
 void seal_copy(struct sealer *s, uint8_t type, const struct dime_source *source,
-               uint64_t at, uint64_t until);
+               uint64_t at, uint64_t until, const struct dime_chunk *last);
 
-/* Signatures, encrypted or clear as the table says: over the hashes of the chunks so far
- * (D-115), over the chunks themselves (D-116, D-117), and 64 zero octets (D-119). */
+/* Signatures, encrypted or clear as the table says: over the hashes of the chunks so
+ * far (D-115), over the chunks themselves (D-116, D-117), and 64 zero octets (D-119).
+ */
 void seal_tree(struct sealer *s, uint8_t type);
 void seal_signature(struct sealer *s, uint8_t type);
 void seal_blank(struct sealer *s, uint8_t type);
@@ -71,10 +73,10 @@ kd_err seal_end(struct sealer *s) KD_MUST_USE;
 /* Contents that can follow each other in an object of that table: types in order of
  * their sections, at least one of display, none empty. */
 kd_err seal_check_contents(const struct dime_chunk_def *defs,
-                           const struct dime_content *contents,
-                           size_t n) KD_MUST_USE;
+                           const struct dime_content *contents, size_t n) KD_MUST_USE;
 
-/* Room that data of n octets needs as chunks of a type with that many slots, at most. */
+/* Room that data of n octets needs as chunks of a type with that many slots, at most.
+ */
 size_t seal_room(uint64_t n, size_t slots);
 
 /* Signs and verifies what was made, as whoever lets a signature out has to

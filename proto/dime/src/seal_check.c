@@ -37,8 +37,8 @@ size_t
 seal_room(uint64_t n, size_t slots)
 {
     size_t chunks = (size_t)(n / DIME_DATA_MAX) + 1;
-    size_t each = DIME_CHUNK_HEADER + DIME_PAYLOAD_FIXED + PAD_MAX + 1 +
-                  slots * DIME_SLOT_SIZE;
+    size_t each =
+        DIME_CHUNK_HEADER + DIME_PAYLOAD_FIXED + PAD_MAX + 1 + slots * DIME_SLOT_SIZE;
 
     return (size_t)n + chunks * each;
 }
