@@ -9,7 +9,11 @@
 
 #include <stdlib.h>
 
-enum { FIXED_ROOM = 256, PIECE = 64 << 10 };
+enum {
+    FIXED_ROOM = 256,
+    PIECE = 64 << 10,
+    REPORT_PAYLOAD_MAX = 8192, /* the longest report and the most of any padding */
+};
 
 /* --- parsing --- */
 
@@ -200,11 +204,13 @@ static kd_err
 open_report(const struct dime_bounce *b, const struct dime_kek *kek,
             const uint8_t by[DIME_ED25519_KEY_SIZE], struct kd_buf *text)
 {
-    struct dime_chunk_key *key = kd_secret_new(sizeof *key);
+    struct dime_chunk_key *key;
     struct dime_payload payload;
     kd_err err;
 
-    if (key == NULL)
+    if (b->report.size > REPORT_PAYLOAD_MAX)
+        return KD_INVALID;
+    if ((key = kd_secret_new(sizeof *key)) == NULL)
         return KD_NOMEM;
     err = dime_chunk_key_of(&b->outer, &b->report, DIME_ORIGIN, kek, key);
     if (err == KD_OK)
@@ -223,7 +229,7 @@ dime_bounce_report(const struct dime_bounce *b, const struct dime_kek *kek,
     kd_err err;
 
     if ((err = open_report(b, kek, by, text)) != KD_OK)
-        return err == KD_TOO_LARGE ? KD_INVALID : err;
+        return err;
     if (dime_report_parse(kd_slice(text->p + start, text->n - start), &r) != KD_OK ||
         r.part != b->part) {
         text->n = start;

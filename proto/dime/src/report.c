@@ -12,8 +12,6 @@
 enum {
     STATUS_PART_MAX = 999, /* RFC 3463 */
     FP_SIZE = 64,
-    LINE_MAX_ = 512,
-    DATE_SIZE = 32,
     YEARS_FROM = 1900,
     YEAR_MAX = 9999,
 };
@@ -84,7 +82,7 @@ dime_report_put(const struct dime_report *r, struct kd_buf *out)
     kd_buf_printf(out, "\r\nAction: failed\r\nStatus: %u.%u.%u\r\n", r->klass,
                   r->subject, r->detail);
     if (!put_date(r->time, out)) {
-        out->n = out->err == KD_OK ? start : out->n;
+        out->n = start;
         return KD_INVALID;
     }
     kd_buf_put(out, kd_slice_str("X-Dime-Message: ["));
