@@ -16,7 +16,7 @@ fits(struct kd_slice s, size_t max)
 }
 
 static kd_err
-check_plan(const struct dime_plan *plan)
+check_plan(const struct dime_plan *plan, const struct kd_buf *out)
 {
     for (size_t i = 0; i < DIME_ACTOR_COUNT; i++)
         if (plan->keys[i] == NULL)
@@ -25,7 +25,8 @@ check_plan(const struct dime_plan *plan)
         !fits(plan->destination, DIME_ENVELOPE_MAX) ||
         !fits(plan->common, DIME_COMMON_MAX) || !fits(plan->headers, DIME_DATA_MAX))
         return KD_INVALID;
-    return seal_check_contents(chunk_defs_message, plan->contents, plan->n_contents);
+    return seal_check_contents(chunk_defs_message, plan->contents, plan->n_contents,
+                               out);
 }
 
 static size_t
@@ -49,7 +50,7 @@ dime_message_build_with(const struct dime_plan *plan, dime_random fill, void *ct
     struct sealer s;
     kd_err err;
 
-    if ((err = check_plan(plan)) != KD_OK)
+    if ((err = check_plan(plan, out)) != KD_OK)
         return err;
     seal_begin(&s, DIME_MAGIC_MESSAGE, chunk_defs_message, fill, ctx, out,
                expected_size(plan));

@@ -52,13 +52,13 @@ dime_naked_signature(const struct dime_naked *n, uint8_t sig[DIME_SIG_SIZE])
 }
 
 static kd_err
-check_plan(const struct dime_naked_plan *plan)
+check_plan(const struct dime_naked_plan *plan, const struct kd_buf *out)
 {
     if (plan->recipient == NULL || plan->common.n == 0 ||
         plan->common.n > DIME_COMMON_MAX || plan->headers.n == 0 ||
         plan->headers.n > DIME_DATA_MAX)
         return KD_INVALID;
-    return seal_check_contents(chunk_defs_naked, plan->contents, plan->n_contents);
+    return seal_check_contents(chunk_defs_naked, plan->contents, plan->n_contents, out);
 }
 
 static size_t
@@ -79,7 +79,7 @@ dime_naked_build(const struct dime_naked_plan *plan, struct kd_buf *out)
     struct sealer s;
     kd_err err;
 
-    if ((err = check_plan(plan)) != KD_OK)
+    if ((err = check_plan(plan, out)) != KD_OK)
         return err;
     seal_begin(&s, DIME_MAGIC_NAKED, chunk_defs_naked, NULL, NULL, out,
                expected_size(plan));

@@ -14,8 +14,10 @@ is_content(const struct dime_chunk_def *def, const struct dime_content *c)
 
 kd_err
 seal_check_contents(const struct dime_chunk_def *defs,
-                    const struct dime_content *contents, size_t n)
+                    const struct dime_content *contents, size_t n,
+                    const struct kd_buf *out)
 {
+    uint64_t left = out->max - out->n;
     enum dime_section last = DIME_SECTION_DISPLAY;
 
     if (n == 0)
@@ -26,8 +28,9 @@ seal_check_contents(const struct dime_chunk_def *defs,
             return KD_INVALID;
         if (i == 0 && def->section != DIME_SECTION_DISPLAY)
             return KD_INVALID;
-        if (contents[i].data.n > UINT32_MAX)
+        if (contents[i].data.n > left)
             return KD_TOO_LARGE;
+        left -= contents[i].data.n;
         last = def->section;
     }
     return KD_OK;
