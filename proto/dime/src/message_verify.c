@@ -52,7 +52,7 @@ struct running {
     struct dime_ed25519_verifier verifier;
     uint8_t type;
     bool legacy; /* the tree as libdime makes it */
-    enum dime_verdict *verdict;
+    enum dime_message_verdict *verdict;
 };
 
 struct job {
@@ -72,7 +72,7 @@ count(const struct dime_claim *c)
 
 static void
 start(struct job *j, const struct dime_claim *c, uint8_t type, bool legacy,
-      enum dime_verdict *verdict)
+      enum dime_message_verdict *verdict)
 {
     if (c->sig == NULL || dime_message_chunk(j->m, type) == NULL)
         return;
@@ -182,7 +182,7 @@ static kd_err
 run(struct job *j, const struct dime_claims *c, struct dime_verdicts *out)
 {
     struct dime_verdicts v = {.tree = DIME_VERDICT_NOT_ASKED};
-    enum dime_verdict legacy = DIME_VERDICT_NOT_ASKED;
+    enum dime_message_verdict legacy = DIME_VERDICT_NOT_ASKED;
     kd_err err;
 
     start(j, &c->tree, DIME_CHUNK_AUTHOR_TREE, false, &v.tree);
