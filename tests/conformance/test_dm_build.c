@@ -66,7 +66,8 @@ assert_text(const struct kd_buf *b, const char *text)
 
 /* The recipient reads everything, and everything is vouched for. */
 static void
-assert_accepted(const struct kd_buf *b, const char *text, enum dime_verdict tree)
+assert_accepted(const struct kd_buf *b, const char *text,
+                enum dime_message_verdict tree)
 {
     struct dime_message m = mail_parse(kd_buf_slice(b));
     struct mail_view v;
@@ -341,7 +342,8 @@ T_DM_25_a_thousand_encodings_have_several_lengths_and_none_short(void **state)
         }
         kd_buf_free(&b);
     }
-    /* 56 octets of text: 131 of padding make 256, and up to 7 blocks more fit an octet */
+    /* 56 octets of text: 131 of padding make 256, and up to 7 blocks more fit an octet
+     */
     assert_int_equal(lengths, 8);
 }
 

@@ -71,9 +71,11 @@ void seal_blank(struct sealer *s, uint8_t type);
 kd_err seal_end(struct sealer *s) KD_MUST_USE;
 
 /* Contents that can follow each other in an object of that table: types in order of
- * their sections, at least one of display, none empty. */
+ * their sections, at least one of display, none empty; KD_INVALID. KD_TOO_LARGE for
+ * more data than out has room for, before any of it is read. */
 kd_err seal_check_contents(const struct dime_chunk_def *defs,
-                           const struct dime_content *contents, size_t n) KD_MUST_USE;
+                           const struct dime_content *contents, size_t n,
+                           const struct kd_buf *out) KD_MUST_USE;
 
 /* Room that data of n octets needs as chunks of a type with that many slots, at most.
  */
