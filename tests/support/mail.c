@@ -159,6 +159,30 @@ mail_parse(struct kd_slice octets)
     return m;
 }
 
+static bool
+is_same_chunk(const struct dime_chunk *a, const struct dime_chunk *b)
+{
+    return a->def == b->def && a->at == b->at && a->size == b->size;
+}
+
+bool
+mail_is_same(const struct dime_message *a, const struct dime_message *b)
+{
+    static const struct dime_chunk none;
+
+    for (unsigned type = 0; type < 256; type++) {
+        const struct dime_chunk *x = dime_message_chunk(a, (uint8_t)type);
+        const struct dime_chunk *y = dime_message_chunk(b, (uint8_t)type);
+        if (!is_same_chunk(x == NULL ? &none : x, y == NULL ? &none : y))
+            return false;
+    }
+    return a->defs == b->defs && a->traced == b->traced && a->begin == b->begin &&
+           a->display == b->display && a->attached == b->attached &&
+           a->signs == b->signs && a->end == b->end && a->n_chunks == b->n_chunks &&
+           a->n_display == b->n_display && a->n_attached == b->n_attached &&
+           memcmp(a->ephemeral, b->ephemeral, sizeof a->ephemeral) == 0;
+}
+
 /* --- opening --- */
 
 static bool

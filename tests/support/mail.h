@@ -40,6 +40,9 @@ void mail_slot(const struct dime_message *m, const struct dime_chunk *c,
 /* Parses; aborts with the flaw if it is none. */
 struct dime_message mail_parse(struct kd_slice octets);
 
+/* Whether two have the same chunks in the same places; sources are not compared. */
+bool mail_is_same(const struct dime_message *a, const struct dime_message *b);
+
 /* A message as somebody sees it: texts of the chunks he has keys to (empty: none), the
  * data of all parts one behind the other, and how many those are. Verdicts are of the
  * signatures he can open, under the keys of the people. Aborts where a payload does not

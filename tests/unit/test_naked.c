@@ -279,8 +279,8 @@ a_file_parses_as_memory_does(void **state)
     assert_int_equal(write(fd, b.p, b.n), b.n);
     struct dime_source source = dime_source_file(fd, b.n);
     assert_int_equal(dime_naked_parse(&source, LIMIT, &in_file, &why), KD_OK);
-    in_file.m.source = in_memory.m.source;
-    assert_memory_equal(&in_file, &in_memory, sizeof in_file);
+    assert_true(mail_is_same(&in_file.m, &in_memory.m));
+    assert_memory_equal(in_file.signer, in_memory.signer, sizeof in_file.signer);
     close(fd);
     kd_buf_free(&b);
 }
