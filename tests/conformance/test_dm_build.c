@@ -673,6 +673,36 @@ data_that_is_shorter_than_said_is_an_error(void **state)
         assert_not_built(&plan, LIMIT, KD_IO);
 }
 
+/* A public half that is not the secret's: such a signature gives the secret away. */
+static void
+a_signature_that_does_not_verify_is_not_let_out(void **state)
+{
+    const struct dime_content text = mail_text(hello);
+    struct dime_ed25519_secret *damaged = kd_secret_new(sizeof *damaged);
+    struct dime_plan plan;
+    struct dime_kek kek;
+    struct kd_buf b, before;
+
+    (void)state;
+    assert_non_null(damaged);
+    *damaged = *people->author;
+    memcpy(damaged->use.key, people->organization->use.key, sizeof damaged->use.key);
+    damaged->check = damaged->use;
+    mail_plan(&text, 1, &plan);
+    plan.author = damaged;
+    assert_not_built(&plan, LIMIT, KD_FAILED);
+    build_text(&b);
+    kd_buf_init(&before, LIMIT);
+    kd_buf_put(&before, kd_buf_slice(&b));
+    struct dime_message m = mail_parse(kd_buf_slice(&b));
+    mail_kek(DIME_ORIGIN, m.ephemeral, &kek);
+    assert_int_equal(dime_message_sign(&m, b.p, &kek, damaged), KD_FAILED);
+    assert_true(kd_slice_eq(kd_buf_slice(&b), kd_buf_slice(&before)));
+    kd_secret_free(damaged, sizeof *damaged);
+    kd_buf_free(&b);
+    kd_buf_free(&before);
+}
+
 static void
 no_message_is_larger_than_its_limit(void **state)
 {
@@ -818,6 +848,7 @@ main(void)
         cmocka_unit_test(a_plan_that_is_no_message_is_refused),
         cmocka_unit_test(contents_that_cannot_stand_there_are_refused),
         cmocka_unit_test(data_that_is_shorter_than_said_is_an_error),
+        cmocka_unit_test(a_signature_that_does_not_verify_is_not_let_out),
         cmocka_unit_test(no_message_is_larger_than_its_limit),
         cmocka_unit_test(only_the_octets_that_were_parsed_are_signed),
         cmocka_unit_test(another_key_encryption_key_makes_no_signature),

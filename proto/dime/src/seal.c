@@ -400,6 +400,7 @@ sign_and_put(struct sealer *s, uint8_t type, struct kd_slice what)
         return;
     if ((s->err = s->signer.sign(s->signer.ctx, what, sig)) == KD_OK)
         put_signature(s, type, sig);
+    kd_secret_wipe(sig, sizeof sig); /* the author's is not for everyone to see */
 }
 
 void
