@@ -43,10 +43,10 @@ ROLE_BANNED = {
 # Each role links what its list of calls was written for, and nothing that parses what it
 # never sees.
 LINKS = {
-    "keyd-vault": "libgmime libglib libprotobuf-c libssl libsqlite3 libevent libz libpq libcurl libconfuse",
+    "keyd-vault": "libprotobuf-c libssl libsqlite3 libevent libz libgmime libpq libcurl libconfuse",
     "keyd-gate": "libssl libsqlite3 libpq libconfuse libp11-kit",
     "keyd-gate-tls": "libsqlite3 libpq libconfuse libp11-kit",
-    "keyd-ledger": "libprotobuf-c libssl libevent libconfuse libp11-kit libgmime libglib",
+    "keyd-ledger": "libprotobuf-c libssl libevent libconfuse libp11-kit",
     "dime-keyd": "libprotobuf-c libssl libsqlite3 libz libpq",
 }
 SANDBOXED = ("keyd-vault", "keyd-gate", "keyd-gate-tls", "keyd-ledger")

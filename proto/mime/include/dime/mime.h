@@ -52,9 +52,9 @@
  *                               (empty line)
  *             header of the part, empty line, preamble, epilogue (as above)
  *
- * Positions count multiparts and parts in document order from 1. With positions, all
- * or no chunk has one (65 and the like always have); without, the order of the chunks
- * is that of the document.
+ * Positions count multiparts and parts in document order from 1. Where every chunk has
+ * one they give the order; otherwise the chunks are in order, and positions that are
+ * there must say the same.
  *
  * Raw: 34 has X-Dime-Raw, 33 what can be read of the common fields without doubt, and
  * the one chunk 67 is a message/rfc822 that is the mail.
