@@ -166,9 +166,13 @@ mime_base64_read(struct kd_slice body, struct kd_buf *out)
     for (size_t i = 0; i < body.n; i++)
         if (strchr(" \t\r\n", body.p[i]) == NULL)
             p[n++] = body.p[i];
+    if (n == 0) {
+        out->n = before;
+        return KD_OK;
+    }
     size_t octets = n / 4 * 3 + (n % 4 == 0 ? 0 : n % 4 - 1);
     struct kd_buf read;
-    kd_buf_init(&read, octets == 0 ? 1 : octets);
+    kd_buf_init(&read, octets);
     uint8_t *q = kd_buf_add(&read, octets);
     kd_err err = q == NULL ? read.err : KD_OK;
     if (err == KD_OK &&
