@@ -13,8 +13,9 @@
 #define DIME_KEK_H
 
 #include <dime/message.h>
+#include <dime/secp.h>
 
-enum { DIME_ECDH_SIZE = 32, DIME_AES_KEY_SIZE = 32, DIME_AES_BLOCK = 16 };
+enum { DIME_AES_KEY_SIZE = 32, DIME_AES_BLOCK = 16 };
 
 struct dime_kek {
     uint8_t iv[DIME_AES_BLOCK];
@@ -30,7 +31,8 @@ void dime_kek_derive(const uint8_t z[DIME_ECDH_SIZE], struct dime_kek *out);
 
 /* The same from a private scalar, for who holds one (a user, a test; keyd's keys stay
  * in their token). KD_INVALID if the point is none or the scalar is out of range. */
-kd_err dime_kek_agree(const uint8_t scalar[32], const uint8_t point[DIME_SECP_KEY_SIZE],
+kd_err dime_kek_agree(const uint8_t scalar[DIME_SCALAR_SIZE],
+                      const uint8_t point[DIME_SECP_KEY_SIZE],
                       struct dime_kek *out) KD_MUST_USE;
 
 kd_err dime_slot_open(const struct dime_kek *kek, const uint8_t slot[DIME_SLOT_SIZE],

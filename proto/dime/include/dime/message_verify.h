@@ -14,7 +14,7 @@
 
 #include <dime/message.h>
 
-enum dime_verdict {
+enum dime_message_verdict {
     DIME_VERDICT_NOT_ASKED, /* or the chunk is absent */
     DIME_VERDICT_GOOD,
     DIME_VERDICT_LEGACY, /* 225 in libdime's form, believed because 226 is good */
@@ -35,11 +35,14 @@ struct dime_claims {
 };
 
 struct dime_verdicts {
-    enum dime_verdict tree, author, metadata_bounce, display_bounce, organization;
+    enum dime_message_verdict tree, author, metadata_bounce, display_bounce,
+        organization;
 };
 
 /* Without the author's claim, libdime's tree is not believed. KD_OK whatever the
- * verdicts are; KD_IO, KD_NOMEM. */
+ * verdicts are; KD_IO, KD_NOMEM, KD_MALFORMED for a file that has changed. Holds 64 KiB
+ * for a file and some 400 octets for a key of a claim, each of which is one more
+ * hashing of what the signature covers. */
 kd_err dime_message_verify(const struct dime_message *m,
                            const struct dime_claims *claims,
                            struct dime_verdicts *out) KD_MUST_USE;
@@ -47,8 +50,8 @@ kd_err dime_message_verify(const struct dime_message *m,
 /* Whether a chunk lies under a signature chunk (of its type). */
 bool dime_message_is_signed_by(const struct dime_chunk *c, uint8_t signature_type);
 
-/* Where what a signature of the organization covers ends; it begins at m->begin. Of 255
- * that is its own chunk, so 248 and 249 are finished before it. */
+/* Where what a signature covers ends; it begins at m->begin. Of 255 that is its own
+ * chunk (of an unsigned message its end), so 248 and 249 are finished before it. */
 uint64_t dime_message_signed_until(const struct dime_message *m,
                                    uint8_t signature_type);
 

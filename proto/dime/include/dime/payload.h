@@ -36,14 +36,17 @@ typedef kd_err (*dime_sink)(void *ctx, struct kd_slice piece);
 /* Reads the payload once in pieces, holding some 100 KiB, and checks it. author: his
  * signing key, which passed dime_ed25519_key_valid. On KD_INVALID *maybe_more (may be
  * NULL) says what the flags, which nobody vouches for, say about a next piece: only to
- * be believed in order to discard more (D-121, DM-51). KD_NOMEM, KD_IO. */
+ * be believed in order to discard more (D-121, DM-51). KD_NOMEM, KD_IO. A length of 0
+ * that the author signed, for which the whole message is refused (DM-33), is told apart
+ * in dime/span.h: no stranger can make one. */
 kd_err dime_payload_check(const struct dime_message *m, const struct dime_chunk *c,
                           const struct dime_chunk_key *key,
                           const uint8_t author[DIME_ED25519_KEY_SIZE],
                           struct dime_payload *out, bool *maybe_more) KD_MUST_USE;
 
 /* Reads it a second time and gives out the data. A payload of up to 64 KiB is decrypted
- * once if check and read are done by dime_payload_open. KD_IO, KD_NOMEM, the sink's. */
+ * once if check and read are done by dime_payload_open. KD_MALFORMED if its length has
+ * changed meanwhile; KD_IO, KD_NOMEM, the sink's. */
 kd_err dime_payload_read(const struct dime_message *m, const struct dime_chunk *c,
                          const struct dime_chunk_key *key,
                          const struct dime_payload *checked, dime_sink sink,
@@ -51,7 +54,8 @@ kd_err dime_payload_read(const struct dime_message *m, const struct dime_chunk *
 
 /* Both, the data at the end of a buffer: for chunks 4, 5, 33 and 34, whose pieces are
  * never continued: flags other than alternate padding are KD_INVALID (gzip: allowed for
- * 34 only if the caller decompresses; it is left to him in out->flags). */
+ * 34 only if the caller decompresses; it is left to him in out->flags). On an error the
+ * buffer holds what it held. */
 kd_err dime_payload_open(const struct dime_message *m, const struct dime_chunk *c,
                          const struct dime_chunk_key *key,
                          const uint8_t author[DIME_ED25519_KEY_SIZE],

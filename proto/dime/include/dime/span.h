@@ -25,6 +25,8 @@ struct dime_span {
     uint32_t n;    /* pieces */
     uint8_t flags; /* of all of them, without 128; 0 if corrupt */
     uint64_t size; /* octets of data, all pieces; 0 if corrupt */
+    bool rejects;  /* a piece says, signed, that it has no data: corrupt, and the whole
+                      message is refused (DM-33) */
 };
 
 /* Who reads: author or recipient, with his KEK, and the author's signing key. */
@@ -36,11 +38,18 @@ struct dime_reader {
 };
 
 /* The part that begins at *at, which moves behind it; until as in dime_message_next.
- * Checks every piece, gives nothing out. False at the end, or with *err. */
+ * Checks every piece, gives nothing out. False at the end, or with *err: KD_DENIED for
+ * an actor without keyslots, KD_NOMEM, KD_IO.
+ *
+ * Of a corrupt part a flag nobody vouches for says whether a next chunk of its type
+ * belongs to it. Where it lies, what is left of the part comes as another one: so parts
+ * are shown only under a good author's signature (D-100, D-125). */
 bool dime_span_next(const struct dime_reader *r, uint64_t *at, uint64_t until,
                     struct dime_span *out, kd_err *err);
 
-/* The data of a good part, in order. */
+/* The data of a good part, in order; KD_INVALID for another. Who found it good has a
+ * source that does not change: a length that did is KD_MALFORMED, other octets are
+ * given out as they are. KD_NOMEM, KD_IO, the sink's. */
 kd_err dime_span_read(const struct dime_reader *r, const struct dime_span *s,
                       dime_sink sink, void *ctx) KD_MUST_USE;
 

@@ -1,4 +1,4 @@
-#include "secp.h"
+#include <dime/secp.h>
 
 #include <keyd/base/secret.h>
 
@@ -13,26 +13,27 @@
 enum { STACK = 8192 };
 
 bool
-kd_secp_scalar_valid(const uint8_t scalar[KD_SCALAR_SIZE])
+dime_secp_scalar_valid(const uint8_t scalar[DIME_SCALAR_SIZE])
 {
     return secp256k1_ec_seckey_verify(secp256k1_context_static, scalar) == 1;
 }
 
 void
-kd_secp_random(uint8_t out[KD_SCALAR_SIZE])
+dime_secp_random(uint8_t out[DIME_SCALAR_SIZE])
 {
     do
-        randombytes_buf(out, KD_SCALAR_SIZE);
-    while (!kd_secp_scalar_valid(out)); /* once in 2^127 */
+        randombytes_buf(out, DIME_SCALAR_SIZE);
+    while (!dime_secp_scalar_valid(out)); /* once in 2^127 */
 }
 
 kd_err
-kd_secp_public(const uint8_t scalar[KD_SCALAR_SIZE], uint8_t out[KD_POINT_SIZE])
+dime_secp_public(const uint8_t scalar[DIME_SCALAR_SIZE],
+                 uint8_t out[DIME_SECP_KEY_SIZE])
 {
     secp256k1_context *ctx;
     secp256k1_pubkey point;
     uint8_t blind[32];
-    uint8_t octets[KD_POINT_SIZE];
+    uint8_t octets[DIME_SECP_KEY_SIZE];
     size_t n = sizeof octets;
     kd_err err = KD_FAILED;
     /* preallocated: secp256k1_context_create aborts when memory is short */
@@ -74,15 +75,15 @@ keep_x(unsigned char *out, const unsigned char *x, const unsigned char *y, void 
 }
 
 kd_err
-kd_secp_ecdh(const uint8_t scalar[KD_SCALAR_SIZE], const uint8_t point[KD_POINT_SIZE],
-             uint8_t z[32])
+dime_secp_ecdh(const uint8_t scalar[DIME_SCALAR_SIZE],
+               const uint8_t point[DIME_SECP_KEY_SIZE], uint8_t z[32])
 {
     secp256k1_pubkey peer;
 
     if (point[0] != 2 && point[0] != 3)
         return KD_INVALID;
     if (secp256k1_ec_pubkey_parse(secp256k1_context_static, &peer, point,
-                                  KD_POINT_SIZE) != 1)
+                                  DIME_SECP_KEY_SIZE) != 1)
         return KD_INVALID;
     int good = secp256k1_ecdh(secp256k1_context_static, z, &peer, scalar, keep_x, NULL);
     sodium_stackzero(STACK);
