@@ -1,5 +1,8 @@
-/* Compressed parts: what is refused, all with one error, and how much memory it takes.
- * What flag 4 means in a message is tested with messages. */
+/* Compressed parts: in messages, what is refused, all with one error, and how much
+ * memory it takes. */
+#include "../support/dmt.h"
+#include "../support/vector.h"
+
 #include <dime/gzip.h>
 
 #include <malloc.h>
@@ -39,17 +42,84 @@ verdict(const void *p, size_t n, uint64_t max)
     return err;
 }
 
-/* The library's half of T-DM-17: what is compressed is the text again. */
+/* What the recipient makes of a part of r. */
+static kd_err
+text_of(size_t i, struct kd_buf *out)
+{
+    const struct dmr_part *part = &r.parts[i];
+
+    assert_int_equal(part->span.state, DIME_SPAN_GOOD);
+    assert_true((part->span.flags & DIME_PAYLOAD_GZIP) != 0);
+    kd_buf_init(out, MAX);
+    return dime_gunzip(kd_buf_slice(&part->data), MAX, out);
+}
+
+/* T-DM-17 (DM-46): flag 4, gzip of the text. */
 static void
-gzip_of_the_text_is_the_text(void **state)
+T_DM_17_a_compressed_part_is_the_text(void **state)
 {
     struct kd_buf m = member(kd_slice(text, TEXT)), out;
+    const struct dmw_chunk part = {
+        .type = 67, .flags = DIME_PAYLOAD_GZIP, .data = kd_buf_slice(&m)};
 
     (void)state;
     assert_true(m.n < TEXT);
-    kd_buf_init(&out, MAX);
-    assert_int_equal(dime_gunzip(kd_buf_slice(&m), MAX, &out), KD_OK);
+    open_parts(&part, 1, 17);
+    assert_int_equal(r.n_parts, 1);
+    assert_int_equal(text_of(0, &out), KD_OK);
     assert_true(kd_slice_eq(kd_buf_slice(&out), kd_slice(text, TEXT)));
+    kd_buf_free(&out);
+    kd_buf_free(&m);
+}
+
+/* What another program compressed. */
+static void
+the_compressed_vector_is_read(void **state)
+{
+    struct kd_slice m =
+        vector_read(KEYD_VECTORS "/libdime/messages", "display_gzip.bin");
+    struct kd_buf out;
+
+    (void)state;
+    assert_non_null(m.p);
+    kd_buf_init(&out, MAX);
+    assert_int_equal(dime_gunzip(m, MAX, &out), KD_OK);
+    assert_true(kd_slice_eq(kd_buf_slice(&out), kd_slice("one\n", 4)));
+    kd_buf_free(&out);
+    vector_free(m);
+}
+
+/* T-DM-20 (DM-46, DM-29, DM-47): compressed, then split; joined, then decompressed. */
+static void
+T_DM_20_a_compressed_part_in_pieces_is_joined_first(void **state)
+{
+    static uint8_t data[50000];
+    struct kd_buf m, out;
+    uint32_t x = 20;
+    bool compressed = false;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof data; i++) {
+        x = x * 1664525 + 1013904223;
+        data[i] = (uint8_t)('a' + (x >> 28));
+    }
+    kd_buf_init(&m, MAX);
+    assert_int_equal(dime_gzip_choose(DIME_GZIP_SMALLER, kd_slice(data, sizeof data),
+                                      &m, &compressed),
+                     KD_OK);
+    assert_true(compressed && m.n > 3000);
+    enum { MORE = DIME_PAYLOAD_GZIP | DIME_PAYLOAD_CONTINUES };
+    const struct dmw_chunk parts[] = {
+        {.type = 67, .flags = MORE, .data = kd_slice(m.p, 5)},
+        {.type = 67, .flags = MORE, .data = kd_slice(m.p + 5, 2000)},
+        {.type = 67,
+         .flags = DIME_PAYLOAD_GZIP,
+         .data = kd_slice(m.p + 2005, m.n - 2005)},
+    };
+    open_parts(parts, 3, 20);
+    assert_int_equal(r.n_parts, 1);
+    assert_int_equal(text_of(0, &out), KD_OK);
+    assert_true(kd_slice_eq(kd_buf_slice(&out), kd_slice(data, sizeof data)));
     kd_buf_free(&out);
     kd_buf_free(&m);
 }
@@ -75,6 +145,22 @@ T_DM_50_anything_but_one_whole_member_is_corrupt(void **state)
     struct kd_buf second = member(kd_slice(text, TEXT));
     kd_buf_put(&m, kd_buf_slice(&second));
     assert_int_equal(verdict(m.p, m.n, MAX), KD_INVALID);
+    /* and so in a message, beside a part that is read */
+    const struct dmw_chunk parts[] = {
+        {.type = 67, .flags = DIME_PAYLOAD_GZIP, .data = kd_slice(text, TEXT)},
+        {.type = 67, .flags = DIME_PAYLOAD_GZIP, .data = kd_slice(m.p, one - 1)},
+        {.type = 67, .flags = DIME_PAYLOAD_GZIP, .data = kd_slice(m.p, one + 1)},
+        {.type = 67, .flags = DIME_PAYLOAD_GZIP, .data = kd_slice(m.p, m.n)},
+        {.type = 67, .flags = DIME_PAYLOAD_GZIP, .data = kd_slice(m.p, one)},
+    };
+    open_parts(parts, 5, 50);
+    assert_int_equal(r.n_parts, 5);
+    for (size_t i = 0; i < 5; i++) {
+        struct kd_buf out;
+        assert_int_equal(text_of(i, &out), i == 4 ? KD_OK : KD_INVALID);
+        assert_true(out.n == (i == 4 ? TEXT : 0));
+        kd_buf_free(&out);
+    }
     kd_buf_free(&second);
     kd_buf_free(&m);
 }
@@ -139,12 +225,12 @@ struct watch {
 static kd_err
 watch(void *ctx, struct kd_slice piece)
 {
-    struct watch *w = ctx;
+    struct watch *seen = ctx;
     size_t now = mallinfo2().uordblks;
 
-    if (now > w->before && now - w->before > w->most)
-        w->most = now - w->before;
-    w->n += piece.n;
+    if (now > seen->before && now - seen->before > seen->most)
+        seen->most = now - seen->before;
+    seen->n += piece.n;
     return KD_OK;
 }
 
@@ -152,14 +238,14 @@ static struct watch
 watch_reading(struct kd_slice data, uint64_t max)
 {
     struct dime_gunzip *z;
-    struct watch w = {.before = mallinfo2().uordblks};
+    struct watch seen = {.before = mallinfo2().uordblks};
 
     assert_int_equal(dime_gunzip_new(data.n, max, &z), KD_OK);
-    assert_int_equal(dime_gunzip_feed(z, data, watch, &w), KD_INVALID);
+    assert_int_equal(dime_gunzip_feed(z, data, watch, &seen), KD_INVALID);
     assert_int_equal(dime_gunzip_end(z), KD_INVALID);
     dime_gunzip_free(z);
-    assert_true(w.most < HEAP);
-    return w;
+    assert_true(seen.most < HEAP);
+    return seen;
 }
 
 /* T-DM-51 (SEC-28, D-122): more output than the limit, or than 200:1 above 1 MiB, is
@@ -171,16 +257,16 @@ T_DM_51_output_over_the_limit_is_corrupt_and_memory_is_bounded(void **state)
 
     (void)state;
     assert_true((uint64_t)b.n * DIME_GZIP_RATIO > MAX);
-    struct watch w = watch_reading(kd_buf_slice(&b), MAX);
-    assert_true(w.n <= MAX && w.n > MAX - 65536);
+    struct watch seen = watch_reading(kd_buf_slice(&b), MAX);
+    assert_true(seen.n <= MAX && seen.n > MAX - 65536);
     assert_int_equal(verdict(b.p, b.n, MAX), KD_INVALID);
-    w = watch_reading(kd_buf_slice(&b), 5000);
-    assert_true(w.n <= 5000);
+    seen = watch_reading(kd_buf_slice(&b), 5000);
+    assert_true(seen.n <= 5000);
     kd_buf_free(&b);
 
     b = bomb(2 * (size_t)MAX, Z_DEFAULT_STRATEGY, 0);
-    w = watch_reading(kd_buf_slice(&b), UINT64_MAX);
-    assert_true(w.n <= b.n * DIME_GZIP_RATIO && w.n < MAX / 2);
+    seen = watch_reading(kd_buf_slice(&b), UINT64_MAX);
+    assert_true(seen.n <= b.n * DIME_GZIP_RATIO && seen.n < MAX / 2);
     kd_buf_free(&b);
 }
 
@@ -219,12 +305,14 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gzip_of_the_text_is_the_text),
+        cmocka_unit_test(T_DM_17_a_compressed_part_is_the_text),
+        cmocka_unit_test(the_compressed_vector_is_read),
+        cmocka_unit_test(T_DM_20_a_compressed_part_in_pieces_is_joined_first),
         cmocka_unit_test(T_DM_50_anything_but_one_whole_member_is_corrupt),
         cmocka_unit_test(other_formats_and_wrong_checksums_are_corrupt),
         cmocka_unit_test(
             T_DM_51_output_over_the_limit_is_corrupt_and_memory_is_bounded),
         cmocka_unit_test(the_ratio_counts_above_one_mebibyte),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, dmt_begin, NULL);
 }
