@@ -23,8 +23,8 @@ enum {
     WHOLE = 200000,      /* measurements in the whole of a long test */
     ENVELOPE_FACTOR = 5, /* where there is no signature to wait for */
     TRIES = 4,
-    SIZE = 512, /* of payloads */
-    DATA = 200,
+    SIZE = 4608, /* of payloads: longer than the longest padding there is */
+    DATA = SIZE - 69 - 243,
 };
 
 #define T_MAX 4.5
