@@ -38,6 +38,13 @@ aes_cbc_begin(struct aes_cbc *a, bool encrypt, const uint8_t key[AES_KEY],
 }
 
 kd_err
+aes_cbc_again(struct aes_cbc *a, const uint8_t iv[AES_BLOCK])
+{
+    return EVP_CipherInit_ex2(a->ctx, NULL, NULL, iv, -1, NULL) == 1 ? KD_OK
+                                                                     : KD_FAILED;
+}
+
+kd_err
 aes_cbc_add(struct aes_cbc *a, const uint8_t *in, size_t n, uint8_t *out)
 {
     int done = 0;

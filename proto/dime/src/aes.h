@@ -20,6 +20,10 @@ struct aes_cbc {
 kd_err aes_cbc_begin(struct aes_cbc *a, bool encrypt, const uint8_t key[AES_KEY],
                      const uint8_t iv[AES_BLOCK]) KD_MUST_USE;
 
+/* From the beginning with the same key and another IV: the key is not expanded again.
+ */
+kd_err aes_cbc_again(struct aes_cbc *a, const uint8_t iv[AES_BLOCK]) KD_MUST_USE;
+
 /* out may be in. */
 kd_err aes_cbc_add(struct aes_cbc *a, const uint8_t *in, size_t n,
                    uint8_t *out) KD_MUST_USE;

@@ -1,4 +1,7 @@
-#include <dime/message.h>
+#include <dime/bounce.h>
+#include <dime/naked.h>
+
+#include "chunk.h"
 
 /* Bits of enum dime_actor. */
 #define ACCESS_NONE 0
@@ -6,7 +9,11 @@
 #define ACCESS_AOR (1 << DIME_AUTHOR | 1 << DIME_ORIGIN | 1 << DIME_RECIPIENT)
 #define ACCESS_ADR (1 << DIME_AUTHOR | 1 << DIME_DESTINATION | 1 << DIME_RECIPIENT)
 #define ACCESS_AODR (ACCESS_AOR | 1 << DIME_DESTINATION)
+#define ACCESS_O (1 << DIME_ORIGIN)
+#define ACCESS_R (1 << DIME_RECIPIENT)
 #define SLOTS_NONE 0
+#define SLOTS_O 1
+#define SLOTS_R 1
 #define SLOTS_AR 2
 #define SLOTS_AOR 3
 #define SLOTS_ADR 3
@@ -20,15 +27,39 @@
                 .section = DIME_SECTION_##in,                                          \
                 .form = DIME_FORM_##of,                                                \
                 .count = DIME_CHUNK_##how_many},
-static const struct dime_chunk_def defs[256] = {
+const struct dime_chunk_def chunk_defs_message[CHUNK_TYPES] = {
 #include <dime/chunks.def>
+};
+const struct dime_chunk_def chunk_defs_bounce[CHUNK_TYPES] = {
+#include <dime/chunks_bounce.def>
+};
+const struct dime_chunk_def chunk_defs_naked[CHUNK_TYPES] = {
+#include <dime/chunks_naked.def>
 };
 #undef DIME_CHUNK
 
 const struct dime_chunk_def *
-dime_chunk_def(uint8_t type)
+chunk_def_of(const struct dime_chunk_def *defs, uint8_t type)
 {
     return defs[type].label == NULL ? NULL : &defs[type];
+}
+
+const struct dime_chunk_def *
+dime_chunk_def(uint8_t type)
+{
+    return chunk_def_of(chunk_defs_message, type);
+}
+
+const struct dime_chunk_def *
+dime_bounce_chunk_def(uint8_t type)
+{
+    return chunk_def_of(chunk_defs_bounce, type);
+}
+
+const struct dime_chunk_def *
+dime_naked_chunk_def(uint8_t type)
+{
+    return chunk_def_of(chunk_defs_naked, type);
 }
 
 int

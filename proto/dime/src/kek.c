@@ -2,6 +2,7 @@
 
 #include "aes.h"
 #include "sha512.h"
+#include "slot.h"
 
 #include <keyd/base/secret.h>
 
@@ -70,17 +71,33 @@ dime_slot_open(const struct dime_kek *kek, const uint8_t slot[DIME_SLOT_SIZE],
 }
 
 kd_err
-dime_slot_seal(const struct dime_kek *kek, const struct dime_chunk_key *key,
-               const uint8_t random[16], uint8_t slot[DIME_SLOT_SIZE])
+slot_seal(struct aes_cbc *a, const struct dime_kek *kek,
+          const struct dime_chunk_key *key, const uint8_t random[16],
+          uint8_t slot[DIME_SLOT_SIZE])
 {
     struct slot_plain plain;
+    kd_err err = aes_cbc_again(a, kek->iv);
 
+    if (err != KD_OK)
+        return err;
     memcpy(plain.random, random, sizeof plain.random);
     xor_block(plain.shifted, random, key->iv);
     memcpy(plain.key, key->key, sizeof plain.key);
-    kd_err err = aes_cbc_once(true, kek->key, kek->iv, (const uint8_t *)&plain,
-                              DIME_SLOT_SIZE, slot);
+    err = aes_cbc_add(a, (const uint8_t *)&plain, DIME_SLOT_SIZE, slot);
     kd_secret_wipe(&plain, sizeof plain);
+    return err;
+}
+
+kd_err
+dime_slot_seal(const struct dime_kek *kek, const struct dime_chunk_key *key,
+               const uint8_t random[16], uint8_t slot[DIME_SLOT_SIZE])
+{
+    struct aes_cbc a = {NULL};
+    kd_err err = aes_cbc_begin(&a, true, kek->key, kek->iv);
+
+    if (err == KD_OK)
+        err = slot_seal(&a, kek, key, random, slot);
+    aes_cbc_end(&a);
     return err;
 }
 

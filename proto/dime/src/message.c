@@ -1,5 +1,7 @@
 #include <dime/message.h>
 
+#include "chunk.h"
+
 #include <keyd/base/be.h>
 
 #include <stddef.h>
@@ -29,17 +31,21 @@ size_is_of_form(enum dime_form form, uint32_t size)
     switch (form) {
     case DIME_FORM_CLEAR:
         return size == DIME_SECP_KEY_SIZE;
+    case DIME_FORM_CLEAR_KEYS:
+        return size == DIME_SECP_KEY_SIZE + DIME_ED25519_KEY_SIZE;
     case DIME_FORM_SIGNATURE:
+    case DIME_FORM_CLEAR_SIGNATURE:
         return size == DIME_SIG_SIZE;
+    case DIME_FORM_CLEAR_CHUNKS:
+        return size != 0;
     case DIME_FORM_PAYLOAD:
         return size >= DIME_PAYLOAD_MIN && size <= DIME_PAYLOAD_MAX && size % 16 == 0;
     }
     return false;
 }
 
-/* The chunk at at, which ends at until at the latest. */
-static kd_err
-read_chunk(const struct dime_source *s, uint64_t at, uint64_t until,
+kd_err
+chunk_read(const struct dime_message *m, uint64_t at, uint64_t until,
            struct dime_chunk *out, enum dime_flaw *why)
 {
     uint8_t head[DIME_CHUNK_HEADER];
@@ -48,10 +54,10 @@ read_chunk(const struct dime_source *s, uint64_t at, uint64_t until,
     *why = DIME_FLAW_CUT;
     if (until - at < sizeof head)
         return KD_MALFORMED;
-    if ((err = dime_source_read(s, at, head, sizeof head)) != KD_OK)
+    if ((err = dime_source_read(&m->source, at, head, sizeof head)) != KD_OK)
         return err;
     *out = (struct dime_chunk){
-        .def = dime_chunk_def(head[0]), .at = at, .size = kd_be24(head + 1)};
+        .def = chunk_def_of(m->defs, head[0]), .at = at, .size = kd_be24(head + 1)};
     if (out->def == NULL)
         *why = flaw_of_type(head[0]);
     else if (!size_is_of_form(out->def->form, out->size))
@@ -141,8 +147,8 @@ count(struct dime_message *m, const struct dime_chunk *c)
         m->signs = dime_chunk_end(c);
 }
 
-static kd_err
-read_chunks(struct dime_message *m, enum dime_flaw *why)
+kd_err
+message_read_chunks(struct dime_message *m, enum dime_flaw *why)
 {
     const struct dime_chunk_def *before = NULL;
     struct dime_chunk c;
@@ -150,7 +156,7 @@ read_chunks(struct dime_message *m, enum dime_flaw *why)
 
     m->display = m->attached = m->signs = m->begin;
     for (uint64_t at = m->begin; at < m->end; at = dime_chunk_end(&c)) {
-        if ((err = read_chunk(&m->source, at, m->end, &c, why)) != KD_OK)
+        if ((err = chunk_read(m, at, m->end, &c, why)) != KD_OK)
             return err;
         if ((*why = check_order(before, c.def)) != DIME_FLAW_NONE)
             return KD_MALFORMED;
@@ -161,15 +167,22 @@ read_chunks(struct dime_message *m, enum dime_flaw *why)
     return KD_OK;
 }
 
-/* 255 is looked for last: without it alone, a message is whole but unsigned. */
-static enum dime_flaw
-find_missing(const struct dime_message *m)
+static bool
+is_required(const struct dime_message *m, uint8_t type)
+{
+    const struct dime_chunk_def *def = chunk_def_of(m->defs, type);
+
+    return def != NULL && def->count == DIME_CHUNK_ONCE;
+}
+
+enum dime_flaw
+message_find_missing(const struct dime_message *m)
 {
     if (m->n_chunks == 0)
         return DIME_FLAW_MISSING;
     for (size_t i = 0; i < N_PLACES; i++)
         if (place(m, i)->def == NULL && places[i].type != DIME_CHUNK_ORGANIZATION &&
-            dime_chunk_def(places[i].type)->count == DIME_CHUNK_ONCE)
+            is_required(m, places[i].type))
             return DIME_FLAW_MISSING;
     if (m->n_display == 0)
         return DIME_FLAW_NO_DISPLAY;
@@ -219,34 +232,42 @@ skip_tracing_chunk(struct dime_message *m)
     return KD_OK;
 }
 
-static kd_err
-read_header(struct dime_message *m, enum dime_flaw *why)
+kd_err
+message_read_header(struct dime_message *m, uint16_t magic, enum dime_flaw *why)
 {
     uint8_t head[DIME_MESSAGE_HEADER];
     kd_err err;
 
-    *why = DIME_FLAW_TRACING;
-    if ((err = skip_tracing(&m->source, &m->traced)) != KD_OK)
-        return err;
     *why = DIME_FLAW_SHORT;
     if (m->source.n - m->traced < sizeof head)
         return KD_MALFORMED;
     if ((err = dime_source_read(&m->source, m->traced, head, sizeof head)) != KD_OK)
         return err;
     *why = DIME_FLAW_MAGIC;
-    if (kd_be16(head) != DIME_MAGIC_MESSAGE)
+    if (kd_be16(head) != magic)
         return KD_MALFORMED;
     *why = DIME_FLAW_LENGTH;
     m->begin = m->traced + sizeof head;
     m->end = m->source.n;
-    if (kd_be32(head + 2) != m->end - m->begin)
-        return KD_MALFORMED;
+    return kd_be32(head + 2) == m->end - m->begin ? KD_OK : KD_MALFORMED;
+}
+
+static kd_err
+read_header(struct dime_message *m, enum dime_flaw *why)
+{
+    kd_err err;
+
+    *why = DIME_FLAW_TRACING;
+    if ((err = skip_tracing(&m->source, &m->traced)) != KD_OK)
+        return err;
+    if ((err = message_read_header(m, DIME_MAGIC_MESSAGE, why)) != KD_OK)
+        return err;
     *why = DIME_FLAW_TRACING;
     return skip_tracing_chunk(m);
 }
 
-static kd_err
-read_ephemeral(struct dime_message *m, enum dime_flaw *why)
+kd_err
+message_read_ephemeral(struct dime_message *m, enum dime_flaw *why)
 {
     kd_err err = dime_source_read(&m->source, m->begin + DIME_CHUNK_HEADER,
                                   m->ephemeral, sizeof m->ephemeral);
@@ -266,17 +287,17 @@ dime_message_parse(const struct dime_source *source, uint64_t max,
     enum dime_flaw unused, *flaw = why == NULL ? &unused : why;
     kd_err err;
 
-    *out = (struct dime_message){.source = *source};
+    *out = (struct dime_message){.source = *source, .defs = chunk_defs_message};
     *flaw = DIME_FLAW_TOO_LARGE;
     if (source->n > max)
         return KD_TOO_LARGE;
     if ((err = read_header(out, flaw)) != KD_OK ||
-        (err = read_chunks(out, flaw)) != KD_OK)
+        (err = message_read_chunks(out, flaw)) != KD_OK)
         return err;
-    if ((*flaw = find_missing(out)) != DIME_FLAW_NONE)
+    if ((*flaw = message_find_missing(out)) != DIME_FLAW_NONE)
         return KD_MALFORMED;
     /* Last, since it costs the most. */
-    if ((err = read_ephemeral(out, flaw)) != KD_OK)
+    if ((err = message_read_ephemeral(out, flaw)) != KD_OK)
         return err;
     *flaw = DIME_FLAW_NONE;
     return KD_OK;
@@ -291,7 +312,7 @@ dime_message_next(const struct dime_message *m, uint64_t *at, uint64_t until,
     *err = KD_OK;
     if (*at >= until)
         return false;
-    *err = read_chunk(&m->source, *at, until, out, &why);
+    *err = chunk_read(m, *at, until, out, &why);
     if (*err != KD_OK)
         return false;
     *at = dime_chunk_end(out);

@@ -53,9 +53,12 @@ enum dime_section {
 };
 
 enum dime_form {
-    DIME_FORM_CLEAR,
-    DIME_FORM_PAYLOAD,
-    DIME_FORM_SIGNATURE,
+    DIME_FORM_CLEAR,           /* a key to encrypt for */
+    DIME_FORM_PAYLOAD,         /* as dime/payload.h has it */
+    DIME_FORM_SIGNATURE,       /* the same of 64 octets */
+    DIME_FORM_CLEAR_KEYS,      /* a key to encrypt for and one to verify with */
+    DIME_FORM_CLEAR_CHUNKS,    /* of another object */
+    DIME_FORM_CLEAR_SIGNATURE, /* readable by all */
 };
 
 enum dime_chunk_count { DIME_CHUNK_ONCE, DIME_CHUNK_OPTIONAL, DIME_CHUNK_MANY };
@@ -77,7 +80,8 @@ struct dime_chunk_def {
     enum dime_chunk_count count;
 };
 
-/* The table's line, static storage; NULL for a type that has no meaning. */
+/* The table's line, static storage; NULL for a type that has no meaning. Messages; the
+ * tables of bounces and of naked mail are others (dime/bounce.h, dime/naked.h). */
 const struct dime_chunk_def *dime_chunk_def(uint8_t type);
 
 /* The number of the actor's slot, or -1 if the type grants it none. */
@@ -119,10 +123,13 @@ enum dime_flaw {
 const char *dime_flaw_text(enum dime_flaw flaw);
 const char *dime_flaw_name(enum dime_flaw flaw);
 
-/* A message; the source is borrowed. */
+/* A message; the source is borrowed. Naked mail and the returned part of a bounce are
+ * this too, of another table or with less in it, so that all that reads messages reads
+ * them. */
 struct dime_message {
     struct dime_source source;
-    uint64_t traced;   /* octets of tracing data in front, dropped */
+    const struct dime_chunk_def *defs; /* the table, by type; label NULL: none */
+    uint64_t traced;                   /* octets of tracing data in front, dropped */
     uint64_t begin;    /* of the ephemeral chunk: all signatures begin here */
     uint64_t display;  /* of the first display chunk */
     uint64_t attached; /* where display ends */
