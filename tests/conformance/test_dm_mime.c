@@ -1,5 +1,6 @@
 /* Mail to D/MIME and back: every file of tests/vectors/mime, and the tree of a nested
  * one octet by octet. */
+#include "../support/dmt.h"
 #include "../support/mime_check.h"
 #include "../support/vector.h"
 
@@ -185,6 +186,109 @@ T_DM_22_a_nested_multipart_is_laid_out_as_said_and_comes_back(void **state)
     dime_mime_free(&m);
 }
 
+static const char *const common_names[DIME_COMMON_COUNT] = {
+    "Date", "To", "CC", "From", "Organization", "Subject"};
+static const bool common_required[DIME_COMMON_COUNT] = {true, true,  false,
+                                                        true, false, true};
+
+/* Chunk 33 as an author writes it (D-112). */
+static struct kd_buf
+common_text(const struct dime_common_headers *h)
+{
+    struct kd_buf b;
+
+    kd_buf_init(&b, DIME_COMMON_MAX);
+    for (int i = 0; i < DIME_COMMON_COUNT; i++) {
+        if (h->value[i].p == NULL && !common_required[i])
+            continue;
+        kd_buf_printf(&b, "%s: ", common_names[i]);
+        kd_buf_put(&b, h->value[i]);
+        kd_buf_put(&b, kd_slice("\r\n", 2));
+    }
+    assert_int_equal(b.err, KD_OK);
+    return b;
+}
+
+/* And as its reader finds it. */
+static void
+common_read(struct kd_slice text, struct dime_common_headers *out)
+{
+    *out = (struct dime_common_headers){0};
+    for (int i = 0; i < DIME_COMMON_COUNT; i++) {
+        size_t n = strlen(common_names[i]);
+        if (text.n < n || memcmp(text.p, common_names[i], n) != 0)
+            continue;
+        const uint8_t *end = memmem(text.p, text.n, "\r\n", 2);
+        assert_non_null(end);
+        out->value[i] = kd_slice(text.p + n + 2, (size_t)(end - text.p) - n - 2);
+        text = kd_slice(end + 2, text.n - (size_t)(end + 2 - text.p));
+    }
+    assert_int_equal(text.n, 0);
+}
+
+/* Through a message: encrypted, signed, opened by the recipient, and the same mail. */
+static void
+mail_goes_through_a_message_and_comes_back(void **state)
+{
+    static const char *const names[] = {"alternative",
+                                        "common-twice",
+                                        "lf-only",
+                                        "list-mail",
+                                        "mixed-interleaved",
+                                        "mixed-preamble",
+                                        "no-fields-at-all",
+                                        "plain",
+                                        "related-then-text",
+                                        "subject-missing",
+                                        "subject-folded",
+                                        "to-folded",
+                                        "attached-multipart",
+                                        "subject-empty",
+                                        "empty",
+                                        "signed"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct kd_slice mail = read_mail(names[i]);
+        struct dmw_chunk chunks[1 + 16] = {{0}};
+        struct dime_mime_part parts[16];
+        struct dime_mime m;
+        struct kd_buf out;
+
+        assert_int_equal(dime_mime_import(mail, &m), KD_OK);
+        struct kd_buf common = common_text(&m.content.common);
+        const struct dmw_chunk chunk33 = {.type = 33, .data = kd_buf_slice(&common)};
+        assert_true(m.content.n_parts <= 16);
+        chunks[0] = (struct dmw_chunk){.type = 34, .data = m.content.headers};
+        for (size_t k = 0; k < m.content.n_parts; k++)
+            chunks[1 + k] = (struct dmw_chunk){.type = m.content.parts[k].type,
+                                               .data = m.content.parts[k].data};
+        struct kd_slice octets = write_message(
+            &(struct dmw_recipe){.seed = i + 22,
+                                 .contents = chunks,
+                                 .n_contents = 1 + m.content.n_parts,
+                                 .no_headers = true, /* they are in chunks */
+                                 .instead = &chunk33});
+        open_as(DIME_RECIPIENT, octets);
+        assert_true(dmr_accepts(&r));
+        assert_int_equal(r.n_parts, m.content.n_parts);
+
+        struct dime_mime_content got = {
+            .headers = kd_buf_slice(&r.text[34]), .parts = parts, .n_parts = r.n_parts};
+        common_read(kd_buf_slice(&r.text[33]), &got.common);
+        for (size_t k = 0; k < r.n_parts; k++)
+            parts[k] = (struct dime_mime_part){r.parts[k].span.first.def->type,
+                                               kd_buf_slice(&r.parts[k].data)};
+        kd_buf_init(&out, DIME_MIME_MAIL_MAX);
+        assert_int_equal(dime_mime_export(&got, &out), KD_OK);
+        assert_true(kd_slice_eq(kd_buf_slice(&out), mail));
+        kd_buf_free(&out);
+        kd_buf_free(&common);
+        dime_mime_free(&m);
+        vector_free(mail);
+    }
+}
+
 int
 main(void)
 {
@@ -193,6 +297,7 @@ main(void)
         cmocka_unit_test(every_file_has_its_line_in_the_table),
         cmocka_unit_test(gmimes_parser_sees_the_same_parts),
         cmocka_unit_test(T_DM_22_a_nested_multipart_is_laid_out_as_said_and_comes_back),
+        cmocka_unit_test(mail_goes_through_a_message_and_comes_back),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, dmt_begin, NULL);
 }

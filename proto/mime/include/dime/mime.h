@@ -57,7 +57,9 @@
  * there must say the same.
  *
  * Raw: 34 has X-Dime-Raw, 33 what can be read of the common fields without doubt, and
- * the one chunk 67 is a message/rfc822 that is the mail.
+ * the one chunk 67 is "Content-Type: message/rfc822", "Content-Transfer-Encoding:
+ * binary", an empty line and the mail. Export refuses a 33 or 34 that is not what
+ * import makes of that mail.
  *
  * How mail is read. GMime decides what the values of Content-Type and
  * Content-Disposition mean. Where header fields and delimiters stand is found here, in
@@ -127,7 +129,7 @@ kd_err dime_mime_export(const struct dime_mime_content *content,
 
 /* The data of a part of type 67 or 131 (D-113). */
 struct dime_mime_entity {
-    bool bare;              /* no header: text/plain, UTF-8 */
+    bool bare;              /* no header, or none that can be read: text/plain, UTF-8 */
     uint32_t position;      /* X-Dime-Position; 0: none */
     struct kd_slice fields; /* without that, each with its CR LF */
     struct kd_slice body;
