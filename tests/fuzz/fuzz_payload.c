@@ -185,6 +185,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct dime_chunk_def *def = dime_chunk_def(type);
     struct dime_chunk c = {.def = def, .size = (uint32_t)(SIGNATURE + n)};
     const struct dime_message m = {.source = dime_source_of(chunk),
+                                   .defs = def - type, /* the table it is from */
                                    .end = 4 + SIGNATURE + n + 64 * (size_t)def->slots};
     struct seen s = {.checked = {0, 0}};
     struct kd_buf *bufs[] = {&s.data, &s.envelope_data, &s.read_data, &s.span_data};

@@ -207,12 +207,13 @@ check_run(struct check *k, const struct dime_message *m, const struct dime_chunk
     if (err != KD_OK)
         return err;
     kd_err sig = k->author == NULL ? KD_OK : dime_ed25519_verifier_end(&k->verifier);
-    uint32_t good = is_well_formed(&k->essence, flags_allowed);
+    uint32_t is_signed = 0 - (uint32_t)(sig == KD_OK);
+    uint32_t good = is_well_formed(&k->essence, flags_allowed) & is_signed;
     out->flags = k->essence.head[AT_FLAGS];
     out->size = kd_be24(k->essence.head + AT_LENGTH);
     out->more = (out->flags & DIME_PAYLOAD_CONTINUES) != 0;
-    out->empty = sig == KD_OK && k->author != NULL && out->size == 0;
-    return (good & (0 - (uint32_t)(sig == KD_OK))) != 0 ? KD_OK : KD_INVALID;
+    out->empty = (same(out->size, 0) & is_signed) != 0;
+    return good != 0 ? KD_OK : KD_INVALID;
 }
 
 kd_err
