@@ -9,10 +9,19 @@
 /* The ephemeral chunk and five signatures with their slots, and the header. */
 enum { FIXED_ROOM = 2048, SLOTS_OF_ENVELOPE = 3, SLOTS_OF_CONTENT = 2 };
 
+/* What our own readers would refuse is not written (D-110, D-112). */
 static bool
-fits(struct kd_slice s, size_t max)
+texts_are_good(const struct dime_plan *plan)
 {
-    return s.n > 0 && s.n <= max;
+    struct dime_envelope envelope;
+    struct dime_common_headers common;
+
+    return plan->common.n > 0 &&
+           dime_envelope_parse(DIME_ENVELOPE_ORIGIN, plan->origin, &envelope) ==
+               KD_OK &&
+           dime_envelope_parse(DIME_ENVELOPE_DESTINATION, plan->destination,
+                               &envelope) == KD_OK &&
+           dime_common_parse(plan->common, &common) == KD_OK;
 }
 
 static kd_err
@@ -21,9 +30,8 @@ check_plan(const struct dime_plan *plan, const struct kd_buf *out)
     for (size_t i = 0; i < DIME_ACTOR_COUNT; i++)
         if (plan->keys[i] == NULL)
             return KD_INVALID;
-    if (!fits(plan->origin, DIME_ENVELOPE_MAX) ||
-        !fits(plan->destination, DIME_ENVELOPE_MAX) ||
-        !fits(plan->common, DIME_COMMON_MAX) || !fits(plan->headers, DIME_DATA_MAX))
+    if (!texts_are_good(plan) || plan->headers.n == 0 ||
+        plan->headers.n > DIME_DATA_MAX)
         return KD_INVALID;
     return seal_check_contents(chunk_defs_message, plan->contents, plan->n_contents,
                                out);

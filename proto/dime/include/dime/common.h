@@ -23,7 +23,10 @@ enum dime_common {
     DIME_COMMON_COUNT
 };
 
-enum { DIME_COMMON_LINE_MAX = 65536, DIME_COMMON_MAX = 262144 };
+enum {
+    DIME_COMMON_LINE_MAX = 65536, /* of a line, its name and its end included */
+    DIME_COMMON_MAX = 262144,
+};
 
 /* "Date" and so on. */
 const char *dime_common_name(enum dime_common which);
