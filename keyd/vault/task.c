@@ -313,6 +313,24 @@ be_alone(struct vault *v, struct task *t)
     start_alone_if_quiet(v);
 }
 
+static bool
+has_same_key(const struct task *a, const struct task *b)
+{
+    return a->has_key && b->has_key && memcmp(a->key, b->key, sizeof a->key) == 0;
+}
+
+/* The same request is being done already, or is about to: what is stored for its key
+ * was asked before there was anything. */
+static bool
+is_under_way(const struct vault *v, const struct task *t)
+{
+    const struct pool_item *item = v->tasks.want_alone.first;
+
+    while (item != NULL && !has_same_key((const struct task *)item, t))
+        item = item->next;
+    return item != NULL || has_same_key(v->tasks.alone, t);
+}
+
 void
 task_work_alone(struct vault *v, struct task *t, task_working work, task_step next)
 {
@@ -320,6 +338,8 @@ task_work_alone(struct vault *v, struct task *t, task_working work, task_step ne
     t->next = next;
     if (v->tasks.alone == NULL) {
         be_alone(v, t);
+    } else if (is_under_way(v, t)) {
+        task_finish(v, t, KD_BUSY, KD_REASON_UNDER_WAY);
     } else if (v->tasks.n_want_alone < WANT_ALONE_MAX) {
         v->tasks.n_want_alone++;
         queue_put(&v->tasks.want_alone, t);
