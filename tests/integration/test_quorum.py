@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 BIN = sys.argv[1]
@@ -307,30 +308,63 @@ def parse(message):
     return out
 
 
+def at_terminal(request, answer, server="run/admin/admin.sock"):
+    """What approve sign shows on a terminal, where the question is answered; its status."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execv(KEYDCTL, [KEYDCTL, "approve", "sign", request, "--key", path("bea"),
+                           "--passphrase-file", path("pass"), "--socket", path(server)])
+    shown, done = b"", False
+    while select.select([fd], [], [], 30)[0]:
+        try:
+            part = os.read(fd, 4096)
+        except OSError:
+            break
+        shown += part
+        if b"Type yes: " in shown and not done:
+            done = True
+            os.write(fd, answer)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.close(fd)
+    return shown, status
+
+
 def on_terminal():
     """The question, answered by a person."""
     request, _ = ask("key", "generate", "--role", "dkim", "--domain", DOMAIN)
+    shown, status = at_terminal(request, b"no\n", between(b"\x0a\x03bea", b"\x0a\x03\x1b[A"))
+    check("a name that moves the cursor is not shown", b"\x1b" not in shown)
+    check("and nobody's: %d" % status, status == NOPERM)
     for answer, code in ((b"no\n", NO), (b"yes\n", OK)):
-        pid, fd = pty.fork()
-        if pid == 0:
-            os.execv(KEYDCTL, [KEYDCTL, "approve", "sign", request, "--key", path("bea"),
-                               "--passphrase-file", path("pass"), "--socket",
-                               path("run/admin/admin.sock")])
-        shown, done = b"", False
-        while select.select([fd], [], [], 30)[0]:
-            try:
-                part = os.read(fd, 4096)
-            except OSError:
-                break
-            shown += part
-            if b"Type yes: " in shown and not done:
-                done = True
-                os.write(fd, answer)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        os.close(fd)
+        shown, status = at_terminal(request, answer)
         check("answered %r: %d" % (answer, status), status == code)
         check("the text came before the question",
               shown.find(b"keyd approval 1") in range(0, shown.find(b"Type yes: ")))
+
+
+def between(what, by):
+    """A socket that leads to keyd's, for one connection; what keyd says is altered."""
+    import socket as s
+    at = s.socket(s.AF_UNIX)
+    at.bind(path("between"))
+    at.listen(1)
+
+    def carry():
+        client = at.accept()[0]
+        keyd = s.socket(s.AF_UNIX)
+        keyd.connect(path("run/admin/admin.sock"))
+        with at, client, keyd:
+            while True:
+                ready = select.select([client, keyd], [], [], 30)[0]
+                octets = ready[0].recv(65536) if ready else b""
+                if not octets:
+                    return
+                if ready[0] is keyd:
+                    client.sendall(octets.replace(what, by))
+                else:
+                    keyd.sendall(octets)
+    threading.Thread(target=carry, daemon=True).start()
+    return "between"
 
 
 def waiting():
