@@ -358,7 +358,7 @@ next_alone(struct vault *v)
     while (v->tasks.alone == NULL && (t = queue_take(&v->tasks.want_alone)) != NULL) {
         v->tasks.n_want_alone--;
         t->stage = TASK_STEPPING;
-        if (!task_is_internal(t) && stops_has(v, &t->caller))
+        if (!task_is_internal(t) && stops_has(v, t->conf, &t->caller))
             task_finish(v, t, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
         else if (!task_is_internal(t) && task_is_late(t))
             task_finish(v, t, KD_TIMEOUT, KD_REASON_TOO_LATE);
@@ -390,7 +390,7 @@ task_take_done(struct vault *v)
         /* Its principal was stopped meanwhile: what was made is not recorded, so it is
          * not let out. */
         if (t->err == KD_OK && (kd_op_flags(t->op) & KD_OPF_CHANGES) != 0 &&
-            !task_is_internal(t) && stops_has(v, &t->caller)) {
+            !task_is_internal(t) && stops_has(v, t->conf, &t->caller)) {
             t->err = KD_DENIED;
             t->reason = KD_REASON_PRINCIPAL_STOPPED;
         }
@@ -454,7 +454,7 @@ task_told(struct vault *v, uint64_t tag, struct kd_slice body, int fd)
         close_fd(&fd);
         return KD_OK;
     }
-    if (!task_is_internal(t) && stops_has(v, &t->caller)) {
+    if (!task_is_internal(t) && stops_has(v, t->conf, &t->caller)) {
         close_fd(&fd);
         task_finish(v, t, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
         return KD_OK;

@@ -1,5 +1,5 @@
-/* The steps of a reload (job.h, enum kd_turn), with the test as the supervisor, the
- * ledger and the gates of a vault, and as the supervisor of a gate. */
+/* The steps of a reload (job.h, enum kd_turn) and of a request, with the test as the
+ * supervisor, the ledger and the gates of a vault, and as the supervisor of a gate. */
 #include "peer.h"
 #include "people.h"
 #include "shape.h"
@@ -176,6 +176,8 @@ status_under(uint32_t conf, struct kd_buf *body, struct kd_status_done *m)
 
 /* --- the ledger --- */
 
+static struct kd_ack last; /* of the last record */
+
 static void
 next_record(struct kd_audit_record *r)
 {
@@ -184,19 +186,21 @@ next_record(struct kd_audit_record *r)
 
     assert_int_equal(kd_commit_get(message->body, &m), KD_OK);
     assert_int_equal(kd_audit_decode(m.record, r), KD_OK);
+    last = (struct kd_ack){.epoch = r->epoch, .seq = r->seq, .outcome = KD_OK};
+    kd_audit_hash(m.record, last.hash);
     message_free(message);
 }
 
 static int
-start(void **state)
+start_with(const char *stopped_at_first)
 {
     const struct daemon_options options = {.sealed = true};
     const struct kd_ledger_ready ready = {0};
-    const struct kd_ledger_accounts accounts = {.uptime = 1000};
+    struct kd_ledger_accounts accounts = {.uptime = 1000};
     struct kd_ledger_state stands = {0};
     struct kd_audit_record r;
+    struct kd_buf stopped;
 
-    (void)state;
     kd_buf_init(&out, KD_CHAN_BODY_MAX);
     next_job = 0;
     if (!daemon_prepare(&keyd, &options))
@@ -204,6 +208,10 @@ start(void **state)
     shape_init(&keyd);
     first = conf_of(&may_issue);
     randombytes_buf(stands.instance, sizeof stands.instance);
+    kd_buf_init(&stopped, 1024);
+    if (stopped_at_first != NULL)
+        kd_list_put(&stopped, kd_slice_str(stopped_at_first));
+    accounts.stopped = kd_buf_slice(&stopped);
     peer_start(&vault, KD_ROLE_VAULT, KD_CLASS_ADMIN, &keyd, first);
     turn(&vault, KD_TURN_NUMBER, 1, -1);
     peer_join(&vault, &admin, KD_LINK_GATE, ADMIN);
@@ -213,7 +221,22 @@ start(void **state)
     PUT(&ledger, ledger_accounts, &accounts, -1);
     PUT(&ledger, ledger_ready, &ready, -1);
     next_record(&r);
+    kd_buf_free(&stopped);
     return r.op == KD_AUDIT_START ? 0 : -1;
+}
+
+static int
+start(void **state)
+{
+    (void)state;
+    return start_with(NULL);
+}
+
+static int
+start_with_one_stopped(void **state)
+{
+    (void)state;
+    return start_with("submission:caller-submission");
 }
 
 static int
@@ -260,6 +283,24 @@ each_job_is_decided_under_the_configuration_its_gate_took_it_under(void **state)
         kd_ignore(poll(NULL, 0, 100)); /* between two tries */
     }
     assert_int_equal(issue_under(2), KD_DENIED);
+    kd_conf_free(next);
+}
+
+/* A gate may claim to have taken the job before. */
+static void
+who_is_stopped_and_then_gone_is_not_served_under_what_was_before(void **state)
+{
+    static const struct shape without = {.is_gone = true};
+    struct kd_conf *next = conf_of(&without);
+
+    (void)state;
+    assert_int_equal(issue_under(1), KD_DENIED);
+    turn(&vault, KD_TURN_PREPARE, 2, for_vault(next, NULL));
+    assert_int_equal(turned(&vault, KD_TURN_PREPARE, 2), KD_OK);
+    turn(&vault, KD_TURN_TAKE, 2, -1);
+    assert_int_equal(turned(&vault, KD_TURN_TAKE, 2), KD_OK);
+    assert_int_equal(issue_under(2), KD_DENIED);
+    assert_int_equal(issue_under(1), KD_DENIED);
     kd_conf_free(next);
 }
 
@@ -459,6 +500,9 @@ main(void)
 #define WITH_VAULT(test) cmocka_unit_test_setup_teardown(test, start, stop)
     const struct CMUnitTest tests[] = {
         WITH_VAULT(each_job_is_decided_under_the_configuration_its_gate_took_it_under),
+        cmocka_unit_test_setup_teardown(
+            who_is_stopped_and_then_gone_is_not_served_under_what_was_before,
+            start_with_one_stopped, stop),
         WITH_VAULT(several_changes_in_a_row_are_kept_apart),
         WITH_VAULT(what_does_not_decode_is_refused_and_changes_nothing),
         WITH_VAULT(a_change_is_recorded_with_what_was_taken),
