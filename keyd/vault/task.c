@@ -193,6 +193,11 @@ task_finish(struct vault *v, struct task *t, kd_err err, uint16_t reason)
 {
     bool was_alone = t == v->tasks.alone;
 
+    /* Its key finds what was stored. */
+    if (t->is_recorded && err != KD_OK && (kd_op_flags(t->op) & KD_OPF_CHANGES) != 0) {
+        err = KD_UNKNOWN;
+        reason = 0;
+    }
     if (err != KD_OK && err != KD_APPROVAL)
         count_refusal(v, t, err, reason);
     quorum_finished(v, t, err, reason);
@@ -454,7 +459,8 @@ task_told(struct vault *v, uint64_t tag, struct kd_slice body, int fd)
         close_fd(&fd);
         return KD_OK;
     }
-    if (!task_is_internal(t) && stops_has(v, t->conf, &t->caller)) {
+    /* What was recorded before comes out. */
+    if (!task_is_internal(t) && !t->is_recorded && stops_has(v, t->conf, &t->caller)) {
         close_fd(&fd);
         task_finish(v, t, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
         return KD_OK;

@@ -71,6 +71,7 @@ struct task {
     bool is_watched;     /* by a policy that is only watched */
     bool is_counted;     /* by its quotas */
     bool is_bound;       /* the descriptor's octets are in it */
+    bool is_recorded;    /* what it changes is stored */
     uint8_t *octets;     /* owned; body lies in it */
     struct kd_slice body;
     int fd;      /* -1 if none */

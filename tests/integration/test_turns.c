@@ -24,7 +24,12 @@ enum {
     SUBMISSION = KD_CLASS_SUBMISSION * WORKERS,
 };
 
-static const struct shape may_issue = {.issue = true};
+enum { ACCOUNTS_UID = 61030 };
+static const struct shape may_issue = {
+    .issue = true,
+    .sections =
+        "principal \"accounts\" {\n uid = 61030\n class = \"submission\"\n"
+        " operations = { \"FreezeAddress\" }\n domains = { \"example.com\" }\n}"};
 static const struct shape may_look_up = {.lookup = true};
 
 static struct daemon keyd; /* its directory and configuration; it never runs */
@@ -254,6 +259,26 @@ stop(void **state)
     return lives && status == 0 ? 0 : -1;
 }
 
+/* Answers the question about an account: there is nothing against it. */
+static void
+tell_account(void)
+{
+    const struct kd_account_part open = {.generation = 1};
+    struct kd_told_account m = {.err = KD_OK};
+    struct kd_ask_account asked;
+    struct message *message = link_expect(&ledger, KD_MSG_ask_account);
+    struct kd_buf part;
+
+    assert_int_equal(kd_ask_account_get(message->body, &asked), KD_OK);
+    message_free(message);
+    kd_buf_init(&part, 64);
+    kd_account_part_put(&part, &open);
+    m.tag = asked.tag;
+    m.account = kd_buf_slice(&part);
+    PUT(&ledger, told_account, &m, -1);
+    kd_buf_free(&part);
+}
+
 /* --- the vault --- */
 
 static void
@@ -362,6 +387,38 @@ a_change_is_recorded_with_what_was_taken(void **state)
     assert_memory_equal(r.digests[0], hash, sizeof hash);
     assert_memory_equal(r.digests[1], next->digest, sizeof hash);
     kd_conf_free(next);
+}
+
+/* The account is frozen, and what is asked then, for the answer, nobody answers. */
+static void
+what_was_recorded_is_never_said_not_to_be_done(void **state)
+{
+    const struct kd_freeze_job freeze = {.address = kd_slice_str("turns@example.com"),
+                                         .action = KD_ACCOUNT_FREEZE,
+                                         .reason = KD_FREEZE_THEFT};
+    struct kd_audit_record r;
+    struct kd_buf body;
+
+    (void)state;
+    PUT(&ledger, ack, &last, -1);
+    kd_buf_init(&body, 512);
+    kd_freeze_job_put(&body, &freeze);
+    const struct kd_job job = {.id = ++next_job,
+                               .op = KD_OP_FreezeAddress,
+                               .conf = 1,
+                               .uid = ACCOUNTS_UID,
+                               .deadline = (uint64_t)kd_clock_ms() + 1500,
+                               .has_key = 1,
+                               .key = {7},
+                               .body = kd_buf_slice(&body)};
+    PUT(&submission, job, &job, -1);
+    tell_account();
+    next_record(&r);
+    assert_int_equal(r.op, KD_AUDIT_FREEZE_ADDRESS);
+    PUT(&ledger, ack, &last, -1);
+    message_free(link_expect(&ledger, KD_MSG_ask_account));
+    assert_int_equal(done(&submission, next_job, NULL), KD_UNKNOWN);
+    kd_buf_free(&body);
 }
 
 /* Under it nothing was decided: START tells, when the ledger is there. */
@@ -506,6 +563,7 @@ main(void)
         WITH_VAULT(several_changes_in_a_row_are_kept_apart),
         WITH_VAULT(what_does_not_decode_is_refused_and_changes_nothing),
         WITH_VAULT(a_change_is_recorded_with_what_was_taken),
+        WITH_VAULT(what_was_recorded_is_never_said_not_to_be_done),
         WITH_VAULT(a_change_before_the_ledger_spoke_needs_no_record_of_its_own),
         WITH_VAULT(a_gate_counts_for_its_own_class_only),
         WITH_VAULT(lookups_of_another_class_end_the_channel),
