@@ -455,6 +455,26 @@ what_the_operator_wrote_is_escaped_in_problems(void **state)
     assert_memory_equal(line, "keyd.conf: warning: ", 20);
 }
 
+static void
+problems_come_a_line_each_and_the_last_says_if_there_were_more(void **state)
+{
+    struct kd_conf_problems two = {
+        .n = 2,
+        .list = {{.line = 3, .text = "one"}, {.is_warning = true, .text = "b"}}};
+    char line[64];
+
+    (void)state;
+    assert_true(kd_conf_problems_line("f", &two, 0, line, sizeof line));
+    assert_string_equal(line, "f:3: error: one");
+    assert_true(kd_conf_problems_line("f", &two, 1, line, sizeof line));
+    assert_string_equal(line, "f: warning: b");
+    assert_false(kd_conf_problems_line("f", &two, 2, line, sizeof line));
+    two.more = true;
+    assert_true(kd_conf_problems_line("f", &two, 2, line, sizeof line));
+    assert_string_equal(line, "f: more problems were found");
+    assert_false(kd_conf_problems_line("f", &two, 3, line, sizeof line));
+}
+
 /* --- values ---------------------------------------------------------------------- */
 
 enum section { TOP, DOMAIN, LISTENER, PRINCIPAL };
@@ -1802,6 +1822,8 @@ main(void)
         cmocka_unit_test(all_problems_are_told_at_once_and_by_line),
         cmocka_unit_test(more_problems_than_there_is_room_for_are_counted),
         cmocka_unit_test(what_the_operator_wrote_is_escaped_in_problems),
+        cmocka_unit_test(
+            problems_come_a_line_each_and_the_last_says_if_there_were_more),
         cmocka_unit_test(every_number_is_accepted_within_its_range_and_not_beyond),
         cmocka_unit_test(numbers_land_in_their_members),
         cmocka_unit_test(defaults_are_those_of_the_table),
