@@ -148,10 +148,7 @@ unpack(struct kd_slice body, struct answer *a)
     add_counter(a, "approvals-waiting", m.waiting);
     add_counter(a, "denied", m.denied);
     add_counter(a, "failed", m.failed);
-    uint64_t over = m.over_quota;
-    if ((err = add_over_quota(a, m.quotas, &over)) != KD_OK)
-        return err;
-    add_counter(a, "over-quota", over);
+    add_counter(a, "peers-malformed", m.peer_malformed);
     add_counter(a, "disk-free", m.disk_free);
     add_counter(a, "checkpoint-file", (m.health & KD_HEALTH_NO_OUTSIDE) == 0);
     add_counter(a, "checkpoint-record", m.outside);
@@ -164,6 +161,11 @@ unpack(struct kd_slice body, struct answer *a)
         return err;
     add_counter(a, "resets-pending", m.resets);
     add_counter(a, "principals-stopped", m.stopped);
+    /* Last, for there may be many of them. */
+    uint64_t over = m.over_quota;
+    if ((err = add_over_quota(a, m.quotas, &over)) != KD_OK)
+        return err;
+    add_counter(a, "over-quota", over);
     a->r.result_case = KEYD__V1__RESPONSE__RESULT_SERVICE_STATUS;
     a->r.service_status = out;
     return KD_OK;

@@ -166,6 +166,7 @@ answer(struct vault *v, struct task *t, kd_err err, uint16_t reason)
 }
 
 static void release_held(struct vault *v);
+static void next_alone(struct vault *v);
 
 static bool
 is_fault(kd_err err)
@@ -200,6 +201,7 @@ task_finish(struct vault *v, struct task *t, kd_err err, uint16_t reason)
     if (was_alone) {
         v->tasks.alone = NULL;
         release_held(v);
+        next_alone(v);
     }
 }
 
@@ -245,10 +247,8 @@ start_work(struct vault *v, struct task *t)
 }
 
 static void
-hold(struct vault *v, struct task *t)
+queue_put(struct pool_queue *q, struct task *t)
 {
-    struct pool_queue *q = &v->tasks.held;
-
     t->stage = TASK_HELD;
     t->item.next = NULL;
     if (q->last == NULL)
@@ -256,6 +256,19 @@ hold(struct vault *v, struct task *t)
     else
         q->last->next = &t->item;
     q->last = &t->item;
+}
+
+static struct task *
+queue_take(struct pool_queue *q)
+{
+    struct pool_item *item = q->first;
+
+    if (item == NULL)
+        return NULL;
+    q->first = item->next;
+    if (q->first == NULL)
+        q->last = NULL;
+    return (struct task *)item;
 }
 
 /* A single small task is done sooner on the main thread than after two wake-ups; what
@@ -275,7 +288,7 @@ task_work(struct vault *v, struct task *t, task_working work, task_step next)
         work(t);
         task_step_on(v, t, t->err);
     } else if (v->tasks.alone != NULL && v->tasks.alone != t)
-        hold(v, t);
+        queue_put(&v->tasks.held, t);
     else
         start_work(v, t);
 }
@@ -291,32 +304,58 @@ start_alone_if_quiet(struct vault *v)
     start_work(v, table->alone);
 }
 
-void
-task_work_alone(struct vault *v, struct task *t, task_working work, task_step next)
+static void
+be_alone(struct vault *v, struct task *t)
 {
-    if (v->tasks.alone != NULL) {
-        task_finish(v, t, KD_BUSY, 0);
-        return;
-    }
-    t->work = work;
-    t->next = next;
     t->stage = TASK_HELD;
     v->tasks.alone = t;
     v->tasks.alone_works = false;
     start_alone_if_quiet(v);
 }
 
+void
+task_work_alone(struct vault *v, struct task *t, task_working work, task_step next)
+{
+    t->work = work;
+    t->next = next;
+    if (v->tasks.alone == NULL) {
+        be_alone(v, t);
+    } else if (v->tasks.n_want_alone < WANT_ALONE_MAX) {
+        v->tasks.n_want_alone++;
+        queue_put(&v->tasks.want_alone, t);
+    } else {
+        task_finish(v, t, KD_BUSY, 0);
+    }
+}
+
+/* Of those who waited for it, the first who may still be. The one before may have
+ * sealed the store or changed the operators. */
+static void
+next_alone(struct vault *v)
+{
+    struct task *t;
+
+    while (v->tasks.alone == NULL && (t = queue_take(&v->tasks.want_alone)) != NULL) {
+        v->tasks.n_want_alone--;
+        t->stage = TASK_STEPPING;
+        if (!task_is_internal(t) && stops_has(v, &t->caller))
+            task_finish(v, t, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
+        else if (!task_is_internal(t) && task_is_late(t))
+            task_finish(v, t, KD_TIMEOUT, KD_REASON_TOO_LATE);
+        else if (quorum_still_holds(v, t))
+            be_alone(v, t);
+    }
+}
+
 static void
 release_held(struct vault *v)
 {
-    struct pool_item *item = v->tasks.held.first;
+    struct pool_queue held = v->tasks.held;
+    struct task *t;
 
     v->tasks.held = (struct pool_queue){NULL, NULL};
-    while (item != NULL) {
-        struct pool_item *next = item->next;
-        start_work(v, (struct task *)item);
-        item = next;
-    }
+    while ((t = queue_take(&held)) != NULL)
+        start_work(v, t);
 }
 
 void

@@ -445,8 +445,8 @@ ask_vault(struct peer *p, enum kd_op op, struct kd_slice body, struct kd_buf *re
     return a.err;
 }
 
-static uint8_t
-vault_state_of(struct peer *p)
+static struct kd_status_done
+vault_status(struct peer *p)
 {
     struct kd_status_done m;
     struct kd_buf reply;
@@ -454,7 +454,14 @@ vault_state_of(struct peer *p)
     assert_int_equal(ask_vault(p, KD_OP_Status, kd_slice(NULL, 0), &reply), KD_OK);
     assert_int_equal(kd_status_done_get(kd_buf_slice(&reply), &m), KD_OK);
     kd_buf_free(&reply);
-    return m.state;
+    m.shadow = m.quotas = kd_slice(NULL, 0); /* were borrowed */
+    return m;
+}
+
+static uint8_t
+vault_state_of(struct peer *p)
+{
+    return vault_status(p).state;
 }
 
 static void
@@ -625,6 +632,7 @@ T_OP_27_a_gate_that_asks_for_another_class_is_dropped(void **state)
         kd_chan_close(&bad.chan);
     }
     wait_until_operational(&admin);
+    assert_int_equal(vault_status(&admin).peer_malformed, sizeof cases / sizeof *cases);
     /* The milter's gate reads no signets and nobody but admin's the log. */
     struct kd_look_head head = {.tag = 1};
     struct kd_look_verify verify = {.tag = 1, .name = kd_slice_str("example.com")};

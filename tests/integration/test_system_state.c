@@ -424,6 +424,128 @@ a_second_daemon_on_the_same_sockets_is_refused_and_the_first_goes_on(void **stat
     issue_ends(&keyd, 3001, KEYD_OK, NULL);
 }
 
+/* --- changes of the key store at once --- */
+
+enum { AT_ONCE = 24 };
+
+struct many {
+    enum keyd_status status[AT_ONCE];
+    size_t n;
+};
+
+static void
+keep_status(void *cookie, struct keyd_answer *a)
+{
+    struct many *m = cookie;
+
+    assert_true(m->n < AT_ONCE);
+    m->status[m->n++] = a->status;
+    keyd_client_answer_free(a);
+}
+
+static void
+answers_come(keyd_client *c, const struct many *m, size_t n)
+{
+    while (m->n < n)
+        assert_int_equal(keyd_client_process(c, 20000), KEYD_OK);
+}
+
+static void
+submit(keyd_client *c, enum keyd_op op, struct many *m)
+{
+    const struct keyd_request generate = {
+        .op = KEYD_OP_GENERATE_KEY,
+        .in.generate_key = {.role = KEYD_ROLE_SOK,
+                            .algorithm = KEYD_ED25519,
+                            .domain = KEYD_STR("example.com"),
+                            .permissions = KEYD_PERM_SIGNET}};
+    const struct keyd_request other = {.op = op};
+
+    assert_int_equal(keyd_client_submit(c,
+                                        op == KEYD_OP_GENERATE_KEY ? &generate : &other,
+                                        keep_status, m, NULL),
+                     KEYD_OK);
+}
+
+static size_t
+count_keys(keyd_client *c)
+{
+    struct keyd_answer *a = NULL;
+    struct keyd_octets from = KEYD_NONE;
+    size_t n = 0;
+    char after[64];
+
+    do {
+        assert_int_equal(keyd_client_public_keys(c, KEYD_NONE, from, &a), KEYD_OK);
+        n += a->out.keys.n_keys;
+        from = a->out.keys.next;
+        assert_true(from.n <= sizeof after);
+        if (from.n != 0)
+            memcpy(after, from.p, from.n);
+        from.p = (const uint8_t *)after;
+        keyd_client_answer_free(a);
+    } while (from.n != 0);
+    return n;
+}
+
+/* Each works alone in the vault; who comes meanwhile waits its turn, in order. */
+static void
+changes_of_the_key_store_wait_for_each_other(void **state)
+{
+    struct many m = {.n = 0};
+
+    (void)state;
+    restore();
+    assert_true(daemon_launch(&keyd) && daemon_wait(&keyd, 10000));
+    keyd_client *c = ask_connect(&keyd, "admin");
+    size_t had = count_keys(c);
+    for (size_t i = 0; i < AT_ONCE; i++)
+        submit(c, KEYD_OP_GENERATE_KEY, &m);
+    answers_come(c, &m, AT_ONCE);
+    for (size_t i = 0; i < AT_ONCE; i++)
+        assert_int_equal(m.status[i], KEYD_OK);
+    assert_int_equal(count_keys(c), had + AT_ONCE);
+    keyd_client_free(c);
+    assert_int_equal(daemon_stop(&keyd), 0);
+}
+
+/* Whose turn comes after a seal finds no keys. */
+static void
+changes_that_waited_for_a_seal_are_refused(void **state)
+{
+    struct many m = {.n = 0};
+    struct keyd_answer *a = NULL;
+    size_t n_good = 0, n_sealed = 0;
+    uint8_t right[DAEMON_CREDENTIAL_SIZE];
+
+    (void)state;
+    restore();
+    assert_true(daemon_launch(&keyd) && daemon_wait(&keyd, 10000));
+    keyd_client *c = ask_connect(&keyd, "admin");
+    size_t had = count_keys(c);
+    for (size_t i = 0; i < AT_ONCE / 2; i++)
+        submit(c, KEYD_OP_GENERATE_KEY, &m);
+    submit(c, KEYD_OP_SEAL, &m);
+    for (size_t i = 0; i < AT_ONCE / 2 - 1; i++)
+        submit(c, KEYD_OP_GENERATE_KEY, &m);
+    answers_come(c, &m, AT_ONCE);
+    for (size_t i = 0; i < AT_ONCE; i++) {
+        n_good += m.status[i] == KEYD_OK;
+        n_sealed += m.status[i] == KEYD_SEALED;
+    }
+    print_message("%zu done, %zu sealed\n", n_good, n_sealed);
+    assert_int_equal(n_good + n_sealed, AT_ONCE);
+    assert_true(n_good >= 1); /* the seal itself */
+    memcpy(right, keyd.credential, sizeof right);
+    assert_int_equal(keyd_client_unseal(c, KEYD_SLOT_CREDENTIAL,
+                                        (struct keyd_secret){right, sizeof right}, &a),
+                     KEYD_OK);
+    keyd_client_answer_free(a);
+    assert_int_equal(count_keys(c), had + n_good - 1);
+    keyd_client_free(c);
+    assert_int_equal(daemon_stop(&keyd), 0);
+}
+
 /* --- a full disk --- */
 
 static void
@@ -595,6 +717,8 @@ main(int argc, char **argv)
             a_second_daemon_on_the_same_state_is_refused_and_the_first_goes_on),
         cmocka_unit_test(
             a_second_daemon_on_the_same_sockets_is_refused_and_the_first_goes_on),
+        cmocka_unit_test(changes_of_the_key_store_wait_for_each_other),
+        cmocka_unit_test(changes_that_waited_for_a_seal_are_refused),
         cmocka_unit_test(
             a_full_disk_stops_issuance_loses_nothing_and_is_recovered_from),
     };
