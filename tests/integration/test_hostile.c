@@ -302,14 +302,11 @@ provision_domain(struct world *w)
 static uint64_t
 put_issue(struct world *w, unsigned person)
 {
-    struct person_keys keys;
     char address[64];
     struct kd_buf ssr, b;
 
-    person_keys("hostile", person, 0, &keys);
-    kd_buf_init(&ssr, PERSON_SSR_MAX);
     kd_buf_init(&b, KD_JOB_BODY_MAX);
-    assert_int_equal(person_ssr(&keys, NULL, &ssr), KD_OK);
+    person_request("hostile", person, &ssr);
     snprintf(address, sizeof address, "hostile-%u@example.com", person);
     const struct kd_issue_job m = {.address = kd_slice_str(address),
                                    .ssr = kd_buf_slice(&ssr)};
@@ -976,14 +973,11 @@ put_any_body(enum kd_op op, struct kd_buf *b)
     struct kd_issue_org_job org = {.domain = kd_slice_str("example.com")};
     struct kd_keys_job keys = {.domain = kd_slice_str("example.com")};
     struct kd_slot_job slot = {KD_SLOT_CREDENTIAL};
-    struct person_keys person;
     struct kd_buf ssr;
 
     switch ((unsigned)op) {
     case KD_OP_IssueUserSignet:
-        kd_buf_init(&ssr, PERSON_SSR_MAX);
-        person_keys("storm", any(500), 0, &person);
-        assert_int_equal(person_ssr(&person, NULL, &ssr), KD_OK);
+        person_request("storm", any(500), &ssr);
         if (any(4) == 0)
             spoil(&ssr);
         kd_issue_job_put(

@@ -2,6 +2,7 @@
  * may ask there, objects in parts, and its certificates changed under load. */
 #include "people.h"
 #include "png.h"
+#include "suite.h"
 #include "test.h"
 #include "tls_peer.h"
 
@@ -581,12 +582,9 @@ issue(struct tls_peer *t, uint64_t person, const char *address, const uint8_t *u
     static uint8_t key[16];
     Keyd__V1__IssueUserSignetRequest in = KEYD__V1__ISSUE_USER_SIGNET_REQUEST__INIT;
     Keyd__V1__Request r = KEYD__V1__REQUEST__INIT;
-    struct person_keys who;
 
     kd_buf_free(&ssr);
-    kd_buf_init(&ssr, PERSON_SSR_MAX);
-    person_keys("tls", person, 0, &who);
-    assert_int_equal(person_ssr(&who, NULL, &ssr), KD_OK);
+    person_request("tls", person, &ssr);
     key[0]++;
     r.op_case = KEYD__V1__REQUEST__OP_ISSUE_USER_SIGNET;
     r.issue_user_signet = &in;
@@ -1440,7 +1438,6 @@ main(int argc, char **argv)
         cmocka_unit_test(no_process_left_its_sandbox_or_crashed),
     };
 
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
+    suite_begin(argc, argv);
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -149,13 +149,10 @@ put_job(struct peer_link *gate, enum kd_op op, uint32_t conf, struct kd_slice bo
 static kd_err
 issue_under(uint32_t conf)
 {
-    struct person_keys keys;
     struct kd_buf ssr, b;
 
-    person_keys("turns", next_job, 0, &keys);
-    kd_buf_init(&ssr, PERSON_SSR_MAX);
     kd_buf_init(&b, KD_JOB_BODY_MAX);
-    assert_int_equal(person_ssr(&keys, NULL, &ssr), KD_OK);
+    person_request("turns", next_job, &ssr);
     const struct kd_issue_job m = {.address = kd_slice_str("turns@example.com"),
                                    .ssr = kd_buf_slice(&ssr)};
     kd_issue_job_put(&b, &m);
