@@ -8,6 +8,7 @@
 #include "../support/check.h"
 #include "../support/registry.h"
 #include "../support/scale.h"
+#include "../support/shell.h"
 
 #include <dime/verify.h>
 
@@ -27,13 +28,6 @@ enum { FLIPS = 10000, HANG_SECONDS = 20, FILE_MOST = 16 << 20 };
 
 static const char *victim_path;
 static char base[64], work[96], with_log[96], without_log[96];
-
-static void
-shell(const char *command)
-{
-    if (system(command) != 0)
-        fail_msg("%s", command);
-}
 
 struct file {
     const char *name;
@@ -315,7 +309,7 @@ flips_in_the_key_store_are_refused(void **state)
 static int
 set_up(void **state)
 {
-    char command[6000], why[KD_STORE_WHY_MAX];
+    char why[KD_STORE_WHY_MAX];
     struct kd_store *s;
     const char *tmp = getenv("TMPDIR");
 
@@ -328,31 +322,25 @@ set_up(void **state)
     snprintf(with_log, sizeof with_log, "%s/with", base);
     snprintf(without_log, sizeof without_log, "%s/without", base);
     /* The victim is killed, so that its log is there and full of what it wrote. */
-    snprintf(command, sizeof command,
-             "mkdir -m 700 %s; for t in 0.1 0.2 0.4 0.8 1.6 3.2 6.4; do "
-             "rm -rf %s %s/acks; mkdir -m 700 %s; "
-             "timeout -s KILL $t %s %s %s/acks 0 100000 2>/dev/null; "
-             "test $(wc -l <%s/acks) -gt 60 && break; done; cp %s/* %s",
-             work, with_log, base, with_log, victim_path, with_log, base, base,
-             with_log, work);
-    shell(command);
+    shell("mkdir -m 700 %s; for t in 0.1 0.2 0.4 0.8 1.6 3.2 6.4; do "
+          "rm -rf %s %s/acks; mkdir -m 700 %s; "
+          "timeout -s KILL $t %s %s %s/acks 0 100000 2>/dev/null; "
+          "test $(wc -l <%s/acks) -gt 60 && break; done; cp %s/* %s",
+          work, with_log, base, with_log, victim_path, with_log, base, base, with_log,
+          work);
     if (open_it(&s, why) != KD_OK)
         return -1;
     kd_store_close(s);
-    snprintf(command, sizeof command, "rm -rf %s && cp -a %s %s", without_log, work,
-             without_log);
-    shell(command);
+    shell("rm -rf %s && cp -a %s %s", without_log, work, without_log);
     return 0;
 }
 
 static int
 tear_down(void **state)
 {
-    char command[128];
-
     (void)state;
-    snprintf(command, sizeof command, "rm -rf %s", base);
-    return system(command);
+    shell("rm -rf %s", base);
+    return 0;
 }
 
 int

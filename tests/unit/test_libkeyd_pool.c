@@ -1,31 +1,26 @@
 /* libkeyd with several endpoints, each a scripted server: who is asked, what is asked
  * again and where, and what never is. */
+#include "fds.h"
 #include "rpc_sample.h"
 #include "rpc_server.h"
+#include "seen.h"
 #include <keyd_client.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <keyd/base/clock.h>
 #include <keyd/base/memfd.h>
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-/* cmocka.h wants the four above first */
-#include <cmocka.h>
 
-enum { N_FAKES = 3, N_SEEN = 64 };
+enum { N_FAKES = 3 };
 
 static keyd_client *client;
 static struct kd_arena build;
 static size_t fds_before;
-static struct keyd_answer *seen[N_SEEN];
-static size_t n_seen;
 
 /* A server: a listening socket and the one connection it has taken. */
 static struct fake {
@@ -37,19 +32,6 @@ static struct fake {
 
 /* Fast enough for a test, and every figure of its own. */
 static const struct keyd_options quick = {.backoff_first_ms = 4, .backoff_most_ms = 16};
-
-static size_t
-count_fds(void)
-{
-    size_t n = 0;
-    DIR *dir = opendir("/proc/self/fd");
-
-    assert_non_null(dir);
-    while (readdir(dir) != NULL)
-        n++;
-    closedir(dir);
-    return n;
-}
 
 static void
 fake_listen(struct fake *f)
@@ -98,20 +80,13 @@ start(void **state)
     return client == NULL ? -1 : 0;
 }
 
-static void
-forget(void)
-{
-    while (n_seen > 0)
-        keyd_client_answer_free(seen[--n_seen]);
-}
-
 static int
 stop(void **state)
 {
     (void)state;
     keyd_client_free(client);
     client = NULL;
-    forget();
+    seen_forget();
     for (int i = 0; i < N_FAKES; i++) {
         if (fakes[i].listener >= 0)
             fake_stop_listening(&fakes[i]);
@@ -122,14 +97,6 @@ stop(void **state)
         return 0;
     fprintf(stderr, "descriptors leak\n");
     return -1;
-}
-
-static void
-note(void *cookie, struct keyd_answer *answer)
-{
-    (void)cookie;
-    assert_true(n_seen < N_SEEN);
-    seen[n_seen++] = answer;
 }
 
 static void
@@ -180,7 +147,7 @@ submit(const struct keyd_request *q)
 {
     uint64_t id = 0;
 
-    assert_int_equal(keyd_client_submit(client, q, note, NULL, &id), KEYD_OK);
+    assert_int_equal(keyd_client_submit(client, q, seen_note, seen, &id), KEYD_OK);
     return id;
 }
 
@@ -278,7 +245,7 @@ ended(enum keyd_status status, unsigned endpoint, unsigned attempts)
         fail_msg("%s (%s)", keyd_client_status_text(seen[0]->status), seen[0]->detail);
     assert_int_equal(seen[0]->endpoint, endpoint);
     assert_int_equal(seen[0]->attempts, attempts);
-    forget();
+    seen_forget();
 }
 
 /* ---- spreading */
@@ -367,7 +334,7 @@ a_request_may_name_its_endpoint(void **state)
     for (int i = 0; i < 5; i++)
         assert_int_equal(seen[i]->endpoint, 2);
     q.endpoint = 4;
-    assert_int_equal(keyd_client_submit(client, &q, note, NULL, NULL), KEYD_USAGE);
+    assert_int_equal(keyd_client_submit(client, &q, seen_note, seen, NULL), KEYD_USAGE);
 }
 
 /* ---- loss */
@@ -472,7 +439,7 @@ a_change_that_never_left_goes_anywhere(void **state)
     wait_seen(n);
     for (size_t i = 0; i < n; i++)
         assert_int_equal(seen[i]->status, KEYD_OK);
-    forget();
+    seen_forget();
     keyd_client_close(client);
     assert_int_equal(n_seen, read_there);
     for (size_t i = 0; i < n_seen; i++)
@@ -863,7 +830,7 @@ failing_at_once_waits_for_nobody(void **state)
     wait_seen(1);
     assert_string_equal(seen[0]->detail, "connection-refused");
     ended(KEYD_UNAVAILABLE, 0, 0);
-    assert_int_equal(keyd_client_submit(client, &q, note, NULL, NULL),
+    assert_int_equal(keyd_client_submit(client, &q, seen_note, seen, NULL),
                      KEYD_UNAVAILABLE);
     assert_true(kd_clock_ms() - before < 1000);
     fake_listen(&fakes[0]);
@@ -986,7 +953,7 @@ closing_ends_all_and_the_next_request_connects_again(void **state)
     assert_int_equal(n_seen, 2);
     assert_int_equal(seen[0]->status, KEYD_UNAVAILABLE);
     assert_int_equal(seen[1]->status, KEYD_UNKNOWN_OUTCOME);
-    forget();
+    seen_forget();
     turn();
     assert_int_equal(accept4(fakes[0].listener, NULL, NULL, 0), -1);
     assert_int_equal(keyd_client_timeout_ms(client), -1);
@@ -1028,7 +995,7 @@ callbacks_may_close_and_free(void **state)
     serve(&fakes[0]);
     wait_seen(2);
     assert_int_equal(n, 1);
-    forget();
+    seen_forget();
     assert_int_equal(keyd_client_submit(client, &q, free_in_callback, &n, NULL),
                      KEYD_OK);
     submit_lookup(0);
