@@ -441,11 +441,11 @@ refusals_carry_status_word_and_advice(void **state)
     submit_seal();
     turn(KEYD_OK);
     rpc_server_refuse(&server, server_takes(KEYD__V1__REQUEST__OP_SEAL), KD_BUSY,
-                      KD_RPC_RATE, 250);
+                      KD_RPC_ID_IN_USE, 250);
     turn(KEYD_OK);
     assert_int_equal(n_seen, 1);
     assert_int_equal(seen[0]->status, KEYD_BUSY);
-    assert_string_equal(seen[0]->detail, "rate-limit");
+    assert_string_equal(seen[0]->detail, "id-in-use");
     assert_int_equal(seen[0]->retry_after_ms, 250);
     seen_forget();
 }
@@ -655,11 +655,11 @@ a_farewell_is_handed_on(void **state)
     (void)state;
     submit_seal();
     turn(KEYD_OK);
-    rpc_server_refuse(&server, 0, KD_UNAVAILABLE, KD_RPC_STOPPING, 0);
+    rpc_server_refuse(&server, 0, KD_UNAVAILABLE, KD_RPC_NOT_SERVED, 0);
     rpc_server_clear(&server);
     turn(KEYD_UNAVAILABLE);
-    assert_string_equal(keyd_client_detail(client), "stopping");
-    assert_string_equal(seen[0]->detail, "stopping");
+    assert_string_equal(keyd_client_detail(client), "operation-not-served");
+    assert_string_equal(seen[0]->detail, "operation-not-served");
     seen_forget();
 }
 

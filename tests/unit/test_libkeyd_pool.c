@@ -224,7 +224,7 @@ serve(struct fake *f)
 static void
 refuse(struct fake *f, kd_err err, uint32_t retry_after_ms)
 {
-    rpc_server_refuse(&f->s, next(f)->id, err, KD_RPC_STOPPING, retry_after_ms);
+    rpc_server_refuse(&f->s, next(f)->id, err, KD_RPC_NOT_SERVED, retry_after_ms);
 }
 
 static void
@@ -661,7 +661,7 @@ advice_beyond_the_deadline_ends_the_request(void **state)
     assert_true(kd_clock_ms() - before < 100);
     assert_int_equal(seen[0]->status, KEYD_BUSY);
     assert_int_equal(seen[0]->retry_after_ms, 600);
-    assert_string_equal(seen[0]->detail, "stopping");
+    assert_string_equal(seen[0]->detail, "operation-not-served");
 }
 
 static void
@@ -675,7 +675,7 @@ an_unknown_outcome_is_asked_about_with_the_same_key(void **state)
     const Keyd__V1__Request *q = next(&fakes[0]);
     memcpy(key, q->idempotency_key.data, 16);
     for (int i = 0; i < 3; i++) {
-        rpc_server_refuse(&fakes[0].s, q->id, KD_UNKNOWN, KD_RPC_STOPPING, 0);
+        rpc_server_refuse(&fakes[0].s, q->id, KD_UNKNOWN, KD_RPC_NOT_SERVED, 0);
         q = next(&fakes[0]);
         assert_memory_equal(q->idempotency_key.data, key, 16);
     }
@@ -745,11 +745,11 @@ after_a_rest_one_request_goes_first(void **state)
     for (int i = 0; i < 4; i++) {
         const Keyd__V1__Request *q = rpc_server_next(&fakes[0].s, 100);
         assert_non_null(q);
-        rpc_server_refuse(&fakes[0].s, q->id, KD_UNAVAILABLE, KD_RPC_STOPPING, 0);
+        rpc_server_refuse(&fakes[0].s, q->id, KD_UNAVAILABLE, KD_RPC_NOT_SERVED, 0);
     }
     uint64_t id = next(&fakes[0])->id;
     nothing_comes(&fakes[0]);
-    rpc_server_refuse(&fakes[0].s, id, KD_UNAVAILABLE, KD_RPC_STOPPING, 0);
+    rpc_server_refuse(&fakes[0].s, id, KD_UNAVAILABLE, KD_RPC_NOT_SERVED, 0);
     id = next(&fakes[0])->id;
     nothing_comes(&fakes[0]);
     give(&fakes[0], id, KEYD__V1__RESPONSE__RESULT_GENERATE_KEY);
@@ -770,7 +770,7 @@ a_farewell_moves_what_was_under_way(void **state)
     submit_lookup(0);
     turn();
     assert_non_null(rpc_server_next(&fakes[0].s, 100));
-    rpc_server_refuse(&fakes[0].s, 0, KD_UNAVAILABLE, KD_RPC_STOPPING, 0);
+    rpc_server_refuse(&fakes[0].s, 0, KD_UNAVAILABLE, KD_RPC_NOT_SERVED, 0);
     serve(&fakes[1]);
     ended(KEYD_OK, 2, 2);
 }
@@ -903,7 +903,7 @@ an_object_goes_with_every_attempt(void **state)
         assert_int_equal(kd_memfd_read(fakes[i].s.fd, 0, back, sizeof back), KD_OK);
         assert_memory_equal(back, image, sizeof image);
         if (i == 0)
-            rpc_server_refuse(&fakes[0].s, m->id, KD_UNAVAILABLE, KD_RPC_STOPPING, 0);
+            rpc_server_refuse(&fakes[0].s, m->id, KD_UNAVAILABLE, KD_RPC_NOT_SERVED, 0);
         else
             give(&fakes[1], m->id, (unsigned)m->op_case);
     }

@@ -682,7 +682,7 @@ a_busy_server_gets_the_object_again_later(void **state)
     (void)state;
     up(1);
     submit_issue();
-    rpc_server_refuse(&server, next()->id, KD_BUSY, KD_RPC_RATE, 30);
+    rpc_server_refuse(&server, next()->id, KD_BUSY, KD_RPC_ID_IN_USE, 30);
     int64_t before = kd_clock_ms();
     take_upload(id, back);
     assert_true(kd_clock_ms() - before >= 29);
