@@ -67,16 +67,13 @@ tell_list(const struct options *o, const struct keyd_answer *a)
 int
 verb_approve_list(const struct options *o)
 {
+    struct keyd_request q = {.op = KEYD_OP_APPROVAL_LIST};
     struct keyd_answer *a = NULL;
-    struct session s;
-    int status = session_open(&s, o);
+    int status = session_once(o, &q, &a);
 
-    if (status == EX_OK)
-        status = approvals_fetch(&s, &a);
     if (status == EX_OK)
         status = tell_list(o, a);
     keyd_client_answer_free(a);
-    session_close(&s);
     return status;
 }
 
@@ -166,9 +163,10 @@ static int
 find_operator(struct session *s, const struct operator_key *key,
               char name[KD_POLICY_NAME_MAX + 1])
 {
+    struct keyd_request q = {.op = KEYD_OP_APPROVAL_LIST};
     struct keyd_answer *a = NULL;
     struct kd_slice mine = kd_slice(key->public_key, sizeof key->public_key);
-    int status = approvals_fetch(s, &a);
+    int status = session_call(s, &q, &a);
 
     name[0] = '\0';
     for (size_t i = 0; status == EX_OK && i < a->out.approvals.n_operators; i++) {

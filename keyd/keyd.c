@@ -329,11 +329,8 @@ print_problems(const char *path, const struct kd_conf_problems *problems)
 {
     char line[512];
 
-    for (size_t i = 0; i < problems->n; i++)
-        fprintf(stderr, "%s\n",
-                kd_conf_problem_format(path, &problems->list[i], line, sizeof line));
-    if (problems->more)
-        fprintf(stderr, "%s: more problems were found\n", path);
+    for (size_t i = 0; kd_conf_problems_line(path, problems, i, line, sizeof line); i++)
+        fprintf(stderr, "%s\n", line);
 }
 
 static int

@@ -203,6 +203,22 @@ run_record(struct kd_audit_record *record, struct run_names *names,
     }
 }
 
+static void
+bare_recorded(struct vault *v, struct task *t)
+{
+    task_finish(v, t, t->err, 0);
+}
+
+void
+run_commit_bare(struct vault *v, struct task *t, enum kd_audit_op op)
+{
+    struct kd_audit_record record;
+    struct run_names names;
+
+    run_record(&record, &names, v, t, op, kd_slice(NULL, 0));
+    task_commit(v, t, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, bare_recorded);
+}
+
 kd_err
 run_refuse(struct task *t, kd_err err, enum kd_reason reason)
 {

@@ -632,15 +632,12 @@ eight_requests_of_one_and_thirty_two_of_all_wait(void **state)
 static void
 approving_a_reset_waits_for_two_others(void **state)
 {
-    struct person_keys own;
     struct kd_buf ssr;
     struct made m;
     uint8_t id[16];
 
     (void)state;
-    person_keys("quorum", 77, 0, &own);
-    kd_buf_init(&ssr, 4096);
-    assert_int_equal(person_ssr(&own, NULL, &ssr), KD_OK);
+    person_request("quorum", 77, &ssr);
     keyd_client *c = ask_connect(&keyd, "submission");
     ask_issue_ends(c, "lost@example.com", kd_buf_slice(&ssr), KEYD_OK, NULL);
     keyd_client_free(c);

@@ -1,7 +1,9 @@
 /* What is kept outside of the registry: an older copy, a fork, a clone, a damaged or
  * missing checkpoint file are refused; an operator's acceptance lifts that, and nothing
  * else does. */
+#include "shell.h"
 #include "state.h"
+#include "suite.h"
 #include "test.h"
 
 #include <keyd/base/clock.h>
@@ -390,10 +392,10 @@ a_registry_from_before_the_first_key_store_is_accepted(void **state)
 {
     (void)state;
     storage_put_back(&keyd, "good", true);
-    storage_shell("rm -rf '%s'; rm -f '%s'/*", keyd.d.state, keyd.outside);
+    shell("rm -rf '%s'; rm -f '%s'/*", keyd.d.state, keyd.outside);
     storage_launch(&keyd, KEYD_STATE_UNPROVISIONED);
     storage_stop(&keyd);
-    storage_shell("rm -f '%s'/*", keyd.outside);
+    shell("rm -f '%s'/*", keyd.outside);
     storage_launch(&keyd, KEYD_STATE_FAILED);
     storage_reason(&keyd, "checkpoint-missing");
     struct storage_head head;
@@ -411,7 +413,7 @@ a_registry_with_records_and_no_checkpoint_file_is_refused_and_a_new_one_is_not(
 {
     (void)state;
     storage_put_back(&keyd, "good", true);
-    storage_shell("rm -f '%s'/*", keyd.outside);
+    shell("rm -f '%s'/*", keyd.outside);
     storage_launch(&keyd, KEYD_STATE_FAILED);
     assert_held("checkpoint-missing");
     accept_now();
@@ -421,11 +423,11 @@ a_registry_with_records_and_no_checkpoint_file_is_refused_and_a_new_one_is_not(
     storage_stop(&keyd);
 
     /* Wiped, with the old checkpoint still there: another registry. */
-    storage_shell("rm -rf '%s'", keyd.d.state);
+    shell("rm -rf '%s'", keyd.d.state);
     storage_launch(&keyd, KEYD_STATE_FAILED);
     storage_reason(&keyd, "registry-forked");
     storage_stop(&keyd);
-    storage_shell("rm -f '%s'/*", keyd.outside);
+    shell("rm -f '%s'/*", keyd.outside);
     storage_launch(&keyd, KEYD_STATE_UNPROVISIONED);
     storage_stop(&keyd);
     storage_launch(&keyd, KEYD_STATE_UNPROVISIONED);
@@ -469,7 +471,7 @@ a_change_that_is_recorded_while_the_vault_is_held_does_not_lift_that(void **stat
         assert_int_equal(keyd_client_process(c, 20000), KEYD_OK);
     assert_int_equal(kill(ledger, SIGSTOP), 0);
     kd_ignore(poll(NULL, 0, 300)); /* for the vault to come to the next one's record */
-    storage_shell("rm -f '%s'/*", keyd.outside);
+    shell("rm -f '%s'/*", keyd.outside);
     assert_int_equal(kill(ledger, SIGKILL), 0);
     while (n < CHANGES)
         assert_int_equal(keyd_client_process(c, 20000), KEYD_OK);
@@ -553,13 +555,13 @@ a_clone_of_the_state_cannot_run_beside_it_nor_after_it(void **state)
     storage_put_back(&keyd, "good", true);
     storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
     snprintf(path, sizeof path, "%s/clone", keyd.d.dir);
-    storage_shell("rm -rf '%s' && cp -a '%s/good' '%s'", path, keyd.d.dir, path);
+    shell("rm -rf '%s' && cp -a '%s/good' '%s'", path, keyd.d.dir, path);
     storage_prepare(&clone, NULL, path);
-    storage_shell("rmdir '%s'", clone.outside);
-    storage_shell("sed -i 's|^checkpoint-file = .*|checkpoint-file = \"%s\"|' '%s'",
-                  keyd.checkpoint, clone.d.conf);
+    shell("rmdir '%s'", clone.outside);
+    shell("sed -i 's|^checkpoint-file = .*|checkpoint-file = \"%s\"|' '%s'",
+          keyd.checkpoint, clone.d.conf);
     memcpy(clone.d.credential, keyd.d.credential, sizeof clone.d.credential);
-    storage_shell("cp -a '%s' '%s'", keyd.d.credential_path, clone.d.credential_path);
+    shell("cp -a '%s' '%s'", keyd.d.credential_path, clone.d.credential_path);
 
     int64_t start = kd_clock_ms();
     assert_true(daemon_launch(&clone.d));
@@ -587,7 +589,7 @@ a_checkpoint_that_cannot_be_written_degrades_and_after_the_grace_stops_signing(
         skip();
     storage_start(&s, "checkpoint-grace = 2\naudit-checkpoint-interval = 10\n");
     storage_stop(&s);
-    storage_shell("chown 0:0 '%s' && chmod 0755 '%s'", s.outside, s.outside);
+    shell("chown 0:0 '%s' && chmod 0755 '%s'", s.outside, s.outside);
     storage_launch(&s, KEYD_STATE_DEGRADED);
     storage_reason(&s, "checkpoint-file");
     storage_issue(&s, 1, KEYD_OK, NULL);
@@ -595,7 +597,7 @@ a_checkpoint_that_cannot_be_written_degrades_and_after_the_grace_stops_signing(
     assert_true(daemon_log_wait(&s.d, "could not be written for too long", 10000));
     storage_issue(&s, 2, KEYD_UNAVAILABLE, "checkpoint-overdue");
     storage_look(&s, 1, KEYD_OK);
-    storage_shell("chown %d:0 '%s'", DAEMON_LEDGER, s.outside);
+    shell("chown %d:0 '%s'", DAEMON_LEDGER, s.outside);
     storage_wait(&s, KEYD_STATE_OPERATIONAL, 10000);
     storage_issue(&s, 2, KEYD_OK, NULL);
     storage_stop(&s);
@@ -694,8 +696,6 @@ main(int argc, char **argv)
             a_registry_that_cannot_be_opened_now_is_tried_again_until_it_can),
     };
 
-    signal(SIGPIPE, SIG_IGN);
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
+    suite_begin(argc, argv);
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

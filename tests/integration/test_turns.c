@@ -37,15 +37,6 @@ static struct peer vault;
 static struct peer_link ledger, admin, submission;
 static struct kd_conf *first;
 static uint64_t next_job;
-static struct kd_buf out; /* the message being made */
-
-#define PUT(link, name, message, fd)                                                   \
-    do {                                                                               \
-        kd_buf_reset(&out);                                                            \
-        kd_##name##_put(&out, message);                                                \
-        link_put(link, KD_MSG_##name, kd_buf_slice(&out), fd);                         \
-    } while (0)
-
 /* --- the supervisor --- */
 
 static struct kd_conf *
@@ -103,7 +94,7 @@ turn(struct peer *p, enum kd_turn step, uint32_t serial, int fd)
 {
     const struct kd_ctl_turn m = {.turn = (uint8_t)step, .serial = serial};
 
-    PUT(&p->ctl, ctl_turn, &m, fd);
+    LINK_PUT(&p->ctl, ctl_turn, &m, fd);
 }
 
 /* The answer to that step. */
@@ -146,7 +137,7 @@ put_job(struct peer_link *gate, enum kd_op op, uint32_t conf, struct kd_slice bo
                                .deadline = (uint64_t)kd_clock_ms() + 60000,
                                .body = body};
 
-    PUT(gate, job, &job, -1);
+    LINK_PUT(gate, job, &job, -1);
 }
 
 /* An issuance under a configuration: SEALED for who may issue (there is no key store),
@@ -154,13 +145,10 @@ put_job(struct peer_link *gate, enum kd_op op, uint32_t conf, struct kd_slice bo
 static kd_err
 issue_under(uint32_t conf)
 {
-    struct person_keys keys;
     struct kd_buf ssr, b;
 
-    person_keys("turns", next_job, 0, &keys);
-    kd_buf_init(&ssr, PERSON_SSR_MAX);
     kd_buf_init(&b, KD_JOB_BODY_MAX);
-    assert_int_equal(person_ssr(&keys, NULL, &ssr), KD_OK);
+    person_request("turns", next_job, &ssr);
     const struct kd_issue_job m = {.address = kd_slice_str("turns@example.com"),
                                    .ssr = kd_buf_slice(&ssr)};
     kd_issue_job_put(&b, &m);
@@ -206,7 +194,6 @@ start_with(const char *stopped_at_first)
     struct kd_audit_record r;
     struct kd_buf stopped;
 
-    kd_buf_init(&out, KD_CHAN_BODY_MAX);
     next_job = 0;
     if (!daemon_prepare(&keyd, &options))
         return -1;
@@ -222,9 +209,9 @@ start_with(const char *stopped_at_first)
     peer_join(&vault, &admin, KD_LINK_GATE, ADMIN);
     peer_join(&vault, &submission, KD_LINK_GATE, SUBMISSION);
     peer_join(&vault, &ledger, KD_LINK_LEDGER, 0);
-    PUT(&ledger, ledger_state, &stands, -1);
-    PUT(&ledger, ledger_accounts, &accounts, -1);
-    PUT(&ledger, ledger_ready, &ready, -1);
+    LINK_PUT(&ledger, ledger_state, &stands, -1);
+    LINK_PUT(&ledger, ledger_accounts, &accounts, -1);
+    LINK_PUT(&ledger, ledger_ready, &ready, -1);
     next_record(&r);
     kd_buf_free(&stopped);
     return r.op == KD_AUDIT_START ? 0 : -1;
@@ -254,7 +241,6 @@ stop(void **state)
     link_clear(&ledger);
     int status = peer_stop(&vault);
     kd_conf_free(first);
-    kd_buf_free(&out);
     daemon_clear(&keyd);
     return lives && status == 0 ? 0 : -1;
 }
@@ -275,7 +261,7 @@ tell_account(void)
     kd_account_part_put(&part, &open);
     m.tag = asked.tag;
     m.account = kd_buf_slice(&part);
-    PUT(&ledger, told_account, &m, -1);
+    LINK_PUT(&ledger, told_account, &m, -1);
     kd_buf_free(&part);
 }
 
@@ -400,7 +386,7 @@ what_was_recorded_is_never_said_not_to_be_done(void **state)
     struct kd_buf body;
 
     (void)state;
-    PUT(&ledger, ack, &last, -1);
+    LINK_PUT(&ledger, ack, &last, -1);
     kd_buf_init(&body, 512);
     kd_freeze_job_put(&body, &freeze);
     const struct kd_job job = {.id = ++next_job,
@@ -411,11 +397,11 @@ what_was_recorded_is_never_said_not_to_be_done(void **state)
                                .has_key = 1,
                                .key = {7},
                                .body = kd_buf_slice(&body)};
-    PUT(&submission, job, &job, -1);
+    LINK_PUT(&submission, job, &job, -1);
     tell_account();
     next_record(&r);
     assert_int_equal(r.op, KD_AUDIT_FREEZE_ADDRESS);
-    PUT(&ledger, ack, &last, -1);
+    LINK_PUT(&ledger, ack, &last, -1);
     message_free(link_expect(&ledger, KD_MSG_ask_account));
     assert_int_equal(done(&submission, next_job, NULL), KD_UNKNOWN);
     kd_buf_free(&body);
@@ -442,9 +428,9 @@ a_change_before_the_ledger_spoke_needs_no_record_of_its_own(void **state)
     const struct kd_ledger_ready ready = {0};
     const struct kd_ledger_accounts accounts = {.uptime = 1000};
     struct kd_ledger_state stands = {0};
-    PUT(&l, ledger_state, &stands, -1);
-    PUT(&l, ledger_accounts, &accounts, -1);
-    PUT(&l, ledger_ready, &ready, -1);
+    LINK_PUT(&l, ledger_state, &stands, -1);
+    LINK_PUT(&l, ledger_accounts, &accounts, -1);
+    LINK_PUT(&l, ledger_ready, &ready, -1);
     struct kd_commit m;
     struct message *message = link_expect(&l, KD_MSG_commit);
     assert_int_equal(kd_commit_get(message->body, &m), KD_OK);
@@ -482,9 +468,9 @@ a_gate_counts_for_its_own_class_only(void **state)
 
     (void)state;
     watch(watched);
-    PUT(&submission, shadow_seen, &seen, -1);
+    LINK_PUT(&submission, shadow_seen, &seen, -1);
     seen.uid = 4711; /* nobody's, in both policies */
-    PUT(&submission, shadow_seen, &seen, -1);
+    LINK_PUT(&submission, shadow_seen, &seen, -1);
     assert_int_equal(issue_under(2), KD_SEALED); /* and is refused by the other */
     status_under(2, &body, &m);
     assert_true(m.shadow_on);
@@ -500,7 +486,7 @@ a_gate_counts_for_its_own_class_only(void **state)
     kd_buf_free(&body);
     /* What the vault decides it counts itself. */
     seen.op = KD_OP_IssueUserSignet;
-    PUT(&submission, shadow_seen, &seen, -1);
+    LINK_PUT(&submission, shadow_seen, &seen, -1);
     assert_true(link_closes(&submission, 5000));
     kd_conf_free(watched);
 }
@@ -514,7 +500,7 @@ lookups_of_another_class_end_the_channel(void **state)
 
     (void)state;
     watch(watched);
-    PUT(&submission, shadow_seen, &seen, -1);
+    LINK_PUT(&submission, shadow_seen, &seen, -1);
     assert_true(link_closes(&submission, 5000));
     kd_conf_free(watched);
 }
