@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import pty
+import shutil
 import signal
 import struct
 import subprocess
