@@ -116,6 +116,10 @@ int secret_from_file(const char *path, size_t max, bool strip, struct secret *ou
  * standard input if that is none. */
 int secret_prompt(bool is_new, struct secret *out);
 
+/* Syncs the folder of a path: only then is the name itself on the disk. False with
+ * errno. */
+bool folder_sync(const char *path);
+
 /* Makes a new credential file (mode 0400) of random octets, on the disk when this
  * returns, and gives its octets. */
 int secret_make_file(const char *path, struct secret *out);

@@ -5,6 +5,7 @@
  * what has not been shown. */
 #include "keydctl.h"
 
+#include <keyd/conf/policy.h>
 #include <keyd/quorum/approval.h>
 #include <unistd.h>
 
@@ -156,9 +157,11 @@ verb_approve_show(const struct options *o)
 /* --- sign ---------------------------------------------------------------------------
  */
 
-/* The operator whose key this is. */
+/* The operator whose key this is. What is no name is not shown: a terminal that obeys
+ * it would no longer show what is signed. */
 static int
-find_operator(struct session *s, const struct operator_key *key, char name[33])
+find_operator(struct session *s, const struct operator_key *key,
+              char name[KD_POLICY_NAME_MAX + 1])
 {
     struct keyd_request q = {.op = KEYD_OP_APPROVAL_LIST};
     struct keyd_answer *a = NULL;
@@ -168,7 +171,8 @@ find_operator(struct session *s, const struct operator_key *key, char name[33])
     name[0] = '\0';
     for (size_t i = 0; status == EX_OK && i < a->out.approvals.n_operators; i++) {
         const struct keyd_operator *one = &a->out.approvals.operators[i];
-        if (one->name.n <= 32 && kd_slice_eq(slice_of(one->public_key), mine)) {
+        if (kd_principal_name_is_valid(slice_of(one->name)) &&
+            kd_slice_eq(slice_of(one->public_key), mine)) {
             memcpy(name, one->name.p, one->name.n);
             name[one->name.n] = '\0';
         }
@@ -235,7 +239,7 @@ verb_approve_sign(const struct options *o)
     struct operator_key key = {0};
     struct keyd_answer *a = NULL;
     struct session s = {0};
-    char name[33];
+    char name[KD_POLICY_NAME_MAX + 1];
     int status;
 
     if (o->asked_key == NULL)

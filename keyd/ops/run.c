@@ -95,7 +95,7 @@ run_may_be_recorded(struct vault *v, struct task *t)
 void
 run_start(struct vault *v, struct task *t)
 {
-    if (!task_is_internal(t) && stops_has(v, &t->caller)) {
+    if (!task_is_internal(t) && stops_has(v, t->conf, &t->caller)) {
         task_finish(v, t, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
         return;
     }

@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import pty
+import shutil
 import signal
 import struct
 import subprocess
@@ -654,11 +655,33 @@ def follow():
     check("followed from %d: %r" % (first["seq"], seen), "generate-key" in seen)
 
 
+def traced(*args):
+    """What keydctl has written to the disk, in order; nothing without strace."""
+    if shutil.which("strace") is None:
+        return []
+    p = subprocess.run(["strace", "-o", path("calls"), "-e", "trace=fsync,fdatasync,rename,renameat,"
+                        "renameat2", KEYDCTL, *args, *socket_of(args)], capture_output=True)
+    if p.returncode != 0:
+        return []
+    lines = read("calls").decode().splitlines()
+    return [line[:line.index("(")].rstrip("at2") for line in lines if "(" in line]
+
+
 def exports(audit_key, kept):
+    # What others have laid there does not become the export.
+    write("export.part", b"")
+    os.chmod(path("export.part"), 0o666)
+    theirs = os.open(path("export.part"), os.O_RDONLY)
     run(OK, "audit", "export", "-o", path("export"), "--json")
     octets = read("export")
     check("mode", os.stat(path("export")).st_mode & 0o777 == 0o600)
-    check("no part is left", not os.path.exists(path("export.part")))
+    check("nobody else has it open", os.pread(theirs, 1, 0) == b"")
+    os.close(theirs)
+    os.unlink(path("export.part"))
+    check("no part is left", not [f for f in os.listdir(path(".")) if f.startswith("export.")])
+    calls = traced("audit", "export", "-o", path("export"))
+    check("its name is on the disk: %r" % calls,
+          not calls or calls[-3:] == ["fsync", "rename", "fsync"])
     parts = items(octets)
     check("both kinds", {kind for kind, _ in parts} == {1, 2, 3})
     check("put together again", joined(parts) == octets)

@@ -10,8 +10,10 @@ import base64
 import hashlib
 import json
 import os
+import select
 import subprocess
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -256,16 +258,49 @@ def parse(message):
     return out
 
 
+def at_terminal(request, answer, *socket):
+    return story.on_terminal(["approve", "sign", request, "--key", path("bea"),
+                              "--passphrase-file", path("pass"), *socket],
+                             [(b"Type yes: ", answer)])
+
+
 def on_terminal():
     """The question, answered by a person."""
     request, _ = ask("key", "generate", "--role", "dkim", "--domain", DOMAIN)
+    altered = between(b"\x0a\x03bea", b"\x0a\x03\x1b[A")
+    status, shown = at_terminal(request, b"no\n", "--socket", altered)
+    check("a name that moves the cursor is not shown", b"\x1b" not in shown)
+    check("and nobody's: %d" % status, status == NOPERM)
     for answer, code in ((b"no\n", NO), (b"yes\n", OK)):
-        status, shown = story.on_terminal(
-            ["approve", "sign", request, "--key", path("bea"), "--passphrase-file",
-             path("pass"), *admin_socket()], [(b"Type yes: ", answer)])
+        status, shown = at_terminal(request, answer, *admin_socket())
         check("answered %r: %d" % (answer, status), status == code)
         check("the text came before the question",
               shown.find(b"keyd approval 1") in range(0, shown.find(b"Type yes: ")))
+
+
+def between(what, by):
+    """A socket that leads to keyd's, for one connection; what keyd says is altered."""
+    import socket as s
+    at = s.socket(s.AF_UNIX)
+    at.bind(path("between"))
+    at.listen(1)
+
+    def carry():
+        client = at.accept()[0]
+        keyd = s.socket(s.AF_UNIX)
+        keyd.connect(path("run/admin/admin.sock"))
+        with at, client, keyd:
+            while True:
+                ready = select.select([client, keyd], [], [], 30)[0]
+                octets = ready[0].recv(65536) if ready else b""
+                if not octets:
+                    return
+                if ready[0] is keyd:
+                    client.sendall(octets.replace(what, by))
+                else:
+                    keyd.sendall(octets)
+    threading.Thread(target=carry, daemon=True).start()
+    return path("between")
 
 
 def waiting():

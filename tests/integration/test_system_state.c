@@ -466,6 +466,67 @@ changes_of_the_key_store_wait_for_each_other(void **state)
     assert_int_equal(daemon_stop(&keyd), 0);
 }
 
+struct twins {
+    enum keyd_status status[2];
+    uint8_t id[2][16];
+    size_t n;
+};
+
+static void
+keep_twin(void *cookie, struct keyd_answer *a)
+{
+    struct twins *t = cookie;
+
+    assert_true(t->n < 2);
+    if (a->status == KEYD_OK)
+        memcpy(t->id[t->n], a->out.keys.keys[0].id.p, sizeof t->id[0]);
+    else
+        print_message("a twin ended %s (%s)\n", keyd_client_status_text(a->status),
+                      a->detail);
+    t->status[t->n++] = a->status;
+    keyd_client_answer_free(a);
+}
+
+/* As a client does that lost its connection: the same request comes while the first is
+ * under way. It is done once, and both hear of that, the second when it asks again. */
+static void
+the_same_change_twice_at_once_is_done_once(void **state)
+{
+    static const uint8_t key[16] = {0x2a};
+    const struct keyd_request q = {
+        .op = KEYD_OP_GENERATE_KEY,
+        .idempotency_key = key,
+        .in.generate_key = {.role = KEYD_ROLE_SOK,
+                            .algorithm = KEYD_ED25519,
+                            .domain = KEYD_STR("example.com"),
+                            .permissions = KEYD_PERM_SIGNET}};
+    struct many m = {.n = 0};
+    struct twins twins = {.n = 0};
+    struct keyd_answer *a = NULL;
+
+    (void)state;
+    restore();
+    assert_true(daemon_launch(&keyd) && daemon_wait(&keyd, 10000));
+    keyd_client *c = ask_connect(&keyd, "admin");
+    size_t had = count_keys(c);
+    submit(c, KEYD_OP_GENERATE_KEY, &m); /* the twins wait for it, and for each other */
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(keyd_client_submit(c, &q, keep_twin, &twins, NULL), KEYD_OK);
+    while (m.n < 1 || twins.n < 2)
+        assert_int_equal(keyd_client_process(c, 20000), KEYD_OK);
+    for (size_t i = 0; i < 2; i++)
+        assert_true(twins.status[i] == KEYD_OK || twins.status[i] == KEYD_BUSY);
+    assert_int_equal(count_keys(c), had + 2);
+    assert_int_equal(keyd_client_call(c, &q, &a), KEYD_OK);
+    for (size_t i = 0; i < 2; i++)
+        if (twins.status[i] == KEYD_OK)
+            assert_memory_equal(a->out.keys.keys[0].id.p, twins.id[i], 16);
+    keyd_client_answer_free(a);
+    assert_int_equal(count_keys(c), had + 2);
+    keyd_client_free(c);
+    assert_int_equal(daemon_stop(&keyd), 0);
+}
+
 /* Whose turn comes after a seal finds no keys. */
 static void
 changes_that_waited_for_a_seal_are_refused(void **state)
@@ -662,6 +723,7 @@ main(int argc, char **argv)
         cmocka_unit_test(
             a_second_daemon_on_the_same_sockets_is_refused_and_the_first_goes_on),
         cmocka_unit_test(changes_of_the_key_store_wait_for_each_other),
+        cmocka_unit_test(the_same_change_twice_at_once_is_done_once),
         cmocka_unit_test(changes_that_waited_for_a_seal_are_refused),
         cmocka_unit_test(
             a_full_disk_stops_issuance_loses_nothing_and_is_recovered_from),

@@ -434,6 +434,56 @@ a_registry_with_records_and_no_checkpoint_file_is_refused_and_a_new_one_is_not(
     storage_stop(&keyd);
 }
 
+enum { CHANGES = 24 };
+
+static void
+count_answer(void *cookie, struct keyd_answer *a)
+{
+    size_t *n = cookie;
+
+    ++*n;
+    keyd_client_answer_free(a);
+}
+
+/* The ledger ends with a change of the key store before it, and comes back without what
+ * was noted outside: the record is stored then, but that lifts nothing. */
+static void
+a_change_that_is_recorded_while_the_vault_is_held_does_not_lift_that(void **state)
+{
+    const struct keyd_request generate = {
+        .op = KEYD_OP_GENERATE_KEY,
+        .in.generate_key = {.role = KEYD_ROLE_SOK,
+                            .algorithm = KEYD_ED25519,
+                            .domain = KEYD_STR("example.com"),
+                            .permissions = KEYD_PERM_CERTIFICATE}};
+    size_t n = 0;
+
+    (void)state;
+    storage_put_back(&keyd, "good", true);
+    storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
+    keyd_client *c = ask_connect(&keyd.d, "admin");
+    pid_t ledger = daemon_role(&keyd.d, KEYD_PROCESS_LEDGER, "");
+    assert_true(ledger > 0);
+    for (size_t i = 0; i < CHANGES; i++)
+        assert_int_equal(keyd_client_submit(c, &generate, count_answer, &n, NULL),
+                         KEYD_OK);
+    while (n == 0)
+        assert_int_equal(keyd_client_process(c, 20000), KEYD_OK);
+    assert_int_equal(kill(ledger, SIGSTOP), 0);
+    kd_ignore(poll(NULL, 0, 300)); /* for the vault to come to the next one's record */
+    shell("rm -f '%s'/*", keyd.outside);
+    assert_int_equal(kill(ledger, SIGKILL), 0);
+    while (n < CHANGES)
+        assert_int_equal(keyd_client_process(c, 20000), KEYD_OK);
+    keyd_client_free(c);
+    assert_int_equal(storage_state(&keyd), KEYD_STATE_FAILED);
+    assert_held("checkpoint-missing");
+    accept_now();
+    storage_issue(&keyd, 6100, KEYD_OK, NULL);
+    storage_stop(&keyd);
+    storage_check(&keyd);
+}
+
 static void
 flip(const char *path, off_t at, unsigned bit)
 {
@@ -634,6 +684,8 @@ main(int argc, char **argv)
         cmocka_unit_test(a_registry_from_before_the_first_key_store_is_accepted),
         cmocka_unit_test(
             a_registry_with_records_and_no_checkpoint_file_is_refused_and_a_new_one_is_not),
+        cmocka_unit_test(
+            a_change_that_is_recorded_while_the_vault_is_held_does_not_lift_that),
         cmocka_unit_test(a_checkpoint_file_with_a_flipped_bit_is_refused),
         cmocka_unit_test(a_half_written_head_does_no_harm_and_a_damaged_one_is_refused),
         cmocka_unit_test(a_clone_of_the_state_cannot_run_beside_it_nor_after_it),

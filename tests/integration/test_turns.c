@@ -1,5 +1,5 @@
-/* The steps of a reload (job.h, enum kd_turn), with the test as the supervisor, the
- * ledger and the gates of a vault, and as the supervisor of a gate. */
+/* The steps of a reload (job.h, enum kd_turn) and of a request, with the test as the
+ * supervisor, the ledger and the gates of a vault, and as the supervisor of a gate. */
 #include "peer.h"
 #include "people.h"
 #include "shape.h"
@@ -24,7 +24,12 @@ enum {
     SUBMISSION = KD_CLASS_SUBMISSION * WORKERS,
 };
 
-static const struct shape may_issue = {.issue = true};
+enum { ACCOUNTS_UID = 61030 };
+static const struct shape may_issue = {
+    .issue = true,
+    .sections =
+        "principal \"accounts\" {\n uid = 61030\n class = \"submission\"\n"
+        " operations = { \"FreezeAddress\" }\n domains = { \"example.com\" }\n}"};
 static const struct shape may_look_up = {.lookup = true};
 
 static struct daemon keyd; /* its directory and configuration; it never runs */
@@ -164,6 +169,8 @@ status_under(uint32_t conf, struct kd_buf *body, struct kd_status_done *m)
 
 /* --- the ledger --- */
 
+static struct kd_ack last; /* of the last record */
+
 static void
 next_record(struct kd_audit_record *r)
 {
@@ -172,25 +179,31 @@ next_record(struct kd_audit_record *r)
 
     assert_int_equal(kd_commit_get(message->body, &m), KD_OK);
     assert_int_equal(kd_audit_decode(m.record, r), KD_OK);
+    last = (struct kd_ack){.epoch = r->epoch, .seq = r->seq, .outcome = KD_OK};
+    kd_audit_hash(m.record, last.hash);
     message_free(message);
 }
 
 static int
-start(void **state)
+start_with(const char *stopped_at_first)
 {
     const struct daemon_options options = {.sealed = true};
     const struct kd_ledger_ready ready = {0};
-    const struct kd_ledger_accounts accounts = {.uptime = 1000};
+    struct kd_ledger_accounts accounts = {.uptime = 1000};
     struct kd_ledger_state stands = {0};
     struct kd_audit_record r;
+    struct kd_buf stopped;
 
-    (void)state;
     next_job = 0;
     if (!daemon_prepare(&keyd, &options))
         return -1;
     shape_init(&keyd);
     first = conf_of(&may_issue);
     randombytes_buf(stands.instance, sizeof stands.instance);
+    kd_buf_init(&stopped, 1024);
+    if (stopped_at_first != NULL)
+        kd_list_put(&stopped, kd_slice_str(stopped_at_first));
+    accounts.stopped = kd_buf_slice(&stopped);
     peer_start(&vault, KD_ROLE_VAULT, KD_CLASS_ADMIN, &keyd, first);
     turn(&vault, KD_TURN_NUMBER, 1, -1);
     peer_join(&vault, &admin, KD_LINK_GATE, ADMIN);
@@ -200,7 +213,22 @@ start(void **state)
     LINK_PUT(&ledger, ledger_accounts, &accounts, -1);
     LINK_PUT(&ledger, ledger_ready, &ready, -1);
     next_record(&r);
+    kd_buf_free(&stopped);
     return r.op == KD_AUDIT_START ? 0 : -1;
+}
+
+static int
+start(void **state)
+{
+    (void)state;
+    return start_with(NULL);
+}
+
+static int
+start_with_one_stopped(void **state)
+{
+    (void)state;
+    return start_with("submission:caller-submission");
 }
 
 static int
@@ -215,6 +243,26 @@ stop(void **state)
     kd_conf_free(first);
     daemon_clear(&keyd);
     return lives && status == 0 ? 0 : -1;
+}
+
+/* Answers the question about an account: there is nothing against it. */
+static void
+tell_account(void)
+{
+    const struct kd_account_part open = {.generation = 1};
+    struct kd_told_account m = {.err = KD_OK};
+    struct kd_ask_account asked;
+    struct message *message = link_expect(&ledger, KD_MSG_ask_account);
+    struct kd_buf part;
+
+    assert_int_equal(kd_ask_account_get(message->body, &asked), KD_OK);
+    message_free(message);
+    kd_buf_init(&part, 64);
+    kd_account_part_put(&part, &open);
+    m.tag = asked.tag;
+    m.account = kd_buf_slice(&part);
+    LINK_PUT(&ledger, told_account, &m, -1);
+    kd_buf_free(&part);
 }
 
 /* --- the vault --- */
@@ -246,6 +294,24 @@ each_job_is_decided_under_the_configuration_its_gate_took_it_under(void **state)
         kd_ignore(poll(NULL, 0, 100)); /* between two tries */
     }
     assert_int_equal(issue_under(2), KD_DENIED);
+    kd_conf_free(next);
+}
+
+/* A gate may claim to have taken the job before. */
+static void
+who_is_stopped_and_then_gone_is_not_served_under_what_was_before(void **state)
+{
+    static const struct shape without = {.is_gone = true};
+    struct kd_conf *next = conf_of(&without);
+
+    (void)state;
+    assert_int_equal(issue_under(1), KD_DENIED);
+    turn(&vault, KD_TURN_PREPARE, 2, for_vault(next, NULL));
+    assert_int_equal(turned(&vault, KD_TURN_PREPARE, 2), KD_OK);
+    turn(&vault, KD_TURN_TAKE, 2, -1);
+    assert_int_equal(turned(&vault, KD_TURN_TAKE, 2), KD_OK);
+    assert_int_equal(issue_under(2), KD_DENIED);
+    assert_int_equal(issue_under(1), KD_DENIED);
     kd_conf_free(next);
 }
 
@@ -307,6 +373,38 @@ a_change_is_recorded_with_what_was_taken(void **state)
     assert_memory_equal(r.digests[0], hash, sizeof hash);
     assert_memory_equal(r.digests[1], next->digest, sizeof hash);
     kd_conf_free(next);
+}
+
+/* The account is frozen, and what is asked then, for the answer, nobody answers. */
+static void
+what_was_recorded_is_never_said_not_to_be_done(void **state)
+{
+    const struct kd_freeze_job freeze = {.address = kd_slice_str("turns@example.com"),
+                                         .action = KD_ACCOUNT_FREEZE,
+                                         .reason = KD_FREEZE_THEFT};
+    struct kd_audit_record r;
+    struct kd_buf body;
+
+    (void)state;
+    LINK_PUT(&ledger, ack, &last, -1);
+    kd_buf_init(&body, 512);
+    kd_freeze_job_put(&body, &freeze);
+    const struct kd_job job = {.id = ++next_job,
+                               .op = KD_OP_FreezeAddress,
+                               .conf = 1,
+                               .uid = ACCOUNTS_UID,
+                               .deadline = (uint64_t)kd_clock_ms() + 1500,
+                               .has_key = 1,
+                               .key = {7},
+                               .body = kd_buf_slice(&body)};
+    LINK_PUT(&submission, job, &job, -1);
+    tell_account();
+    next_record(&r);
+    assert_int_equal(r.op, KD_AUDIT_FREEZE_ADDRESS);
+    LINK_PUT(&ledger, ack, &last, -1);
+    message_free(link_expect(&ledger, KD_MSG_ask_account));
+    assert_int_equal(done(&submission, next_job, NULL), KD_UNKNOWN);
+    kd_buf_free(&body);
 }
 
 /* Under it nothing was decided: START tells, when the ledger is there. */
@@ -445,9 +543,13 @@ main(void)
 #define WITH_VAULT(test) cmocka_unit_test_setup_teardown(test, start, stop)
     const struct CMUnitTest tests[] = {
         WITH_VAULT(each_job_is_decided_under_the_configuration_its_gate_took_it_under),
+        cmocka_unit_test_setup_teardown(
+            who_is_stopped_and_then_gone_is_not_served_under_what_was_before,
+            start_with_one_stopped, stop),
         WITH_VAULT(several_changes_in_a_row_are_kept_apart),
         WITH_VAULT(what_does_not_decode_is_refused_and_changes_nothing),
         WITH_VAULT(a_change_is_recorded_with_what_was_taken),
+        WITH_VAULT(what_was_recorded_is_never_said_not_to_be_done),
         WITH_VAULT(a_change_before_the_ledger_spoke_needs_no_record_of_its_own),
         WITH_VAULT(a_gate_counts_for_its_own_class_only),
         WITH_VAULT(lookups_of_another_class_end_the_channel),

@@ -5,6 +5,7 @@
 #include "seen.h"
 #include <keyd_client.h>
 
+#include <fcntl.h>
 #include <keyd/base/be.h>
 #include <keyd/base/clock.h>
 #include <keyd/base/memfd.h>
@@ -12,6 +13,8 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -486,6 +489,60 @@ large_signets_come_whole_out_of_a_descriptor(void **state)
     seen_forget();
     free(octets);
 }
+
+/* Sanitizers reserve more than any limit lets them. */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+static void
+what_was_done_and_cannot_be_kept_is_not_called_undone(void **state)
+{
+    enum { SIZE = 32 << 20, ROOM = 8 << 20 };
+    struct keyd_request issue = {
+        .op = KEYD_OP_ISSUE_USER_SIGNET,
+        .in.issue_user_signet = {KEYD_STR("a@example.org"), KEYD_STR("ssr"),
+                                 KEYD_ACCOUNT_TRUSTFUL, NULL, 0, KEYD_NONE}};
+    struct rlimit before, little;
+    unsigned long pages;
+    int fd = memfd_create("large", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    (void)state;
+    assert_int_equal(ftruncate(fd, SIZE), 0);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS,
+                           F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE),
+                     0);
+    submit(&issue);
+    turn(KEYD_OK);
+    Keyd__V1__Response *m =
+        sample_response(&build, KEYD__V1__RESPONSE__RESULT_ISSUE_USER_SIGNET);
+    m->id = server_takes(KEYD__V1__REQUEST__OP_ISSUE_USER_SIGNET);
+    m->issue_user_signet->signet.len = 0;
+    m->issue_user_signet->signet_fd_size = SIZE;
+    rpc_server_answer(&server, m, fd);
+    FILE *f = fopen("/proc/self/statm", "re");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%lu", &pages), 1);
+    fclose(f);
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    little = before;
+    little.rlim_cur = pages * (rlim_t)sysconf(_SC_PAGESIZE) + ROOM;
+    assert_int_equal(setrlimit(RLIMIT_AS, &little), 0);
+    turn(KEYD_OK);
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    assert_int_equal(n_seen, 1);
+    assert_int_equal(seen[0]->status, KEYD_UNKNOWN_OUTCOME);
+    seen_forget();
+}
+
+#else
+
+static void
+what_was_done_and_cannot_be_kept_is_not_called_undone(void **state)
+{
+    (void)state;
+    skip();
+}
+
+#endif
 
 static void
 an_unsealed_or_wrong_sized_descriptor_breaks_the_protocol(void **state)
@@ -1020,6 +1077,8 @@ main(void)
 #define U(name) cmocka_unit_test_setup_teardown(name, start_unlinked, stop)
 #define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
     static const struct CMUnitTest tests[] = {
+        /* Before there are threads, whose memory would do. */
+        T(what_was_done_and_cannot_be_kept_is_not_called_undone),
         U(nothing_leaves_before_the_hello_is_answered),
         U(a_refused_version_ends_the_connection_with_the_word),
         U(a_version_nobody_offered_is_a_broken_protocol),

@@ -684,6 +684,25 @@ an_unknown_outcome_is_asked_about_with_the_same_key(void **state)
     ended(KEYD_OK, 1, 4);
 }
 
+/* The attempt before may have been served: what is said of the second is said before
+ * anybody has looked at the key. */
+static void
+a_second_attempt_refused_leaves_the_first_unknown(void **state)
+{
+    static const kd_err all[] = {KD_TIMEOUT, KD_DENIED, KD_UNSUPPORTED};
+
+    (void)state;
+    up(1, 0);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        submit_generate(5000);
+        next(&fakes[0]);
+        fake_close(&fakes[0]);
+        fake_take(&fakes[0], 32);
+        refuse(&fakes[0], all[i], 0);
+        ended(KEYD_UNKNOWN_OUTCOME, 1, 2);
+    }
+}
+
 static void
 an_outcome_nobody_knows_by_the_deadline_is_unknown(void **state)
 {
@@ -1123,6 +1142,7 @@ main(void)
         T(busy_everywhere_waits_as_long_as_it_was_told),
         T(advice_beyond_the_deadline_ends_the_request),
         T(an_unknown_outcome_is_asked_about_with_the_same_key),
+        T(a_second_attempt_refused_leaves_the_first_unknown),
         T(an_outcome_nobody_knows_by_the_deadline_is_unknown),
         T(a_sealed_endpoint_rests_for_what_takes_keys),
         T(after_a_rest_one_request_goes_first),
