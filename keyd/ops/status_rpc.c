@@ -137,7 +137,7 @@ unpack(struct kd_slice body, struct answer *a)
     out->counters = a->counter_list;
     for (size_t i = 0; i < a->n_processes && out->n_processes < ANSWER_PROCESSES_MAX;
          i++)
-        if (a->processes[i].present)
+        if (a->processes[i].present && a->processes[i].is.pid != 0) /* away: none */
             add_process(a, &a->processes[i].is);
     add_counter(a, "keys", m.n_keys);
     add_counter(a, "issued", m.issued);
@@ -148,10 +148,7 @@ unpack(struct kd_slice body, struct answer *a)
     add_counter(a, "approvals-waiting", m.waiting);
     add_counter(a, "denied", m.denied);
     add_counter(a, "failed", m.failed);
-    uint64_t over = m.over_quota;
-    if ((err = add_over_quota(a, m.quotas, &over)) != KD_OK)
-        return err;
-    add_counter(a, "over-quota", over);
+    add_counter(a, "peers-malformed", m.peer_malformed);
     add_counter(a, "disk-free", m.disk_free);
     add_counter(a, "checkpoint-file", (m.health & KD_HEALTH_NO_OUTSIDE) == 0);
     add_counter(a, "checkpoint-record", m.outside);
@@ -164,6 +161,11 @@ unpack(struct kd_slice body, struct answer *a)
         return err;
     add_counter(a, "resets-pending", m.resets);
     add_counter(a, "principals-stopped", m.stopped);
+    /* Last, for there may be many of them. */
+    uint64_t over = m.over_quota;
+    if ((err = add_over_quota(a, m.quotas, &over)) != KD_OK)
+        return err;
+    add_counter(a, "over-quota", over);
     a->r.result_case = KEYD__V1__RESPONSE__RESULT_SERVICE_STATUS;
     a->r.service_status = out;
     return KD_OK;

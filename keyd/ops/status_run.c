@@ -80,6 +80,7 @@ reply(struct vault *v, struct task *t)
         .denied = v->n_denied,
         .over_quota = v->n_over_quota,
         .failed = v->n_failed,
+        .peer_malformed = v->n_peer_malformed,
         .quotas = kd_buf_slice(&over),
         .health = v->health.flags,
         .disk_free = v->health.free,

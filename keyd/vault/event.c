@@ -15,6 +15,7 @@ send(struct vault *v, const struct kd_ctl_event *m)
 void
 vault_event(struct vault *v, enum vault_event event, uint64_t a, uint64_t b)
 {
+    v->n_peer_malformed += event == EVENT_PEER_MALFORMED;
     send(v, &(struct kd_ctl_event){.event = (uint16_t)event, .a = a, .b = b});
 }
 

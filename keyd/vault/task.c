@@ -166,6 +166,7 @@ answer(struct vault *v, struct task *t, kd_err err, uint16_t reason)
 }
 
 static void release_held(struct vault *v);
+static void next_alone(struct vault *v);
 
 static bool
 is_fault(kd_err err)
@@ -192,6 +193,11 @@ task_finish(struct vault *v, struct task *t, kd_err err, uint16_t reason)
 {
     bool was_alone = t == v->tasks.alone;
 
+    /* Its key finds what was stored. */
+    if (t->is_recorded && err != KD_OK && (kd_op_flags(t->op) & KD_OPF_CHANGES) != 0) {
+        err = KD_UNKNOWN;
+        reason = 0;
+    }
     if (err != KD_OK && err != KD_APPROVAL)
         count_refusal(v, t, err, reason);
     quorum_finished(v, t, err, reason);
@@ -200,6 +206,7 @@ task_finish(struct vault *v, struct task *t, kd_err err, uint16_t reason)
     if (was_alone) {
         v->tasks.alone = NULL;
         release_held(v);
+        next_alone(v);
     }
 }
 
@@ -245,10 +252,8 @@ start_work(struct vault *v, struct task *t)
 }
 
 static void
-hold(struct vault *v, struct task *t)
+queue_put(struct pool_queue *q, struct task *t)
 {
-    struct pool_queue *q = &v->tasks.held;
-
     t->stage = TASK_HELD;
     t->item.next = NULL;
     if (q->last == NULL)
@@ -256,6 +261,19 @@ hold(struct vault *v, struct task *t)
     else
         q->last->next = &t->item;
     q->last = &t->item;
+}
+
+static struct task *
+queue_take(struct pool_queue *q)
+{
+    struct pool_item *item = q->first;
+
+    if (item == NULL)
+        return NULL;
+    q->first = item->next;
+    if (q->first == NULL)
+        q->last = NULL;
+    return (struct task *)item;
 }
 
 /* A single small task is done sooner on the main thread than after two wake-ups; what
@@ -275,7 +293,7 @@ task_work(struct vault *v, struct task *t, task_working work, task_step next)
         work(t);
         task_step_on(v, t, t->err);
     } else if (v->tasks.alone != NULL && v->tasks.alone != t)
-        hold(v, t);
+        queue_put(&v->tasks.held, t);
     else
         start_work(v, t);
 }
@@ -291,32 +309,78 @@ start_alone_if_quiet(struct vault *v)
     start_work(v, table->alone);
 }
 
-void
-task_work_alone(struct vault *v, struct task *t, task_working work, task_step next)
+static void
+be_alone(struct vault *v, struct task *t)
 {
-    if (v->tasks.alone != NULL) {
-        task_finish(v, t, KD_BUSY, 0);
-        return;
-    }
-    t->work = work;
-    t->next = next;
     t->stage = TASK_HELD;
     v->tasks.alone = t;
     v->tasks.alone_works = false;
     start_alone_if_quiet(v);
 }
 
+static bool
+has_same_key(const struct task *a, const struct task *b)
+{
+    return a->has_key && b->has_key && memcmp(a->key, b->key, sizeof a->key) == 0;
+}
+
+/* The same request is being done already, or is about to: what is stored for its key
+ * was asked before there was anything. */
+static bool
+is_under_way(const struct vault *v, const struct task *t)
+{
+    const struct pool_item *item = v->tasks.want_alone.first;
+
+    while (item != NULL && !has_same_key((const struct task *)item, t))
+        item = item->next;
+    return item != NULL || has_same_key(v->tasks.alone, t);
+}
+
+void
+task_work_alone(struct vault *v, struct task *t, task_working work, task_step next)
+{
+    t->work = work;
+    t->next = next;
+    if (v->tasks.alone == NULL) {
+        be_alone(v, t);
+    } else if (is_under_way(v, t)) {
+        task_finish(v, t, KD_BUSY, KD_REASON_UNDER_WAY);
+    } else if (v->tasks.n_want_alone < WANT_ALONE_MAX) {
+        v->tasks.n_want_alone++;
+        queue_put(&v->tasks.want_alone, t);
+    } else {
+        task_finish(v, t, KD_BUSY, 0);
+    }
+}
+
+/* Of those who waited for it, the first who may still be. The one before may have
+ * sealed the store or changed the operators. */
+static void
+next_alone(struct vault *v)
+{
+    struct task *t;
+
+    while (v->tasks.alone == NULL && (t = queue_take(&v->tasks.want_alone)) != NULL) {
+        v->tasks.n_want_alone--;
+        t->stage = TASK_STEPPING;
+        if (!task_is_internal(t) && stops_has(v, t->conf, &t->caller))
+            task_finish(v, t, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
+        else if (!task_is_internal(t) && task_is_late(t))
+            task_finish(v, t, KD_TIMEOUT, KD_REASON_TOO_LATE);
+        else if (quorum_still_holds(v, t))
+            be_alone(v, t);
+    }
+}
+
 static void
 release_held(struct vault *v)
 {
-    struct pool_item *item = v->tasks.held.first;
+    struct pool_queue held = v->tasks.held;
+    struct task *t;
 
     v->tasks.held = (struct pool_queue){NULL, NULL};
-    while (item != NULL) {
-        struct pool_item *next = item->next;
-        start_work(v, (struct task *)item);
-        item = next;
-    }
+    while ((t = queue_take(&held)) != NULL)
+        start_work(v, t);
 }
 
 void
@@ -331,7 +395,7 @@ task_take_done(struct vault *v)
         /* Its principal was stopped meanwhile: what was made is not recorded, so it is
          * not let out. */
         if (t->err == KD_OK && (kd_op_flags(t->op) & KD_OPF_CHANGES) != 0 &&
-            !task_is_internal(t) && stops_has(v, &t->caller)) {
+            !task_is_internal(t) && stops_has(v, t->conf, &t->caller)) {
             t->err = KD_DENIED;
             t->reason = KD_REASON_PRINCIPAL_STOPPED;
         }
@@ -395,7 +459,8 @@ task_told(struct vault *v, uint64_t tag, struct kd_slice body, int fd)
         close_fd(&fd);
         return KD_OK;
     }
-    if (!task_is_internal(t) && stops_has(v, &t->caller)) {
+    /* What was recorded before comes out. */
+    if (!task_is_internal(t) && !t->is_recorded && stops_has(v, t->conf, &t->caller)) {
         close_fd(&fd);
         task_finish(v, t, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
         return KD_OK;

@@ -31,7 +31,8 @@ enum {
 
 enum task_stage {
     TASK_STEPPING, /* on the main thread */
-    TASK_HELD,     /* wants a crypto thread, but something must run alone first */
+    TASK_HELD,     /* wants a crypto thread, but something must run alone first; or
+                    * wants one alone, and others came before */
     TASK_WORKING,
     TASK_ASKING,
     TASK_COMMITTING,
@@ -70,6 +71,7 @@ struct task {
     bool is_watched;     /* by a policy that is only watched */
     bool is_counted;     /* by its quotas */
     bool is_bound;       /* the descriptor's octets are in it */
+    bool is_recorded;    /* what it changes is stored */
     uint8_t *octets;     /* owned; body lies in it */
     struct kd_slice body;
     int fd;      /* -1 if none */
@@ -118,7 +120,8 @@ struct task_table {
     unsigned n_telling;
     struct task *alone; /* waits for them, or has all to itself until it ends */
     bool alone_works;
-    struct pool_queue held;
+    struct pool_queue held, want_alone;
+    unsigned n_want_alone;
 };
 
 /* A new task of this gate (TASK_INTERNAL: of the vault's own) under a configuration;
@@ -138,7 +141,11 @@ void task_finish(struct vault *v, struct task *t, kd_err err, uint16_t reason);
 void task_work(struct vault *v, struct task *t, task_working work, task_step next);
 
 /* As task_work, while no other task works and until the task has ended, commit
- * included: for what changes the token. */
+ * included: for what changes the token. Those who want it wait for each other, in order
+ * and at most WANT_ALONE_MAX of them; whose turn comes too late, or after a change of
+ * the operators he was held against, is refused then. One with the idempotency key of
+ * another of them is refused at once, and finds what was stored when it comes again. */
+enum { WANT_ALONE_MAX = 64 };
 void task_work_alone(struct vault *v, struct task *t, task_working work,
                      task_step next);
 

@@ -110,6 +110,7 @@ struct vault {
     uint64_t started;  /* wall clock, ms */
     uint64_t n_issued, n_refused;
     uint64_t n_denied, n_over_quota, n_failed; /* of those refused */
+    uint64_t n_peer_malformed; /* messages of a gate or the ledger that none sends */
     uint64_t refused[KD_OP_MAX + 1]; /* by operation, not told to the ledger yet */
     int64_t tell_refused_at;         /* CLOCK_MONOTONIC, ms */
     int64_t tell_stale_at;           /* the same */

@@ -2,8 +2,8 @@
 if(TARGET fault-shim)
   function(keyd_fault_test name)
     keyd_system_test(${name} ${ARGN})
-    target_sources(${name} PRIVATE ../support/fault.c ../support/check.c ../support/load.c
-                   ../support/people.c)
+    target_sources(${name} PRIVATE ../support/fault.c ../support/fault_suite.c
+                   ../support/check.c ../support/load.c ../support/people.c)
     target_link_libraries(${name} PRIVATE kd-audit dime-core Keyd::sqlite3 Keyd::secp256k1
                           Threads::Threads)
     add_dependencies(${name} fault-shim fault-role)
@@ -22,7 +22,7 @@ if(NOT KEYD_SANITIZE AND NOT KEYD_FUZZ AND NOT KEYD_COVERAGE)
   set_tests_properties(test_abuse PROPERTIES RUN_SERIAL ON) # it measures
 endif()
 keyd_test(test_fault_bits
-  SOURCES test_fault_bits.c ../support/check.c ../support/registry.c
+  SOURCES test_fault_bits.c ../support/check.c ../support/registry.c ../support/shell.c
   LIBS kd-ledger dime-core Keyd::sodium Keyd::sqlite3
   ARGS $<TARGET_FILE:store_victim>
   LABELS fault TIMEOUT 300)

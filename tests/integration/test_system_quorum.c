@@ -632,15 +632,12 @@ eight_requests_of_one_and_thirty_two_of_all_wait(void **state)
 static void
 approving_a_reset_waits_for_two_others(void **state)
 {
-    struct person_keys own;
     struct kd_buf ssr;
     struct made m;
     uint8_t id[16];
 
     (void)state;
-    person_keys("quorum", 77, 0, &own);
-    kd_buf_init(&ssr, 4096);
-    assert_int_equal(person_ssr(&own, NULL, &ssr), KD_OK);
+    person_request("quorum", 77, &ssr);
     keyd_client *c = ask_connect(&keyd, "submission");
     ask_issue_ends(c, "lost@example.com", kd_buf_slice(&ssr), KEYD_OK, NULL);
     keyd_client_free(c);
@@ -1187,6 +1184,97 @@ the_way_back_when_too_many_operators_are_gone(void **state)
         daemon_reap(daemon_spawn(&keyd, "keyd-check", "check", check), 20000), 0);
 }
 
+/* --- changes that wait for each other --- */
+
+enum { BESIDE = 6 };
+
+struct outcomes {
+    enum keyd_status of[2 * BESIDE + 1];
+    size_t n;
+};
+
+static void
+keep_outcome(void *cookie, struct keyd_answer *a)
+{
+    struct outcomes *o = cookie;
+
+    assert_true(o->n < 2 * BESIDE + 1);
+    o->of[o->n++] = a->status;
+    if (o->n > BESIDE + 1 && a->status == KEYD_BUSY)
+        assert_string_equal(a->detail, "quorum-changed");
+    keyd_client_answer_free(a);
+}
+
+/* All are asked for while there are no operators; those whose turn in the vault comes
+ * after the enrolment are not done without approvals. */
+static void
+what_waited_while_operators_were_enrolled_is_not_done(void **state)
+{
+    const struct keyd_request generate = {
+        .op = KEYD_OP_GENERATE_KEY,
+        .in.generate_key = {.role = KEYD_ROLE_SOK,
+                            .algorithm = KEYD_ED25519,
+                            .domain = KEYD_STR("example.com"),
+                            .permissions = KEYD_PERM_SIGNET}};
+    struct outcomes o = {.n = 0};
+
+    (void)state;
+    start_with(NULL, false, 0, 0);
+    const struct keyd_request enrol = set_request(2, all_marks, 3);
+    for (size_t i = 0; i < 2 * BESIDE + 1; i++)
+        assert_int_equal(keyd_client_submit(admin, i == BESIDE ? &enrol : &generate,
+                                            keep_outcome, &o, NULL),
+                         KEYD_OK);
+    while (o.n < 2 * BESIDE + 1)
+        assert_int_equal(keyd_client_process(admin, 20000), KEYD_OK);
+    for (size_t i = 0; i <= BESIDE; i++)
+        assert_int_equal(o.of[i], KEYD_OK);
+    for (size_t i = BESIDE + 1; i < 2 * BESIDE + 1; i++)
+        if (o.of[i] != KEYD_BUSY && o.of[i] != KEYD_APPROVAL_NEEDED)
+            fail_msg("%zu ended %s", i, keyd_client_status_text(o.of[i]));
+    print_message("the first behind the enrolment ended %s\n",
+                  keyd_client_status_text(o.of[BESIDE + 1]));
+    assert_int_equal(daemon_stop(&keyd), 0);
+}
+
+static void
+keep_status(void *cookie, struct keyd_answer *a)
+{
+    struct outcomes *o = cookie;
+
+    o->of[o->n++] = a->status;
+    if (a->status == KEYD_INVALID)
+        assert_string_equal(a->detail, "key-reused");
+    keyd_client_answer_free(a);
+}
+
+/* Both are looked at before either is done. */
+static void
+a_key_is_not_imported_and_enrolled_as_an_operators_at_once(void **state)
+{
+    uint8_t seed[32] = {0x51}, scalar[32] = {0x01, 0x51};
+    struct made generate, import;
+    struct outcomes o = {.n = 0};
+
+    (void)state;
+    start_with(NULL, false, 0, 0);
+    make_request(KEYD_OP_GENERATE_KEY, &generate);
+    make_request(KEYD_OP_IMPORT_KEY, &import);
+    size_t n = ask_key_file(DIME_DKEY_ORG, seed, scalar, import.object);
+    import.q.in.import_key.key_file = (struct keyd_secret){import.object, n};
+    const struct keyd_request enrol = set_request(2, all_marks, 3);
+    const struct keyd_request *const all[] = {&generate.q, &import.q, &enrol};
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(keyd_client_submit(admin, all[i], keep_status, &o, NULL),
+                         KEYD_OK);
+    while (o.n < 3)
+        assert_int_equal(keyd_client_process(admin, 20000), KEYD_OK);
+    assert_int_equal(o.of[0], KEYD_OK);
+    assert_int_equal(o.of[1], KEYD_OK);
+    assert_int_equal(o.of[2], KEYD_INVALID);
+    assert_int_equal(daemon_stop(&keyd), 0);
+}
+
 int
 main(void)
 {
@@ -1216,6 +1304,8 @@ main(void)
         ALONE(a_request_expires_with_its_approvals),
         ALONE(T_OP_3_without_operators_the_configuration_decides),
         ALONE(operators_that_cannot_be_are_refused),
+        ALONE(what_waited_while_operators_were_enrolled_is_not_done),
+        ALONE(a_key_is_not_imported_and_enrolled_as_an_operators_at_once),
         ALONE(the_way_back_when_too_many_operators_are_gone),
     };
 
