@@ -15,8 +15,10 @@ endif()
 # What one principal may do to the others of its class. Sanitizers change the figures.
 if(NOT KEYD_SANITIZE AND NOT KEYD_FUZZ AND NOT KEYD_COVERAGE)
   keyd_system_test(test_abuse
-    SOURCES ../support/ask.c ../support/people.c
-    LIBS dime-dkey-write dime-core kd-rpc Keyd::secp256k1 LABELS fault abuse TIMEOUT 300)
+    SOURCES abuse_tls.c abuse_unix.c abuse_ways.c ../support/ask.c ../support/certs.c
+            ../support/people.c ../support/tls_peer.c
+    LIBS dime-dkey-write dime-core kd-rpc Keyd::ssl Keyd::crypto Keyd::secp256k1
+    LABELS fault abuse TIMEOUT 600)
   set_tests_properties(test_abuse PROPERTIES RUN_SERIAL ON) # it measures
 endif()
 keyd_test(test_fault_bits
