@@ -26,6 +26,13 @@ keyd_test(test_fault_bits
   LIBS kd-ledger dime-core Keyd::sodium Keyd::sqlite3
   ARGS $<TARGET_FILE:store_victim>
   LABELS fault TIMEOUT 300)
+keyd_system_test(test_fault_state
+  SOURCES ../support/ask.c ../support/people.c ../support/shell.c ../support/state.c
+  LIBS dime-dkey-write dime-core kd-ledger Keyd::secp256k1 Keyd::sqlite3
+  LABELS fault TIMEOUT 600)
+if(TARGET test_fault_state)
+  add_dependencies(test_fault_state keydctl)
+endif()
 keyd_system_test(test_uid
   SOURCES ../support/ask.c ../support/people.c
   LIBS dime-dkey-write dime-core kd-rpc Keyd::secp256k1 LABELS integration TIMEOUT 60)
