@@ -17,6 +17,21 @@ has_own_key(const struct vault *v, const struct kd_quorum *q)
     return false;
 }
 
+/* What takes a quorum is asked for by an operator, known by the principal of his name.
+ */
+static bool
+somebody_could_ask(const struct task *t, const struct kd_quorum *q)
+{
+    struct kd_caller who;
+
+    for (size_t i = 0; i < q->n; i++)
+        if (kd_policy_find(t->conf->is.policy, kd_slice_str(q->operators[i].name),
+                           &who) == KD_OK &&
+            who.klass == KD_CLASS_ADMIN)
+            return true;
+    return q->n == 0;
+}
+
 /* The operators asked for; false: the task is answered. */
 static bool
 read_quorum(struct vault *v, struct task *t, struct kd_quorum *q)
@@ -29,8 +44,10 @@ read_quorum(struct vault *v, struct task *t, struct kd_quorum *q)
         return describe_refuse(v, t, KD_MALFORMED, KD_REASON_NONE);
     if (kd_quorum_decode(job.area, q) != KD_OK)
         return describe_refuse(v, t, KD_INVALID, KD_REASON_QUORUM_SPEC);
-    return !has_own_key(v, q) ||
-           describe_refuse(v, t, KD_INVALID, KD_REASON_KEY_REUSED);
+    if (has_own_key(v, q))
+        return describe_refuse(v, t, KD_INVALID, KD_REASON_KEY_REUSED);
+    return somebody_could_ask(t, q) ||
+           describe_refuse(v, t, KD_INVALID, KD_REASON_NOBODY_COULD_ASK);
 }
 
 bool

@@ -891,6 +891,12 @@ operators_that_cannot_be_are_refused(void **state)
     q = set_request(2, all_marks, 5);
     wanted[2].name = KEYD_STR("Cid");
     ask_ends(ask(admin, &q), KEYD_INVALID, "quorum-spec");
+    /* Names that nobody here has: no change could ever be asked for. */
+    q = set_request(2, all_marks, 3);
+    for (size_t i = 0; i < 3; i++)
+        wanted[i].name = (struct keyd_octets[]){KEYD_STR("ann"), KEYD_STR("bea"),
+                                                KEYD_STR("caz")}[i];
+    ask_ends(ask(admin, &q), KEYD_INVALID, "nobody-could-ask");
     /* A key of the organization. */
     struct keyd_answer *a =
         ask(admin, &(struct keyd_request){.op = KEYD_OP_PUBLIC_KEYS});

@@ -55,7 +55,7 @@ bad_material_is_refused_and_the_old_goes_on(void **state)
     const struct identity *one[] = {&place.server};
     const struct identity *root[] = {&place.root};
     const struct identity *wrong_order[] = {&place.root, &place.server};
-    struct identity expired, fresh;
+    struct identity expired, fresh, bare;
 
     (void)state;
     identity_make(&fresh,
@@ -89,6 +89,12 @@ bad_material_is_refused_and_the_old_goes_on(void **state)
     reload("No such file");
     certs_write(place.ca, one, 1);
     reload("a certificate that is no CA");
+    /* As "openssl req -x509" makes it without being told. */
+    identity_make(&bare, &(struct cert_spec){.is_ca = true, .no_usage = true});
+    one[0] = &bare;
+    certs_write(place.ca, one, 1);
+    reload("without the key usage keyCertSign");
+    identity_clear(&bare);
     certs_write(place.ca, root, 1);
     assert_int_equal(chmod(place.key, 0604), 0);
     reload("others can read it");
