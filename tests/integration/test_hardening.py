@@ -43,7 +43,7 @@ ROLE_BANNED = {
 # Each role links what its list of calls was written for, and nothing that parses what it
 # never sees.
 LINKS = {
-    "keyd-vault": "libprotobuf-c libssl libsqlite3 libevent libz libpq libcurl libconfuse",
+    "keyd-vault": "libprotobuf-c libssl libsqlite3 libevent libz libgmime libpq libcurl libconfuse",
     "keyd-gate": "libssl libsqlite3 libpq libconfuse libp11-kit",
     "keyd-gate-tls": "libsqlite3 libpq libconfuse libp11-kit",
     "keyd-ledger": "libprotobuf-c libssl libevent libconfuse libp11-kit",

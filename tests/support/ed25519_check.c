@@ -36,6 +36,25 @@ stream_verdict(const uint8_t key[32], struct kd_slice message, int fd,
     return err;
 }
 
+/* To the end whatever can be said before. */
+static kd_err
+verifier_verdict(const uint8_t key[32], struct kd_slice message, const uint8_t sig[64])
+{
+    struct dime_ed25519_verifier v;
+    size_t at = 0;
+
+    if (!dime_ed25519_key_valid(key))
+        return KD_INVALID;
+    dime_ed25519_verifier_init(&v, key, sig);
+    for (size_t n = 1; at < message.n; n = n * 3 + 1) {
+        size_t left = message.n - at;
+        n = n < left ? n : left;
+        dime_ed25519_verifier_add(&v, kd_slice(message.p + at, n));
+        at += n;
+    }
+    return dime_ed25519_verifier_end(&v);
+}
+
 kd_err
 verdict(const uint8_t key[32], struct kd_slice message, const uint8_t sig[64])
 {
@@ -47,10 +66,13 @@ verdict(const uint8_t key[32], struct kd_slice message, const uint8_t sig[64])
     kd_err memory = stream_verdict(key, message, -1, sig, 1000);
     kd_err file = stream_verdict(key, message, fd, sig, 1000);
     close(fd);
-    if (direct != memory || direct != file) {
+    kd_err pieces = verifier_verdict(key, message, sig);
+    if (direct != memory || direct != file || direct != pieces) {
         fprintf(stderr,
-                "verdicts differ: direct %s, stream of memory %s, of a file %s\n",
-                kd_err_text(direct), kd_err_text(memory), kd_err_text(file));
+                "verdicts differ: direct %s, stream of memory %s, of a file %s, "
+                "pieces %s\n",
+                kd_err_text(direct), kd_err_text(memory), kd_err_text(file),
+                kd_err_text(pieces));
         abort();
     }
     return direct;

@@ -23,4 +23,8 @@ _Noreturn void fuzz_fail(const char *what, const char *file, int line);
 void fuzz_begin(size_t input_size);
 void fuzz_end(void);
 
+/* The most heap since fuzz_begin, beyond what was held then. Under ASan: what is held
+ * now. For tests that state a bound of their own. */
+size_t fuzz_heap_peak(void);
+
 #endif

@@ -146,6 +146,14 @@ fuzz_begin(size_t input_size)
     started_ns = cpu_ns();
 }
 
+size_t
+fuzz_heap_peak(void)
+{
+    size_t most = peak_now();
+
+    return most < heap_before ? 0 : most - heap_before;
+}
+
 void
 fuzz_end(void)
 {

@@ -1,9 +1,9 @@
 /* The software token: keys in this process's secret memory. */
 #include "soft_impl.h"
 
-#include "secp.h"
 #include "tables.h"
 
+#include <dime/secp.h>
 #include <keyd/base/secret.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -109,7 +109,7 @@ soft_sign(struct kd_token *t, size_t at, struct kd_slice message,
 }
 
 static kd_err
-soft_ecdh(struct kd_token *t, size_t at, const uint8_t peer[KD_POINT_SIZE],
+soft_ecdh(struct kd_token *t, size_t at, const uint8_t peer[DIME_SECP_KEY_SIZE],
           uint8_t z[KD_ECDH_SIZE])
 {
     const struct soft_secret *x;
@@ -121,7 +121,7 @@ soft_ecdh(struct kd_token *t, size_t at, const uint8_t peer[KD_POINT_SIZE],
      * in between is not believed. */
     if (!copies_equal(x))
         return kd_token_fault(t);
-    err = kd_secp_ecdh(x->copy[0], peer, z);
+    err = dime_secp_ecdh(x->copy[0], peer, z);
     if (!copies_equal(x))
         return kd_token_fault(t);
     return err;
@@ -130,7 +130,7 @@ soft_ecdh(struct kd_token *t, size_t at, const uint8_t peer[KD_POINT_SIZE],
 /* Public key of a secret, expanding it into *x. */
 static kd_err
 expand(enum kd_key_alg alg, const uint8_t *secret, struct soft_secret *x,
-       uint8_t public_key[KD_POINT_SIZE], size_t *size)
+       uint8_t public_key[DIME_SECP_KEY_SIZE], size_t *size)
 {
     memcpy(x->copy[0], secret, SOFT_KEY_SIZE);
     memcpy(x->copy[1], secret, SOFT_KEY_SIZE);
@@ -141,8 +141,8 @@ expand(enum kd_key_alg alg, const uint8_t *secret, struct soft_secret *x,
         *size = DIME_ED25519_KEY_SIZE;
         return KD_OK;
     case KD_ALG_SECP256K1:
-        *size = KD_POINT_SIZE;
-        return kd_secp_public(x->copy[0], public_key);
+        *size = DIME_SECP_KEY_SIZE;
+        return dime_secp_public(x->copy[0], public_key);
     case KD_ALG_RSA:
         break;
     }
@@ -166,14 +166,14 @@ try_signing(const struct soft_secret *x, const struct kd_key_info *key)
 static kd_err
 try_agreeing(const struct soft_secret *x, const struct kd_key_info *key, uint8_t *work)
 {
-    uint8_t point[KD_POINT_SIZE];
+    uint8_t point[DIME_SECP_KEY_SIZE];
     kd_err err;
 
-    kd_secp_random(work);
-    if ((err = kd_secp_public(work, point)) != KD_OK)
+    dime_secp_random(work);
+    if ((err = dime_secp_public(work, point)) != KD_OK)
         return err;
-    if (kd_secp_ecdh(work, key->public_key, work + 32) != KD_OK ||
-        kd_secp_ecdh(x->copy[1], point, work + 64) != KD_OK)
+    if (dime_secp_ecdh(work, key->public_key, work + 32) != KD_OK ||
+        dime_secp_ecdh(x->copy[1], point, work + 64) != KD_OK)
         return KD_FAILED;
     return kd_secret_eq(work + 32, work + 64, 32) ? KD_OK : KD_FAILED;
 }
@@ -211,7 +211,7 @@ static kd_err
 fill(struct soft_key *k, const struct kd_key_spec *spec, const uint8_t *secret,
      struct kd_slice public_key)
 {
-    uint8_t derived[KD_POINT_SIZE];
+    uint8_t derived[DIME_SECP_KEY_SIZE];
     size_t size;
     kd_err err;
 
@@ -312,7 +312,7 @@ soft_generate(struct kd_token *t, const struct kd_key_spec *spec, size_t *at)
     if (secret == NULL)
         return KD_NOMEM;
     if (spec->alg == KD_ALG_SECP256K1)
-        kd_secp_random(secret);
+        dime_secp_random(secret);
     else
         randombytes_buf(secret, SOFT_KEY_SIZE);
     err = add(s, spec, secret, at);

@@ -1,8 +1,8 @@
 /* The public part of a key store: read and written by the layout of soft_store.h,
  * without a secret and without allocating. */
+#include <dime/secp.h>
 #include <keyd/token/soft_store.h>
 
-#include "secp.h"
 #include "soft_impl.h"
 #include "tables.h"
 

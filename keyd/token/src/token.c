@@ -1,8 +1,8 @@
 /* What is the same for every backend: finding keys, the rules about their use, and
  * that nothing unverified leaves. */
+#include <dime/secp.h>
 #include <keyd/token/backend.h>
 
-#include "secp.h"
 #include "tables.h"
 
 #include <assert.h>
@@ -246,7 +246,7 @@ kd_token_sign(struct kd_token *t, const struct kd_key_id *id,
 
 static kd_err
 ecdh_locked(struct kd_token *t, const struct kd_key_id *id,
-            const uint8_t peer[KD_POINT_SIZE], uint8_t z[KD_ECDH_SIZE])
+            const uint8_t peer[DIME_SECP_KEY_SIZE], uint8_t z[KD_ECDH_SIZE])
 {
     size_t at;
     kd_err err;
@@ -296,7 +296,7 @@ probe_sign(struct kd_token *t, const struct kd_key_id *id)
 static kd_err
 probe_agree_locked(struct kd_token *t, const struct kd_key_id *id, uint8_t work[96])
 {
-    uint8_t point[KD_POINT_SIZE];
+    uint8_t point[DIME_SECP_KEY_SIZE];
     size_t at;
     kd_err err;
 
@@ -305,10 +305,10 @@ probe_agree_locked(struct kd_token *t, const struct kd_key_id *id, uint8_t work[
     const struct kd_key_info *key = t->ops->info(t, at);
     if (!kd_state_row(key->state)->probed)
         return KD_DENIED;
-    kd_secp_random(work);
-    if ((err = kd_secp_public(work, point)) != KD_OK)
+    dime_secp_random(work);
+    if ((err = dime_secp_public(work, point)) != KD_OK)
         return err;
-    if (kd_secp_ecdh(work, key->public_key, work + 32) != KD_OK)
+    if (dime_secp_ecdh(work, key->public_key, work + 32) != KD_OK)
         return kd_token_fault(t);
     if ((err = t->ops->ecdh(t, at, point, work + 64)) != KD_OK)
         return err;

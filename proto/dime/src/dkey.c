@@ -1,10 +1,10 @@
 #include <dime/armor.h>
 #include <dime/dkey.h>
 
+#include <dime/secp.h>
 #include <keyd/base/be.h>
 #include <keyd/base/cur.h>
 #include <keyd/base/secret.h>
-#include <secp256k1.h>
 #include <sodium.h>
 
 enum {
@@ -40,27 +40,11 @@ derive_sign_pk(struct dime_dkey *key)
 static kd_err
 derive_enc_pk(struct dime_dkey *key, const char **why)
 {
-    kd_err err = KD_OK;
-    secp256k1_pubkey pk;
-    uint8_t blind[32];
-    size_t n = sizeof key->enc_pk;
-    secp256k1_context *ctx = secp256k1_context_create(SECP256K1_CONTEXT_SIGN);
+    kd_err err = dime_secp_public(key->scalar, key->enc_pk);
 
-    if (ctx == NULL)
-        return refuse(why, KD_NOMEM, "out of memory");
-    randombytes_buf(blind, sizeof blind);
-    bool works = secp256k1_context_randomize(ctx, blind) == 1;
-    /* secp256k1_ec_pubkey_create refuses 0 and what is not below the group order. */
-    if (works && secp256k1_ec_pubkey_create(ctx, &pk, key->scalar) != 1)
-        err = refuse(why, KD_INVALID, "the encryption key's scalar is out of range");
-    if (err == KD_OK)
-        works = works && secp256k1_ec_pubkey_serialize(ctx, key->enc_pk, &n, &pk,
-                                                       SECP256K1_EC_COMPRESSED) == 1;
-    if (!works)
-        err = refuse(why, KD_FAILED, "the secp256k1 library failed");
-    secp256k1_context_destroy(ctx);
-    kd_secret_wipe(blind, sizeof blind);
-    return err;
+    if (err == KD_INVALID)
+        return refuse(why, err, "the encryption key's scalar is out of range");
+    return err == KD_OK ? KD_OK : refuse(why, err, kd_err_text(err));
 }
 
 static kd_err

@@ -1,4 +1,5 @@
 #include <dime/ed25519_stream.h>
+#include <dime/ed25519_verifier.h>
 
 #include "eddsa.h"
 #include "sha512.h"
@@ -27,8 +28,11 @@ struct dime_ed25519_stream {
     size_t part;
     uint64_t at;   /* in the part, its head included */
     uint64_t read; /* in this pass */
-    struct sha512 hash;
 
+    struct dime_ed25519_verifier verifier;
+
+    /* of a signer */
+    struct sha512 hash;
     uint8_t key[DIME_ED25519_KEY_SIZE];
     uint8_t r[32];
     uint8_t sig[DIME_SIG_SIZE];
@@ -122,14 +126,14 @@ dime_ed25519_stream_verify(const uint8_t key[DIME_ED25519_KEY_SIZE],
                            uint64_t max, struct dime_ed25519_stream **out)
 {
     struct dime_ed25519_stream *s = NULL;
+    struct dime_ed25519_verifier verifier;
     uint64_t size;
     kd_err err;
 
     if ((err = measure(parts, n_parts, max, false, &size)) != KD_OK)
         return err;
-    if ((err = eddsa_sig_check(sig)) != KD_OK)
-        return err;
-    if (!dime_ed25519_key_valid(key))
+    dime_ed25519_verifier_init(&verifier, key, sig);
+    if (dime_ed25519_verifier_is_hopeless(&verifier) || !dime_ed25519_key_valid(key))
         return KD_INVALID;
     uint8_t *buffer = malloc(DIME_STREAM_BUFFER);
     if (buffer == NULL)
@@ -142,9 +146,8 @@ dime_ed25519_stream_verify(const uint8_t key[DIME_ED25519_KEY_SIZE],
     s->n_parts = n_parts;
     s->size = size;
     s->buffer = buffer;
-    memcpy(s->key, key, sizeof s->key);
-    memcpy(s->sig, sig, sizeof s->sig);
-    begin_challenge(s);
+    s->verifier = verifier;
+    s->pass = PASS_CHALLENGE;
     *out = s;
     return KD_OK;
 }
@@ -185,7 +188,10 @@ feed(struct dime_ed25519_stream *s, size_t budget, size_t *n)
         if (err != KD_OK)
             return err;
     }
-    sha512_add(&s->hash, octets, *n);
+    if (s->secret == NULL)
+        dime_ed25519_verifier_add(&s->verifier, kd_slice(octets, *n));
+    else
+        sha512_add(&s->hash, octets, *n);
     s->at += *n;
     s->read += *n;
     return KD_OK;
@@ -210,10 +216,10 @@ end_challenge(struct dime_ed25519_stream *s)
     uint8_t digest[64];
     kd_err err;
 
-    sha512_final(&s->hash, digest);
     s->pass = PASS_DONE;
     if (s->secret == NULL)
-        return eddsa_equation(s->key, s->sig, digest);
+        return dime_ed25519_verifier_end(&s->verifier);
+    sha512_final(&s->hash, digest);
     /* The key was hashed from our copy: it has to be the one the scalar belongs to. */
     if ((err = dime_ed25519_secret_check(s->secret)) != KD_OK)
         return err;

@@ -34,9 +34,9 @@ eddsa_sig_check(const uint8_t sig[DIME_SIG_SIZE])
 
     memcpy(wide, sig + 32, 32);
     crypto_core_ed25519_scalar_reduce(S, wide);
-    if (memcmp(S, sig + 32, 32) != 0 || memcmp(sig, neutral, 32) == 0)
-        return KD_INVALID;
-    return KD_OK;
+    bool low = kd_secret_eq(S, sig + 32, 32);
+    bool point = !kd_secret_eq(sig, neutral, 32);
+    return (low & point) != 0 ? KD_OK : KD_INVALID;
 }
 
 kd_err
@@ -44,18 +44,23 @@ eddsa_equation(const uint8_t key[DIME_ED25519_KEY_SIZE],
                const uint8_t sig[DIME_SIG_SIZE], const uint8_t digest[64])
 {
     uint8_t h[32];
-    uint8_t hA[32];
+    uint8_t hA[32] = {1}; /* of a bad key: nothing else is written */
     uint8_t SB[32];
     uint8_t R[32];
+    uint8_t S[32];
+    unsigned bad = 0;
 
     crypto_core_ed25519_scalar_reduce(h, digest);
+    memcpy(S, sig + 32, sizeof S);
     /* Both products fail for a zero scalar too. Nobody can make h or S zero for a key
-     * of prime order without inverting SHA-512, so nothing good is lost. */
-    if (crypto_scalarmult_ed25519_base_noclamp(SB, sig + 32) != 0)
-        return KD_INVALID;
-    if (crypto_scalarmult_ed25519_noclamp(hA, h, key) != 0)
-        return KD_INVALID;
-    if (crypto_core_ed25519_sub(R, SB, hA) != 0)
-        return KD_INVALID;
-    return memcmp(R, sig, 32) == 0 ? KD_OK : KD_INVALID;
+     * of prime order without inverting SHA-512, so nothing good is lost. On after a
+     * failure, for equal work; and libsodium is measurably faster at zero. */
+    unsigned zero = sodium_is_zero(S, sizeof S) != 0;
+    S[0] |= (uint8_t)zero;
+    bad |= zero;
+    bad |= crypto_scalarmult_ed25519_base_noclamp(SB, S) != 0;
+    bad |= crypto_scalarmult_ed25519_noclamp(hA, h, key) != 0;
+    bad |= crypto_core_ed25519_sub(R, SB, hA) != 0;
+    bad |= !kd_secret_eq(R, sig, 32);
+    return bad == 0 ? KD_OK : KD_INVALID;
 }

@@ -1,5 +1,6 @@
 /* The arithmetic between the hashes of an Ed25519 signature (RFC 8032 section 5.1),
- * shared by the one-shot and the streaming code. Digests are SHA-512. */
+ * shared by the one-shot and the streaming code. Digests are SHA-512. Checking takes
+ * equally long for every signature, good or bad. */
 #ifndef DIME_SRC_EDDSA_H
 #define DIME_SRC_EDDSA_H
 
@@ -17,7 +18,7 @@ void eddsa_respond(const uint8_t a[32], const uint8_t r[32], const uint8_t diges
 kd_err eddsa_sig_check(const uint8_t sig[DIME_SIG_SIZE]) KD_MUST_USE;
 
 /* Whether R = SB - hA for a valid key and a checked signature, compared as octets, so
- * that an R in another encoding fails too. */
+ * that an R in another encoding fails too. A bad key or signature is KD_INVALID. */
 kd_err eddsa_equation(const uint8_t key[DIME_ED25519_KEY_SIZE],
                       const uint8_t sig[DIME_SIG_SIZE],
                       const uint8_t digest[64]) KD_MUST_USE;

@@ -1,0 +1,574 @@
+/* The structure of messages: types, order, counts, sizes, limits (DM-9 to DM-25, DM-64
+ * to DM-84; D-104 to D-109), from memory and from a file alike. */
+#include "dm.h"
+#include "fuzz.h"
+#include "sg.h"
+#include "test.h"
+
+#include <dime/message.h>
+#include <keyd/base/be.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define LEN(a) (sizeof(a) / sizeof((a)[0]))
+
+enum { TYPES_MAX = 32, SMALL = 212 /* octets of the smallest content chunk */ };
+
+static const uint8_t good[] = {2,   3,   4,   5,   33,  34,  65, 67,
+                               129, 131, 225, 226, 248, 249, 255};
+static int file = -1;
+static size_t n_reads;
+
+ssize_t __real_pread(int fd, void *out, size_t n, off_t at);
+ssize_t __wrap_pread(int fd, void *out, size_t n, off_t at);
+
+ssize_t
+__wrap_pread(int fd, void *out, size_t n, off_t at)
+{
+    n_reads++;
+    return __real_pread(fd, out, n, at);
+}
+
+static int
+begin(void **state)
+{
+    (void)state;
+    file = memfd_create("message", MFD_CLOEXEC);
+    return file < 0 ? -1 : 0;
+}
+
+static int
+end(void **state)
+{
+    (void)state;
+    return close(file);
+}
+
+static struct dime_source
+in_file(struct kd_slice octets)
+{
+    assert_int_equal(ftruncate(file, 0), 0);
+    for (size_t at = 0; at < octets.n;) {
+        ssize_t n = pwrite(file, octets.p + at, octets.n - at, (off_t)at);
+        assert_true(n > 0);
+        at += (size_t)n;
+    }
+    return dime_source_file(file, octets.n);
+}
+
+/* Walks from begin to end by the heads alone, and compares. */
+static void
+compare_walks(const struct dime_message *m, struct kd_slice octets)
+{
+    uint64_t at = m->begin, next = m->begin;
+    struct dime_chunk c;
+    size_t n = 0;
+    kd_err err;
+
+    while (at < octets.n) {
+        assert_true(octets.n - at >= 4);
+        uint32_t size = kd_be24(octets.p + at + 1);
+        assert_true(dime_message_next(m, &next, m->end, &c, &err));
+        assert_int_equal(c.def->type, octets.p[at]);
+        assert_int_equal(c.at, at);
+        assert_int_equal(c.size, size);
+        at += 4 + size + 64 * dm_slots(octets.p[at]);
+        assert_true(at <= octets.n);
+        assert_int_equal(next, at);
+        n++;
+    }
+    assert_false(dime_message_next(m, &next, m->end, &c, &err));
+    assert_int_equal(err, KD_OK);
+    assert_int_equal(n, m->n_chunks);
+    assert_int_equal(m->end, octets.n);
+}
+
+/* The flaw, the same from memory and from a file. */
+static enum dime_flaw
+flaw_within(struct kd_slice octets, uint64_t max)
+{
+    struct dime_source sources[2] = {dime_source_of(octets), in_file(octets)};
+    struct dime_message m;
+    enum dime_flaw flaw[2];
+    kd_err err[2];
+
+    for (size_t i = 0; i < 2; i++) {
+        err[i] = dime_message_parse(&sources[i], max, &m, &flaw[i]);
+        if (err[i] == KD_OK)
+            compare_walks(&m, octets);
+        assert_int_equal(flaw[i] == DIME_FLAW_NONE, err[i] == KD_OK);
+        assert_int_equal(flaw[i] == DIME_FLAW_TOO_LARGE, err[i] == KD_TOO_LARGE);
+    }
+    assert_int_equal(err[0], err[1]);
+    assert_int_equal(flaw[0], flaw[1]);
+    return flaw[0];
+}
+
+static enum dime_flaw
+flaw_of(struct kd_slice octets)
+{
+    return flaw_within(octets, DIME_MESSAGE_MAX);
+}
+
+static void
+expect(const uint8_t *types, size_t n, enum dime_flaw want)
+{
+    struct kd_buf b;
+    enum dime_flaw got = flaw_of(dm_message(&b, types, n));
+
+    if (got != want)
+        fail_msg("%zu chunks, the second %u: %s, not %s", n, n > 1 ? types[1] : 0,
+                 dime_flaw_name(got), dime_flaw_name(want));
+    kd_buf_free(&b);
+}
+
+static size_t
+index_of(uint8_t type)
+{
+    for (size_t i = 0; i < LEN(good); i++)
+        if (good[i] == type)
+            return i;
+    fail_msg("no chunk %u", type);
+    return 0;
+}
+
+/* The good types with one put in at a place. */
+static void
+expect_with(uint8_t type, size_t at, enum dime_flaw want)
+{
+    uint8_t types[TYPES_MAX];
+
+    memcpy(types, good, at);
+    types[at] = type;
+    memcpy(types + at + 1, good + at, LEN(good) - at);
+    expect(types, LEN(good) + 1, want);
+}
+
+/* The good types with type moved before another. */
+static void
+expect_moved(uint8_t type, uint8_t before, enum dime_flaw want)
+{
+    uint8_t types[TYPES_MAX];
+    size_t n = 0;
+
+    for (size_t i = 0; i < LEN(good); i++) {
+        if (good[i] == before)
+            types[n++] = type;
+        if (good[i] != type)
+            types[n++] = good[i];
+    }
+    assert_int_equal(n, LEN(good));
+    expect(types, n, want);
+}
+
+static void
+expect_without(uint8_t type, enum dime_flaw want)
+{
+    uint8_t types[TYPES_MAX];
+    size_t n = 0;
+
+    for (size_t i = 0; i < LEN(good); i++)
+        if (good[i] != type)
+            types[n++] = good[i];
+    expect(types, n, want);
+}
+
+static void
+a_message_of_all_chunks_is_good(void **state)
+{
+    (void)state;
+    expect(good, LEN(good), DIME_FLAW_NONE);
+}
+
+/* --- tracing, magic, length --- */
+
+/* T-DM-27 */
+static void
+T_DM_27_tracing_in_front_is_ignored(void **state)
+{
+    static const uint8_t object[] = {0x07, 0x2d, 0, 3, 'a', 'b', 'c'};
+    struct kd_slice msg = sg_file("appendix/MSG.b64");
+    struct kd_buf b;
+
+    (void)state;
+    kd_buf_init(&b, 1 << 20);
+    kd_buf_put(&b, kd_slice(object, sizeof object));
+    kd_buf_put(&b, msg);
+    assert_int_equal(flaw_of(kd_buf_slice(&b)), DIME_FLAW_NONE);
+    kd_buf_free(&b);
+    dm_begin(&b, 1 << 20);
+    dm_put(&b, 0, 7, 0);
+    kd_buf_put(&b, kd_slice(msg.p + 6, msg.n - 6));
+    assert_int_equal(flaw_of(dm_end(&b)), DIME_FLAW_NONE);
+    kd_buf_free(&b);
+    sg_free(msg);
+    expect_with(0, 1, DIME_FLAW_TYPE);
+}
+
+static void
+tracing_that_is_cut_is_refused(void **state)
+{
+    static const uint8_t object[] = {0x07, 0x2d, 0, 3, 'a', 'b'};
+    struct kd_buf b;
+
+    (void)state;
+    assert_int_equal(flaw_of(kd_slice(object, sizeof object)), DIME_FLAW_TRACING);
+    dm_begin(&b, 1 << 10);
+    size_t at = dm_put(&b, 0, 7, 0);
+    kd_put_be24(b.p + at + 1, 8);
+    assert_int_equal(flaw_of(dm_end(&b)), DIME_FLAW_TRACING);
+    kd_buf_free(&b);
+}
+
+static void
+other_magic_numbers_are_no_messages(void **state)
+{
+    static const uint16_t numbers[] = {1846, 1908, 1931, 1848, 0};
+    struct kd_buf b;
+    struct kd_slice octets = dm_message(&b, good, LEN(good));
+
+    (void)state;
+    for (size_t i = 0; i < LEN(numbers); i++) {
+        kd_put_be16(b.p, numbers[i]);
+        struct dime_source s = dime_source_of(octets);
+        assert_int_equal(dime_object_magic(&s), numbers[i]);
+        assert_int_equal(flaw_of(octets), DIME_FLAW_MAGIC);
+    }
+    kd_buf_free(&b);
+}
+
+/* T-DM-30 */
+static void
+T_DM_30_a_length_wrong_by_one_is_corrupt(void **state)
+{
+    struct kd_buf b;
+    struct kd_slice octets = dm_message(&b, good, LEN(good));
+
+    (void)state;
+    kd_put_be32(b.p + 2, (uint32_t)octets.n - 6 - 1);
+    assert_int_equal(flaw_of(octets), DIME_FLAW_LENGTH);
+    kd_put_be32(b.p + 2, (uint32_t)octets.n - 6 + 1);
+    assert_int_equal(flaw_of(octets), DIME_FLAW_LENGTH);
+    kd_buf_free(&b);
+}
+
+/* --- order --- */
+
+/* T-DM-31 */
+static void
+T_DM_31_types_of_single_chunks_ascend(void **state)
+{
+    (void)state;
+    expect_moved(5, 4, DIME_FLAW_ORDER);
+    expect_moved(34, 33, DIME_FLAW_ORDER);
+    expect_moved(226, 225, DIME_FLAW_ORDER);
+    expect_moved(255, 249, DIME_FLAW_ORDER);
+}
+
+/* T-DM-32 */
+static void
+T_DM_32_sections_ascend(void **state)
+{
+    static const uint8_t late[] = {2, 4, 5, 33, 34, 225, 67, 226, 255};
+
+    (void)state;
+    expect_moved(67, 33, DIME_FLAW_ORDER);
+    expect_moved(131, 67, DIME_FLAW_ORDER);
+    expect(late, LEN(late), DIME_FLAW_ORDER);
+}
+
+/* T-DM-33 */
+static void
+T_DM_33_no_single_chunk_stands_twice(void **state)
+{
+    static const uint8_t types[] = {2, 3, 4, 5, 33, 34, 225, 226, 248, 249, 255};
+
+    (void)state;
+    for (size_t i = 0; i < LEN(types); i++)
+        expect_with(types[i], index_of(types[i]), DIME_FLAW_REPEATED);
+}
+
+/* T-DM-34 */
+static void
+T_DM_34_the_ephemeral_chunk_is_there_and_first(void **state)
+{
+    (void)state;
+    expect_without(2, DIME_FLAW_MISSING);
+    expect_moved(2, 4, DIME_FLAW_MISSING);
+    expect_moved(2, 33, DIME_FLAW_MISSING);
+}
+
+/* T-DM-35 */
+static void
+T_DM_35_the_ephemeral_key_is_a_compressed_point(void **state)
+{
+    static const uint32_t sizes[] = {32, 34, 65};
+    struct kd_buf b;
+
+    (void)state;
+    for (size_t i = 0; i < LEN(sizes); i++) {
+        dm_begin(&b, 1 << 20);
+        dm_put(&b, 2, sizes[i], 0);
+        for (size_t k = 1; k < LEN(good); k++)
+            dm_put(&b, good[k], dm_size(good[k]), dm_slots(good[k]));
+        assert_int_equal(flaw_of(dm_end(&b)), DIME_FLAW_PAYLOAD_SIZE);
+        kd_buf_free(&b);
+    }
+    struct kd_slice octets = dm_message(&b, good, LEN(good));
+    b.p[10] = 4;
+    assert_int_equal(flaw_of(octets), DIME_FLAW_EPHEMERAL);
+    b.p[10] = 2;
+    memset(b.p + 11, 0, 32);
+    b.p[42] = 5; /* 5^3 + 7 is no square */
+    assert_int_equal(flaw_of(octets), DIME_FLAW_EPHEMERAL);
+    kd_buf_free(&b);
+}
+
+/* A missing organizational signature has a name of its own. */
+static void
+each_required_chunk_is_missed(void **state)
+{
+    static const uint8_t required[] = {4, 5, 33, 225, 226}, may[] = {3, 34, 248, 249};
+    static const uint8_t no_display[] = {2, 4, 5, 33, 34, 131, 225, 226, 255};
+
+    (void)state;
+    for (size_t i = 0; i < LEN(required); i++)
+        expect_without(required[i], DIME_FLAW_MISSING);
+    for (size_t i = 0; i < LEN(may); i++)
+        expect_without(may[i], DIME_FLAW_NONE);
+    expect(no_display, LEN(no_display), DIME_FLAW_NO_DISPLAY);
+    expect_without(255, DIME_FLAW_UNSIGNED);
+}
+
+/* T-DM-37 */
+static void
+T_DM_37_headings_of_sections_are_corrupt(void **state)
+{
+    static const uint8_t types[] = {1, 32, 64, 128, 224};
+
+    (void)state;
+    for (size_t i = 0; i < LEN(types); i++)
+        for (size_t at = 0; at <= LEN(good); at++)
+            expect_with(types[i], at, DIME_FLAW_HEADING);
+}
+
+/* T-DM-38; and every other that is not in the table */
+static void
+T_DM_38_unknown_types_are_corrupt(void **state)
+{
+    static const uint8_t types[] = {6, 35, 68, 200, 250};
+
+    (void)state;
+    for (size_t i = 0; i < LEN(types); i++)
+        for (size_t at = 0; at <= LEN(good); at++)
+            expect_with(types[i], at, DIME_FLAW_TYPE);
+    for (unsigned type = 3; type < 256; type++)
+        if (dm_slots((uint8_t)type) == 0 && type != 32 && type != 64 && type != 128 &&
+            type != 224)
+            expect_with((uint8_t)type, 1, DIME_FLAW_TYPE);
+}
+
+/* T-DM-65 */
+static void
+T_DM_65_a_first_chunk_of_type_1_is_corrupt(void **state)
+{
+    (void)state;
+    expect_with(1, 0, DIME_FLAW_HEADING);
+}
+
+/* --- sizes --- */
+
+/* T-DM-39; and at every octet, the header's length right or as it was */
+static void
+T_DM_39_a_message_that_ends_early_is_corrupt(void **state)
+{
+    static const char *const names[] = {"m1.signed", "m1.nobounce", "m4.signed"};
+
+    (void)state;
+    for (size_t i = 0; i < LEN(names); i++) {
+        char path[64];
+        snprintf(path, sizeof path, "libdime/messages/%s.bin", names[i]);
+        struct kd_slice whole = sg_file(path);
+        for (size_t n = 0; n < whole.n; n++) {
+            uint8_t *cut = malloc(n + 1);
+            assert_non_null(cut);
+            memcpy(cut, whole.p, n);
+            assert_int_equal(flaw_of(kd_slice(cut, n)),
+                             n < 6 ? DIME_FLAW_SHORT : DIME_FLAW_LENGTH);
+            if (n >= 6) {
+                kd_put_be32(cut + 2, (uint32_t)n - 6);
+                enum dime_flaw flaw = flaw_of(kd_slice(cut, n));
+                assert_true(flaw == DIME_FLAW_CUT || flaw == DIME_FLAW_MISSING ||
+                            flaw == DIME_FLAW_NO_DISPLAY || flaw == DIME_FLAW_UNSIGNED);
+                /* inside the last slot of 255 */
+                assert_true(n + 64 <= whole.n || flaw == DIME_FLAW_CUT);
+            }
+            free(cut);
+        }
+        sg_free(whole);
+    }
+}
+
+/* A good message whose chunk of that type has a payload of that size. */
+static enum dime_flaw
+flaw_of_size(uint8_t type, uint32_t size)
+{
+    struct kd_buf b;
+    enum dime_flaw flaw;
+
+    dm_begin(&b, DIME_MESSAGE_MAX);
+    for (size_t i = 0; i < LEN(good); i++)
+        dm_put(&b, good[i], good[i] == type ? size : dm_size(good[i]),
+               dm_slots(good[i]));
+    flaw = flaw_of(dm_end(&b));
+    kd_buf_free(&b);
+    return flaw;
+}
+
+/* T-DM-40 */
+static void
+T_DM_40_payloads_are_aligned(void **state)
+{
+    static const uint8_t types[] = {3, 4, 5, 33, 34, 65, 67, 129, 131};
+
+    (void)state;
+    for (size_t i = 0; i < LEN(types); i++) {
+        assert_int_equal(flaw_of_size(types[i], 250), DIME_FLAW_PAYLOAD_SIZE);
+        assert_int_equal(flaw_of_size(types[i], 256), DIME_FLAW_NONE);
+        assert_int_equal(flaw_of_size(types[i], 64), DIME_FLAW_PAYLOAD_SIZE);
+        assert_int_equal(flaw_of_size(types[i], 0), DIME_FLAW_PAYLOAD_SIZE);
+    }
+}
+
+/* T-DM-41 */
+static void
+T_DM_41_the_largest_payload_is_the_last_that_is_aligned(void **state)
+{
+    (void)state;
+    assert_int_equal(flaw_of_size(67, 16777200), DIME_FLAW_NONE);
+    for (uint32_t size = 16777201; size <= 16777215; size++)
+        assert_int_equal(flaw_of_size(67, size), DIME_FLAW_PAYLOAD_SIZE);
+}
+
+/* T-DM-42 */
+static void
+T_DM_42_signatures_have_64_octets(void **state)
+{
+    static const uint8_t types[] = {225, 226, 248, 249, 255};
+
+    (void)state;
+    for (size_t i = 0; i < LEN(types); i++) {
+        assert_int_equal(flaw_of_size(types[i], 80), DIME_FLAW_PAYLOAD_SIZE);
+        assert_int_equal(flaw_of_size(types[i], 48), DIME_FLAW_PAYLOAD_SIZE);
+    }
+}
+
+static void
+the_limit_is_of_the_whole_message(void **state)
+{
+    struct kd_buf b;
+    struct kd_slice octets = dm_message(&b, good, LEN(good));
+
+    (void)state;
+    assert_int_equal(flaw_within(octets, octets.n), DIME_FLAW_NONE);
+    assert_int_equal(flaw_within(octets, octets.n - 1), DIME_FLAW_TOO_LARGE);
+    kd_buf_free(&b);
+}
+
+/* Every one of its bits; compare_walks looks at what is still parsed. */
+static void
+a_changed_bit_is_a_flaw_or_leaves_all_chunks_inside(void **state)
+{
+    struct kd_slice whole = sg_file("libdime/messages/m1.signed.bin");
+    uint8_t *changed = malloc(whole.n);
+    size_t n_flaws = 0;
+
+    (void)state;
+    assert_non_null(changed);
+    memcpy(changed, whole.p, whole.n);
+    for (size_t bit = 0; bit < 8 * whole.n; bit++) {
+        changed[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        n_flaws += flaw_of(kd_slice(changed, whole.n)) != DIME_FLAW_NONE;
+        changed[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    assert_int_equal(flaw_of(kd_slice(changed, whole.n)), DIME_FLAW_NONE);
+    /* of the header, of types and sizes all but what is another good type */
+    assert_true(n_flaws >= 48 && n_flaws < 48 + 8 * (11 * 4 + 33));
+    free(changed);
+    sg_free(whole);
+}
+
+/* Reads of a file for a message of n smallest display chunks. */
+static size_t
+reads_of(size_t n)
+{
+    struct kd_buf b;
+    struct dime_message m;
+    struct dime_chunk c;
+    kd_err err;
+    size_t n_walked = 0;
+
+    dm_begin(&b, DIME_MESSAGE_MAX);
+    for (size_t i = 0; i < LEN(good); i++)
+        for (size_t k = 0; k < (good[i] == 67 ? n : 1); k++)
+            dm_put(&b, good[i], dm_size(good[i]), dm_slots(good[i]));
+    struct kd_slice octets = dm_end(&b);
+    assert_true(octets.n > n * SMALL);
+    struct dime_source source = in_file(octets);
+    n_reads = 0;
+    fuzz_begin(0);
+    assert_int_equal(dime_message_parse(&source, DIME_MESSAGE_MAX, &m, NULL), KD_OK);
+    for (uint64_t at = m.begin; dime_message_next(&m, &at, m.end, &c, &err);)
+        n_walked++;
+    assert_int_equal(fuzz_heap_peak(), 0);
+    size_t n_all = n_reads;
+    assert_int_equal(n_walked, n + LEN(good) - 1);
+    assert_int_equal(m.n_display, n + 1); /* 65 */
+    kd_buf_free(&b);
+    return n_all;
+}
+
+static void
+the_most_chunks_cost_four_times_a_quarter_of_them_and_no_memory(void **state)
+{
+    size_t quarter = reads_of(79000), all = reads_of(316000);
+
+    (void)state;
+    assert_true(quarter >= 2 * 79000);
+    assert_true(all <= 4 * quarter);
+    assert_true(all <= 2 * 316000 + 64);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_message_of_all_chunks_is_good),
+        cmocka_unit_test(T_DM_27_tracing_in_front_is_ignored),
+        cmocka_unit_test(tracing_that_is_cut_is_refused),
+        cmocka_unit_test(other_magic_numbers_are_no_messages),
+        cmocka_unit_test(T_DM_30_a_length_wrong_by_one_is_corrupt),
+        cmocka_unit_test(T_DM_31_types_of_single_chunks_ascend),
+        cmocka_unit_test(T_DM_32_sections_ascend),
+        cmocka_unit_test(T_DM_33_no_single_chunk_stands_twice),
+        cmocka_unit_test(T_DM_34_the_ephemeral_chunk_is_there_and_first),
+        cmocka_unit_test(T_DM_35_the_ephemeral_key_is_a_compressed_point),
+        cmocka_unit_test(each_required_chunk_is_missed),
+        cmocka_unit_test(T_DM_37_headings_of_sections_are_corrupt),
+        cmocka_unit_test(T_DM_38_unknown_types_are_corrupt),
+        cmocka_unit_test(T_DM_65_a_first_chunk_of_type_1_is_corrupt),
+        cmocka_unit_test(T_DM_39_a_message_that_ends_early_is_corrupt),
+        cmocka_unit_test(T_DM_40_payloads_are_aligned),
+        cmocka_unit_test(T_DM_41_the_largest_payload_is_the_last_that_is_aligned),
+        cmocka_unit_test(T_DM_42_signatures_have_64_octets),
+        cmocka_unit_test(the_limit_is_of_the_whole_message),
+        cmocka_unit_test(a_changed_bit_is_a_flaw_or_leaves_all_chunks_inside),
+        cmocka_unit_test(
+            the_most_chunks_cost_four_times_a_quarter_of_them_and_no_memory),
+    };
+
+    return cmocka_run_group_tests(tests, begin, end);
+}
