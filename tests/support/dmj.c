@@ -215,9 +215,9 @@ compare_sections(const struct dime_message *m, const struct dmj_chunk *seen, siz
     }
     if (m->n_chunks != n || m->n_display != n_display || m->n_attached != n_attached)
         return "other numbers of chunks";
-    if (m->begin != seen[0].at || m->display != first_from(seen, 65) ||
-        m->attached != first_from(seen, 129) || m->signs != first_from(seen, 225) ||
-        m->end != seen[n - 1].end)
+    if (m->traced + 6 != seen[0].at || m->begin != seen[0].at ||
+        m->display != first_from(seen, 65) || m->attached != first_from(seen, 129) ||
+        m->signs != first_from(seen, 225) || m->end != seen[n - 1].end)
         return "sections begin elsewhere";
     return NULL;
 }
