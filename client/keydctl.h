@@ -70,6 +70,10 @@ void session_close(struct session *s);
 int session_call(struct session *s, struct keyd_request *request,
                  struct keyd_answer **answer);
 
+/* A session for one operation: opens it, makes the request, closes it. The same. */
+int session_once(const struct options *o, struct keyd_request *request,
+                 struct keyd_answer **answer);
+
 /* session_call that prints nothing: the caller looks at the status, and at the
  * answer, which may be NULL. */
 enum keyd_status session_ask(struct session *s, struct keyd_request *request,
@@ -111,6 +115,10 @@ int secret_from_file(const char *path, size_t max, bool strip, struct secret *ou
 /* A passphrase from the terminal without echo, asked for twice if it is new; from
  * standard input if that is none. */
 int secret_prompt(bool is_new, struct secret *out);
+
+/* Syncs the folder of a path: only then is the name itself on the disk. False with
+ * errno. */
+bool folder_sync(const char *path);
 
 /* Makes a new credential file (mode 0400) of random octets, on the disk when this
  * returns, and gives its octets. */
@@ -183,9 +191,6 @@ int operator_key_public(const char *path, uint8_t out[32]);
 
 /* --- keydctl_operator.c -------------------------------------------------------------
  */
-
-/* ApprovalList; EX_OK and an answer to be freed. */
-int approvals_fetch(struct session *s, struct keyd_answer **answer);
 
 /* "GenerateKey"; "?" for what is none. */
 const char *operation_text(uint32_t number);

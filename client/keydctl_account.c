@@ -64,7 +64,6 @@ account(const struct options *o, enum keyd_account_action action,
 {
     struct keyd_request q = {.op = KEYD_OP_FREEZE_ADDRESS};
     struct keyd_answer *a = NULL;
-    struct session s = {0};
     struct name address;
     int status = name_read(o->args[0], o->args[0], NAME_ADDRESS, &address);
 
@@ -73,12 +72,10 @@ account(const struct options *o, enum keyd_account_action action,
     q.in.freeze_address.address = KEYD_STR(address.text);
     q.in.freeze_address.action = action;
     q.in.freeze_address.reason = reason;
-    if ((status = session_open(&s, o)) == EX_OK)
-        status = session_call(&s, &q, &a);
+    status = session_once(o, &q, &a);
     if (status == EX_OK)
         status = tell_account(o, a, &address, action != KEYD_ACCOUNT_SHOW);
     keyd_client_answer_free(a);
-    session_close(&s);
     return status;
 }
 
@@ -255,7 +252,6 @@ reset(const struct options *o, enum keyd_reset_action action)
 {
     struct keyd_request q = {.op = KEYD_OP_RESET_ADDRESS};
     struct keyd_answer *a = NULL;
-    struct session s = {0};
     struct name address;
     int status = name_read(o->args[0], o->args[0], NAME_ADDRESS, &address);
 
@@ -263,12 +259,10 @@ reset(const struct options *o, enum keyd_reset_action action)
         return status;
     q.in.reset_address.action = action;
     q.in.reset_address.address = KEYD_STR(address.text);
-    if ((status = session_open(&s, o)) == EX_OK)
-        status = session_call(&s, &q, &a);
+    status = session_once(o, &q, &a);
     if (status == EX_OK)
         status = tell_reset(o, a, action == KEYD_RESET_CANCEL);
     keyd_client_answer_free(a);
-    session_close(&s);
     return status;
 }
 
@@ -303,10 +297,7 @@ stopped_to_json(const struct keyd_answer *a)
         json_t *j =
             json_pack("{s:o, s:o}", "class", json_octets(slice_of(p->class_name)),
                       "name", json_octets(slice_of(p->name)));
-        if (json_array_append_new(list, j) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        list = json_list_add(list, j);
     }
     return list;
 }
@@ -341,18 +332,14 @@ principal(const struct options *o, enum keyd_stop_action action, const char *nam
 {
     struct keyd_request q = {.op = KEYD_OP_STOP_PRINCIPAL};
     struct keyd_answer *a = NULL;
-    struct session s = {0};
-    int status = session_open(&s, o);
 
     q.in.stop_principal.action = action;
     if (name != NULL)
         q.in.stop_principal.name = KEYD_STR(name);
-    if (status == EX_OK)
-        status = session_call(&s, &q, &a);
+    int status = session_once(o, &q, &a);
     if (status == EX_OK)
         status = tell_stopped(o, a, action != KEYD_STOP_LIST);
     keyd_client_answer_free(a);
-    session_close(&s);
     return status;
 }
 

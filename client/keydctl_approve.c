@@ -5,6 +5,7 @@
  * what has not been shown. */
 #include "keydctl.h"
 
+#include <keyd/conf/policy.h>
 #include <keyd/quorum/approval.h>
 #include <unistd.h>
 
@@ -66,16 +67,13 @@ tell_list(const struct options *o, const struct keyd_answer *a)
 int
 verb_approve_list(const struct options *o)
 {
+    struct keyd_request q = {.op = KEYD_OP_APPROVAL_LIST};
     struct keyd_answer *a = NULL;
-    struct session s;
-    int status = session_open(&s, o);
+    int status = session_once(o, &q, &a);
 
-    if (status == EX_OK)
-        status = approvals_fetch(&s, &a);
     if (status == EX_OK)
         status = tell_list(o, a);
     keyd_client_answer_free(a);
-    session_close(&s);
     return status;
 }
 
@@ -159,18 +157,22 @@ verb_approve_show(const struct options *o)
 /* --- sign ---------------------------------------------------------------------------
  */
 
-/* The operator whose key this is. */
+/* The operator whose key this is. What is no name is not shown: a terminal that obeys
+ * it would no longer show what is signed. */
 static int
-find_operator(struct session *s, const struct operator_key *key, char name[33])
+find_operator(struct session *s, const struct operator_key *key,
+              char name[KD_POLICY_NAME_MAX + 1])
 {
+    struct keyd_request q = {.op = KEYD_OP_APPROVAL_LIST};
     struct keyd_answer *a = NULL;
     struct kd_slice mine = kd_slice(key->public_key, sizeof key->public_key);
-    int status = approvals_fetch(s, &a);
+    int status = session_call(s, &q, &a);
 
     name[0] = '\0';
     for (size_t i = 0; status == EX_OK && i < a->out.approvals.n_operators; i++) {
         const struct keyd_operator *one = &a->out.approvals.operators[i];
-        if (one->name.n <= 32 && kd_slice_eq(slice_of(one->public_key), mine)) {
+        if (kd_principal_name_is_valid(slice_of(one->name)) &&
+            kd_slice_eq(slice_of(one->public_key), mine)) {
             memcpy(name, one->name.p, one->name.n);
             name[one->name.n] = '\0';
         }
@@ -237,7 +239,7 @@ verb_approve_sign(const struct options *o)
     struct operator_key key = {0};
     struct keyd_answer *a = NULL;
     struct session s = {0};
-    char name[33];
+    char name[KD_POLICY_NAME_MAX + 1];
     int status;
 
     if (o->asked_key == NULL)

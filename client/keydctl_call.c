@@ -342,6 +342,19 @@ session_call(struct session *s, struct keyd_request *request,
     return ending;
 }
 
+int
+session_once(const struct options *o, struct keyd_request *request,
+             struct keyd_answer **answer)
+{
+    struct session s;
+    int status = session_open(&s, o);
+
+    if (status == EX_OK)
+        status = session_call(&s, request, answer);
+    session_close(&s);
+    return status;
+}
+
 /* --- all keys -----------------------------------------------------------------------
  */
 

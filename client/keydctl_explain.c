@@ -307,10 +307,7 @@ quotas_to_json(const struct explained *x)
         const struct keyd_policy_quota *q = &x->a->out.policy.quotas[i];
         if (x->op != KD_OP_NONE && !counts_for(q, x->op))
             continue;
-        if (json_array_append_new(list, quota_to_json(x, q)) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        list = json_list_add(list, quota_to_json(x, q));
     }
     return list;
 }
@@ -327,10 +324,7 @@ decisions_to_json(const struct explained *x)
                       "allowed", d->verdict == KEYD_POLICY_ALLOWED, "verdict",
                       verdicts[verdict_index(d->verdict)].word, "line",
                       json_line_number(d->line));
-        if (json_array_append_new(list, j) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        list = json_list_add(list, j);
     }
     return list;
 }

@@ -115,9 +115,8 @@ write_new_credential(int fd, const struct secret *s)
     return fsync(fd) == 0;
 }
 
-/* The name is on the disk only when its folder is. */
-static bool
-sync_folder(const char *path)
+bool
+folder_sync(const char *path)
 {
     const char *slash = strrchr(path, '/');
     char *folder = slash == NULL   ? strdup(".")
@@ -150,7 +149,7 @@ secret_make_file(const char *path, struct secret *out)
         return EX_CANTCREAT;
     }
     bool good = write_new_credential(fd, out);
-    good = close(fd) == 0 && good && sync_folder(path);
+    good = close(fd) == 0 && good && folder_sync(path);
     if (good)
         return EX_OK;
     complain(path, strerror(errno));

@@ -68,13 +68,9 @@ permissions_to_json(uint32_t set)
 {
     json_t *list = json_array();
 
-    for (size_t i = 0; i < N_PERMISSIONS; i++) {
-        if ((set & permissions[i].bit) != 0 &&
-            json_array_append_new(list, json_string(permissions[i].name)) != 0) {
-            json_decref(list);
-            return NULL;
-        }
-    }
+    for (size_t i = 0; i < N_PERMISSIONS; i++)
+        if ((set & permissions[i].bit) != 0)
+            list = json_list_add(list, json_string(permissions[i].name));
     return list;
 }
 
@@ -103,12 +99,8 @@ keys_to_json(const struct keyd_key *const *keys, size_t n)
 {
     json_t *list = json_array();
 
-    for (size_t i = 0; i < n; i++) {
-        if (json_array_append_new(list, key_to_json(keys[i])) != 0) {
-            json_decref(list);
-            return NULL;
-        }
-    }
+    for (size_t i = 0; i < n; i++)
+        list = json_list_add(list, key_to_json(keys[i]));
     return list;
 }
 

@@ -12,14 +12,6 @@ operation_text(uint32_t number)
     return name == NULL ? "?" : name;
 }
 
-int
-approvals_fetch(struct session *s, struct keyd_answer **answer)
-{
-    struct keyd_request q = {.op = KEYD_OP_APPROVAL_LIST};
-
-    return session_call(s, &q, answer);
-}
-
 /* The key's SHA-256, as people compare it. */
 static const char *
 fingerprint(struct kd_slice key, char out[KD_APPROVAL_GROUPS_MAX])
@@ -81,10 +73,7 @@ operators_to_json(const struct keyd_answer *a)
         json_t *j = json_pack("{s:o, s:o, s:s}", "name",
                               json_octets(slice_of(one->name)), "public_key",
                               json_base64(key), "sha256", fingerprint(key, groups));
-        if (json_array_append_new(list, j) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        list = json_list_add(list, j);
     }
     return list;
 }
@@ -106,19 +95,16 @@ print_operators(const struct keyd_answer *a)
 int
 verb_operator_list(const struct options *o)
 {
+    struct keyd_request q = {.op = KEYD_OP_APPROVAL_LIST};
     struct keyd_answer *a = NULL;
-    struct session s;
-    int status = session_open(&s, o);
+    int status = session_once(o, &q, &a);
 
-    if (status == EX_OK)
-        status = approvals_fetch(&s, &a);
     if (status == EX_OK && o->json)
         status =
             json_done(json_pack("{s:o}", "operators", operators_to_json(a)), EX_OK);
     else if (status == EX_OK)
         print_operators(a);
     keyd_client_answer_free(a);
-    session_close(&s);
     return status;
 }
 
@@ -164,16 +150,13 @@ tell_quorum(const struct options *o, const struct keyd_answer *a)
 int
 verb_quorum_show(const struct options *o)
 {
+    struct keyd_request q = {.op = KEYD_OP_APPROVAL_LIST};
     struct keyd_answer *a = NULL;
-    struct session s;
-    int status = session_open(&s, o);
+    int status = session_once(o, &q, &a);
 
-    if (status == EX_OK)
-        status = approvals_fetch(&s, &a);
     if (status == EX_OK)
         status = tell_quorum(o, a);
     keyd_client_answer_free(a);
-    session_close(&s);
     return status;
 }
 
@@ -240,7 +223,6 @@ verb_quorum_set(const struct options *o)
 {
     struct keyd_operator operators[KD_OPERATORS_MAX];
     struct keyd_answer *a = NULL;
-    struct session s = {0};
     struct kd_quorum wanted;
     int status = read_quorum(o, &wanted);
 
@@ -255,11 +237,9 @@ verb_quorum_set(const struct options *o)
                                                .marks = wanted.marks,
                                                .operators = operators,
                                                .n_operators = wanted.n}};
-    if ((status = session_open(&s, o)) == EX_OK)
-        status = session_call(&s, &q, &a);
+    status = session_once(o, &q, &a);
     if (status == EX_OK)
         status = tell_generation(o, a);
     keyd_client_answer_free(a);
-    session_close(&s);
     return status;
 }

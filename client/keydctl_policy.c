@@ -17,10 +17,7 @@ problems_to_json(const char *file, const struct kd_conf_problems *problems, bool
         json_t *j =
             json_pack("{s:I, s:s, s:s}", "line", (json_int_t)p->line, "severity",
                       p->is_warning ? "warning" : "error", "text", p->text);
-        if (json_array_append_new(list, j) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        list = json_list_add(list, j);
     }
     return json_pack("{s:s, s:b, s:b, s:o}", "file", file, "valid", valid, "more",
                      problems->more, "problems", list);
@@ -31,11 +28,8 @@ print_problems(FILE *f, const char *file, const struct kd_conf_problems *problem
 {
     char line[512];
 
-    for (size_t i = 0; i < problems->n; i++)
-        emit(f, "%s\n",
-             kd_conf_problem_format(file, &problems->list[i], line, sizeof line));
-    if (problems->more)
-        emit(f, "%s: more problems were found\n", file);
+    for (size_t i = 0; kd_conf_problems_line(file, problems, i, line, sizeof line); i++)
+        emit(f, "%s\n", line);
 }
 
 /* Principals' accounts are those of this machine. Who owns the file and who the roles
@@ -157,16 +151,12 @@ ask_keyd(const struct options *o, const struct question *q, struct explained *x)
             .key_id = {q->id, q->has_id ? sizeof q->id : 0},
             .key_role = q->role}};
     struct keyd_answer *a = NULL;
-    struct session s;
-    int status = session_open(&s, o);
+    int status = session_once(o, &request, &a);
 
-    if (status == EX_OK)
-        status = session_call(&s, &request, &a);
     x->a = a;
     if (status == EX_OK)
         status = explained_show(x, o->json);
     keyd_client_answer_free(a);
-    session_close(&s);
     return status;
 }
 

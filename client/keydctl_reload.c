@@ -78,7 +78,6 @@ verb_drain(const struct options *o)
 {
     struct keyd_request q = {.op = KEYD_OP_DRAIN};
     struct keyd_answer *a = NULL;
-    struct session s;
 
     if (o->stop && o->cancel)
         return usage_error("--stop, --cancel", "one of the two");
@@ -86,12 +85,9 @@ verb_drain(const struct options *o)
     q.in.drain.action = o->stop     ? KEYD_DRAIN_STOP
                         : o->cancel ? KEYD_DRAIN_CANCEL
                                     : KEYD_DRAIN_BEGIN;
-    int status = session_open(&s, o);
-    if (status == EX_OK)
-        status = session_call(&s, &q, &a);
+    int status = session_once(o, &q, &a);
     if (status == EX_OK)
         status = tell_drained(o, a);
     keyd_client_answer_free(a);
-    session_close(&s);
     return status;
 }

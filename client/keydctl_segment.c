@@ -86,7 +86,8 @@ export_log(struct session *s, uint64_t from, FILE *f, uint64_t *n)
     return status;
 }
 
-/* Under another name until it is whole and on the disk. */
+/* Under a name of its own, which nobody can have made before, until it is whole and on
+ * the disk; and its own name is there too before anybody drops what was exported. */
 static int
 export_file(struct session *s, uint64_t from, uint64_t *n)
 {
@@ -94,14 +95,18 @@ export_file(struct session *s, uint64_t from, uint64_t *n)
     char *part = NULL;
     int status = EX_OK;
 
-    if (asprintf(&part, "%s.part", path) < 0) {
+    if (asprintf(&part, "%s.XXXXXX", path) < 0) {
         complain(path, kd_err_text(KD_NOMEM));
         return EX_OSERR;
     }
-    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int fd = mkostemp(part, O_CLOEXEC); /* mode 0600 */
     FILE *f = fd < 0 ? NULL : fdopen(fd, "wb");
     if (f == NULL) {
-        complain(part, strerror(errno));
+        complain(path, strerror(errno));
+        if (fd >= 0) {
+            close(fd);
+            kd_ignore(unlink(part));
+        }
         free(part);
         return EX_CANTCREAT;
     }
@@ -114,6 +119,8 @@ export_file(struct session *s, uint64_t from, uint64_t *n)
         status = cannot_write(path);
     if (status != EX_OK)
         kd_ignore(unlink(part)); /* of no use */
+    else if (!folder_sync(path))
+        status = cannot_write(path);
     free(part);
     return status;
 }

@@ -515,7 +515,6 @@ verb_signet_verify(const struct options *o)
     struct keyd_request q = {.op = KEYD_OP_VERIFY_CURRENT};
     struct keyd_answer *a = NULL;
     uint8_t fp[DIME_FINGERPRINT_SIZE];
-    struct session s = {0};
     struct name name;
     int status = name_read(o->args[0], o->args[0], NAME_ANY, &name);
 
@@ -523,13 +522,12 @@ verb_signet_verify(const struct options *o)
         status = fingerprint_read(o->args[1], fp);
     q.in.verify_current.name = KEYD_STR(name.text);
     q.in.verify_current.fingerprint = (struct keyd_octets){fp, sizeof fp};
-    if (status == EX_OK && (status = session_open(&s, o)) == EX_OK)
-        status = session_call(&s, &q, &a);
+    if (status == EX_OK)
+        status = session_once(o, &q, &a);
     if (status == EX_OK)
         status = tell_verdict(o, a);
     else if (status == EX_NOUSER)
         status = EX_NEGATIVE; /* a name without signets has no current one */
     keyd_client_answer_free(a);
-    session_close(&s);
     return status;
 }

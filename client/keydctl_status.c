@@ -114,10 +114,7 @@ processes_to_json(const struct keyd_answer *a)
             "{s:s, s:o, s:I, s:I, s:b, s:b}", "role", process_text(p->role), "name",
             json_octets(slice_of(p->name)), "pid", (json_int_t)p->pid, "uid",
             (json_int_t)p->uid, "sandbox", p->sandbox, "holds_keys", p->holds_keys);
-        if (json_array_append_new(list, j) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        list = json_list_add(list, j);
     }
     return list;
 }
@@ -149,10 +146,7 @@ reasons_to_json(const struct keyd_answer *a)
 
     for (size_t i = 0; i < a->out.status.n_reasons; i++) {
         json_t *j = json_octets(slice_of(a->out.status.reasons[i]));
-        if (json_array_append_new(list, j) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        list = json_list_add(list, j);
     }
     return list;
 }
@@ -170,10 +164,7 @@ shadow_to_json(const struct keyd_answer *a)
             "{s:o, s:o, s:I, s:I}", "principal", json_octets(slice_of(l->principal)),
             "operation", json_octets(slice_of(l->operation)), "would_refuse",
             (json_int_t)l->would_refuse, "would_allow", (json_int_t)l->would_allow);
-        if (json_array_append_new(list, j) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        list = json_list_add(list, j);
     }
     return json_pack("{s:o, s:I, s:o}", "since",
                      json_time(a->out.status.shadow_since_ms), "pairs",
@@ -212,17 +203,13 @@ verb_status(const struct options *o)
 {
     struct keyd_request q = {.op = KEYD_OP_STATUS};
     struct keyd_answer *a = NULL;
-    struct session s;
-    int status = session_open(&s, o);
+    int status = session_once(o, &q, &a);
 
-    if (status == EX_OK)
-        status = session_call(&s, &q, &a);
     if (status == EX_OK && o->json)
         status = json_done(status_to_json(a), EX_OK);
     else if (status == EX_OK)
         print_status(a);
     keyd_client_answer_free(a);
-    session_close(&s);
     return status;
 }
 
@@ -275,14 +262,10 @@ verb_health(const struct options *o)
 {
     struct keyd_request q = {.op = KEYD_OP_STATUS};
     struct keyd_answer *a = NULL;
-    struct session s;
-    int status = session_open(&s, o);
+    int status = session_once(o, &q, &a);
 
-    if (status == EX_OK)
-        status = session_call(&s, &q, &a);
     status = status == EX_OK ? tell_health(o, a) : EX_CRITICAL;
     keyd_client_answer_free(a);
-    session_close(&s);
     return status;
 }
 
@@ -326,17 +309,13 @@ verb_policy_shadow(const struct options *o)
 {
     struct keyd_request q = {.op = KEYD_OP_STATUS};
     struct keyd_answer *a = NULL;
-    struct session s;
-    int status = session_open(&s, o);
+    int status = session_once(o, &q, &a);
 
-    if (status == EX_OK)
-        status = session_call(&s, &q, &a);
     if (status == EX_OK && o->json)
         status =
             json_done(shadow_to_json(a), a->out.status.shadow_on ? EX_OK : EX_NEGATIVE);
     else if (status == EX_OK)
         status = print_shadow(a);
     keyd_client_answer_free(a);
-    session_close(&s);
     return status;
 }

@@ -182,14 +182,10 @@ verb_seal(const struct options *o)
 {
     struct keyd_request q = {.op = KEYD_OP_SEAL};
     struct keyd_answer *a = NULL;
-    struct session s;
-    int status = session_open(&s, o);
+    int status = session_once(o, &q, &a);
 
-    if (status == EX_OK)
-        status = session_call(&s, &q, &a);
     if (status == EX_OK)
         status = tell_state(o, a);
     keyd_client_answer_free(a);
-    session_close(&s);
     return status;
 }

@@ -80,6 +80,10 @@ void signet_print(FILE *f, const struct dime_signet *s);
 /* Adds key to an object; false without memory. Takes value, NULL included. */
 bool json_put(json_t *object, const char *key, json_t *value);
 
+/* Appends value, which it takes: the list, or NULL if that failed, and then the list is
+ * gone too. Accepts NULL for either, with NULL again. */
+json_t *json_list_add(json_t *list, json_t *value);
+
 /* Prints to standard output and releases; status is passed through, TROUBLE if that
  * fails or j is NULL. */
 int json_finish(json_t *j, int status);

@@ -86,6 +86,15 @@ json_put(json_t *object, const char *key, json_t *value)
 }
 
 json_t *
+json_list_add(json_t *list, json_t *value)
+{
+    if (json_array_append_new(list, value) == 0)
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
+json_t *
 json_base64(struct kd_slice octets)
 {
     char *text = malloc(dime_base64_chars(octets.n) + 1);
@@ -109,13 +118,9 @@ flags_to_json(uint8_t flags)
 {
     json_t *j = json_array();
 
-    for (size_t i = 0; i < N_PERMISSIONS; i++) {
-        if ((flags & permissions[i].bit) != 0 &&
-            json_array_append_new(j, json_string(permissions[i].name)) != 0) {
-            json_decref(j);
-            return NULL;
-        }
-    }
+    for (size_t i = 0; i < N_PERMISSIONS; i++)
+        if ((flags & permissions[i].bit) != 0)
+            j = json_list_add(j, json_string(permissions[i].name));
     return j;
 }
 
@@ -171,12 +176,8 @@ fields_to_json(const struct dime_signet *s)
     struct entry e;
 
     entries_init(&all, s);
-    while (entries_next(&all, &e)) {
-        if (json_array_append_new(j, entry_to_json(&e)) != 0) {
-            json_decref(j);
-            return NULL;
-        }
-    }
+    while (entries_next(&all, &e))
+        j = json_list_add(j, entry_to_json(&e));
     return j;
 }
 

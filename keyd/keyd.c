@@ -127,6 +127,8 @@ on_child_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     if (fd >= 0)
         close(fd); /* no role has one to give */
     if (type == KD_MSG_ctl_ready) {
+        if (c->is_ready) /* all gates are told each time: one could keep us at it */
+            return KD_MALFORMED;
         c->is_ready = true;
         report_processes(&sup);
         announce_when_all_ready();
@@ -153,8 +155,10 @@ serve_child(struct child *c)
     if (c->ctl.fd < 0)
         return;
     kd_err err = kd_chan_recv(&c->ctl, PACKETS, on_child_message, c);
-    if (err != KD_OK && err != KD_CLOSED)
+    if (err != KD_OK && err != KD_CLOSED) {
+        c->is_ended_by_us = true;
         kill(c->pid, SIGKILL); /* it speaks nonsense to us: not what we started */
+    }
     if (err != KD_OK)
         kd_chan_close(&c->ctl);
 }
@@ -186,7 +190,7 @@ on_exit_of(struct child *c, int status)
     /* Being killed is an operator's or a test's doing and counts as no crash, unless it
      * was ours. */
     bool crashed =
-        !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) || c->is_ended_for_links;
+        !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) || c->is_ended_by_us;
     int64_t wait = child_backoff(c, crashed);
     if (wait > 0)
         kd_log(KD_WARN, "%s keeps ending: started again in %lld ms", c->name,
@@ -325,11 +329,8 @@ print_problems(const char *path, const struct kd_conf_problems *problems)
 {
     char line[512];
 
-    for (size_t i = 0; i < problems->n; i++)
-        fprintf(stderr, "%s\n",
-                kd_conf_problem_format(path, &problems->list[i], line, sizeof line));
-    if (problems->more)
-        fprintf(stderr, "%s: more problems were found\n", path);
+    for (size_t i = 0; kd_conf_problems_line(path, problems, i, line, sizeof line); i++)
+        fprintf(stderr, "%s\n", line);
 }
 
 static int

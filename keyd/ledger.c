@@ -3,7 +3,6 @@
 
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
-#include <keyd/base/memfd.h>
 
 #include <poll.h>
 #include <stdio.h>
@@ -103,9 +102,8 @@ static kd_err
 prepare(struct ledger *l, int fd)
 {
     struct kd_buf b;
+    kd_err err = kd_role_conf_read(fd, &b);
 
-    kd_buf_init(&b, KD_ROLE_CONF_SIZE_MAX);
-    kd_err err = fd < 0 ? KD_MALFORMED : kd_memfd_append(fd, KD_ROLE_CONF_SIZE_MAX, &b);
     if (err == KD_OK)
         err = kd_conf_for_ledger_decode(kd_buf_slice(&b), &l->next);
     kd_buf_free(&b);

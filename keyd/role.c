@@ -64,6 +64,30 @@ mode_of(enum kd_hardening hardening)
     return hardening == KD_HARDENING_STRICT ? KD_SANDBOX_STRICT : KD_SANDBOX_LENIENT;
 }
 
+kd_err
+kd_role_conf_read(int fd, struct kd_buf *conf)
+{
+    kd_buf_init(conf, KD_ROLE_CONF_SIZE_MAX);
+    return fd < 0 ? KD_MALFORMED : kd_memfd_append(fd, KD_ROLE_CONF_SIZE_MAX, conf);
+}
+
+kd_err
+kd_role_shadow_read(int fd, struct kd_policy **shadow)
+{
+    struct kd_buf b;
+    struct kd_policy *policy = NULL;
+    kd_err err = kd_role_conf_read(fd, &b);
+
+    if (err == KD_OK)
+        err = kd_policy_decode(kd_buf_slice(&b), &policy);
+    kd_buf_free(&b);
+    if (err != KD_OK)
+        return err;
+    kd_policy_free(*shadow);
+    *shadow = policy;
+    return KD_OK;
+}
+
 void
 kd_role_confine(enum kd_role role, const struct kd_sandbox_paths *paths,
                 enum kd_hardening hardening)

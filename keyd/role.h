@@ -41,6 +41,13 @@ kd_gate_class(unsigned number)
  * its octets to conf (initialised by the caller). Ends the process if none comes. */
 void kd_role_start(struct kd_chan *ctl, const char *name, struct kd_buf *conf);
 
+/* Initialises conf with the octets of a later part of the configuration, which come in
+ * fd: KD_MALFORMED without one. Free conf in every case. */
+kd_err kd_role_conf_read(int fd, struct kd_buf *conf) KD_MUST_USE;
+
+/* The same for a policy that is to be watched; it takes the place of *shadow. */
+kd_err kd_role_shadow_read(int fd, struct kd_policy **shadow) KD_MUST_USE;
+
 /* First half of the sandbox (before threads) and second half (the filter). Relaxed
  * hardening does without what the kernel lacks. End the process if they fail. */
 void kd_role_confine(enum kd_role role, const struct kd_sandbox_paths *paths,

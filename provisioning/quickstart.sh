@@ -225,7 +225,8 @@ principal "operator" {
     operations = {
         "TokenInit", "AddUnsealSlot", "Unseal", "Seal", "GenerateKey", "RetireKey",
         "ImportKey", "IssueOrgSignet", "LookupSignet", "LookupHistory", "VerifyCurrent",
-        "AuditRead", "AuditHead",
+        "AuditRead", "AuditHead", "PolicyExplain", "Reload", "Drain", "RegistryBackup",
+        "SetQuorum", "ApprovalList", "ApprovalShow", "ApprovalSign",
     }
     domains = { "$domain" }
 }

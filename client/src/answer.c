@@ -406,31 +406,80 @@ fill_issued(struct box *box, const Keyd__V1__IssuedSignet *m, struct apart from)
     return fill_object(box, m->signet, m->signet_fd_size, from);
 }
 
-enum keyd_status
-answer_fill(struct box *box, const Keyd__V1__Response *m, int fd, size_t n_object)
+/* Of the registry and its log. */
+static enum keyd_status
+fill_of_registry(struct box *box, const Keyd__V1__Response *m)
 {
-    struct apart from = {fd, n_object};
-
-    /* The largest arrays are 128 counters and 96 lines. */
-    box->arena.budget += KD_RPC_ARENA_BASE;
     switch ((unsigned)m->result_case) {
-    case KEYD__V1__RESPONSE__RESULT_SERVICE_STATUS:
-        return fill_status(box, m->service_status);
+    case KEYD__V1__RESPONSE__RESULT_AUDIT_READ:
+        return fill_audit(box, m->audit_read);
+    case KEYD__V1__RESPONSE__RESULT_AUDIT_HEAD:
+        fill_audit_head(box, m->audit_head);
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_REGISTRY_BACKUP:
+        fill_backup(box, m->registry_backup);
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_REGISTRY_RESTORE:
+        box->answer.out.restored.epoch = m->registry_restore->epoch;
+        box->answer.out.restored.seq = m->registry_restore->seq;
+        box->answer.out.restored.state =
+            (enum keyd_service_state)m->registry_restore->state;
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_AUDIT_DROP:
+        box->answer.out.dropped.first_seq = m->audit_drop->first_seq;
+        return KEYD_OK;
+    default:
+        return KEYD_PROTOCOL;
+    }
+}
+
+/* Of what operators decide, on people and on the service. */
+static enum keyd_status
+fill_of_operators(struct box *box, const Keyd__V1__Response *m)
+{
+    switch ((unsigned)m->result_case) {
+    case KEYD__V1__RESPONSE__RESULT_FREEZE_ADDRESS:
+        fill_account(box, m->freeze_address);
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_RESET_ADDRESS:
+        return fill_resets(box, m->reset_address);
+    case KEYD__V1__RESPONSE__RESULT_STOP_PRINCIPAL:
+        return fill_stopped(box, m->stop_principal);
+    case KEYD__V1__RESPONSE__RESULT_SET_QUORUM:
+        box->answer.out.set_quorum.generation = m->set_quorum->generation;
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_APPROVAL_LIST:
+        return fill_approval_list(box, m->approval_list);
+    case KEYD__V1__RESPONSE__RESULT_APPROVAL_SHOW:
+        return fill_approval_show(box, m->approval_show);
+    case KEYD__V1__RESPONSE__RESULT_APPROVAL_SIGN:
+        box->answer.out.approval_sign.given = m->approval_sign->given;
+        box->answer.out.approval_sign.needed = m->approval_sign->needed;
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_POLICY_EXPLAIN:
+        return fill_policy(box, m->policy_explain);
+    case KEYD__V1__RESPONSE__RESULT_RELOAD:
+        box->answer.out.reload.serial = m->reload->serial;
+        box->answer.out.reload.digest = octets(m->reload->digest);
+        box->answer.out.reload.warnings = m->reload->warnings;
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_DRAIN:
+        box->answer.out.drain.state = (enum keyd_service_state)m->drain->state;
+        box->answer.out.drain.in_flight = m->drain->in_flight;
+        return KEYD_OK;
+    default:
+        return fill_of_registry(box, m);
+    }
+}
+
+/* Of the key store. */
+static enum keyd_status
+fill_of_keys(struct box *box, const Keyd__V1__Response *m)
+{
+    switch ((unsigned)m->result_case) {
     case KEYD__V1__RESPONSE__RESULT_PUBLIC_KEYS:
         return fill_keys(box, m->public_keys->keys, m->public_keys->n_keys,
                          octets(m->public_keys->next));
-    case KEYD__V1__RESPONSE__RESULT_LOOKUP_SIGNET:
-        return fill_looked_up(box, m->lookup_signet, from);
-    case KEYD__V1__RESPONSE__RESULT_LOOKUP_HISTORY:
-        return fill_history(box, m->lookup_history);
-    case KEYD__V1__RESPONSE__RESULT_VERIFY_CURRENT:
-        box->answer.out.verify.verdict = (enum keyd_verdict)m->verify_current->verdict;
-        box->answer.out.verify.current_fp = octets(m->verify_current->current_fp);
-        return KEYD_OK;
-    case KEYD__V1__RESPONSE__RESULT_ISSUE_USER_SIGNET:
-        return fill_issued(box, m->issue_user_signet, from);
-    case KEYD__V1__RESPONSE__RESULT_ISSUE_ORG_SIGNET:
-        return fill_issued(box, m->issue_org_signet, from);
     case KEYD__V1__RESPONSE__RESULT_TOKEN_INIT:
         box->answer.out.slot.slot = m->token_init->slot;
         return KEYD_OK;
@@ -450,54 +499,35 @@ answer_fill(struct box *box, const Keyd__V1__Response *m, int fd, size_t n_objec
         return fill_keys(box, &m->retire_key->key, 1, KEYD_NONE);
     case KEYD__V1__RESPONSE__RESULT_IMPORT_KEY:
         return fill_keys(box, m->import_key->keys, m->import_key->n_keys, KEYD_NONE);
-    case KEYD__V1__RESPONSE__RESULT_FREEZE_ADDRESS:
-        fill_account(box, m->freeze_address);
-        return KEYD_OK;
-    case KEYD__V1__RESPONSE__RESULT_RESET_ADDRESS:
-        return fill_resets(box, m->reset_address);
-    case KEYD__V1__RESPONSE__RESULT_STOP_PRINCIPAL:
-        return fill_stopped(box, m->stop_principal);
-    case KEYD__V1__RESPONSE__RESULT_AUDIT_READ:
-        return fill_audit(box, m->audit_read);
-    case KEYD__V1__RESPONSE__RESULT_AUDIT_HEAD:
-        fill_audit_head(box, m->audit_head);
-        return KEYD_OK;
-    case KEYD__V1__RESPONSE__RESULT_SET_QUORUM:
-        box->answer.out.set_quorum.generation = m->set_quorum->generation;
-        return KEYD_OK;
-    case KEYD__V1__RESPONSE__RESULT_APPROVAL_LIST:
-        return fill_approval_list(box, m->approval_list);
-    case KEYD__V1__RESPONSE__RESULT_APPROVAL_SHOW:
-        return fill_approval_show(box, m->approval_show);
-    case KEYD__V1__RESPONSE__RESULT_APPROVAL_SIGN:
-        box->answer.out.approval_sign.given = m->approval_sign->given;
-        box->answer.out.approval_sign.needed = m->approval_sign->needed;
-        return KEYD_OK;
-    case KEYD__V1__RESPONSE__RESULT_POLICY_EXPLAIN:
-        return fill_policy(box, m->policy_explain);
-    case KEYD__V1__RESPONSE__RESULT_REGISTRY_BACKUP:
-        fill_backup(box, m->registry_backup);
-        return KEYD_OK;
-    case KEYD__V1__RESPONSE__RESULT_REGISTRY_RESTORE:
-        box->answer.out.restored.epoch = m->registry_restore->epoch;
-        box->answer.out.restored.seq = m->registry_restore->seq;
-        box->answer.out.restored.state =
-            (enum keyd_service_state)m->registry_restore->state;
-        return KEYD_OK;
-    case KEYD__V1__RESPONSE__RESULT_AUDIT_DROP:
-        box->answer.out.dropped.first_seq = m->audit_drop->first_seq;
-        return KEYD_OK;
-    case KEYD__V1__RESPONSE__RESULT_RELOAD:
-        box->answer.out.reload.serial = m->reload->serial;
-        box->answer.out.reload.digest = octets(m->reload->digest);
-        box->answer.out.reload.warnings = m->reload->warnings;
-        return KEYD_OK;
-    case KEYD__V1__RESPONSE__RESULT_DRAIN:
-        box->answer.out.drain.state = (enum keyd_service_state)m->drain->state;
-        box->answer.out.drain.in_flight = m->drain->in_flight;
-        return KEYD_OK;
     default:
-        return KEYD_PROTOCOL;
+        return fill_of_operators(box, m);
+    }
+}
+
+enum keyd_status
+answer_fill(struct box *box, const Keyd__V1__Response *m, int fd, size_t n_object)
+{
+    struct apart from = {fd, n_object};
+
+    /* The largest arrays are 128 counters and 96 lines. */
+    box->arena.budget += KD_RPC_ARENA_BASE;
+    switch ((unsigned)m->result_case) {
+    case KEYD__V1__RESPONSE__RESULT_SERVICE_STATUS:
+        return fill_status(box, m->service_status);
+    case KEYD__V1__RESPONSE__RESULT_LOOKUP_SIGNET:
+        return fill_looked_up(box, m->lookup_signet, from);
+    case KEYD__V1__RESPONSE__RESULT_LOOKUP_HISTORY:
+        return fill_history(box, m->lookup_history);
+    case KEYD__V1__RESPONSE__RESULT_VERIFY_CURRENT:
+        box->answer.out.verify.verdict = (enum keyd_verdict)m->verify_current->verdict;
+        box->answer.out.verify.current_fp = octets(m->verify_current->current_fp);
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_ISSUE_USER_SIGNET:
+        return fill_issued(box, m->issue_user_signet, from);
+    case KEYD__V1__RESPONSE__RESULT_ISSUE_ORG_SIGNET:
+        return fill_issued(box, m->issue_org_signet, from);
+    default:
+        return fill_of_keys(box, m);
     }
 }
 

@@ -600,6 +600,9 @@ finish(struct link *l, struct call *call, enum keyd_status status)
     link_forget(l, call);
     if (l->endpoint != NULL)
         pool_answered(l->endpoint, call);
+    /* It was done; only the answer could not be kept. */
+    if (status == KEYD_NOMEM && call->changing)
+        status = KEYD_UNKNOWN_OUTCOME;
     call_end(l->client, call, status, status == KEYD_OK ? "" : NULL);
 }
 

@@ -272,6 +272,14 @@ refused_as_busy(struct endpoint *e, struct call *call, uint32_t retry_after_ms)
         ask_when_free(c, call, retry_after_ms);
 }
 
+/* Said before the server looks for the key: of an attempt before it says nothing. */
+static bool
+is_of_this_attempt(enum keyd_status status)
+{
+    return status == KEYD_DEADLINE || status == KEYD_DENIED ||
+           status == KEYD_UNSUPPORTED;
+}
+
 void
 pool_refused(struct endpoint *e, struct call *call, enum keyd_status status,
              uint32_t retry_after_ms)
@@ -288,7 +296,8 @@ pool_refused(struct endpoint *e, struct call *call, enum keyd_status status,
     }
     if ((!rests && status != KEYD_BUSY && status != KEYD_UNKNOWN_OUTCOME) ||
         !may_repeat(call)) {
-        call_end(c, call, status, NULL);
+        bool is_open = call->maybe_done && is_of_this_attempt(status);
+        call_end(c, call, is_open ? KEYD_UNKNOWN_OUTCOME : status, NULL);
         return;
     }
     call->refusal = status;

@@ -61,18 +61,74 @@ key_of(const struct sockaddr *from, uint8_t key[sizeof((struct source *)0)->key]
     return true;
 }
 
-/* Which of two entries goes first: one never used, then strangers, then by age. One
- * with unfinished handshakes stays. */
+/* Which of two entries goes first: one never used, then strangers, then of the party
+ * that has most, so that none has the others forgotten, then by age. One with
+ * unfinished handshakes stays. */
 static bool
-goes_before(const struct source *a, const struct source *b, int64_t now)
+goes_before(const struct admit *all, const struct source *a, const struct source *b,
+            int64_t now)
 {
     if (b == NULL || !a->is_used)
         return b == NULL || b->is_used;
     bool a_known = a->known_until > now, b_known = b->known_until > now;
     if (a_known != b_known)
         return b_known;
+    uint32_t a_has = all->parties[a->party].n_sources,
+             b_has = all->parties[b->party].n_sources;
+    if (a_known && a_has != b_has)
+        return a_has > b_has;
     return b->is_used && a->bucket.at < b->bucket.at;
 }
+
+/* --- parties --- */
+
+static void
+leave_party(struct admit *a, struct source *s)
+{
+    if (s->party == ADMIT_STRANGERS_PARTY)
+        return;
+    assert(a->parties[s->party].n_sources > 0);
+    a->parties[s->party].n_sources--;
+    s->party = ADMIT_STRANGERS_PARTY;
+}
+
+/* One with no sources is free. There are as many as principals; after a reload that
+ * renames many the new ones may wait among the strangers until sources are forgotten.
+ */
+static void
+join_party(struct admit *a, struct source *s, struct kd_slice name)
+{
+    uint16_t at = ADMIT_STRANGERS_PARTY;
+
+    assert(name.n <= sizeof a->parties->name);
+    for (uint16_t i = 1; i < ADMIT_PARTIES; i++) {
+        struct party *p = &a->parties[i];
+        if (p->n_sources != 0 && kd_slice_eq(kd_slice(p->name, p->name_size), name)) {
+            at = i;
+            break;
+        }
+        if (p->n_sources == 0 && at == ADMIT_STRANGERS_PARTY)
+            at = i;
+    }
+    if (at == s->party)
+        return;
+    leave_party(a, s);
+    if (at == ADMIT_STRANGERS_PARTY)
+        return;
+    struct party *p = &a->parties[at];
+    memcpy(p->name, name.p, name.n);
+    p->name_size = name.n;
+    p->n_sources++;
+    s->party = at;
+}
+
+unsigned
+admit_party(const struct source *s, int64_t now)
+{
+    return s->known_until > now ? s->party : ADMIT_STRANGERS_PARTY;
+}
+
+/* --- sources --- */
 
 /* NULL if every entry has unfinished handshakes. */
 static struct source *
@@ -84,11 +140,12 @@ source_of(struct admit *a, const uint8_t *key, int64_t now)
         struct source *s = &a->list[i];
         if (s->is_used && memcmp(s->key, key, sizeof s->key) == 0)
             return s;
-        if (s->n_unfinished == 0 && goes_before(s, spare, now))
+        if (s->n_unfinished == 0 && goes_before(a, s, spare, now))
             spare = s;
     }
     if (spare == NULL)
         return NULL;
+    leave_party(a, spare);
     *spare = (struct source){.is_used = true, .bucket.at = now - ADMIT_BURST * 1000};
     memcpy(spare->key, key, sizeof spare->key);
     fill(&spare->bucket, a->rate, now);
@@ -123,10 +180,12 @@ admit_ask(struct admit *a, const struct sockaddr *from, int64_t now,
 }
 
 void
-admit_end(struct source *s, bool is_good, int64_t now)
+admit_end(struct admit *a, struct source *s, struct kd_slice name, int64_t now)
 {
     assert(s->n_unfinished > 0);
     s->n_unfinished--;
-    if (is_good)
-        s->known_until = now + ADMIT_KNOWN_MS;
+    if (name.n == 0)
+        return;
+    s->known_until = now + ADMIT_KNOWN_MS;
+    join_party(a, s, name);
 }

@@ -1,6 +1,6 @@
 #include "next.h"
 
-#include <keyd/base/memfd.h>
+#include "../role.h"
 
 void
 next_drop(struct next *n)
@@ -11,28 +11,10 @@ next_drop(struct next *n)
     *n = (struct next){0};
 }
 
-static kd_err
-read_octets(int fd, struct kd_buf *b)
-{
-    kd_buf_init(b, KD_ROLE_CONF_SIZE_MAX);
-    return fd < 0 ? KD_MALFORMED : kd_memfd_append(fd, KD_ROLE_CONF_SIZE_MAX, b);
-}
-
 kd_err
 next_shadow(struct next *n, int fd)
 {
-    struct kd_buf b;
-    struct kd_policy *policy = NULL;
-    kd_err err = read_octets(fd, &b);
-
-    if (err == KD_OK)
-        err = kd_policy_decode(kd_buf_slice(&b), &policy);
-    kd_buf_free(&b);
-    if (err != KD_OK)
-        return err;
-    kd_policy_free(n->shadow);
-    n->shadow = policy;
-    return KD_OK;
+    return kd_role_shadow_read(fd, &n->shadow);
 }
 
 kd_err
@@ -40,7 +22,7 @@ next_prepare(struct next *n, uint32_t serial, enum kd_class klass, int fd)
 {
     struct kd_buf b;
     struct kd_conf_for_gate is = {0};
-    kd_err err = read_octets(fd, &b);
+    kd_err err = kd_role_conf_read(fd, &b);
 
     if (err == KD_OK)
         err = kd_conf_for_gate_decode(kd_buf_slice(&b), &is);

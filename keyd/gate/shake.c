@@ -13,14 +13,15 @@
 
 enum {
     STEPS_A_TURN = 8,        /* each at most a signature and a key agreement */
-    NS_A_TURN = 2000 * 1000, /* and no more of them after this time */
+    NS_A_TURN = 1000 * 1000, /* and no more of them after this time */
     LINES_A_SECOND = 20,     /* of log about what strangers do */
     FROM_SIZE = INET6_ADDRSTRLEN + 8
 };
 
 struct shake {
-    struct shake *prev, *next; /* all of them, by age */
+    struct shake *prev, *next; /* all of the party, by age */
     struct shake *next_ready;  /* can go on */
+    unsigned party;            /* when it began (admit.h) */
     bool is_ready;
     SSL *ssl;
     int fd;
@@ -35,13 +36,22 @@ struct shake {
     char from[FROM_SIZE];
 };
 
+/* Those of one party. The parties take turns, and where there is no room for one more
+ * the largest gives way: whoever has many addresses would otherwise be before
+ * everybody else, and push out those that have only begun. */
+struct crowd {
+    struct shake *first, *last; /* the oldest first */
+    unsigned n;
+    struct shake *ready, *last_ready;
+};
+
 static struct {
     void (*done)(struct gate *g, struct shaken *s);
     const struct material *newest;
     struct admit admit;
-    struct shake *first, *last; /* the oldest first */
-    unsigned n;
-    struct shake *ready, *last_ready;
+    struct crowd crowds[ADMIT_PARTIES];
+    unsigned n, n_ready; /* of all */
+    unsigned turn;       /* the crowd that had it last */
     int64_t lines_since;
     unsigned lines, lines_dropped;
 } all;
@@ -109,59 +119,95 @@ name_source(const struct sockaddr *from, char out[FROM_SIZE])
 static void
 append(struct shake *s)
 {
-    s->prev = all.last;
-    if (all.last == NULL)
-        all.first = s;
+    struct crowd *c = &all.crowds[s->party];
+
+    s->prev = c->last;
+    if (c->last == NULL)
+        c->first = s;
     else
-        all.last->next = s;
-    all.last = s;
+        c->last->next = s;
+    c->last = s;
+    c->n++;
     all.n++;
 }
 
 static void
 take_off(struct shake *s)
 {
+    struct crowd *c = &all.crowds[s->party];
+
     if (s->prev == NULL)
-        all.first = s->next;
+        c->first = s->next;
     else
         s->prev->next = s->next;
     if (s->next == NULL)
-        all.last = s->prev;
+        c->last = s->prev;
     else
         s->next->prev = s->prev;
+    c->n--;
     all.n--;
 }
 
 static void
 make_ready(struct shake *s)
 {
+    struct crowd *c = &all.crowds[s->party];
+
     if (s->is_ready)
         return;
     s->is_ready = true;
     s->next_ready = NULL;
-    if (all.last_ready == NULL)
-        all.ready = s;
+    if (c->last_ready == NULL)
+        c->ready = s;
     else
-        all.last_ready->next_ready = s;
-    all.last_ready = s;
+        c->last_ready->next_ready = s;
+    c->last_ready = s;
+    all.n_ready++;
 }
 
 static void
 make_unready(struct shake *s)
 {
+    struct crowd *c = &all.crowds[s->party];
     struct shake *before = NULL;
 
     if (!s->is_ready)
         return;
-    for (struct shake *at = all.ready; at != s; at = at->next_ready)
+    for (struct shake *at = c->ready; at != s; at = at->next_ready)
         before = at;
     if (before == NULL)
-        all.ready = s->next_ready;
+        c->ready = s->next_ready;
     else
         before->next_ready = s->next_ready;
-    if (all.last_ready == s)
-        all.last_ready = before;
+    if (c->last_ready == s)
+        c->last_ready = before;
     s->is_ready = false;
+    all.n_ready--;
+}
+
+/* The first that is ready, of the party whose turn it is. */
+static struct shake *
+next_ready(void)
+{
+    for (unsigned i = 0; i < ADMIT_PARTIES; i++) {
+        all.turn = (all.turn + 1) % ADMIT_PARTIES;
+        if (all.crowds[all.turn].ready != NULL)
+            return all.crowds[all.turn].ready;
+    }
+    return NULL;
+}
+
+/* Who gives way to one more of that party: the oldest of the largest, for it has had
+ * the most time, and an honest one needs a few milliseconds. */
+static struct shake *
+gives_way(unsigned party)
+{
+    const struct crowd *most = &all.crowds[party];
+
+    for (unsigned i = 0; i < ADMIT_PARTIES; i++)
+        if (all.crowds[i].n > most->n)
+            most = &all.crowds[i];
+    return most->first;
 }
 
 /* --- one of them --- */
@@ -172,7 +218,8 @@ end_shake(struct shake *s, bool is_good)
 {
     make_unready(s);
     take_off(s);
-    admit_end(s->source, is_good, kd_clock_ms());
+    admit_end(&all.admit, s->source, kd_slice(s->name, is_good ? s->name_size : 0),
+              kd_clock_ms());
     if (s->event != NULL)
         event_free(s->event);
     SSL_free(s->ssl);
@@ -329,10 +376,11 @@ shake_begin(struct gate *g, const struct material *m, int fd,
         close(fd);
         return;
     }
-    /* The oldest has had the most time: an honest one needs a few milliseconds. */
-    if (all.n >= g->conf.limits.max_handshakes) {
-        log_failure(all.first, "made room for another");
-        end_shake(all.first, false);
+    s->party = admit_party(s->source, now);
+    while (all.n >= g->conf.limits.max_handshakes) {
+        struct shake *other = gives_way(s->party);
+        log_failure(other, "made room for another");
+        end_shake(other, false);
     }
     s->fd = fd;
     s->since = now;
@@ -350,16 +398,25 @@ shake_begin(struct gate *g, const struct material *m, int fd,
 bool
 shakes_turn(struct gate *g)
 {
-    int64_t until = all.ready == NULL ? 0 : kd_clock_ns() + NS_A_TURN;
+    int64_t until = all.n_ready == 0 ? 0 : kd_clock_ns() + NS_A_TURN;
 
-    for (unsigned i = 0; all.ready != NULL && i < STEPS_A_TURN; i++) {
-        struct shake *s = all.ready;
+    for (unsigned i = 0; all.n_ready != 0 && i < STEPS_A_TURN; i++) {
+        struct shake *s = next_ready();
         make_unready(s);
         step(g, s);
         if (kd_clock_ns() > until)
             break;
     }
-    return all.ready != NULL;
+    return all.n_ready != 0;
+}
+
+static void
+end_old(struct crowd *c, int64_t since)
+{
+    while (c->first != NULL && c->first->since < since) {
+        log_failure(c->first, "took too long");
+        end_shake(c->first, false);
+    }
 }
 
 void
@@ -367,8 +424,6 @@ shakes_tick(struct gate *g, int64_t now)
 {
     int64_t most = (int64_t)g->conf.limits.handshake_timeout * 1000;
 
-    while (all.first != NULL && now - all.first->since > most) {
-        log_failure(all.first, "took too long");
-        end_shake(all.first, false);
-    }
+    for (unsigned i = 0; i < ADMIT_PARTIES; i++)
+        end_old(&all.crowds[i], now - most);
 }

@@ -2,10 +2,13 @@
  * log. */
 #include "ledger.h"
 
+#include <dime/signet.h>
 #include <keyd/base/be.h>
+#include <keyd/base/clock.h>
 #include <keyd/base/log.h>
 #include <keyd/base/memfd.h>
 
+#include <sodium.h>
 #include <unistd.h>
 
 enum { HISTORY_MOST = 48, AUDIT_MOST = 64 };
@@ -14,6 +17,30 @@ static bool
 is_address(struct kd_slice name)
 {
     return name.n != 0 && memchr(name.p, '@', name.n) != NULL;
+}
+
+/* What is stored is what was issued: header, and the fingerprint of all behind it. Who
+ * looks a signet up verifies it himself; but one that rotted on the disk is a fault
+ * here, and not the sort of answer that a key service gives. */
+static kd_err
+check_stored(struct kd_slice signet, uint16_t magic, const uint8_t id_fp[KD_FP_SIZE])
+{
+    enum { HEADER = 5, SAY_EVERY_MS = 60 * 1000 };
+    static int64_t said;
+    uint8_t digest[crypto_hash_sha512_BYTES];
+
+    _Static_assert(sizeof digest == KD_FP_SIZE, "a fingerprint is a SHA-512");
+    if (signet.n > HEADER && kd_be16(signet.p) == magic &&
+        kd_be24(signet.p + 2) == signet.n - HEADER) {
+        crypto_hash_sha512(digest, signet.p + HEADER, signet.n - HEADER);
+        if (memcmp(digest, id_fp, sizeof digest) == 0)
+            return KD_OK;
+    }
+    if (said == 0 || kd_clock_ms() - said > SAY_EVERY_MS) {
+        said = kd_clock_ms();
+        kd_log(KD_WARN, "a stored signet is not what was issued: verify the registry");
+    }
+    return KD_FAILED;
 }
 
 static kd_err
@@ -26,6 +53,8 @@ look_user(struct ledger *l, const struct kd_look_signet *ask,
             ? kd_store_user_current(l->store, ask->name, &row)
             : kd_store_user_by_fp(l->store, ask->name, ask->fingerprint.p, &row);
 
+    if (err == KD_OK)
+        err = check_stored(row.signet, DIME_MAGIC_USER, row.id_fp);
     if (err != KD_OK)
         return err;
     m->is_user = 1;
@@ -47,6 +76,8 @@ look_org(struct ledger *l, const struct kd_look_signet *ask, struct kd_looked_si
             ? kd_store_org_current(l->store, ask->name, &row)
             : kd_store_org_by_fp(l->store, ask->name, ask->fingerprint.p, &row);
 
+    if (err == KD_OK)
+        err = check_stored(row.signet, DIME_MAGIC_ORG, row.id_fp);
     if (err != KD_OK)
         return err;
     m->current = row.current;

@@ -22,19 +22,17 @@ static kd_err
 unpack_freeze(struct kd_slice body, struct answer *a)
 {
     struct kd_freeze_done m;
-    Keyd__V1__FreezeAddressResult *out = &a->u.freeze_address;
     kd_err err = kd_freeze_done_get(body, &m);
 
     if (err != KD_OK)
         return err;
-    keyd__v1__freeze_address_result__init(out);
+    Keyd__V1__FreezeAddressResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_FREEZE_ADDRESS);
     out->state = (Keyd__V1__AccountState)(m.state + 1); /* 0 is none on the wire */
     out->reason = (Keyd__V1__FreezeReason)m.reason;
     out->since_ms = m.since;
     out->changed = m.changed != 0;
     out->attested = m.attested != 0;
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_FREEZE_ADDRESS;
-    a->r.freeze_address = out;
     return KD_OK;
 }
 
@@ -85,19 +83,17 @@ static kd_err
 unpack_reset(struct kd_slice body, struct answer *a)
 {
     struct kd_reset_done m;
-    Keyd__V1__ResetAddressResult *out = &a->u.reset_address;
     size_t n;
     kd_err err = kd_reset_done_get(body, &m);
 
     if (err != KD_OK || (err = unpack_resets(m.resets, a, &n)) != KD_OK)
         return err;
-    keyd__v1__reset_address_result__init(out);
+    Keyd__V1__ResetAddressResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_RESET_ADDRESS);
     out->n_resets = n;
     out->resets = a->reset_list;
     out->next = kd_rpc_data(m.next);
     out->changed = m.changed != 0;
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_RESET_ADDRESS;
-    a->r.reset_address = out;
     return KD_OK;
 }
 
@@ -140,7 +136,6 @@ static kd_err
 unpack_stop(struct kd_slice body, struct answer *a)
 {
     struct kd_stop_done m;
-    Keyd__V1__StopPrincipalResult *out = &a->u.stop_principal;
     size_t n = 0;
     kd_err err = kd_stop_done_get(body, &m);
 
@@ -156,12 +151,11 @@ unpack_stop(struct kd_slice body, struct answer *a)
     }
     if ((err = kd_cur_end(&c)) != KD_OK)
         return err;
-    keyd__v1__stop_principal_result__init(out);
+    Keyd__V1__StopPrincipalResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_STOP_PRINCIPAL);
     out->n_stopped = n;
     out->stopped = a->stopped_list;
     out->changed = m.changed != 0;
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_STOP_PRINCIPAL;
-    a->r.stop_principal = out;
     return KD_OK;
 }
 

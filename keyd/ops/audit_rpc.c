@@ -57,7 +57,6 @@ static kd_err
 unpack_read(struct kd_slice body, struct answer *a)
 {
     struct kd_looked_audit m;
-    Keyd__V1__AuditReadResult *out = &a->u.audit_read;
     size_t n_records, n_checkpoints;
     kd_err err = kd_looked_audit_get(body, &m);
 
@@ -66,14 +65,13 @@ unpack_read(struct kd_slice body, struct answer *a)
     if ((err = take_records(m.records, a, &n_records)) != KD_OK ||
         (err = take_checkpoints(m.checkpoints, a, &n_checkpoints)) != KD_OK)
         return err;
-    keyd__v1__audit_read_result__init(out);
+    Keyd__V1__AuditReadResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_AUDIT_READ);
     out->n_records = n_records;
     out->records = a->record_list;
     out->n_checkpoints = n_checkpoints;
     out->checkpoints = a->checkpoint_list;
     out->next_seq = m.next;
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_AUDIT_READ;
-    a->r.audit_read = out;
     return KD_OK;
 }
 
@@ -98,12 +96,12 @@ static kd_err
 unpack_head(struct kd_slice body, struct answer *a)
 {
     struct kd_looked_head m;
-    Keyd__V1__AuditHeadResult *out = &a->u.audit_head;
     kd_err err = kd_looked_head_get(body, &m);
 
     if (err != KD_OK || m.err != KD_OK)
         return err != KD_OK ? err : (kd_err)m.err;
-    keyd__v1__audit_head_result__init(out);
+    Keyd__V1__AuditHeadResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_AUDIT_HEAD);
     out->epoch = m.epoch;
     out->seq = m.seq;
     out->time_ms = m.time;
@@ -113,8 +111,6 @@ unpack_head(struct kd_slice body, struct answer *a)
     out->checkpoint = kd_rpc_data(m.checkpoint);
     out->first_seq = m.first;
     out->base_checkpoint = kd_rpc_data(m.base);
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_AUDIT_HEAD;
-    a->r.audit_head = out;
     return KD_OK;
 }
 

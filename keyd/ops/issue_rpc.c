@@ -11,19 +11,18 @@ fp(struct answer *a, unsigned i, const uint8_t octets[64])
 }
 
 static kd_err
-unpack(struct kd_slice body, struct answer *a, bool is_user)
+unpack(struct kd_slice body, struct answer *a, Keyd__V1__Response__ResultCase result)
 {
     struct kd_issue_done m;
-    Keyd__V1__IssuedSignet *out = &a->u.issued;
     kd_err err = kd_issue_done_get(body, &m);
 
     if (err != KD_OK)
         return err;
-    keyd__v1__issued_signet__init(out);
+    Keyd__V1__IssuedSignet *out = rpc_result(a, result);
     if ((err = rpc_signet(a, m.signet, &out->signet, &out->signet_fd_size)) != KD_OK)
         return err;
     out->replayed = m.replayed != 0;
-    if (is_user)
+    if (result == KEYD__V1__RESPONSE__RESULT_ISSUE_USER_SIGNET)
         out->core_fp = kd_rpc_data(fp(a, 0, m.core));
     out->full_fp = kd_rpc_data(fp(a, 1, m.full));
     out->id_fp = kd_rpc_data(fp(a, 2, m.id));
@@ -58,9 +57,7 @@ pack_user(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
 static kd_err
 unpack_user(struct kd_slice body, struct answer *a)
 {
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_ISSUE_USER_SIGNET;
-    a->r.issue_user_signet = &a->u.issued;
-    return unpack(body, a, true);
+    return unpack(body, a, KEYD__V1__RESPONSE__RESULT_ISSUE_USER_SIGNET);
 }
 
 const struct op_rpc op_rpc_issue_user = {
@@ -97,9 +94,7 @@ pack_org(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body, struct a
 static kd_err
 unpack_org(struct kd_slice body, struct answer *a)
 {
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_ISSUE_ORG_SIGNET;
-    a->r.issue_org_signet = &a->u.issued;
-    return unpack(body, a, false);
+    return unpack(body, a, KEYD__V1__RESPONSE__RESULT_ISSUE_ORG_SIGNET);
 }
 
 const struct op_rpc op_rpc_issue_org = {

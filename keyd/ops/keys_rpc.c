@@ -18,19 +18,17 @@ static kd_err
 unpack_list(struct kd_slice body, struct answer *a)
 {
     struct kd_keys_done m;
-    Keyd__V1__PublicKeysResult *out = &a->u.public_keys;
     size_t n;
     kd_err err = kd_keys_done_get(body, &m);
 
     if (err != KD_OK || (err = rpc_keys(m.keys, a, &n)) != KD_OK)
         return err;
-    keyd__v1__public_keys_result__init(out);
+    Keyd__V1__PublicKeysResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_PUBLIC_KEYS);
     out->n_keys = n;
     out->keys = a->key_list;
     if (m.more != 0 && n > 0)
         out->next = a->keys[n - 1].id;
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_PUBLIC_KEYS;
-    a->r.public_keys = out;
     return KD_OK;
 }
 
@@ -39,7 +37,8 @@ const struct op_rpc op_rpc_public_keys = {
 
 /* One key in the answer. */
 static kd_err
-unpack_one(struct kd_slice body, struct answer *a)
+unpack_one(struct kd_slice body, struct answer *a,
+           Keyd__V1__Response__ResultCase result)
 {
     struct kd_keys_done m;
     size_t n;
@@ -49,8 +48,8 @@ unpack_one(struct kd_slice body, struct answer *a)
         return err;
     if (n != 1)
         return KD_MALFORMED;
-    keyd__v1__key_result__init(&a->u.key);
-    a->u.key.key = &a->keys[0];
+    Keyd__V1__KeyResult *out = rpc_result(a, result);
+    out->key = &a->keys[0];
     return KD_OK;
 }
 
@@ -73,9 +72,7 @@ pack_generate(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
 static kd_err
 unpack_generate(struct kd_slice body, struct answer *a)
 {
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_GENERATE_KEY;
-    a->r.generate_key = &a->u.key;
-    return unpack_one(body, a);
+    return unpack_one(body, a, KEYD__V1__RESPONSE__RESULT_GENERATE_KEY);
 }
 
 const struct op_rpc op_rpc_generate_key = {
@@ -97,9 +94,7 @@ pack_retire(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
 static kd_err
 unpack_retire(struct kd_slice body, struct answer *a)
 {
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_RETIRE_KEY;
-    a->r.retire_key = &a->u.key;
-    return unpack_one(body, a);
+    return unpack_one(body, a, KEYD__V1__RESPONSE__RESULT_RETIRE_KEY);
 }
 
 const struct op_rpc op_rpc_retire_key = {
@@ -130,11 +125,10 @@ unpack_import(struct kd_slice body, struct answer *a)
 
     if (err != KD_OK || (err = rpc_keys(m.keys, a, &n)) != KD_OK)
         return err;
-    keyd__v1__import_key_result__init(&a->u.import_key);
-    a->u.import_key.n_keys = n;
-    a->u.import_key.keys = a->key_list;
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_IMPORT_KEY;
-    a->r.import_key = &a->u.import_key;
+    Keyd__V1__ImportKeyResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_IMPORT_KEY);
+    out->n_keys = n;
+    out->keys = a->key_list;
     return KD_OK;
 }
 

@@ -30,12 +30,12 @@ static kd_err
 unpack_signet(struct kd_slice body, struct answer *a)
 {
     struct kd_looked_signet m;
-    Keyd__V1__LookupSignetResult *out = &a->u.lookup_signet;
     kd_err err = kd_looked_signet_get(body, &m);
 
     if (err != KD_OK || m.err != KD_OK)
         return err != KD_OK ? err : (kd_err)m.err;
-    keyd__v1__lookup_signet_result__init(out);
+    Keyd__V1__LookupSignetResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_LOOKUP_SIGNET);
     if ((err = rpc_signet(a, m.signet, &out->signet, &out->signet_fd_size)) != KD_OK)
         return err;
     out->current = m.current != 0;
@@ -46,8 +46,6 @@ unpack_signet(struct kd_slice body, struct answer *a)
     out->full_fp = kd_rpc_data(kd_slice(a->fps[1], sizeof a->fps[1]));
     out->generation = m.generation;
     out->seq = m.seq;
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_LOOKUP_SIGNET;
-    a->r.lookup_signet = out;
     return KD_OK;
 }
 
@@ -78,7 +76,6 @@ static kd_err
 unpack_history(struct kd_slice body, struct answer *a)
 {
     struct kd_looked_history m;
-    Keyd__V1__LookupHistoryResult *out = &a->u.lookup_history;
     kd_err err = kd_looked_history_get(body, &m);
     size_t n = 0;
 
@@ -92,12 +89,11 @@ unpack_history(struct kd_slice body, struct answer *a)
     }
     if ((err = kd_cur_end(&c)) != KD_OK)
         return err;
-    keyd__v1__lookup_history_result__init(out);
+    Keyd__V1__LookupHistoryResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_LOOKUP_HISTORY);
     out->n_cores = n;
     out->cores = a->octets_list;
     out->next = kd_rpc_data(m.next);
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_LOOKUP_HISTORY;
-    a->r.lookup_history = out;
     return KD_OK;
 }
 
@@ -123,17 +119,15 @@ static kd_err
 unpack_verify(struct kd_slice body, struct answer *a)
 {
     struct kd_looked_verify m;
-    Keyd__V1__VerifyCurrentResult *out = &a->u.verify_current;
     kd_err err = kd_looked_verify_get(body, &m);
 
     if (err != KD_OK || m.err != KD_OK)
         return err != KD_OK ? err : (kd_err)m.err;
-    keyd__v1__verify_current_result__init(out);
+    Keyd__V1__VerifyCurrentResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_VERIFY_CURRENT);
     out->verdict = (Keyd__V1__Verdict)m.verdict;
     memcpy(a->fps[0], m.fingerprint, sizeof m.fingerprint);
     out->current_fp = kd_rpc_data(kd_slice(a->fps[0], sizeof a->fps[0]));
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_VERIFY_CURRENT;
-    a->r.verify_current = out;
     return KD_OK;
 }
 

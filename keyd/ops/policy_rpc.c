@@ -107,12 +107,12 @@ static kd_err
 unpack(struct kd_slice body, struct answer *a)
 {
     struct kd_explain_done m;
-    Keyd__V1__PolicyExplainResult *out = &a->u.policy_explain;
     kd_err err = kd_explain_done_get(body, &m);
 
     if (err != KD_OK)
         return err;
-    keyd__v1__policy_explain_result__init(out);
+    Keyd__V1__PolicyExplainResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_POLICY_EXPLAIN);
     const char *klass = kd_class_name(m.klass);
     out->principal = kd_rpc_data(m.name);
     out->class_name = kd_rpc_data(kd_slice_str(klass == NULL ? "" : klass));
@@ -126,8 +126,6 @@ unpack(struct kd_slice body, struct answer *a)
     if ((err = unpack_decisions(m.decisions, a)) != KD_OK ||
         (err = unpack_quotas(m.quotas, m.klass, a)) != KD_OK)
         return err;
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_POLICY_EXPLAIN;
-    a->r.policy_explain = out;
     return KD_OK;
 }
 

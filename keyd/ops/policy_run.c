@@ -111,7 +111,7 @@ explain(struct vault *v, struct task *t, const struct kd_explain_job *job)
                                 .domains = trace.lines.domains,
                                 .keys = trace.lines.keys,
                                 .domain_line = trace.domain_line,
-                                .stopped = stops_has(v, &caller)};
+                                .stopped = stops_has(v, t->conf, &caller)};
     if (trace.row != KD_POLICY_ROWS_MAX)
         put_quotas(t, trace.row, job->domain, &quotas);
     for (unsigned op = 1; op <= KD_OP_MAX; op++) {

@@ -44,10 +44,9 @@ unpack_set(struct kd_slice body, struct answer *a)
 
     if (err != KD_OK)
         return err;
-    keyd__v1__set_quorum_result__init(&a->u.set_quorum);
-    a->u.set_quorum.generation = m.generation;
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_SET_QUORUM;
-    a->r.set_quorum = &a->u.set_quorum;
+    Keyd__V1__SetQuorumResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_SET_QUORUM);
+    out->generation = m.generation;
     return KD_OK;
 }
 
@@ -55,16 +54,6 @@ const struct op_rpc op_rpc_set_quorum = {
     .op = KD_OP_SetQuorum, .pack = pack_set, .unpack = unpack_set};
 
 /* --- list --- */
-
-static kd_err
-pack_nothing(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
-             struct ask *ask)
-{
-    (void)r;
-    (void)tag;
-    (void)ask;
-    return body->err;
-}
 
 /* One line as approval i of the answer, which keeps the octets that it points to. */
 static kd_err
@@ -118,13 +107,13 @@ static kd_err
 unpack_list(struct kd_slice body, struct answer *a)
 {
     struct kd_approvals_done m;
-    Keyd__V1__ApprovalListResult *out = &a->u.approval_list;
     struct kd_quorum q;
     kd_err err = kd_approvals_done_get(body, &m);
 
     if (err != KD_OK || (err = kd_quorum_decode(m.area, &q)) != KD_OK)
         return KD_MALFORMED;
-    keyd__v1__approval_list_result__init(out);
+    Keyd__V1__ApprovalListResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_APPROVAL_LIST);
     fill_operators(&q, a);
     out->approvals = a->approval_list;
     struct kd_cur c = kd_cur(m.lines);
@@ -133,13 +122,11 @@ unpack_list(struct kd_slice body, struct answer *a)
             read_approval(kd_list_next(&c), a, out->n_approvals++) != KD_OK)
             return KD_MALFORMED;
     }
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_APPROVAL_LIST;
-    a->r.approval_list = out;
     return kd_cur_end(&c);
 }
 
 const struct op_rpc op_rpc_approval_list = {
-    .op = KD_OP_ApprovalList, .pack = pack_nothing, .unpack = unpack_list};
+    .op = KD_OP_ApprovalList, .pack = rpc_pack_nothing, .unpack = unpack_list};
 
 /* --- show --- */
 
@@ -160,16 +147,14 @@ static kd_err
 unpack_show(struct kd_slice body, struct answer *a)
 {
     struct kd_approval_done m;
-    Keyd__V1__ApprovalShowResult *out = &a->u.approval_show;
     kd_err err = kd_approval_done_get(body, &m);
 
     if (err != KD_OK || (err = read_approval(m.line, a, 0)) != KD_OK)
         return err;
-    keyd__v1__approval_show_result__init(out);
+    Keyd__V1__ApprovalShowResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_APPROVAL_SHOW);
     out->text = kd_rpc_data(m.text);
     out->approval = a->approval_list[0];
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_APPROVAL_SHOW;
-    a->r.approval_show = out;
     return KD_OK;
 }
 
@@ -201,11 +186,10 @@ unpack_sign(struct kd_slice body, struct answer *a)
 
     if (err != KD_OK)
         return err;
-    keyd__v1__approval_sign_result__init(&a->u.approval_sign);
-    a->u.approval_sign.given = m.given;
-    a->u.approval_sign.needed = m.needed;
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_APPROVAL_SIGN;
-    a->r.approval_sign = &a->u.approval_sign;
+    Keyd__V1__ApprovalSignResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_APPROVAL_SIGN);
+    out->given = m.given;
+    out->needed = m.needed;
     return KD_OK;
 }
 

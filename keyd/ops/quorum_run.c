@@ -7,6 +7,31 @@
 
 /* --- set --- */
 
+/* A key that signs for the organization approves nothing: it is in this machine. */
+static bool
+has_own_key(const struct vault *v, const struct kd_quorum *q)
+{
+    for (size_t i = 0; i < q->n; i++)
+        if (vault_owns_sign_key(v, q->operators[i].key))
+            return true;
+    return false;
+}
+
+/* What takes a quorum is asked for by an operator, known by the principal of his name.
+ */
+static bool
+somebody_could_ask(const struct task *t, const struct kd_quorum *q)
+{
+    struct kd_caller who;
+
+    for (size_t i = 0; i < q->n; i++)
+        if (kd_policy_find(t->conf->is.policy, kd_slice_str(q->operators[i].name),
+                           &who) == KD_OK &&
+            who.klass == KD_CLASS_ADMIN)
+            return true;
+    return q->n == 0;
+}
+
 /* The operators asked for; false: the task is answered. */
 static bool
 read_quorum(struct vault *v, struct task *t, struct kd_quorum *q)
@@ -19,11 +44,10 @@ read_quorum(struct vault *v, struct task *t, struct kd_quorum *q)
         return describe_refuse(v, t, KD_MALFORMED, KD_REASON_NONE);
     if (kd_quorum_decode(job.area, q) != KD_OK)
         return describe_refuse(v, t, KD_INVALID, KD_REASON_QUORUM_SPEC);
-    /* A key that signs for the organization approves nothing: it is in this machine. */
-    for (size_t i = 0; i < q->n; i++)
-        if (vault_owns_sign_key(v, q->operators[i].key))
-            return describe_refuse(v, t, KD_INVALID, KD_REASON_KEY_REUSED);
-    return true;
+    if (has_own_key(v, q))
+        return describe_refuse(v, t, KD_INVALID, KD_REASON_KEY_REUSED);
+    return somebody_could_ask(t, q) ||
+           describe_refuse(v, t, KD_INVALID, KD_REASON_NOBODY_COULD_ASK);
 }
 
 bool
@@ -53,7 +77,11 @@ describe_set_quorum(struct vault *v, struct task *t, struct kd_buf *text)
 static kd_err
 set_change(struct task *t, struct store_change *c)
 {
-    (void)t;
+    struct kd_quorum q;
+
+    /* Looked at before; but a key may have come while this waited to be alone. */
+    if (kd_quorum_decode(c->job.quorum.area, &q) != KD_OK || has_own_key(t->vault, &q))
+        return run_refuse(t, KD_INVALID, KD_REASON_KEY_REUSED);
     crypto_hash_sha256(c->digest, c->job.quorum.area.p, c->job.quorum.area.n);
     c->has_digest = true;
     return kd_soft_set_policy(c->token, c->job.quorum.area);

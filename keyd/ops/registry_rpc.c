@@ -21,14 +21,14 @@ static kd_err
 unpack_backup(struct kd_slice body, struct answer *a)
 {
     struct kd_backup_done m;
-    Keyd__V1__RegistryBackupResult *out = &a->u.registry_backup;
     kd_err err = kd_backup_done_get(body, &m);
 
     if (err != KD_OK)
         return err;
     if (m.state == KD_COPY_NONE || m.state > KD_COPY_FAILED)
         return KD_MALFORMED;
-    keyd__v1__registry_backup_result__init(out);
+    Keyd__V1__RegistryBackupResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_REGISTRY_BACKUP);
     out->state = (Keyd__V1__BackupState)m.state; /* they count alike */
     out->pages = m.pages;
     out->pages_total = m.total;
@@ -40,8 +40,6 @@ unpack_backup(struct kd_slice body, struct answer *a)
     }
     if (m.state == KD_COPY_FAILED)
         out->reason = kd_rpc_data(kd_slice_str(kd_reason_name(m.reason, a->word)));
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_REGISTRY_BACKUP;
-    a->r.registry_backup = out;
     return KD_OK;
 }
 
@@ -66,19 +64,17 @@ static kd_err
 unpack_restore(struct kd_slice body, struct answer *a)
 {
     struct kd_restore_done m;
-    Keyd__V1__RegistryRestoreResult *out = &a->u.registry_restore;
     kd_err err = kd_restore_done_get(body, &m);
 
     if (err != KD_OK)
         return err;
     if (m.state < KD_SERVICE_UNPROVISIONED || m.state > KD_SERVICE_STARTING)
         return KD_MALFORMED;
-    keyd__v1__registry_restore_result__init(out);
+    Keyd__V1__RegistryRestoreResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_REGISTRY_RESTORE);
     out->epoch = m.epoch;
     out->seq = m.seq;
     out->state = (Keyd__V1__ServiceState)m.state;
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_REGISTRY_RESTORE;
-    a->r.registry_restore = out;
     return KD_OK;
 }
 
@@ -103,15 +99,13 @@ static kd_err
 unpack_drop(struct kd_slice body, struct answer *a)
 {
     struct kd_drop_done m;
-    Keyd__V1__AuditDropResult *out = &a->u.audit_drop;
     kd_err err = kd_drop_done_get(body, &m);
 
     if (err != KD_OK)
         return err;
-    keyd__v1__audit_drop_result__init(out);
+    Keyd__V1__AuditDropResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_AUDIT_DROP);
     out->first_seq = m.first;
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_AUDIT_DROP;
-    a->r.audit_drop = out;
     return KD_OK;
 }
 

@@ -20,17 +20,9 @@ tell_backup(struct task *t, const struct kd_told_backup *m)
 }
 
 static void
-backup_recorded(struct vault *v, struct task *t)
-{
-    task_finish(v, t, t->err, 0);
-}
-
-static void
 backup_told(struct vault *v, struct task *t)
 {
-    struct kd_audit_record record;
     struct kd_told_backup m;
-    struct run_names names;
 
     if (kd_told_backup_get(t->told, &m) != KD_OK || m.err > KD_FAILED ||
         m.reason >= KD_REASON_COUNT || m.failed >= KD_REASON_COUNT) {
@@ -46,8 +38,7 @@ backup_told(struct vault *v, struct task *t)
         task_finish(v, t, KD_OK, 0);
         return;
     }
-    run_record(&record, &names, v, t, KD_AUDIT_BACKUP, kd_slice(NULL, 0));
-    task_commit(v, t, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, backup_recorded);
+    run_commit_bare(v, t, KD_AUDIT_BACKUP);
 }
 
 void

@@ -2,36 +2,23 @@
 #include "rpc.h"
 
 static kd_err
-pack_reload(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
-            struct ask *ask)
-{
-    (void)r;
-    (void)tag;
-    (void)ask;
-    return body->err;
-}
-
-static kd_err
 unpack_reload(struct kd_slice body, struct answer *a)
 {
     struct kd_reload_done m;
-    Keyd__V1__ReloadResult *out = &a->u.reload;
     kd_err err = kd_reload_done_get(body, &m);
 
     if (err != KD_OK)
         return err;
-    keyd__v1__reload_result__init(out);
+    Keyd__V1__ReloadResult *out = rpc_result(a, KEYD__V1__RESPONSE__RESULT_RELOAD);
     out->serial = m.serial;
     memcpy(a->fps[0], m.digest, sizeof m.digest);
     out->digest = kd_rpc_data(kd_slice(a->fps[0], sizeof m.digest));
     out->warnings = m.warnings;
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_RELOAD;
-    a->r.reload = out;
     return KD_OK;
 }
 
 const struct op_rpc op_rpc_reload = {
-    .op = KD_OP_Reload, .pack = pack_reload, .unpack = unpack_reload};
+    .op = KD_OP_Reload, .pack = rpc_pack_nothing, .unpack = unpack_reload};
 
 static kd_err
 pack_drain(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
@@ -49,16 +36,13 @@ static kd_err
 unpack_drain(struct kd_slice body, struct answer *a)
 {
     struct kd_drain_done m;
-    Keyd__V1__DrainResult *out = &a->u.drain;
     kd_err err = kd_drain_done_get(body, &m);
 
     if (err != KD_OK)
         return err;
-    keyd__v1__drain_result__init(out);
+    Keyd__V1__DrainResult *out = rpc_result(a, KEYD__V1__RESPONSE__RESULT_DRAIN);
     out->state = (Keyd__V1__ServiceState)m.state;
     out->in_flight = m.in_flight;
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_DRAIN;
-    a->r.drain = out;
     return KD_OK;
 }
 

@@ -2,6 +2,7 @@
 
 #include <dime/field.h>
 
+#include <assert.h>
 #include <sys/stat.h>
 
 static const struct op_rpc *const all[] = {
@@ -30,6 +31,33 @@ op_rpc_find(enum kd_op op)
         if (all[i]->op == op)
             return all[i];
     return NULL;
+}
+
+void *
+rpc_result(struct answer *a, Keyd__V1__Response__ResultCase result)
+{
+    const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(
+        &keyd__v1__response__descriptor, (unsigned)result);
+    assert(field != NULL && field->type == PROTOBUF_C_TYPE_MESSAGE);
+    const ProtobufCMessageDescriptor *type = field->descriptor;
+    void *message = &a->u;
+
+    assert(type->sizeof_message <= sizeof a->u);
+    protobuf_c_message_init(type, message);
+    a->r.result_case = result;
+    /* Pointers to messages are all alike. */
+    memcpy((uint8_t *)&a->r + field->offset, &message, sizeof message);
+    return message;
+}
+
+kd_err
+rpc_pack_nothing(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
+                 struct ask *ask)
+{
+    (void)r;
+    (void)tag;
+    (void)ask;
+    return body->err;
 }
 
 /* Lays out one field as its type says (P5, "Field ranges"). */

@@ -155,6 +155,14 @@ extern const struct op_rpc op_rpc_reload, op_rpc_drain;
 
 /* --- shared by the halves --- */
 
+/* Makes a's response one with this result, which is empty yet: the message in a->u that
+ * the protocol has for it. The caller knows its type. */
+void *rpc_result(struct answer *a, Keyd__V1__Response__ResultCase result);
+
+/* For operations whose request says nothing. */
+kd_err rpc_pack_nothing(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
+                        struct ask *ask) KD_MUST_USE;
+
 /* A profile as a signet field stream (16 to 252 in the order given). KD_INVALID for a
  * field that cannot be laid out. */
 kd_err rpc_profile_put(enum kd_op op, Keyd__V1__ProfileField *const *fields, size_t n,

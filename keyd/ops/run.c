@@ -95,7 +95,7 @@ run_may_be_recorded(struct vault *v, struct task *t)
 void
 run_start(struct vault *v, struct task *t)
 {
-    if (!task_is_internal(t) && stops_has(v, &t->caller)) {
+    if (!task_is_internal(t) && stops_has(v, t->conf, &t->caller)) {
         task_finish(v, t, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
         return;
     }
@@ -201,6 +201,22 @@ run_record(struct kd_audit_record *record, struct run_names *names,
         record->has_approval = true;
         memcpy(record->approval, t->approval, sizeof record->approval);
     }
+}
+
+static void
+bare_recorded(struct vault *v, struct task *t)
+{
+    task_finish(v, t, t->err, 0);
+}
+
+void
+run_commit_bare(struct vault *v, struct task *t, enum kd_audit_op op)
+{
+    struct kd_audit_record record;
+    struct run_names names;
+
+    run_record(&record, &names, v, t, op, kd_slice(NULL, 0));
+    task_commit(v, t, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, bare_recorded);
 }
 
 kd_err

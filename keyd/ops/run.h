@@ -47,6 +47,9 @@ void run_record(struct kd_audit_record *record, struct run_names *names,
                 const struct vault *v, const struct task *t, enum kd_audit_op op,
                 struct kd_slice domain);
 
+/* Records that it was done, where there is no more to say, and then ends the task. */
+void run_commit_bare(struct vault *v, struct task *t, enum kd_audit_op op);
+
 /* Makes the descriptor's octets part of what the idempotency key is bound to, once. Not
  * those that may be words (KD_OPF_SECRET). */
 kd_err run_bind(struct task *t) KD_MUST_USE;

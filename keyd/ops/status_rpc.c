@@ -137,7 +137,7 @@ unpack(struct kd_slice body, struct answer *a)
     out->counters = a->counter_list;
     for (size_t i = 0; i < a->n_processes && out->n_processes < ANSWER_PROCESSES_MAX;
          i++)
-        if (a->processes[i].present)
+        if (a->processes[i].present && a->processes[i].is.pid != 0) /* away: none */
             add_process(a, &a->processes[i].is);
     add_counter(a, "keys", m.n_keys);
     add_counter(a, "issued", m.issued);

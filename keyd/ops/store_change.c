@@ -90,7 +90,8 @@ settled(struct vault *v, struct task *t)
         v->store_size = 0; /* it was serialised: cannot happen, and costs one unseal */
     v->store_recorded = generation;
     v->token = c->token;
-    v->state = VAULT_OPERATIONAL;
+    if (v->state != VAULT_FAILED) /* held meanwhile: this lifts nothing */
+        v->state = VAULT_OPERATIONAL;
     c->generation = generation;
     vault_keys_refresh(v);
     vault_event(v, EVENT_KEY_CHANGED, kd_token_count(v->token), generation);

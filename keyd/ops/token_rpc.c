@@ -28,10 +28,9 @@ unpack_init(struct kd_slice body, struct answer *a)
 
     if (err != KD_OK)
         return err;
-    keyd__v1__token_init_result__init(&a->u.token_init);
-    a->u.token_init.slot = m.slot;
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_TOKEN_INIT;
-    a->r.token_init = &a->u.token_init;
+    Keyd__V1__TokenInitResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_TOKEN_INIT);
+    out->slot = m.slot;
     return KD_OK;
 }
 
@@ -54,10 +53,9 @@ unpack_add(struct kd_slice body, struct answer *a)
 
     if (err != KD_OK)
         return err;
-    keyd__v1__add_unseal_slot_result__init(&a->u.add_unseal_slot);
-    a->u.add_unseal_slot.slot = m.slot;
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_ADD_UNSEAL_SLOT;
-    a->r.add_unseal_slot = &a->u.add_unseal_slot;
+    Keyd__V1__AddUnsealSlotResult *out =
+        rpc_result(a, KEYD__V1__RESPONSE__RESULT_ADD_UNSEAL_SLOT);
+    out->slot = m.slot;
     return KD_OK;
 }
 
@@ -81,12 +79,10 @@ unpack_unseal(struct kd_slice body, struct answer *a)
 
     if (err != KD_OK)
         return err;
-    keyd__v1__unseal_result__init(&a->u.unseal);
-    a->u.unseal.state = m.operational != 0
-                            ? KEYD__V1__SERVICE_STATE__SERVICE_STATE_OPERATIONAL
-                            : KEYD__V1__SERVICE_STATE__SERVICE_STATE_UNPROVISIONED;
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_UNSEAL;
-    a->r.unseal = &a->u.unseal;
+    Keyd__V1__UnsealResult *out = rpc_result(a, KEYD__V1__RESPONSE__RESULT_UNSEAL);
+    out->state = m.operational != 0
+                     ? KEYD__V1__SERVICE_STATE__SERVICE_STATE_OPERATIONAL
+                     : KEYD__V1__SERVICE_STATE__SERVICE_STATE_UNPROVISIONED;
     return KD_OK;
 }
 
@@ -94,26 +90,14 @@ const struct op_rpc op_rpc_unseal = {
     .op = KD_OP_Unseal, .pack = pack_unseal, .unpack = unpack_unseal};
 
 static kd_err
-pack_seal(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
-          struct ask *ask)
-{
-    (void)r;
-    (void)tag;
-    (void)ask;
-    return body->err;
-}
-
-static kd_err
 unpack_seal(struct kd_slice body, struct answer *a)
 {
     if (body.n != 0)
         return KD_MALFORMED;
-    keyd__v1__seal_result__init(&a->u.seal);
-    a->u.seal.state = KEYD__V1__SERVICE_STATE__SERVICE_STATE_SEALED;
-    a->r.result_case = KEYD__V1__RESPONSE__RESULT_SEAL;
-    a->r.seal = &a->u.seal;
+    Keyd__V1__SealResult *out = rpc_result(a, KEYD__V1__RESPONSE__RESULT_SEAL);
+    out->state = KEYD__V1__SERVICE_STATE__SERVICE_STATE_SEALED;
     return KD_OK;
 }
 
 const struct op_rpc op_rpc_seal = {
-    .op = KD_OP_Seal, .pack = pack_seal, .unpack = unpack_seal};
+    .op = KD_OP_Seal, .pack = rpc_pack_nothing, .unpack = unpack_seal};

@@ -197,12 +197,6 @@ unseal_work(struct task *t)
         t->err = refuse_secret(t, t->err);
 }
 
-static void
-unseal_recorded(struct vault *v, struct task *t)
-{
-    task_finish(v, t, t->err, 0);
-}
-
 /* Under the audit key, or the one of the store that was before this. */
 static bool
 verify_checkpoint(struct vault *v, struct kd_slice octets, struct kd_checkpoint *c)
@@ -297,8 +291,6 @@ static void
 unsealed(struct vault *v, struct task *t)
 {
     struct unsealing *u = t->data;
-    struct kd_audit_record record;
-    struct run_names names;
 
     if (task_is_internal(t)) {
         v->opens_itself = false;
@@ -333,8 +325,7 @@ unsealed(struct vault *v, struct task *t)
         task_finish(v, t, KD_OK, 0);
         return;
     }
-    run_record(&record, &names, v, t, KD_AUDIT_UNSEAL, kd_slice(NULL, 0));
-    task_commit(v, t, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, unseal_recorded);
+    run_commit_bare(v, t, KD_AUDIT_UNSEAL);
 }
 
 void
@@ -371,9 +362,6 @@ seal_work(struct task *t)
 static void
 sealed(struct vault *v, struct task *t)
 {
-    struct kd_audit_record record;
-    struct run_names names;
-
     kd_token_free(v->token);
     v->token = NULL;
     if (v->state == VAULT_OPERATIONAL)
@@ -384,8 +372,7 @@ sealed(struct vault *v, struct task *t)
         task_finish(v, t, KD_OK, 0);
         return;
     }
-    run_record(&record, &names, v, t, KD_AUDIT_SEAL, kd_slice(NULL, 0));
-    task_commit(v, t, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, unseal_recorded);
+    run_commit_bare(v, t, KD_AUDIT_SEAL);
 }
 
 void

@@ -281,7 +281,7 @@ child_start(struct supervisor *s, struct child *c)
     c->starts++;
     c->is_ready = false;
     c->n_lost = 0;
-    c->is_ended_for_links = false;
+    c->is_ended_by_us = false;
     c->turns = (struct child_turns){0};
     if ((err = send_conf(s, c)) != KD_OK)
         kill(c->pid, SIGKILL); /* without it, it would wait for ever */

@@ -37,7 +37,7 @@ struct child {
     int64_t crashed_at;
     unsigned n_lost; /* links that broke by its fault, as far as can be known */
     int64_t lost_since;
-    bool is_ended_for_links; /* by us: a crash, although it is a SIGKILL */
+    bool is_ended_by_us; /* a crash, although it is a SIGKILL */
     struct child_turns turns;
 };
 

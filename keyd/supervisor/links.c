@@ -118,7 +118,7 @@ may_have_another(struct child *c)
     if (++c->n_lost <= RELINKS_A_MINUTE)
         return true;
     kd_log(KD_WARN, "%s loses its links too often: starting it again", c->name);
-    c->is_ended_for_links = true;
+    c->is_ended_by_us = true;
     kill(c->pid, SIGKILL);
     return false;
 }

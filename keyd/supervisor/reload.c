@@ -33,11 +33,8 @@ log_problems(const char *path, const struct kd_conf_problems *problems)
 {
     char line[512];
 
-    for (size_t i = 0; i < problems->n; i++)
-        kd_log(KD_WARN, "%s",
-               kd_conf_problem_format(path, &problems->list[i], line, sizeof line));
-    if (problems->more)
-        kd_log(KD_WARN, "%s: more problems were found", path);
+    for (size_t i = 0; kd_conf_problems_line(path, problems, i, line, sizeof line); i++)
+        kd_log(KD_WARN, "%s", line);
 }
 
 /* What a child does to see whether it can be done. */

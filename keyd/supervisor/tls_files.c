@@ -179,6 +179,10 @@ check_root(const char *path, X509 *cert)
 {
     if (X509_check_ca(cert) != 1)
         return refuse(path, "a certificate that is no CA");
+    /* Without it every client would be refused, with a word in the log alone. */
+    if ((X509_get_extension_flags(cert) & EXFLAG_KUSAGE) == 0 ||
+        (X509_get_key_usage(cert) & KU_KEY_CERT_SIGN) == 0)
+        return refuse(path, "a CA's certificate without the key usage keyCertSign");
     if (X509_self_signed(cert, 1) != 1)
         return refuse(path,
                       "a certificate that is no root: it is not signed by itself");

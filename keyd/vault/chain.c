@@ -263,7 +263,9 @@ chain_on_ack(struct vault *v, struct kd_slice body)
     c->first++;
     if (c->sent < c->first)
         c->sent = c->first;
-    if (t != NULL)
+    if (t != NULL) {
+        t->is_recorded = ack.outcome == KD_OK;
         task_step_on(v, t, ack.outcome == KD_OK ? KD_OK : KD_CONFLICT);
+    }
     return KD_OK;
 }

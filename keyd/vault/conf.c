@@ -2,10 +2,10 @@
 #include "vault.h"
 
 #include "../ops/run.h"
+#include "../role.h"
 
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
-#include <keyd/base/memfd.h>
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -117,35 +117,11 @@ forget_next(struct vault *v)
 }
 
 static kd_err
-read_octets(int fd, struct kd_buf *b)
-{
-    kd_buf_init(b, KD_ROLE_CONF_SIZE_MAX);
-    return fd < 0 ? KD_MALFORMED : kd_memfd_append(fd, KD_ROLE_CONF_SIZE_MAX, b);
-}
-
-static kd_err
-keep_shadow(struct vault *v, int fd)
-{
-    struct kd_buf b;
-    struct kd_policy *policy = NULL;
-    kd_err err = read_octets(fd, &b);
-
-    if (err == KD_OK)
-        err = kd_policy_decode(kd_buf_slice(&b), &policy);
-    kd_buf_free(&b);
-    if (err != KD_OK)
-        return err;
-    kd_policy_free(v->next_shadow);
-    v->next_shadow = policy;
-    return KD_OK;
-}
-
-static kd_err
 prepare(struct vault *v, uint32_t serial, int fd)
 {
     struct kd_buf b;
     struct vault_conf *c = NULL;
-    kd_err err = read_octets(fd, &b);
+    kd_err err = kd_role_conf_read(fd, &b);
 
     if (err == KD_OK)
         err = vault_conf_new(v, kd_buf_slice(&b), &c);
@@ -182,7 +158,8 @@ record_reload(struct vault *v)
 
     if (t != NULL) /* who asked for it; a signal names nobody */
         run_record(&record, &names, v, t, KD_AUDIT_RELOAD, kd_slice(NULL, 0));
-    if (v->conf->is.single_operator)
+    if (v->conf->is.single_operator && v->token != NULL &&
+        v->approvals.state == APPROVALS_NONE)
         record.notes |= KD_NOTE_SINGLE_OPERATOR;
     record.n_digests = 2;
     memcpy(record.digests[0], v->conf->hash, sizeof record.digests[0]);
@@ -274,7 +251,7 @@ turn(struct vault *v, const struct kd_ctl_turn *m, int fd)
         return number(v, m->serial);
     case KD_TURN_SHADOW:
         /* Of a failure prepare tells: the shadow is missing then. */
-        if ((err = keep_shadow(v, fd)) != KD_OK)
+        if ((err = kd_role_shadow_read(fd, &v->next_shadow)) != KD_OK)
             answer(v, m, err);
         return KD_OK;
     case KD_TURN_PREPARE:

@@ -56,14 +56,23 @@ settle(struct vault *v, struct vault_stop *s)
         *s = v->stops.list[--v->stops.n];
 }
 
-bool
-stops_has(const struct vault *v, const struct kd_caller *caller)
+static bool
+is_stopped_under(const struct vault *v, const struct vault_conf *conf,
+                 const struct kd_caller *caller)
 {
     struct kd_slice name;
 
-    return v->stops.n != 0 &&
-           kd_policy_name(v->conf->is.policy, caller, &name) == KD_OK &&
+    return kd_policy_name(conf->is.policy, caller, &name) == KD_OK &&
            find(v, caller->klass, name) != NULL;
+}
+
+bool
+stops_has(const struct vault *v, const struct vault_conf *conf,
+          const struct kd_caller *caller)
+{
+    return v->stops.n != 0 &&
+           (is_stopped_under(v, conf, caller) ||
+            (conf != v->conf && is_stopped_under(v, v->conf, caller)));
 }
 
 kd_err

@@ -12,6 +12,7 @@
 
 struct vault;
 struct task;
+struct vault_conf;
 
 struct vault_stop {
     bool recorded;
@@ -27,8 +28,10 @@ struct vault_stops {
     uint32_t serial; /* of the lists that gates are given */
 };
 
-/* True if the caller's principal is stopped. */
-bool stops_has(const struct vault *v, const struct kd_caller *caller);
+/* True if the caller's principal is stopped: as that configuration calls it, or as the
+ * one in force does. */
+bool stops_has(const struct vault *v, const struct vault_conf *conf,
+               const struct kd_caller *caller);
 
 /* What the ledger says at start: "class:name", each behind a u32 length. */
 kd_err stops_load(struct vault *v, struct kd_slice list) KD_MUST_USE;

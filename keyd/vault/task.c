@@ -193,6 +193,11 @@ task_finish(struct vault *v, struct task *t, kd_err err, uint16_t reason)
 {
     bool was_alone = t == v->tasks.alone;
 
+    /* Its key finds what was stored. */
+    if (t->is_recorded && err != KD_OK && (kd_op_flags(t->op) & KD_OPF_CHANGES) != 0) {
+        err = KD_UNKNOWN;
+        reason = 0;
+    }
     if (err != KD_OK && err != KD_APPROVAL)
         count_refusal(v, t, err, reason);
     quorum_finished(v, t, err, reason);
@@ -313,6 +318,24 @@ be_alone(struct vault *v, struct task *t)
     start_alone_if_quiet(v);
 }
 
+static bool
+has_same_key(const struct task *a, const struct task *b)
+{
+    return a->has_key && b->has_key && memcmp(a->key, b->key, sizeof a->key) == 0;
+}
+
+/* The same request is being done already, or is about to: what is stored for its key
+ * was asked before there was anything. */
+static bool
+is_under_way(const struct vault *v, const struct task *t)
+{
+    const struct pool_item *item = v->tasks.want_alone.first;
+
+    while (item != NULL && !has_same_key((const struct task *)item, t))
+        item = item->next;
+    return item != NULL || has_same_key(v->tasks.alone, t);
+}
+
 void
 task_work_alone(struct vault *v, struct task *t, task_working work, task_step next)
 {
@@ -320,6 +343,8 @@ task_work_alone(struct vault *v, struct task *t, task_working work, task_step ne
     t->next = next;
     if (v->tasks.alone == NULL) {
         be_alone(v, t);
+    } else if (is_under_way(v, t)) {
+        task_finish(v, t, KD_BUSY, KD_REASON_UNDER_WAY);
     } else if (v->tasks.n_want_alone < WANT_ALONE_MAX) {
         v->tasks.n_want_alone++;
         queue_put(&v->tasks.want_alone, t);
@@ -338,7 +363,7 @@ next_alone(struct vault *v)
     while (v->tasks.alone == NULL && (t = queue_take(&v->tasks.want_alone)) != NULL) {
         v->tasks.n_want_alone--;
         t->stage = TASK_STEPPING;
-        if (!task_is_internal(t) && stops_has(v, &t->caller))
+        if (!task_is_internal(t) && stops_has(v, t->conf, &t->caller))
             task_finish(v, t, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
         else if (!task_is_internal(t) && task_is_late(t))
             task_finish(v, t, KD_TIMEOUT, KD_REASON_TOO_LATE);
@@ -370,7 +395,7 @@ task_take_done(struct vault *v)
         /* Its principal was stopped meanwhile: what was made is not recorded, so it is
          * not let out. */
         if (t->err == KD_OK && (kd_op_flags(t->op) & KD_OPF_CHANGES) != 0 &&
-            !task_is_internal(t) && stops_has(v, &t->caller)) {
+            !task_is_internal(t) && stops_has(v, t->conf, &t->caller)) {
             t->err = KD_DENIED;
             t->reason = KD_REASON_PRINCIPAL_STOPPED;
         }
@@ -434,7 +459,8 @@ task_told(struct vault *v, uint64_t tag, struct kd_slice body, int fd)
         close_fd(&fd);
         return KD_OK;
     }
-    if (!task_is_internal(t) && stops_has(v, &t->caller)) {
+    /* What was recorded before comes out. */
+    if (!task_is_internal(t) && !t->is_recorded && stops_has(v, t->conf, &t->caller)) {
         close_fd(&fd);
         task_finish(v, t, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
         return KD_OK;

@@ -71,6 +71,7 @@ struct task {
     bool is_watched;     /* by a policy that is only watched */
     bool is_counted;     /* by its quotas */
     bool is_bound;       /* the descriptor's octets are in it */
+    bool is_recorded;    /* what it changes is stored */
     uint8_t *octets;     /* owned; body lies in it */
     struct kd_slice body;
     int fd;      /* -1 if none */
@@ -142,7 +143,8 @@ void task_work(struct vault *v, struct task *t, task_working work, task_step nex
 /* As task_work, while no other task works and until the task has ended, commit
  * included: for what changes the token. Those who want it wait for each other, in order
  * and at most WANT_ALONE_MAX of them; whose turn comes too late, or after a change of
- * the operators he was held against, is refused then. */
+ * the operators he was held against, is refused then. One with the idempotency key of
+ * another of them is refused at once, and finds what was stored when it comes again. */
 enum { WANT_ALONE_MAX = 64 };
 void task_work_alone(struct vault *v, struct task *t, task_working work,
                      task_step next);

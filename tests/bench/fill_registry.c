@@ -5,6 +5,7 @@
  *
  *   fill_registry DIRECTORY DOMAIN COUNT    users fill-0@DOMAIN ... fill-(COUNT -
  * 1)@DOMAIN */
+#include <dime/signet.h>
 #include <keyd/base/be.h>
 #include <keyd/base/clock.h>
 #include <keyd/ledger/store.h>
@@ -54,13 +55,14 @@ make_signet(struct filler *f)
     struct kd_signing_put *g = &f->signing;
 
     randombytes_buf(f->signet, sizeof f->signet);
-    kd_put_be16(f->signet, 0x07df);
+    kd_put_be16(f->signet, DIME_MAGIC_USER);
     kd_put_be24(f->signet + 2, SIGNET_SIZE - HEADER);
     memcpy(f->link.signing_key, f->signet + HEADER + 3, sizeof f->link.signing_key);
     randombytes_buf(f->link.encryption_key, sizeof f->link.encryption_key);
     randombytes_buf(f->link.ssr_fp, sizeof f->link.ssr_fp);
     randombytes_buf(g->full_fp, sizeof g->full_fp);
-    randombytes_buf(g->id_fp, sizeof g->id_fp);
+    /* Look-ups compare this one. */
+    crypto_hash_sha512(g->id_fp, f->signet + HEADER, SIGNET_SIZE - HEADER);
     crypto_hash_sha512(g->core_fp, f->signet + HEADER, CORE_SIZE);
     memcpy(g->org_fp, f->org_fp, sizeof g->org_fp);
     g->version = 1;

@@ -24,6 +24,8 @@ respond(int fd)
     kd_frame_out_init(&out, 8 * (size_t)KD_FRAME_MAX);
     kd_err err = kd_rpc_put_response(&out, &answer.r, fd, &fault);
     fuzz_require(err == KD_OK || err == KD_INVALID || err == KD_TOO_LARGE);
+    if (err != KD_OK && fd >= 0)
+        close(fd); /* it was not taken */
     kd_frame_out_clear(&out);
 }
 

@@ -36,9 +36,11 @@ enum {
     ADMIN = KD_CLASS_ADMIN * KD_GATE_WORKERS_MAX,
     SUBMISSION = KD_CLASS_SUBMISSION * KD_GATE_WORKERS_MAX,
     PEOPLE = 6,
+    VARIANTS = 3,   /* keys of a person */
     STEPS_MOST = 8, /* of a chain of custody */
     ACTIONS_MOST = 20,
-    TURNS = 12, /* until everything has settled */
+    TURNS = 12,      /* until everything has settled */
+    QUIET_TURNS = 2, /* so many with nothing to take: it has */
     JOBS_MOST = 256,
     ORGS_MOST = 16,
     FILE_MOST = 1 << 20
@@ -161,10 +163,11 @@ hear(void)
 static void
 settle(unsigned turns)
 {
-    for (unsigned i = 0; i < turns; i++) {
+    for (unsigned i = 0, quiet = 0; i < turns && quiet < QUIET_TURNS; i++) {
         hear();
         session_vault_step();
         session_ledger_step();
+        quiet = session_vault_is_quiet() && session_ledger_is_quiet() ? quiet + 1 : 0;
     }
     hear();
 }
@@ -202,29 +205,48 @@ address_of(int person, char out[32])
     snprintf(out, 32, "s%d@example.com", person);
 }
 
+/* The signing request of a person's step; made once, as it is always the same. */
+static struct kd_slice
+request_of(int who, uint32_t step, uint32_t variant)
+{
+    static struct {
+        uint8_t octets[PERSON_SSR_MAX];
+        size_t n; /* 0: not made yet */
+    } made[PEOPLE][VARIANTS][STEPS_MOST + 2], *m;
+    struct person_keys own, prev;
+    struct kd_buf ssr;
+
+    fuzz_require(who < PEOPLE && variant < VARIANTS && step < STEPS_MOST + 2);
+    m = &made[who][variant][step];
+    if (m->n == 0) {
+        person_keys("session", (uint64_t)who + 100 * variant, step, &own);
+        if (step > 0)
+            person_keys("session", (uint64_t)who + 100 * variant, step - 1, &prev);
+        kd_buf_init(&ssr, PERSON_SSR_MAX);
+        fuzz_require(person_ssr(&own, step > 0 ? &prev : NULL, &ssr) == KD_OK);
+        memcpy(m->octets, ssr.p, ssr.n);
+        m->n = ssr.n;
+        kd_buf_free(&ssr);
+    }
+    return kd_slice(m->octets, m->n);
+}
+
 /* A request for the person's step, chained to the one before. */
 static void
 issue(int who, uint32_t step, uint32_t variant, bool next_step, int of)
 {
-    struct person_keys own, prev;
-    struct kd_buf ssr, body;
+    struct kd_buf body;
     char address[32];
 
-    person_keys("session", (uint64_t)who + 100 * variant, step, &own);
-    if (step > 0)
-        person_keys("session", (uint64_t)who + 100 * variant, step - 1, &prev);
-    kd_buf_init(&ssr, PERSON_SSR_MAX);
     kd_buf_init(&body, KD_JOB_BODY_MAX);
-    fuzz_require(person_ssr(&own, step > 0 ? &prev : NULL, &ssr) == KD_OK);
     address_of(of, address);
     const struct kd_issue_job m = {.address = kd_slice_str(address),
-                                   .ssr = kd_buf_slice(&ssr)};
+                                   .ssr = request_of(who, step, variant)};
     kd_issue_job_put(&body, &m);
     struct job *j =
         put_job(&session.submission, KD_OP_IssueUserSignet, kd_buf_slice(&body), -1);
     j->person = of;
     j->next_step = next_step;
-    kd_buf_free(&ssr);
     kd_buf_free(&body);
 }
 
@@ -586,8 +608,11 @@ remove_place(void)
 static void
 provision(void)
 {
+    static const char memory[] = "/dev/shm";
     const struct daemon_options options = {.sealed = true};
 
+    if (access(memory, W_OK) == 0) /* files are made anew all the time */
+        fuzz_require(setenv("TMPDIR", memory, 1) == 0);
     fuzz_require(sodium_init() >= 0 && kd_secret_setup(512 * 1024) == KD_OK);
     kd_log_setup("session", KD_WARN + 1);
     fuzz_require(daemon_prepare(&place, &options));

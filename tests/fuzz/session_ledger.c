@@ -6,7 +6,9 @@
 
 #include <keyd/base/log.h>
 
+#include <poll.h>
 #include <sodium.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -45,8 +47,12 @@ session_ledger_new(const char *dir, struct kd_slice conf)
     int fds[2];
 
     session_ledger_free();
-    if (!is_set_up)
+    if (!is_set_up) {
+        /* One thread: no locks, and nobody asks how much memory there is. */
+        kd_ignore(sqlite3_config(SQLITE_CONFIG_SINGLETHREAD));
+        kd_ignore(sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0));
         kd_store_setup(&kd_store_sqlite);
+    }
     is_set_up = true;
     fuzz_require(kd_chan_pair(fds) == KD_OK);
     ctl = fds[0];
@@ -76,6 +82,25 @@ session_ledger_link_vault(int fd)
     batch_store(&ledger);
     kd_role_relink_asking(&ledger.vault, &as, fd);
     questions_greet(&ledger);
+}
+
+bool
+session_ledger_is_quiet(void)
+{
+    struct pollfd p[KD_GATES_MAX + 1];
+    nfds_t n = 0;
+
+    if (ledger.pool.done.first != NULL || kd_chan_pending(&ledger.vault.chan))
+        return false;
+    p[n++] = (struct pollfd){.fd = ledger.vault.chan.fd, .events = POLLIN};
+    for (unsigned i = 0; i < KD_GATES_MAX; i++) {
+        struct kd_chan *ch = &ledger.gates[i].chan;
+        if (kd_chan_pending(ch))
+            return false;
+        if (ch->fd >= 0)
+            p[n++] = (struct pollfd){.fd = ch->fd, .events = POLLIN};
+    }
+    return poll(p, n, 0) == 0;
 }
 
 void

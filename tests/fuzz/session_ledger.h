@@ -13,6 +13,7 @@ void session_ledger_link_gate(unsigned gate, int fd);
 void session_ledger_link_vault(int fd); /* and greets it */
 
 void session_ledger_step(void);
+bool session_ledger_is_quiet(void); /* as session_vault_is_quiet */
 
 /* The SHA-256 of the current signet of the address; false if there is none. */
 bool session_ledger_current(struct kd_slice address, uint8_t sha256[32]);

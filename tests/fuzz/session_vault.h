@@ -16,6 +16,10 @@ void session_vault_link_ledger(int fd);
 
 void session_vault_step(void);
 
+/* Nothing has come that it has not taken, and nothing of its own waits to be sent or to
+ * be gone on with. */
+bool session_vault_is_quiet(void);
+
 /* It has a token that is open; it has failed (a ledger went back). */
 bool session_vault_is_open(void);
 bool session_vault_has_failed(void);

@@ -144,44 +144,13 @@ set_quorum(struct matrix_ask *a)
     a->q.in.set_quorum.n_operators = 1;
 }
 
+/* Of the key store. */
 static bool
-ask_for(struct matrix_ask *a, enum kd_op op, const struct matrix_about *about)
+ask_of_keys(struct matrix_ask *a, enum kd_op op, const struct matrix_about *about)
 {
     switch ((unsigned)op) {
-    case KD_OP_Status:
     case KD_OP_PublicKeys:
     case KD_OP_Seal:
-    case KD_OP_AuditHead:
-    case KD_OP_Reload:
-        return true;
-    case KD_OP_Drain: /* what has begun or is cancelled without changes nothing */
-        a->q.in.drain.action =
-            about->state == DRAINING ? KEYD_DRAIN_BEGIN : KEYD_DRAIN_CANCEL;
-        return true;
-    case KD_OP_LookupSignet:
-        a->q.in.lookup_signet.name = COM;
-        return true;
-    case KD_OP_LookupHistory:
-        a->q.in.lookup_history.address = KEYD_STR("nobody@example.com");
-        return true;
-    case KD_OP_VerifyCurrent:
-        a->q.in.verify_current.name = COM;
-        a->q.in.verify_current.fingerprint = (struct keyd_octets){a->fp, sizeof a->fp};
-        return true;
-    case KD_OP_IssueUserSignet:
-        return issue(a, about->serial + op);
-    case KD_OP_FreezeAddress:
-        a->q.in.freeze_address.address = KEYD_STR("frozen@example.com");
-        a->q.in.freeze_address.action = KEYD_ACCOUNT_FREEZE;
-        a->q.in.freeze_address.reason = KEYD_FREEZE_OTHER;
-        return true;
-    case KD_OP_ResetAddress:
-        a->q.in.reset_address.address = KEYD_STR("nobody@example.com");
-        a->q.in.reset_address.action = KEYD_RESET_REQUEST;
-        return true;
-    case KD_OP_StopPrincipal:
-        a->q.in.stop_principal.action = KEYD_STOP_STOP;
-        a->q.in.stop_principal.name = KEYD_STR("not-there");
         return true;
     case KD_OP_TokenInit:
     case KD_OP_Unseal:
@@ -202,6 +171,28 @@ ask_for(struct matrix_ask *a, enum kd_op op, const struct matrix_about *about)
         return true;
     case KD_OP_IssueOrgSignet:
         org_signet(a);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Of the service, its log and who runs it. */
+static bool
+ask_of_service(struct matrix_ask *a, enum kd_op op, const struct matrix_about *about)
+{
+    switch ((unsigned)op) {
+    case KD_OP_Status:
+    case KD_OP_AuditHead:
+    case KD_OP_Reload:
+        return true;
+    case KD_OP_Drain: /* what has begun or is cancelled without changes nothing */
+        a->q.in.drain.action =
+            about->state == DRAINING ? KEYD_DRAIN_BEGIN : KEYD_DRAIN_CANCEL;
+        return true;
+    case KD_OP_StopPrincipal:
+        a->q.in.stop_principal.action = KEYD_STOP_STOP;
+        a->q.in.stop_principal.name = KEYD_STR("not-there");
         return true;
     case KD_OP_AuditRead:
         a->q.in.audit_read.from_seq = 1;
@@ -235,7 +226,37 @@ ask_for(struct matrix_ask *a, enum kd_op op, const struct matrix_about *about)
         a->q.in.audit_drop.segment_hash = (struct keyd_octets){nothing, sizeof nothing};
         return true;
     default:
-        return false;
+        return ask_of_keys(a, op, about);
+    }
+}
+
+static bool
+ask_for(struct matrix_ask *a, enum kd_op op, const struct matrix_about *about)
+{
+    switch ((unsigned)op) {
+    case KD_OP_LookupSignet:
+        a->q.in.lookup_signet.name = COM;
+        return true;
+    case KD_OP_LookupHistory:
+        a->q.in.lookup_history.address = KEYD_STR("nobody@example.com");
+        return true;
+    case KD_OP_VerifyCurrent:
+        a->q.in.verify_current.name = COM;
+        a->q.in.verify_current.fingerprint = (struct keyd_octets){a->fp, sizeof a->fp};
+        return true;
+    case KD_OP_IssueUserSignet:
+        return issue(a, about->serial + op);
+    case KD_OP_FreezeAddress:
+        a->q.in.freeze_address.address = KEYD_STR("frozen@example.com");
+        a->q.in.freeze_address.action = KEYD_ACCOUNT_FREEZE;
+        a->q.in.freeze_address.reason = KEYD_FREEZE_OTHER;
+        return true;
+    case KD_OP_ResetAddress:
+        a->q.in.reset_address.address = KEYD_STR("nobody@example.com");
+        a->q.in.reset_address.action = KEYD_RESET_REQUEST;
+        return true;
+    default:
+        return ask_of_service(a, op, about);
     }
 }
 

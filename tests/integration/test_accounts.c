@@ -4,6 +4,7 @@
 #include "people.h"
 #include "scale.h"
 #include "sg.h"
+#include "suite.h"
 #include "test.h"
 
 #include <dime/ed25519.h>
@@ -1088,11 +1089,8 @@ main(int argc, char **argv)
         cmocka_unit_test(new_chain_takes_a_ticket_for_a_reset),
     };
 
-    signal(SIGPIPE, SIG_IGN);
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    if (sodium_init() < 0 || kd_secret_setup(65536) != KD_OK)
+    suite_begin(argc, argv);
+    if (kd_secret_setup(65536) != KD_OK)
         return 1;
     memset(account_seed, 0x41, sizeof account_seed);
     dime_ed25519_public(account_seed, account_key);

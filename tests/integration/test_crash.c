@@ -4,6 +4,7 @@
  * the ledger but the codec of records. */
 #include "daemon.h"
 #include "scale.h"
+#include "suite.h"
 #include "test.h"
 
 #include <keyd/base/clock.h>
@@ -301,11 +302,6 @@ main(int argc, char **argv)
             T_OP_24_the_whole_daemon_killed_and_started_again_loses_nothing, clean_up),
     };
 
-    signal(SIGPIPE, SIG_IGN);
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    if (sodium_init() < 0)
-        return 1;
+    suite_begin(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

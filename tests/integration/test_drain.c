@@ -40,12 +40,9 @@ static void
 person_make(struct person *p)
 {
     uint64_t n = atomic_fetch_add(&next_person, 1);
-    struct person_keys keys;
 
     *p = (struct person){.q.op = KEYD_OP_ISSUE_USER_SIGNET};
-    person_keys("drain", n, 0, &keys);
-    kd_buf_init(&p->ssr, 4096);
-    assert_int_equal(person_ssr(&keys, NULL, &p->ssr), KD_OK);
+    person_request("drain", n, &p->ssr);
     snprintf(p->address, sizeof p->address, "d%llu@example.com", (unsigned long long)n);
     p->q.in.issue_user_signet.address = KEYD_STR(p->address);
     p->q.in.issue_user_signet.ssr = (struct keyd_octets){p->ssr.p, p->ssr.n};
@@ -137,13 +134,7 @@ states_and_their_reasons_follow_each_other(void **state)
     assert_int_equal(keyd_client_seal(c, &a), KEYD_OK);
     keyd_client_answer_free(a);
     expect_state(c, KEYD_STATE_SEALED, NULL);
-    uint8_t secret[DAEMON_CREDENTIAL_SIZE];
-    memcpy(secret, d.credential, sizeof secret);
-    assert_int_equal(keyd_client_unseal(c, KEYD_SLOT_CREDENTIAL,
-                                        (struct keyd_secret){secret, sizeof secret},
-                                        &a),
-                     KEYD_OK);
-    keyd_client_answer_free(a);
+    assert_int_equal(daemon_unseal(&d, c), KEYD_OK);
     expect_state(c, KEYD_STATE_OPERATIONAL, NULL);
     assert_int_equal(drain(c, KEYD_DRAIN_BEGIN, true, NULL), KEYD_OK);
     expect_state(c, KEYD_STATE_DRAINING, NULL);
@@ -362,6 +353,29 @@ a_daemon_told_to_stop_answers_and_ends_with_0(void **state)
     }
 }
 
+/* With a burst in flight that a stopped ledger, whose pid this is, does not answer. */
+static pid_t
+start_stuck(struct daemon *d, const struct daemon_options *options,
+            keyd_client *c[BURST_CONNS], struct burst *b)
+{
+    assert_true(prepare(d, options));
+    pid_t ledger = daemon_role(d, KEYD_PROCESS_LEDGER, "");
+    assert_int_equal(kill(ledger, SIGSTOP), 0);
+    burst_send(d, c, b);
+    wait_a_moment(50);
+    return ledger;
+}
+
+/* It goes on, and all ends in order. */
+static void
+end_stuck(struct daemon *d, pid_t ledger, keyd_client *c[BURST_CONNS])
+{
+    assert_int_equal(kill(ledger, SIGCONT), 0);
+    burst_end(c);
+    assert_int_equal(daemon_wait_end(d, 20000), 0);
+    daemon_clear(d);
+}
+
 /* The ledger does not answer: what is in flight will not end. */
 static void
 a_stop_waits_no_longer_than_it_was_told(void **state)
@@ -372,19 +386,12 @@ a_stop_waits_no_longer_than_it_was_told(void **state)
     struct burst b;
 
     (void)state;
-    assert_true(prepare(&d, &options));
-    pid_t ledger = daemon_role(&d, KEYD_PROCESS_LEDGER, "");
-    assert_int_equal(kill(ledger, SIGSTOP), 0);
-    burst_send(&d, c, &b);
-    wait_a_moment(50);
+    pid_t ledger = start_stuck(&d, &options, c, &b);
     int64_t begun = kd_clock_ms();
     assert_int_equal(kill(d.pid, SIGTERM), 0);
     assert_true(daemon_log_wait(&d, "drain-timeout is over", 5000));
     assert_true(kd_clock_ms() - begun >= 900 && kd_clock_ms() - begun < 4000);
-    assert_int_equal(kill(ledger, SIGCONT), 0);
-    burst_end(c);
-    assert_int_equal(daemon_wait_end(&d, 20000), 0);
-    daemon_clear(&d);
+    end_stuck(&d, ledger, c);
 }
 
 static void
@@ -396,20 +403,13 @@ the_second_signal_stops_at_once(void **state)
     struct burst b;
 
     (void)state;
-    assert_true(prepare(&d, &options));
-    pid_t ledger = daemon_role(&d, KEYD_PROCESS_LEDGER, "");
-    assert_int_equal(kill(ledger, SIGSTOP), 0);
-    burst_send(&d, c, &b);
-    wait_a_moment(50);
+    pid_t ledger = start_stuck(&d, &options, c, &b);
     assert_int_equal(kill(d.pid, SIGTERM), 0);
     assert_true(daemon_log_wait(&d, "draining", 5000));
     wait_a_moment(200);
     assert_false(daemon_log_has(&d, "stopped"));
     assert_int_equal(kill(d.pid, SIGTERM), 0);
-    assert_int_equal(kill(ledger, SIGCONT), 0);
-    burst_end(c);
-    assert_int_equal(daemon_wait_end(&d, 20000), 0);
-    daemon_clear(&d);
+    end_stuck(&d, ledger, c);
 }
 
 static void

@@ -1,8 +1,9 @@
 /* A machine whose clock is wrong or jumps: the times of the log never go back, keys are
  * not used while the clock contradicts it, that is said, and ends when the clock is
  * right. */
-#include "fault.h"
+#include "fault_suite.h"
 #include "people.h"
+#include "suite.h"
 #include "test.h"
 
 #include <keyd/base/clock.h>
@@ -17,10 +18,6 @@
 enum { HOUR_MS = 3600 * 1000, SOON_MS = 5000 };
 static const int64_t ten_years_ms = 3652LL * 24 * HOUR_MS;
 
-static struct faults faults;
-static struct daemon_options options;
-static struct daemon keyd;
-static uint8_t audit_key[32];
 static unsigned n_person;
 
 /* Of vault and ledger; gates use only the other clock. */
@@ -34,28 +31,7 @@ shift(int64_t ms)
 static enum keyd_status
 issue(char detail[64])
 {
-    struct person_keys own;
-    struct keyd_answer *a = NULL;
-    char address[64];
-    struct kd_buf ssr;
-    keyd_client *c = daemon_connect(&keyd, "submission");
-
-    assert_non_null(c);
-    person_keys("clock", n_person, 0, &own);
-    kd_buf_init(&ssr, PERSON_SSR_MAX);
-    assert_int_equal(person_ssr(&own, NULL, &ssr), KD_OK);
-    snprintf(address, sizeof address, "clock%u@example.com", n_person++);
-    const struct keyd_request q = {
-        .op = KEYD_OP_ISSUE_USER_SIGNET,
-        .in.issue_user_signet = {.address = KEYD_STR(address),
-                                 .ssr = {ssr.p, ssr.n},
-                                 .account_mode = KEYD_ACCOUNT_TRUSTFUL}};
-    enum keyd_status s = keyd_client_call(c, &q, &a);
-    snprintf(detail, 64, "%.63s", a == NULL ? "" : a->detail);
-    keyd_client_answer_free(a);
-    keyd_client_free(c);
-    kd_buf_free(&ssr);
-    return s;
+    return fault_suite_issue("clock", n_person++, 0, detail);
 }
 
 static void
@@ -82,7 +58,7 @@ log_soon_says(long from, const char *text)
 {
     int64_t until = kd_clock_ms() + SOON_MS;
 
-    while (fault_log_count(&keyd, from, text, NULL) == 0) {
+    while (daemon_log_count(&keyd, from, text, NULL) == 0) {
         if (kd_clock_ms() > until)
             fail_msg("\"%s\" is not in %s", text, keyd.log);
         kd_ignore(poll(NULL, 0, 20)); /* it looks once a second */
@@ -117,27 +93,12 @@ times_never_go_back(uint64_t most)
 }
 
 static void
-begin(void)
-{
-    if (keyd.pid == 0)
-        assert_true(daemon_launch(&keyd));
-    assert_true(daemon_wait(&keyd, 20000));
-}
-
-static void
-stop_and_judge(void)
-{
-    assert_int_equal(daemon_stop(&keyd), 0);
-    assert_int_equal(fault_check(&keyd, NULL, audit_key), 0);
-}
-
-static void
 a_clock_an_hour_back_stops_issuance_until_it_is_right(void **state)
 {
     (void)state;
-    begin();
+    fault_suite_run(20000);
     issues();
-    long at = fault_log_end(&keyd);
+    long at = daemon_log_end(&keyd);
     shift(-HOUR_MS);
     refuses();
     log_soon_says(at, "behind the audit log's last record");
@@ -146,24 +107,24 @@ a_clock_an_hour_back_stops_issuance_until_it_is_right(void **state)
     issues();
     log_soon_says(at, "clock: good again");
     times_never_go_back((uint64_t)kd_clock_wall_ms());
-    stop_and_judge();
+    fault_suite_judge(NULL);
 }
 
 static void
 a_clock_a_few_seconds_back_is_borne(void **state)
 {
     (void)state;
-    begin();
+    fault_suite_run(20000);
     issues();
-    long at = fault_log_end(&keyd);
+    long at = daemon_log_end(&keyd);
     shift(-4000);
     issues();
     issues();
     shift(0);
     issues();
-    assert_int_equal(fault_log_count(&keyd, at, "clock:", NULL), 0);
+    assert_int_equal(daemon_log_count(&keyd, at, "clock:", NULL), 0);
     times_never_go_back((uint64_t)kd_clock_wall_ms());
-    stop_and_judge();
+    fault_suite_judge(NULL);
 }
 
 /* A record with such a time would stop everything for ten years. */
@@ -173,9 +134,9 @@ a_clock_that_jumps_ten_years_leaves_no_mark_in_the_log(void **state)
     struct keyd_answer *a = NULL;
 
     (void)state;
-    begin();
+    fault_suite_run(20000);
     issues();
-    long at = fault_log_end(&keyd);
+    long at = daemon_log_end(&keyd);
     shift(ten_years_ms);
     refuses();
     log_soon_says(at, "s ahead");
@@ -184,20 +145,14 @@ a_clock_that_jumps_ten_years_leaves_no_mark_in_the_log(void **state)
     assert_int_equal(keyd_client_seal(c, &a), KEYD_OK);
     keyd_client_answer_free(a);
     a = NULL;
-    uint8_t secret[DAEMON_CREDENTIAL_SIZE];
-    memcpy(secret, keyd.credential, sizeof secret);
-    assert_int_equal(keyd_client_unseal(c, KEYD_SLOT_CREDENTIAL,
-                                        (struct keyd_secret){secret, sizeof secret},
-                                        &a),
-                     KEYD_OK);
-    keyd_client_answer_free(a);
+    assert_int_equal(daemon_unseal(&keyd, c), KEYD_OK);
     keyd_client_free(c);
     refuses();
     shift(0);
     issues();
     log_soon_says(at, "clock: good again");
     times_never_go_back((uint64_t)kd_clock_wall_ms());
-    stop_and_judge();
+    fault_suite_judge(NULL);
 }
 
 static void
@@ -208,7 +163,7 @@ steps_during_operation_never_turn_the_log_back(void **state)
     char detail[64];
 
     (void)state;
-    begin();
+    fault_suite_run(20000);
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         shift(steps[i]);
         for (int k = 0; k < 3; k++) {
@@ -218,7 +173,7 @@ steps_during_operation_never_turn_the_log_back(void **state)
         }
     }
     times_never_go_back(0);
-    stop_and_judge();
+    fault_suite_judge(NULL);
 }
 
 static void
@@ -226,70 +181,32 @@ a_start_with_a_clock_behind_waits_for_the_right_time(void **state)
 {
     (void)state;
     shift(200000); /* ahead of the steps before, which are in the log */
-    begin();
+    fault_suite_run(20000);
     issues();
     assert_int_equal(daemon_stop(&keyd), 0);
-    long at = fault_log_end(&keyd);
+    long at = daemon_log_end(&keyd);
     shift(-HOUR_MS);
-    begin();
+    fault_suite_run(20000);
     log_soon_says(at, "behind the audit log's last record");
     refuses();
     shift(300000);
     issues();
     shift(0);
     times_never_go_back(0);
-    stop_and_judge();
+    fault_suite_judge(NULL);
 }
-
-static int
-set_up(void **state)
-{
-    (void)state;
-    if (!fault_setup(&faults, &options) || !daemon_start(&keyd, &options) ||
-        !daemon_provision(&keyd, NULL))
-        return -1;
-    fault_audit_key(&keyd, audit_key);
-    return 0;
-}
-
-static int
-tear_down(void **state)
-{
-    (void)state;
-    daemon_clear(&keyd);
-    fault_clear(&faults);
-    return 0;
-}
-
-static int
-stop_after_failure(void **state)
-{
-    (void)state;
-    shift(0);
-    if (keyd.pid != 0) {
-        printf("left for inspection: %s\n", keyd.dir);
-        daemon_kill(&keyd);
-    }
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_teardown(name, stop_after_failure)
 
 int
 main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_clock_an_hour_back_stops_issuance_until_it_is_right),
-        TEST(a_clock_a_few_seconds_back_is_borne),
-        TEST(a_clock_that_jumps_ten_years_leaves_no_mark_in_the_log),
-        TEST(steps_during_operation_never_turn_the_log_back),
-        TEST(a_start_with_a_clock_behind_waits_for_the_right_time),
+        FAULT_TEST(a_clock_an_hour_back_stops_issuance_until_it_is_right),
+        FAULT_TEST(a_clock_a_few_seconds_back_is_borne),
+        FAULT_TEST(a_clock_that_jumps_ten_years_leaves_no_mark_in_the_log),
+        FAULT_TEST(steps_during_operation_never_turn_the_log_back),
+        FAULT_TEST(a_start_with_a_clock_behind_waits_for_the_right_time),
     };
 
-    signal(SIGPIPE, SIG_IGN);
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
-    if (sodium_init() < 0)
-        return 1;
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    suite_begin(argc, argv);
+    return cmocka_run_group_tests(tests, fault_suite_start, fault_suite_end);
 }

@@ -2,10 +2,11 @@
  * done, a full disk or an I/O error at any write, writes that are cut short. Nothing
  * that was acknowledged is lost, nothing is acknowledged that is not there, and when
  * the disk is good again so is the service, without a hand being laid on it. */
-#include "fault.h"
+#include "fault_suite.h"
 #include "load.h"
 #include "people.h"
 #include "scale.h"
+#include "suite.h"
 #include "test.h"
 
 #include <keyd/base/clock.h>
@@ -19,11 +20,6 @@
 
 enum { POSITIONS = 60, SIGNETS = 12, UP_MS = 20000 };
 
-static struct faults faults;
-static struct daemon_options options;
-static struct daemon keyd;
-static char acks_path[160];
-static uint8_t audit_key[32];
 static unsigned n_round;
 
 static void
@@ -95,7 +91,7 @@ static void
 disturb(enum fault_call call, uint32_t how, uint64_t n, bool from_start,
         struct outcome *o)
 {
-    long at = fault_log_end(&keyd);
+    long at = daemon_log_end(&keyd);
 
     n_round++;
     if (from_start)
@@ -110,8 +106,8 @@ disturb(enum fault_call call, uint32_t how, uint64_t n, bool from_start,
     issue(n + SIGNETS, 1);
     o->n_rounds++;
     o->n_fired += fault_disarm(&faults, FAULT_LEDGER) != 0;
-    o->n_ended += fault_log_count(&keyd, at, "keyd-ledger (pid", "with status 1") != 0;
-    if (fault_log_count(&keyd, at, "ended by signal", NULL) != 0)
+    o->n_ended += daemon_log_count(&keyd, at, "keyd-ledger (pid", "with status 1") != 0;
+    if (daemon_log_count(&keyd, at, "ended by signal", NULL) != 0)
         fail_msg("round %u: somebody crashed, see %s", n_round, keyd.log);
     must_be_up();
     stop_and_judge();
@@ -209,28 +205,9 @@ a_fault_while_opening_is_got_over(void **state)
 static enum keyd_status
 try_one(unsigned i)
 {
-    struct person_keys own;
-    struct keyd_answer *a = NULL;
-    char address[64];
-    struct kd_buf ssr;
-    keyd_client *c = daemon_connect(&keyd, "submission");
+    char detail[64];
 
-    assert_non_null(c);
-    person_keys("full", i, 0, &own);
-    kd_buf_init(&ssr, PERSON_SSR_MAX);
-    assert_int_equal(person_ssr(&own, NULL, &ssr), KD_OK);
-    snprintf(address, sizeof address, "full%u@example.com", i);
-    const struct keyd_request q = {
-        .op = KEYD_OP_ISSUE_USER_SIGNET,
-        .deadline_ms = 1000,
-        .in.issue_user_signet = {.address = KEYD_STR(address),
-                                 .ssr = {ssr.p, ssr.n},
-                                 .account_mode = KEYD_ACCOUNT_TRUSTFUL}};
-    enum keyd_status s = keyd_client_call(c, &q, &a);
-    keyd_client_answer_free(a);
-    keyd_client_free(c);
-    kd_buf_free(&ssr);
-    return s;
+    return fault_suite_issue("full", i, 1000, detail);
 }
 
 static void
@@ -274,60 +251,27 @@ a_disk_that_does_not_sync_stops_issuance_until_it_does(void **state)
 
 /* --- start and end --- */
 
+/* Every test starts it. */
 static int
-set_up(void **state)
+start_and_stop(void **state)
 {
-    (void)state;
-    if (!fault_setup(&faults, &options) || !daemon_start(&keyd, &options) ||
-        !daemon_provision(&keyd, NULL))
-        return -1;
-    fault_audit_key(&keyd, audit_key);
-    snprintf(acks_path, sizeof acks_path, "%s/acks", keyd.dir);
-    return daemon_stop(&keyd);
+    return fault_suite_start(state) == 0 ? daemon_stop(&keyd) : -1;
 }
-
-static int
-tear_down(void **state)
-{
-    (void)state;
-    daemon_clear(&keyd);
-    fault_clear(&faults);
-    return 0;
-}
-
-static int
-stop_after_failure(void **state)
-{
-    (void)state;
-    fault_disarm(&faults, FAULT_LEDGER);
-    if (keyd.pid != 0) {
-        printf("left for inspection: %s\n", keyd.dir);
-        daemon_kill(&keyd);
-    }
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_teardown(name, stop_after_failure)
 
 int
 main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        TEST(eio_at_any_sync_loses_nothing),
-        TEST(eio_of_a_sync_that_was_done_loses_nothing),
-        TEST(enospc_at_any_write_loses_nothing),
-        TEST(eio_of_a_write_that_was_done_loses_nothing),
-        TEST(short_writes_lose_nothing),
-        TEST(a_fault_while_opening_is_got_over),
-        TEST(a_full_disk_stops_issuance_until_there_is_room),
-        TEST(a_disk_that_does_not_sync_stops_issuance_until_it_does),
+        FAULT_TEST(eio_at_any_sync_loses_nothing),
+        FAULT_TEST(eio_of_a_sync_that_was_done_loses_nothing),
+        FAULT_TEST(enospc_at_any_write_loses_nothing),
+        FAULT_TEST(eio_of_a_write_that_was_done_loses_nothing),
+        FAULT_TEST(short_writes_lose_nothing),
+        FAULT_TEST(a_fault_while_opening_is_got_over),
+        FAULT_TEST(a_full_disk_stops_issuance_until_there_is_room),
+        FAULT_TEST(a_disk_that_does_not_sync_stops_issuance_until_it_does),
     };
 
-    signal(SIGPIPE, SIG_IGN);
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    if (sodium_init() < 0)
-        return 1;
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    suite_begin(argc, argv);
+    return cmocka_run_group_tests(tests, start_and_stop, fault_suite_end);
 }

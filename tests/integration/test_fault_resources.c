@@ -2,10 +2,11 @@
  * address space ends, a role forks without end. Nobody ends by a signal but who was
  * made to, the others go on, what was refused is refused clearly, and nothing that was
  * acknowledged is lost. */
-#include "fault.h"
+#include "fault_suite.h"
 #include "load.h"
 #include "people.h"
 #include "scale.h"
+#include "suite.h"
 #include "test.h"
 
 #include <keyd/base/clock.h>
@@ -26,11 +27,6 @@
 
 enum { ALLOCATIONS = 2000, UP_MS = 30000 };
 
-static struct faults faults;
-static struct daemon_options options;
-static struct daemon keyd;
-static char acks_path[160];
-static uint8_t audit_key[32];
 static unsigned n_person;
 
 static const char *const names[FAULT_ROLES] = {"keyd-vault", "keyd-ledger",
@@ -90,15 +86,12 @@ connect_patiently(keyd_client **c, const char *klass)
 static void
 issue_one(keyd_client **c)
 {
-    struct person_keys own;
     char address[64];
     struct kd_buf ssr;
     unsigned person = n_person++;
     enum keyd_status s;
 
-    person_keys("memory", person, 0, &own);
-    kd_buf_init(&ssr, PERSON_SSR_MAX);
-    assert_int_equal(person_ssr(&own, NULL, &ssr), KD_OK);
+    person_request("memory", person, &ssr);
     snprintf(address, sizeof address, "memory%u@example.com", person);
     const struct keyd_request q = {
         .op = KEYD_OP_ISSUE_USER_SIGNET,
@@ -186,22 +179,6 @@ work(struct clients *c)
 }
 
 static void
-begin(void)
-{
-    if (keyd.pid == 0)
-        assert_true(daemon_launch(&keyd));
-    must_be_up(0);
-}
-
-static void
-stop_and_judge(void)
-{
-    assert_int_equal(daemon_stop(&keyd), 0);
-    if (fault_check(&keyd, acks_path, audit_key) != 0)
-        fail_msg("see %s", keyd.dir);
-}
-
-static void
 nobody_crashed(long at, uint64_t n)
 {
     const char *line = fault_log_find(&faults, &keyd, at, "ended by signal", NULL);
@@ -228,35 +205,36 @@ starve_running(enum fault_role role, unsigned most_ends)
 {
     size_t n = rounds(ALLOCATIONS), step = ALLOCATIONS / n;
     struct clients c;
-    unsigned n_fired = 0, n_ended = 0, n_since = 0;
+    unsigned n_fired = 0, n_ended = 0, n_since = 0, n_runs = 0;
 
-    begin();
+    fault_suite_run(UP_MS);
     connect_all(&c);
     for (size_t i = 0; i < n; i++) {
         uint64_t k = 1 + i * step + i % step;
-        long at = fault_log_end(&keyd);
+        long at = daemon_log_end(&keyd);
         fault_arm(&faults, role, FAULT_ALLOC, k, 0);
         for (int turn = 0; turn < 400 && fault_fired(&faults, role) == 0; turn++)
             work(&c);
         n_fired += fault_disarm(&faults, role);
         work(&c);
         nobody_crashed(at, k);
-        bool ended = fault_log_count(&keyd, at, names[role], "ended with status") != 0;
+        bool ended = daemon_log_count(&keyd, at, names[role], "ended with status") != 0;
         n_ended += ended;
         n_since += ended;
         if (n_since < 2 && i % 100 != 99)
             continue;
         n_since = 0;
         leave_all(&c);
-        if (i % 10 == 9)
-            stop_and_judge();
+        /* What is judged grows, so a long run is judged less often. */
+        if (++n_runs % (5 + n / 40) == 0)
+            fault_suite_judge(acks_path);
         else
             daemon_kill(&keyd);
-        begin();
+        fault_suite_run(UP_MS);
         connect_all(&c);
     }
     leave_all(&c);
-    stop_and_judge();
+    fault_suite_judge(acks_path);
     print_message("%s: %u allocations failed, it ended in order %u times\n",
                   names[role], n_fired, n_ended);
     assert_true(n_fired == n);
@@ -294,10 +272,10 @@ starve_starting(enum fault_role role, enum keyd_process_role process, const char
     struct clients c;
     unsigned n_fired = 0, n_ended = 0, n_lost = 0;
 
-    begin();
+    fault_suite_run(UP_MS);
     for (size_t i = 0; i < n; i++) {
         uint64_t k = 1 + i * step + i % step;
-        long at = fault_log_end(&keyd);
+        long at = daemon_log_end(&keyd);
         pid_t pid = daemon_role(&keyd, process, klass);
         assert_true(pid > 0);
         fault_arm(&faults, role, FAULT_ALLOC, k, 0);
@@ -310,21 +288,22 @@ starve_starting(enum fault_role role, enum keyd_process_role process, const char
         leave_all(&c);
         /* Ours, and no other: but libseccomp 2.5 that lacks memory crashes or turns in
          * circles until SIGALRM, before the role serves anybody. */
-        unsigned lost = fault_log_count(&keyd, at, "ended by signal 11", NULL) +
-                        fault_log_count(&keyd, at, "ended by signal 14", NULL);
+        unsigned lost = daemon_log_count(&keyd, at, "ended by signal 11", NULL) +
+                        daemon_log_count(&keyd, at, "ended by signal 14", NULL);
         n_lost += lost;
-        if (lost > 1 || fault_log_count(&keyd, at, "ended by signal", NULL) != 1 + lost)
+        if (lost > 1 ||
+            daemon_log_count(&keyd, at, "ended by signal", NULL) != 1 + lost)
             fail_msg("at %llu: a crash, see %s", (unsigned long long)k, keyd.log);
-        bool ended = fault_log_count(&keyd, at, names[role], "ended with status") != 0;
+        bool ended = daemon_log_count(&keyd, at, names[role], "ended with status") != 0;
         n_ended += ended;
         if (i % 20 == 19)
-            stop_and_judge();
+            fault_suite_judge(acks_path);
         else if (ended)
             daemon_kill(&keyd);
         if (keyd.pid == 0)
-            begin();
+            fault_suite_run(UP_MS);
     }
-    stop_and_judge();
+    fault_suite_judge(acks_path);
     print_message(
         "%s: %u allocations failed, it ended before it served %u times, and %u "
         "times libseccomp did\n",
@@ -441,9 +420,9 @@ a_gate_without_descriptors_serves_those_it_has_and_then_the_others(void **state)
     struct clients c;
 
     (void)state;
-    begin();
+    fault_suite_run(UP_MS);
     kd_ignore(restart_with(FAULT_GATE, KEYD_PROCESS_GATE, "submission", FILES, 0));
-    long at = fault_log_end(&keyd);
+    long at = daemon_log_end(&keyd);
     connect_all(&c);
     for (int i = 0; i < CLIENTS; i++)
         fds[i] = raw_connect("submission");
@@ -453,9 +432,9 @@ a_gate_without_descriptors_serves_those_it_has_and_then_the_others(void **state)
         if (fds[i] >= 0)
             close(fds[i]);
     must_serve("submission", 5000);
-    assert_int_equal(fault_log_count(&keyd, at, "keyd-gate", "ended"), 0);
+    assert_int_equal(daemon_log_count(&keyd, at, "keyd-gate", "ended"), 0);
     leave_all(&c);
-    stop_and_judge();
+    fault_suite_judge(acks_path);
 }
 
 /* No more than it has. What needs one more is refused, ends nobody, and goes on when
@@ -467,12 +446,12 @@ no_descriptors_for(enum fault_role role, enum keyd_process_role process, bool ma
     struct clients c;
     struct keyd_answer *a = NULL;
 
-    begin();
+    fault_suite_run(UP_MS);
     connect_all(&c);
     work(&c);
     unsigned n = count_files(daemon_role(&keyd, process, ""));
     kd_ignore(restart_with(role, process, "", n + 1, 0)); /* one to unseal with */
-    long at = fault_log_end(&keyd);
+    long at = daemon_log_end(&keyd);
     for (int i = 0; i < 20; i++)
         work(&c); /* small requests need none */
     /* The key store's change needs files in the ledger, memfds in the vault. */
@@ -495,10 +474,10 @@ no_descriptors_for(enum fault_role role, enum keyd_process_role process, bool ma
     for (int i = 0; i < 5; i++)
         work(&c);
     nobody_crashed(at, 0);
-    if (!may_end && fault_log_count(&keyd, at, name, "ended") != 0)
+    if (!may_end && daemon_log_count(&keyd, at, name, "ended") != 0)
         fail_msg("%s ended, see %s", name, keyd.log);
     leave_all(&c);
-    stop_and_judge();
+    fault_suite_judge(acks_path);
 }
 
 static void
@@ -530,14 +509,14 @@ a_role_started_with_few_descriptors_comes_up_when_there_are_more(void **state)
     for (int r = 0; r < FAULT_ROLES; r++)
         for (uint64_t files = 4; files <= 12; files++) {
             struct clients c;
-            begin();
-            long at = fault_log_end(&keyd);
+            fault_suite_run(UP_MS);
+            long at = daemon_log_end(&keyd);
             pid_t pid = daemon_role(&keyd, all[r].process, all[r].klass);
             assert_true(pid > 0);
             faults.of[r]->limit_files = files;
             assert_int_equal(kill(pid, SIGKILL), 0);
-            for (int i = 0; i < 50 && fault_log_count(&keyd, at, "signal 9", NULL) == 0;
-                 i++)
+            for (int i = 0;
+                 i < 50 && daemon_log_count(&keyd, at, "signal 9", NULL) == 0; i++)
                 kd_ignore(poll(NULL, 0, 10)); /* until the supervisor has seen it */
             kd_ignore(poll(NULL, 0, 100));    /* and tried */
             faults.of[r]->limit_files = 0;
@@ -553,14 +532,14 @@ a_role_started_with_few_descriptors_comes_up_when_there_are_more(void **state)
             connect_all(&c);
             work(&c);
             leave_all(&c);
-            if (fault_log_count(&keyd, at, "ended by signal", NULL) !=
-                fault_log_count(&keyd, at, "ended by signal 9", NULL))
+            if (daemon_log_count(&keyd, at, "ended by signal", NULL) !=
+                daemon_log_count(&keyd, at, "ended by signal 9", NULL))
                 fail_msg("%s with %u files crashed, see %s", names[r], (unsigned)files,
                          keyd.log);
             daemon_kill(&keyd);
         }
-    begin();
-    stop_and_judge();
+    fault_suite_run(UP_MS);
+    fault_suite_judge(acks_path);
 }
 
 /* --- address space, and a role that goes wild --- */
@@ -572,7 +551,7 @@ other_ends(long at, const char *name)
 
     for (int r = 0; r < FAULT_ROLES; r++)
         if (strcmp(names[r], name) != 0)
-            n += fault_log_count(&keyd, at, names[r], "(pid");
+            n += daemon_log_count(&keyd, at, names[r], "(pid");
     return n;
 }
 
@@ -582,14 +561,14 @@ only_it_dies(enum fault_role role, enum keyd_process_role process, const char *k
 {
     struct clients c;
 
-    begin();
+    fault_suite_run(UP_MS);
     kd_ignore(restart_with(role, process, klass, 0, (uint64_t)1 << 30));
-    long at = fault_log_end(&keyd);
+    long at = daemon_log_end(&keyd);
     connect_all(&c);
     atomic_store(&faults.of[role]->command, command);
-    for (int i = 0; i < 500 && fault_log_count(&keyd, at, names[role], how) == 0; i++)
+    for (int i = 0; i < 500 && daemon_log_count(&keyd, at, names[role], how) == 0; i++)
         kd_ignore(poll(NULL, 0, 10)); /* it looks at its clock every second */
-    if (fault_log_count(&keyd, at, names[role], how) != 1)
+    if (daemon_log_count(&keyd, at, names[role], how) != 1)
         fail_msg("%s did not end (%s), see %s", names[role], how, keyd.log);
     must_be_up(0);
     for (int i = 0; i < 5; i++) {
@@ -600,7 +579,7 @@ only_it_dies(enum fault_role role, enum keyd_process_role process, const char *k
     }
     assert_int_equal(other_ends(at, names[role]), 0);
     leave_all(&c);
-    stop_and_judge();
+    fault_suite_judge(acks_path);
 }
 
 static void
@@ -630,10 +609,10 @@ a_vault_with_little_address_space_refuses_and_goes_on(void **state)
     char secret[sizeof passphrase];
 
     (void)state;
-    begin();
+    fault_suite_run(UP_MS);
     pid_t pid =
         restart_with(FAULT_VAULT, KEYD_PROCESS_VAULT, "", 0, (uint64_t)160 << 20);
-    long at = fault_log_end(&keyd);
+    long at = daemon_log_end(&keyd);
     connect_all(&c);
     memcpy(secret, passphrase, sizeof secret);
     enum keyd_status s = keyd_client_add_unseal_slot(
@@ -647,71 +626,30 @@ a_vault_with_little_address_space_refuses_and_goes_on(void **state)
     assert_int_equal(daemon_role(&keyd, KEYD_PROCESS_VAULT, ""), pid);
     nobody_crashed(at, 0);
     leave_all(&c);
-    stop_and_judge();
+    fault_suite_judge(acks_path);
 }
 
 /* --- start and end --- */
-
-static int
-set_up(void **state)
-{
-    (void)state;
-    if (!fault_setup(&faults, &options) || !daemon_start(&keyd, &options) ||
-        !daemon_provision(&keyd, NULL))
-        return -1;
-    fault_audit_key(&keyd, audit_key);
-    snprintf(acks_path, sizeof acks_path, "%s/acks", keyd.dir);
-    return 0;
-}
-
-static int
-tear_down(void **state)
-{
-    (void)state;
-    daemon_clear(&keyd);
-    fault_clear(&faults);
-    return 0;
-}
-
-static int
-stop_after_failure(void **state)
-{
-    (void)state;
-    for (int r = 0; r < FAULT_ROLES; r++)
-        fault_disarm(&faults, (enum fault_role)r);
-    if (keyd.pid != 0) {
-        printf("left for inspection: %s\n", keyd.dir);
-        daemon_kill(&keyd);
-    }
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_teardown(name, stop_after_failure)
 
 int
 main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        TEST(the_vault_survives_any_allocation_that_fails),
-        TEST(the_ledger_loses_nothing_by_any_allocation_that_fails),
-        TEST(a_gate_survives_any_allocation_that_fails),
-        TEST(a_vault_that_lacks_memory_at_its_start_comes_up),
-        TEST(a_ledger_that_lacks_memory_at_its_start_comes_up),
-        TEST(a_gate_that_lacks_memory_at_its_start_comes_up),
-        TEST(a_gate_without_descriptors_serves_those_it_has_and_then_the_others),
-        TEST(a_vault_without_descriptors_refuses_and_goes_on),
-        TEST(a_ledger_without_descriptors_loses_nothing),
-        TEST(a_role_started_with_few_descriptors_comes_up_when_there_are_more),
-        TEST(a_role_that_forks_without_end_dies_alone_of_the_first),
-        TEST(a_role_that_eats_all_its_memory_dies_alone),
-        TEST(a_vault_with_little_address_space_refuses_and_goes_on),
+        FAULT_TEST(the_vault_survives_any_allocation_that_fails),
+        FAULT_TEST(the_ledger_loses_nothing_by_any_allocation_that_fails),
+        FAULT_TEST(a_gate_survives_any_allocation_that_fails),
+        FAULT_TEST(a_vault_that_lacks_memory_at_its_start_comes_up),
+        FAULT_TEST(a_ledger_that_lacks_memory_at_its_start_comes_up),
+        FAULT_TEST(a_gate_that_lacks_memory_at_its_start_comes_up),
+        FAULT_TEST(a_gate_without_descriptors_serves_those_it_has_and_then_the_others),
+        FAULT_TEST(a_vault_without_descriptors_refuses_and_goes_on),
+        FAULT_TEST(a_ledger_without_descriptors_loses_nothing),
+        FAULT_TEST(a_role_started_with_few_descriptors_comes_up_when_there_are_more),
+        FAULT_TEST(a_role_that_forks_without_end_dies_alone_of_the_first),
+        FAULT_TEST(a_role_that_eats_all_its_memory_dies_alone),
+        FAULT_TEST(a_vault_with_little_address_space_refuses_and_goes_on),
     };
 
-    signal(SIGPIPE, SIG_IGN);
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    if (sodium_init() < 0)
-        return 1;
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    suite_begin(argc, argv);
+    return cmocka_run_group_tests(tests, fault_suite_start, fault_suite_end);
 }

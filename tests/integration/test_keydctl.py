@@ -9,18 +9,18 @@ import base64
 import json
 import os
 import pty
-import select
 import shutil
 import signal
 import struct
 import subprocess
 import sys
-import tempfile
-import time
 import zlib
 
-BIN, VECTORS = sys.argv[1:3]
-KEYDCTL = os.path.join(BIN, "keydctl")
+sys.dont_write_bytecode = True
+import story  # noqa: E402
+from story import BIN, KEYDCTL, Daemon, admin_socket, check, path, read, write  # noqa: E402
+
+VECTORS = sys.argv[2]
 DIME = os.path.join(BIN, "dime")
 SIGNETS = os.path.join(VECTORS, "libdime/signets")
 DOMAIN = "orga.example"
@@ -67,20 +67,6 @@ principal "submitd" {{
 }}
 """
 
-failed = 0
-checks = 0
-T = None
-
-
-def check(what, holds):
-    global failed, checks
-    checks += 1
-    if not holds:
-        failed += 1
-        print("FAILED: %s" % what)
-    return holds
-
-
 class Result:
     def __init__(self, args, code, out, err):
         self.args, self.code, self.out, self.err = args, code, out, err
@@ -95,9 +81,13 @@ class Result:
 
 
 def socket_of(args):
-    name = "run/submission.sock" if args[:2] in (["signet", "issue"], ["ssr", "sign"]) \
-        else "run/admin/admin.sock"
-    return ["--socket", os.path.join(T, name)]
+    if list(args[:2]) in (["signet", "issue"], ["ssr", "sign"]):
+        return ["--socket", path("run/submission.sock")]
+    return admin_socket()
+
+
+def on_terminal(args, answers, **more):
+    return story.on_terminal([*args, *socket_of(args)], answers, **more)
 
 
 def run(code, *args, stdin=b"", socket=True, user=None):
@@ -119,87 +109,6 @@ def run(code, *args, stdin=b"", socket=True, user=None):
 
 def dime(*args):
     return subprocess.run([DIME, *args], capture_output=True, text=True)
-
-
-def path(name):
-    return os.path.join(T, name)
-
-
-def write(name, octets, mode=0o600):
-    with open(path(name), "wb") as f:
-        f.write(octets)
-    os.chmod(path(name), mode)
-    return path(name)
-
-
-def read(name):
-    with open(path(name), "rb") as f:
-        return f.read()
-
-
-# --- the daemon ---------------------------------------------------------------------------
-
-class Daemon:
-    def __enter__(self):
-        self.start()
-        return self
-
-    def start(self):
-        with open(path("log"), "ab") as log:
-            self.process = subprocess.Popen(
-                [os.path.join(BIN, "dime-keyd"), "-c", path("keyd.conf")],
-                stdout=log, stderr=log)
-        for _ in range(400):
-            p = subprocess.run([KEYDCTL, "status", "--json", *socket_of([])],
-                               capture_output=True)
-            # What the vault's state is it knows when it has heard from the ledger.
-            if p.returncode == 0 and json.loads(p.stdout)["state"] in ("unprovisioned",
-                                                                       "sealed"):
-                return
-            time.sleep(0.05)
-        sys.exit("the daemon does not start:\n" + read("log").decode())
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=30)
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.stop()
-
-
-# --- a terminal ---------------------------------------------------------------------------
-
-def on_terminal(args, answers, interrupt=False):
-    """Runs keydctl on a terminal, answers its prompts; (exit status, what was shown)."""
-    pid, fd = pty.fork()
-    if pid == 0:
-        os.execv(KEYDCTL, [KEYDCTL, *args, *socket_of(args)])
-    shown = b""
-    waiting = [a if isinstance(a, tuple) else (b": ", a) for a in answers]
-    at = 0
-    while True:
-        if not select.select([fd], [], [], 30)[0]:
-            os.kill(pid, signal.SIGKILL)
-            break
-        try:
-            part = os.read(fd, 4096)
-        except OSError:
-            break
-        if not part:
-            break
-        shown += part
-        if waiting and waiting[0][0] in shown[at:]:
-            at = len(shown)
-            # Echo is off before the prompt is shown.
-            if interrupt:
-                os.kill(pid, signal.SIGINT)
-            else:
-                os.write(fd, waiting[0][1])
-            waiting.pop(0)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    os.close(fd)
-    return status, shown
 
 
 # --- the story ----------------------------------------------------------------------------
@@ -282,7 +191,7 @@ def endpoints():
     run_with(UNREADABLE, {}, "health", "--endpoint", nobody)
     run_with(USAGE, {}, "status", "--endpoint", "nowhere")
     run_with(USAGE, {}, "status", "--endpoint", "tls:localhost:1")
-    run_with(NOINPUT, {"KEYD_TLS": T}, "status", "--endpoint", "tls:localhost:1")
+    run_with(NOINPUT, {"KEYD_TLS": path()}, "status", "--endpoint", "tls:localhost:1")
     run_with(USAGE, {}, "status", "--endpoint", here, *socket_of([]))
     run_with(USAGE, {}, "key", "list", "--endpoint", here)
 
@@ -330,7 +239,7 @@ def init():
     run(DATA, "token", "init", "--passphrase-file", path("huge")).says("too large")
     run(DATA, "token", "init", "--credential-file", path("huge")).says("too large")
     run(NOINPUT, "token", "init", "--passphrase-file", path("none"))
-    run(NOINPUT, "token", "init", "--passphrase-file", T)
+    run(NOINPUT, "token", "init", "--passphrase-file", path())
     run(CANTCREAT, "token", "init", "--credential-file", path("short"), "--new")
     os.symlink(path("elsewhere"), path("link"))
     run(CANTCREAT, "token", "init", "--credential-file", path("link"), "--new")
@@ -746,11 +655,33 @@ def follow():
     check("followed from %d: %r" % (first["seq"], seen), "generate-key" in seen)
 
 
+def traced(*args):
+    """What keydctl has written to the disk, in order; nothing without strace."""
+    if shutil.which("strace") is None:
+        return []
+    p = subprocess.run(["strace", "-o", path("calls"), "-e", "trace=fsync,fdatasync,rename,renameat,"
+                        "renameat2", KEYDCTL, *args, *socket_of(args)], capture_output=True)
+    if p.returncode != 0:
+        return []
+    lines = read("calls").decode().splitlines()
+    return [line[:line.index("(")].rstrip("at2") for line in lines if "(" in line]
+
+
 def exports(audit_key, kept):
+    # What others have laid there does not become the export.
+    write("export.part", b"")
+    os.chmod(path("export.part"), 0o666)
+    theirs = os.open(path("export.part"), os.O_RDONLY)
     run(OK, "audit", "export", "-o", path("export"), "--json")
     octets = read("export")
     check("mode", os.stat(path("export")).st_mode & 0o777 == 0o600)
-    check("no part is left", not os.path.exists(path("export.part")))
+    check("nobody else has it open", os.pread(theirs, 1, 0) == b"")
+    os.close(theirs)
+    os.unlink(path("export.part"))
+    check("no part is left", not [f for f in os.listdir(path(".")) if f.startswith("export.")])
+    calls = traced("audit", "export", "-o", path("export"))
+    check("its name is on the disk: %r" % calls,
+          not calls or calls[-3:] == ["fsync", "rename", "fsync"])
     parts = items(octets)
     check("both kinds", {kind for kind, _ in parts} == {1, 2, 3})
     check("put together again", joined(parts) == octets)
@@ -768,7 +699,7 @@ def exports(audit_key, kept):
                        input=octets, capture_output=True)
     check("from standard input", r.returncode == 0)
     run(NOINPUT, "audit", "verify", "--file", path("none"), "--audit-key", audit_key)
-    run(NOINPUT, "audit", "verify", "--file", T, "--audit-key", audit_key)
+    run(NOINPUT, "audit", "verify", "--file", path(), "--audit-key", audit_key)
     verify(NO, b"").says("not an audit export")
     verify(NO, b"keyd audit export 2\n" + octets[20:]).says("not an audit export")
     verify(OK, joined([]))
@@ -964,52 +895,41 @@ def tickets():
     run(NOINPUT, *issue, "--ticket", path("absent"))
 
 
-def main():
-    global T
-    if os.geteuid() != 0:
-        print("skipped: needs root")
-        return 77
-    T = tempfile.mkdtemp(prefix="keydctl-")
-    try:
-        os.chmod(T, 0o755)
-        os.mkdir(path("run"), 0o755)
-        os.mkdir(path("state"), 0o700)
-        os.chown(path("state"), 61003, -1)
-        write("keyd.conf", CONF.format(t=T).encode(), 0o644)
-        usage()
-        no_daemon()
-        with Daemon() as daemon:
-            unprovisioned()
-            audit_key = init()
-            made = keys()
-            endpoints()
-            org_signet(made)
-            publish(made)
-            lint()
-            user_signets()
-            secrets()
-            terminal()
-            restart(daemon)  # a checkpoint is made soon after each
-            imports(made)
-            kept = audit(audit_key)
-            follow()
-            exports(audit_key, kept)
-            restart(daemon)
-            after_restarts(audit_key, kept)
-            policy()
-            accounts()
-            tickets()
-        no_daemon()
-        log = read("log").decode()
-        check("no sanitizer complains", "Sanitizer" not in log and "runtime error" not in log)
-        check("no process was started again", "ended by signal" not in log)
-        if failed:
-            print(log)
-    finally:
-        shutil.rmtree(T)
-    print("%d checks, %d failed" % (checks, failed))
-    return 1 if failed else 0
+def play():
+    os.mkdir(path("run"), 0o755)
+    os.mkdir(path("state"), 0o700)
+    os.chown(path("state"), 61003, -1)
+    write("keyd.conf", CONF.format(t=path()).encode(), 0o644)
+    usage()
+    no_daemon()
+    with Daemon() as daemon:
+        unprovisioned()
+        audit_key = init()
+        made = keys()
+        endpoints()
+        org_signet(made)
+        publish(made)
+        lint()
+        user_signets()
+        secrets()
+        terminal()
+        restart(daemon)  # a checkpoint is made soon after each
+        imports(made)
+        kept = audit(audit_key)
+        follow()
+        exports(audit_key, kept)
+        restart(daemon)
+        after_restarts(audit_key, kept)
+        policy()
+        accounts()
+        tickets()
+    no_daemon()
+    log = read("log").decode()
+    check("no sanitizer complains", "Sanitizer" not in log and "runtime error" not in log)
+    check("no process was started again", "ended by signal" not in log)
+    if story.failed:
+        print(log)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(story.tell("keydctl-", play))

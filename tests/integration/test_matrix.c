@@ -7,6 +7,8 @@
 #include "ask.h"
 #include "matrix_ask.h"
 #include "matrix_raw.h"
+#include "shell.h"
+#include "suite.h"
 #include "test.h"
 
 #include <keyd/base/clock.h>
@@ -25,22 +27,6 @@ static struct matrix_place place;
 static char outside[96]; /* where the checkpoint is kept */
 static struct matrix_about about = {.d = &keyd, .place = &place};
 static unsigned n_cells, n_wrong;
-
-static void shell(const char *fmt, ...) KD_PRINTF(1, 2);
-
-static void
-shell(const char *fmt, ...)
-{
-    char command[1024];
-    va_list ap;
-
-    va_start(ap, fmt);
-    int n = vsnprintf(command, sizeof command, fmt, ap);
-    va_end(ap);
-    assert_true(n > 0 && n < (int)sizeof command);
-    if (system(command) != 0)
-        fail_msg("%s", command);
-}
 
 /* --- an operator's requests, to move the state --- */
 
@@ -484,7 +470,6 @@ main(int argc, char **argv)
                                   stop),
     };
 
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
+    suite_begin(argc, argv);
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

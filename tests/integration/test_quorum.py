@@ -10,17 +10,16 @@ import base64
 import hashlib
 import json
 import os
-import pty
 import select
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
+import threading
 import time
 
-BIN = sys.argv[1]
-KEYDCTL = os.path.join(BIN, "keydctl")
+sys.dont_write_bytecode = True
+import story  # noqa: E402
+from story import KEYDCTL, Daemon, admin_socket, check, path, read, write  # noqa: E402
+
 OK, NO, USAGE, DATA, NOUSER, TEMPFAIL, NOPERM, PROTOCOL = 0, 1, 64, 65, 67, 75, 77, 76
 DOMAIN = "orga.example"
 PASS = b"a passphrase of twelve words"
@@ -46,37 +45,8 @@ principal "ann" {{
 }}
 """
 
-failed = checks = 0
-T = None
-
-
-def check(what, holds):
-    global failed, checks
-    checks += 1
-    if not holds:
-        failed += 1
-        print("FAILED: %s" % what)
-    return holds
-
-
-def path(name):
-    return os.path.join(T, name)
-
-
-def write(name, octets):
-    with open(path(name), "wb") as f:
-        f.write(octets)
-    os.chmod(path(name), 0o600)
-    return path(name)
-
-
-def read(name):
-    with open(path(name), "rb") as f:
-        return f.read()
-
-
 def keydctl(code, *args, stdin=b"", socket=True):
-    more = ["--socket", path("run/admin/admin.sock")] if socket else []
+    more = admin_socket() if socket else []
     p = subprocess.run([KEYDCTL, *args, *more], input=stdin, capture_output=True, timeout=60,
                        env={"PATH": "/usr/bin:/bin"})
     p.out, p.err = p.stdout.decode(), p.stderr.decode()
@@ -88,25 +58,6 @@ def keydctl(code, *args, stdin=b"", socket=True):
 
 def openssl(*args):
     return subprocess.run(["openssl", *args], check=True, capture_output=True).stdout
-
-
-def start():
-    with open(path("log"), "ab") as log:
-        daemon = subprocess.Popen([os.path.join(BIN, "dime-keyd"), "-c", path("keyd.conf")],
-                                  stdout=log, stderr=log)
-    for _ in range(400):
-        p = subprocess.run([KEYDCTL, "status", "--json", "--socket", path("run/admin/admin.sock")],
-                           capture_output=True)
-        if p.returncode == 0 and json.loads(p.stdout)["state"] in ("unprovisioned", "sealed"):
-            return daemon
-        time.sleep(0.05)
-    sys.exit("the daemon does not start:\n" + read("log").decode())
-
-
-def stop(daemon):
-    if daemon.poll() is None:
-        daemon.send_signal(signal.SIGTERM)
-        daemon.wait(timeout=30)
 
 
 # --- operators' keys ----------------------------------------------------------------------
@@ -307,30 +258,49 @@ def parse(message):
     return out
 
 
+def at_terminal(request, answer, *socket):
+    return story.on_terminal(["approve", "sign", request, "--key", path("bea"),
+                              "--passphrase-file", path("pass"), *socket],
+                             [(b"Type yes: ", answer)])
+
+
 def on_terminal():
     """The question, answered by a person."""
     request, _ = ask("key", "generate", "--role", "dkim", "--domain", DOMAIN)
+    altered = between(b"\x0a\x03bea", b"\x0a\x03\x1b[A")
+    status, shown = at_terminal(request, b"no\n", "--socket", altered)
+    check("a name that moves the cursor is not shown", b"\x1b" not in shown)
+    check("and nobody's: %d" % status, status == NOPERM)
     for answer, code in ((b"no\n", NO), (b"yes\n", OK)):
-        pid, fd = pty.fork()
-        if pid == 0:
-            os.execv(KEYDCTL, [KEYDCTL, "approve", "sign", request, "--key", path("bea"),
-                               "--passphrase-file", path("pass"), "--socket",
-                               path("run/admin/admin.sock")])
-        shown, done = b"", False
-        while select.select([fd], [], [], 30)[0]:
-            try:
-                part = os.read(fd, 4096)
-            except OSError:
-                break
-            shown += part
-            if b"Type yes: " in shown and not done:
-                done = True
-                os.write(fd, answer)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        os.close(fd)
+        status, shown = at_terminal(request, answer, *admin_socket())
         check("answered %r: %d" % (answer, status), status == code)
         check("the text came before the question",
               shown.find(b"keyd approval 1") in range(0, shown.find(b"Type yes: ")))
+
+
+def between(what, by):
+    """A socket that leads to keyd's, for one connection; what keyd says is altered."""
+    import socket as s
+    at = s.socket(s.AF_UNIX)
+    at.bind(path("between"))
+    at.listen(1)
+
+    def carry():
+        client = at.accept()[0]
+        keyd = s.socket(s.AF_UNIX)
+        keyd.connect(path("run/admin/admin.sock"))
+        with at, client, keyd:
+            while True:
+                ready = select.select([client, keyd], [], [], 30)[0]
+                octets = ready[0].recv(65536) if ready else b""
+                if not octets:
+                    return
+                if ready[0] is keyd:
+                    client.sendall(octets.replace(what, by))
+                else:
+                    keyd.sendall(octets)
+    threading.Thread(target=carry, daemon=True).start()
+    return path("between")
 
 
 def waiting():
@@ -377,21 +347,12 @@ def audit():
     check("no passphrase in the log", PASS.decode() not in log and "new slot" not in log)
 
 
-def main():
-    global T
-    if os.geteuid() != 0:
-        print("skipped: needs root")
-        return 77
-    T = tempfile.mkdtemp(prefix="keyd-quorum-")
-    os.chmod(T, 0o755)
-    daemon = None
-    try:
-        write("keyd.conf", CONF.format(t=T, ops=OPS).encode())
-        os.chmod(path("keyd.conf"), 0o644)
-        write("pass", PASS + b"\n")
-        write("shortpass", b"short\n")
-        write("newpass", b"another passphrase for a new slot\n")
-        daemon = start()
+def play():
+    write("keyd.conf", CONF.format(t=path(), ops=OPS).encode(), 0o644)
+    write("pass", PASS + b"\n")
+    write("shortpass", b"short\n")
+    write("newpass", b"another passphrase for a new slot\n")
+    with Daemon():
         keydctl(OK, "token", "init", "--passphrase-file", path("pass"))
         keys()
         enroll()
@@ -400,12 +361,6 @@ def main():
         on_terminal()
         waiting()
         audit()
-    finally:
-        if daemon is not None:
-            stop(daemon)
-        shutil.rmtree(T)
-    print("%d checks, %d failed" % (checks, failed))
-    return 1 if failed else 0
 
 
-sys.exit(main())
+sys.exit(story.tell("keyd-quorum-", play))

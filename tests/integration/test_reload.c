@@ -4,6 +4,7 @@
 #include "people.h"
 #include "scale.h"
 #include "shape.h"
+#include "suite.h"
 #include "test.h"
 
 #include <keyd/base/clock.h>
@@ -39,14 +40,11 @@ static enum keyd_status
 issue_for(keyd_client *c, const char *domain, char *detail, size_t size)
 {
     uint64_t person = atomic_fetch_add(&next_person, 1);
-    struct person_keys keys;
     struct keyd_answer *a = NULL;
     struct kd_buf ssr;
     char address[64];
 
-    person_keys("reload", person, 0, &keys);
-    kd_buf_init(&ssr, 4096);
-    assert_int_equal(person_ssr(&keys, NULL, &ssr), KD_OK);
+    person_request("reload", person, &ssr);
     snprintf(address, sizeof address, "p%llu@%s", (unsigned long long)person, domain);
     enum keyd_status status = keyd_client_issue_user_signet(
         c, KEYD_STR(address), (struct keyd_octets){ssr.p, ssr.n}, KEYD_ACCOUNT_TRUSTFUL,
@@ -1003,7 +1001,6 @@ main(int argc, char **argv)
         cmocka_unit_test(a_watched_policy_comes_with_every_start),
     };
 
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
+    suite_begin(argc, argv);
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -78,13 +78,10 @@ remote(const char *certificate, const char *key)
 static struct keyd_answer *
 issue(keyd_client *c, uint64_t person, const char *address, struct keyd_octets image)
 {
-    struct person_keys keys;
     struct kd_buf ssr;
     struct keyd_answer *a = NULL;
 
-    kd_buf_init(&ssr, PERSON_SSR_MAX);
-    person_keys("remote", person, 0, &keys);
-    assert_int_equal(person_ssr(&keys, NULL, &ssr), KD_OK);
+    person_request("remote", person, &ssr);
     enum keyd_status status = keyd_client_issue_user_signet(
         c, KEYD_STR(address), (struct keyd_octets){ssr.p, ssr.n}, KEYD_ACCOUNT_TRUSTFUL,
         NULL, 0, image, &a);

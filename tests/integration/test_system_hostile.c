@@ -6,6 +6,7 @@
 #include "rpc_sample.h"
 #include "scale.h"
 #include "sg.h"
+#include "suite.h"
 #include "test.h"
 
 #include <keyd/base/be.h>
@@ -159,18 +160,7 @@ greeted(const char *class)
 static void
 assert_nobody_ended(void)
 {
-    struct daemon_child now[DAEMON_CHILDREN_MAX];
-    size_t n = daemon_children(&keyd, now, DAEMON_CHILDREN_MAX);
-
-    assert_int_equal(n, n_before);
-    for (size_t i = 0; i < n; i++) {
-        bool found = false;
-        for (size_t k = 0; k < n; k++)
-            found = found || now[k].pid == before[i].pid;
-        if (!found)
-            fail_msg("%s (pid %d) has ended, see %s", before[i].name,
-                     (int)before[i].pid, keyd.log);
-    }
+    assert_true(daemon_has_children(&keyd, before, n_before));
 }
 
 static uint64_t next_person;
@@ -178,14 +168,11 @@ static uint64_t next_person;
 static void
 assert_honest_client_is_served(void)
 {
-    struct person_keys own;
     char address[64];
     struct kd_buf b;
 
     snprintf(address, sizeof address, "honest%u@example.com", (unsigned)next_person);
-    person_keys("honest", next_person++, 0, &own);
-    kd_buf_init(&b, 4096);
-    assert_int_equal(person_ssr(&own, NULL, &b), KD_OK);
+    person_request("honest", next_person++, &b);
     ask_issue_ends(submit, address, kd_buf_slice(&b), KEYD_OK, NULL);
     kd_buf_free(&b);
 }
@@ -396,13 +383,10 @@ issue_frame_with_image(uint8_t *frame, size_t room, bool flag)
 {
     Keyd__V1__IssueUserSignetRequest issue = KEYD__V1__ISSUE_USER_SIGNET_REQUEST__INIT;
     Keyd__V1__Request m = KEYD__V1__REQUEST__INIT;
-    struct person_keys own;
     struct kd_buf b;
     uint8_t key[16];
 
-    person_keys("image", randombytes_random(), 0, &own);
-    kd_buf_init(&b, 4096);
-    assert_int_equal(person_ssr(&own, NULL, &b), KD_OK);
+    person_request("image", randombytes_random(), &b);
     randombytes_buf(key, sizeof key);
     m.id = 9;
     m.takes_fd = flag;
@@ -556,12 +540,9 @@ static void
 submit_many(keyd_client *c, uint64_t first, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
-        struct person_keys own;
         char address[64];
         struct kd_buf b;
-        person_keys("gone", first + i, 0, &own);
-        kd_buf_init(&b, 4096);
-        assert_int_equal(person_ssr(&own, NULL, &b), KD_OK);
+        person_request("gone", first + i, &b);
         snprintf(address, sizeof address, "gone%u@example.com", (unsigned)(first + i));
         const struct keyd_request q = {
             .op = KEYD_OP_ISSUE_USER_SIGNET,
@@ -655,14 +636,11 @@ more_in_flight_than_agreed_is_refused_and_the_rest_answered(void **state)
     m.issue_user_signet = &issue;
     issue.account_mode = KEYD__V1__ACCOUNT_MODE__ACCOUNT_MODE_TRUSTFUL;
     for (unsigned i = 0; i < N; i++) {
-        struct person_keys own;
         struct kd_buf b;
         char address[64];
         uint8_t key[16];
         randombytes_buf(key, sizeof key);
-        person_keys("flood", i, 0, &own);
-        kd_buf_init(&b, 4096);
-        assert_int_equal(person_ssr(&own, NULL, &b), KD_OK);
+        person_request("flood", i, &b);
         snprintf(address, sizeof address, "flood%u@example.com", i);
         m.id = 2 + i;
         m.idempotency_key = kd_rpc_data(kd_slice(key, sizeof key));
@@ -864,8 +842,6 @@ main(int argc, char **argv)
         hostile(encryption_keys_that_are_no_compressed_point_are_refused),
     };
 
-    signal(SIGPIPE, SIG_IGN);
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
+    suite_begin(argc, argv);
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -3,10 +3,12 @@
  * a ledger that does, end neither; the channel that carried nonsense is dropped, and
  * the others go on. */
 #include "ask.h"
+#include "forget.h"
 #include "job_sample.h"
 #include "people.h"
 #include "role.h"
 #include "scale.h"
+#include "suite.h"
 #include "test.h"
 
 #include <keyd/base/clock.h>
@@ -233,17 +235,6 @@ join(struct role *a, enum kd_link a_link, struct role *b, enum kd_link b_link)
 }
 
 /* --- saying things --- */
-
-static kd_err
-forget(void *ctx, uint16_t type, struct kd_slice body, int fd)
-{
-    (void)ctx;
-    (void)type;
-    (void)body;
-    if (fd >= 0)
-        close(fd);
-    return KD_OK;
-}
 
 /* Sends the message; a channel that was dropped is replaced, as a supervisor would. */
 static void
@@ -495,13 +486,10 @@ static void
 issue_honestly(struct peer *p)
 {
     static uint64_t person;
-    struct person_keys own;
     struct kd_buf ssr, body;
     char address[64];
 
-    person_keys("peers", person, 0, &own);
-    kd_buf_init(&ssr, 4096);
-    assert_int_equal(person_ssr(&own, NULL, &ssr), KD_OK);
+    person_request("peers", person, &ssr);
     snprintf(address, sizeof address, "peer%u@example.com", (unsigned)person++);
     struct kd_issue_job m = {.address = kd_slice_str(address),
                              .ssr = kd_buf_slice(&ssr)};
@@ -797,8 +785,6 @@ main(int argc, char **argv)
         cmocka_unit_test(the_registry_is_whole_afterwards),
     };
 
-    signal(SIGPIPE, SIG_IGN);
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
+    suite_begin(argc, argv);
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

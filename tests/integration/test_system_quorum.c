@@ -632,15 +632,12 @@ eight_requests_of_one_and_thirty_two_of_all_wait(void **state)
 static void
 approving_a_reset_waits_for_two_others(void **state)
 {
-    struct person_keys own;
     struct kd_buf ssr;
     struct made m;
     uint8_t id[16];
 
     (void)state;
-    person_keys("quorum", 77, 0, &own);
-    kd_buf_init(&ssr, 4096);
-    assert_int_equal(person_ssr(&own, NULL, &ssr), KD_OK);
+    person_request("quorum", 77, &ssr);
     keyd_client *c = ask_connect(&keyd, "submission");
     ask_issue_ends(c, "lost@example.com", kd_buf_slice(&ssr), KEYD_OK, NULL);
     keyd_client_free(c);
@@ -894,6 +891,12 @@ operators_that_cannot_be_are_refused(void **state)
     q = set_request(2, all_marks, 5);
     wanted[2].name = KEYD_STR("Cid");
     ask_ends(ask(admin, &q), KEYD_INVALID, "quorum-spec");
+    /* Names that nobody here has: no change could ever be asked for. */
+    q = set_request(2, all_marks, 3);
+    for (size_t i = 0; i < 3; i++)
+        wanted[i].name = (struct keyd_octets[]){KEYD_STR("ann"), KEYD_STR("bea"),
+                                                KEYD_STR("caz")}[i];
+    ask_ends(ask(admin, &q), KEYD_INVALID, "nobody-could-ask");
     /* A key of the organization. */
     struct keyd_answer *a =
         ask(admin, &(struct keyd_request){.op = KEYD_OP_PUBLIC_KEYS});
@@ -1240,6 +1243,44 @@ what_waited_while_operators_were_enrolled_is_not_done(void **state)
     assert_int_equal(daemon_stop(&keyd), 0);
 }
 
+static void
+keep_status(void *cookie, struct keyd_answer *a)
+{
+    struct outcomes *o = cookie;
+
+    o->of[o->n++] = a->status;
+    if (a->status == KEYD_INVALID)
+        assert_string_equal(a->detail, "key-reused");
+    keyd_client_answer_free(a);
+}
+
+/* Both are looked at before either is done. */
+static void
+a_key_is_not_imported_and_enrolled_as_an_operators_at_once(void **state)
+{
+    uint8_t seed[32] = {0x51}, scalar[32] = {0x01, 0x51};
+    struct made generate, import;
+    struct outcomes o = {.n = 0};
+
+    (void)state;
+    start_with(NULL, false, 0, 0);
+    make_request(KEYD_OP_GENERATE_KEY, &generate);
+    make_request(KEYD_OP_IMPORT_KEY, &import);
+    size_t n = ask_key_file(DIME_DKEY_ORG, seed, scalar, import.object);
+    import.q.in.import_key.key_file = (struct keyd_secret){import.object, n};
+    const struct keyd_request enrol = set_request(2, all_marks, 3);
+    const struct keyd_request *const all[] = {&generate.q, &import.q, &enrol};
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(keyd_client_submit(admin, all[i], keep_status, &o, NULL),
+                         KEYD_OK);
+    while (o.n < 3)
+        assert_int_equal(keyd_client_process(admin, 20000), KEYD_OK);
+    assert_int_equal(o.of[0], KEYD_OK);
+    assert_int_equal(o.of[1], KEYD_OK);
+    assert_int_equal(o.of[2], KEYD_INVALID);
+    assert_int_equal(daemon_stop(&keyd), 0);
+}
+
 int
 main(void)
 {
@@ -1270,6 +1311,7 @@ main(void)
         ALONE(T_OP_3_without_operators_the_configuration_decides),
         ALONE(operators_that_cannot_be_are_refused),
         ALONE(what_waited_while_operators_were_enrolled_is_not_done),
+        ALONE(a_key_is_not_imported_and_enrolled_as_an_operators_at_once),
         ALONE(the_way_back_when_too_many_operators_are_gone),
     };
 

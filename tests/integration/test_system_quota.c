@@ -6,6 +6,7 @@
  * as another user stays that user's. Needs root. */
 #include "ask.h"
 #include "people.h"
+#include "suite.h"
 #include "test.h"
 
 #include <keyd/base/clock.h>
@@ -253,11 +254,8 @@ struct order {
 static void
 order_new(struct order *o, const char *domain)
 {
-    struct person_keys own;
 
-    person_keys("quota", ++next_person, 0, &own);
-    kd_buf_init(&o->ssr, 4096);
-    assert_int_equal(person_ssr(&own, NULL, &o->ssr), KD_OK);
+    person_request("quota", ++next_person, &o->ssr);
     snprintf(o->address, sizeof o->address, "q%u@%s", (unsigned)next_person, domain);
     o->q = (struct keyd_request){
         .op = KEYD_OP_ISSUE_USER_SIGNET,
@@ -722,10 +720,7 @@ set_up(void **state)
                                            .in_domain = in_domain};
 
     (void)state;
-    if (geteuid() != 0) {
-        print_message("skipped: to be several callers takes root\n");
-        exit(77);
-    }
+    suite_needs_root("to be several callers takes root");
     return daemon_start(&keyd, &options) && daemon_provision(&keyd, &org) ? 0 : -1;
 }
 
@@ -756,8 +751,6 @@ main(int argc, char **argv)
         cmocka_unit_test(a_key_may_be_named_by_its_id),
     };
 
-    signal(SIGPIPE, SIG_IGN);
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    suite_begin(argc, argv);
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -4,6 +4,7 @@
 #include "ask.h"
 #include "people.h"
 #include "sg.h"
+#include "suite.h"
 #include "test.h"
 
 #include <keyd/base/clock.h>
@@ -646,10 +647,7 @@ set_up(void **state)
     keyd_client *c = ask_connect(&keyd, "submission");
     for (uint64_t i = 0; i < 200; i++) {
         char address[64];
-        struct person_keys own;
-        person_keys("secrets", i, 0, &own);
-        kd_buf_init(&b, 4096);
-        assert_int_equal(person_ssr(&own, NULL, &b), KD_OK);
+        person_request("secrets", i, &b);
         snprintf(address, sizeof address, "%ssomeone@example.com", i == 0 ? "" : "x");
         ask_issue_ends(c, address, kd_buf_slice(&b), i < 2 ? KEYD_OK : KEYD_INVALID,
                        NULL);
@@ -690,8 +688,6 @@ main(int argc, char **argv)
         cmocka_unit_test(a_role_that_aborts_leaves_nothing_and_is_started_again),
     };
 
-    signal(SIGPIPE, SIG_IGN);
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
+    suite_begin(argc, argv);
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -3,6 +3,8 @@
 #include "ask.h"
 #include "people.h"
 #include "registry.h"
+#include "shell.h"
+#include "suite.h"
 #include "tamper.h"
 #include "test.h"
 
@@ -27,30 +29,11 @@ enum { REFUSED_MS = 2000, LEFT_FREE = 256 * 1024 };
 static struct daemon keyd;
 static char good[160], path[200]; /* a copy of the state as it was when all was well */
 
-static void shell(const char *fmt, ...) KD_PRINTF(1, 2);
-
-static void
-shell(const char *fmt, ...)
-{
-    char command[1024];
-    va_list ap;
-
-    va_start(ap, fmt);
-    int n = vsnprintf(command, sizeof command, fmt, ap);
-    va_end(ap);
-    assert_true(n > 0 && n < (int)sizeof command);
-    if (system(command) != 0)
-        fail_msg("%s", command);
-}
-
 static struct kd_slice
 request(uint64_t person, struct kd_buf *b)
 {
-    struct person_keys own;
 
-    person_keys("state", person, 0, &own);
-    kd_buf_init(b, 4096);
-    assert_int_equal(person_ssr(&own, NULL, b), KD_OK);
+    person_request("state", person, b);
     return kd_buf_slice(b);
 }
 
@@ -85,34 +68,11 @@ in_state(const char *name)
     return path;
 }
 
-static bool
-log_says_since(long at, const char *text)
-{
-    char line[2048];
-    FILE *f = fopen(keyd.log, "re");
-    bool found = false;
-
-    if (f != NULL && fseek(f, at, SEEK_SET) == 0)
-        while (!found && fgets(line, sizeof line, f) != NULL)
-            found = strstr(line, text) != NULL;
-    if (f != NULL)
-        fclose(f);
-    return found;
-}
-
-static long
-log_end(void)
-{
-    struct stat st;
-
-    return stat(keyd.log, &st) == 0 ? (long)st.st_size : 0;
-}
-
 /* Starts on the state as it lies there: it must refuse, soon and clearly. */
 static void
 assert_refused(const char *why)
 {
-    long at = log_end();
+    long at = daemon_log_end(&keyd);
     int64_t start = kd_clock_ms();
 
     assert_true(daemon_launch(&keyd));
@@ -120,9 +80,9 @@ assert_refused(const char *why)
     if (status != EX_CONFIG)
         fail_msg("status %d where a refusal was expected, see %s", status, keyd.log);
     assert_true(kd_clock_ms() - start < REFUSED_MS);
-    if (!log_says_since(at, "registry refused"))
+    if (daemon_log_count(&keyd, at, "registry refused", NULL) == 0)
         fail_msg("no reason in %s", keyd.log);
-    if (why != NULL && !log_says_since(at, why))
+    if (why != NULL && daemon_log_count(&keyd, at, why, NULL) == 0)
         fail_msg("\"%s\" is not in %s", why, keyd.log);
 }
 
@@ -222,13 +182,12 @@ a_registry_that_cannot_be_written_is_refused(void **state)
 
 /* --- key store --- */
 
+/* Another key than those of the good state; no daemon running before and after. */
 static void
-T_SEC_12_an_older_key_store_gives_no_keys(void **state)
+change_key_store(void)
 {
     struct keyd_answer *a = NULL;
 
-    (void)state;
-    restore();
     assert_true(daemon_launch(&keyd) && daemon_wait(&keyd, 10000));
     keyd_client *c = ask_connect(&keyd, "admin");
     assert_int_equal(keyd_client_generate_key(c, KEYD_ROLE_SOK, KEYD_ED25519,
@@ -238,6 +197,14 @@ T_SEC_12_an_older_key_store_gives_no_keys(void **state)
     keyd_client_answer_free(a);
     keyd_client_free(c);
     assert_int_equal(daemon_stop(&keyd), 0);
+}
+
+static void
+T_SEC_12_an_older_key_store_gives_no_keys(void **state)
+{
+    (void)state;
+    restore();
+    change_key_store();
     /* The store of before with the registry of now, as from a backup of one of them. */
     shell("cp -a '%s'/keystore* '%s'", good, keyd.state);
     assert_refused(NULL);
@@ -246,19 +213,9 @@ T_SEC_12_an_older_key_store_gives_no_keys(void **state)
 static void
 T_SEC_12_an_older_registry_with_the_new_key_store_gives_no_keys(void **state)
 {
-    struct keyd_answer *a = NULL;
-
     (void)state;
     restore();
-    assert_true(daemon_launch(&keyd) && daemon_wait(&keyd, 10000));
-    keyd_client *c = ask_connect(&keyd, "admin");
-    assert_int_equal(keyd_client_generate_key(c, KEYD_ROLE_SOK, KEYD_ED25519,
-                                              KEYD_STR("example.com"), KEYD_PERM_SIGNET,
-                                              &a),
-                     KEYD_OK);
-    keyd_client_answer_free(a);
-    keyd_client_free(c);
-    assert_int_equal(daemon_stop(&keyd), 0);
+    change_key_store();
     shell("rm -f '%s'/registry.db*", keyd.state);
     shell("cp -a '%s'/registry.db* '%s'", good, keyd.state);
     assert_refused(NULL);
@@ -509,6 +466,67 @@ changes_of_the_key_store_wait_for_each_other(void **state)
     assert_int_equal(daemon_stop(&keyd), 0);
 }
 
+struct twins {
+    enum keyd_status status[2];
+    uint8_t id[2][16];
+    size_t n;
+};
+
+static void
+keep_twin(void *cookie, struct keyd_answer *a)
+{
+    struct twins *t = cookie;
+
+    assert_true(t->n < 2);
+    if (a->status == KEYD_OK)
+        memcpy(t->id[t->n], a->out.keys.keys[0].id.p, sizeof t->id[0]);
+    else
+        print_message("a twin ended %s (%s)\n", keyd_client_status_text(a->status),
+                      a->detail);
+    t->status[t->n++] = a->status;
+    keyd_client_answer_free(a);
+}
+
+/* As a client does that lost its connection: the same request comes while the first is
+ * under way. It is done once, and both hear of that, the second when it asks again. */
+static void
+the_same_change_twice_at_once_is_done_once(void **state)
+{
+    static const uint8_t key[16] = {0x2a};
+    const struct keyd_request q = {
+        .op = KEYD_OP_GENERATE_KEY,
+        .idempotency_key = key,
+        .in.generate_key = {.role = KEYD_ROLE_SOK,
+                            .algorithm = KEYD_ED25519,
+                            .domain = KEYD_STR("example.com"),
+                            .permissions = KEYD_PERM_SIGNET}};
+    struct many m = {.n = 0};
+    struct twins twins = {.n = 0};
+    struct keyd_answer *a = NULL;
+
+    (void)state;
+    restore();
+    assert_true(daemon_launch(&keyd) && daemon_wait(&keyd, 10000));
+    keyd_client *c = ask_connect(&keyd, "admin");
+    size_t had = count_keys(c);
+    submit(c, KEYD_OP_GENERATE_KEY, &m); /* the twins wait for it, and for each other */
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(keyd_client_submit(c, &q, keep_twin, &twins, NULL), KEYD_OK);
+    while (m.n < 1 || twins.n < 2)
+        assert_int_equal(keyd_client_process(c, 20000), KEYD_OK);
+    for (size_t i = 0; i < 2; i++)
+        assert_true(twins.status[i] == KEYD_OK || twins.status[i] == KEYD_BUSY);
+    assert_int_equal(count_keys(c), had + 2);
+    assert_int_equal(keyd_client_call(c, &q, &a), KEYD_OK);
+    for (size_t i = 0; i < 2; i++)
+        if (twins.status[i] == KEYD_OK)
+            assert_memory_equal(a->out.keys.keys[0].id.p, twins.id[i], 16);
+    keyd_client_answer_free(a);
+    assert_int_equal(count_keys(c), had + 2);
+    keyd_client_free(c);
+    assert_int_equal(daemon_stop(&keyd), 0);
+}
+
 /* Whose turn comes after a seal finds no keys. */
 static void
 changes_that_waited_for_a_seal_are_refused(void **state)
@@ -547,19 +565,6 @@ changes_that_waited_for_a_seal_are_refused(void **state)
 }
 
 /* --- a full disk --- */
-
-static void
-fill(const char *name)
-{
-    static const uint8_t zeros[65536];
-    int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-
-    assert_true(fd >= 0);
-    while (write(fd, zeros, sizeof zeros) > 0)
-        continue;
-    assert_int_equal(ftruncate(fd, lseek(fd, 0, SEEK_CUR) - LEFT_FREE), 0);
-    close(fd);
-}
 
 /* Until the daemon says something else than OK; how many went well before. */
 static uint64_t
@@ -652,7 +657,7 @@ a_full_disk_stops_issuance_loses_nothing_and_is_recovered_from(void **state)
     assert_non_null(acks);
     issue_ends(&d, 0, KEYD_OK, NULL);
     snprintf(filler, sizeof filler, "%s/filler", mount_point);
-    fill(filler);
+    shell_fill_disk(filler, LEFT_FREE);
 
     uint64_t n = issue_until_refused(&d, 1, acks, &status);
     print_message("full after %u signets: %s\n", (unsigned)n,
@@ -718,13 +723,12 @@ main(int argc, char **argv)
         cmocka_unit_test(
             a_second_daemon_on_the_same_sockets_is_refused_and_the_first_goes_on),
         cmocka_unit_test(changes_of_the_key_store_wait_for_each_other),
+        cmocka_unit_test(the_same_change_twice_at_once_is_done_once),
         cmocka_unit_test(changes_that_waited_for_a_seal_are_refused),
         cmocka_unit_test(
             a_full_disk_stops_issuance_loses_nothing_and_is_recovered_from),
     };
 
-    signal(SIGPIPE, SIG_IGN);
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]); /* of one test, * and ? allowed */
+    suite_begin(argc, argv);
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

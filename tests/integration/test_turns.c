@@ -1,5 +1,5 @@
-/* The steps of a reload (job.h, enum kd_turn), with the test as the supervisor, the
- * ledger and the gates of a vault, and as the supervisor of a gate. */
+/* The steps of a reload (job.h, enum kd_turn) and of a request, with the test as the
+ * supervisor, the ledger and the gates of a vault, and as the supervisor of a gate. */
 #include "peer.h"
 #include "people.h"
 #include "shape.h"
@@ -24,7 +24,12 @@ enum {
     SUBMISSION = KD_CLASS_SUBMISSION * WORKERS,
 };
 
-static const struct shape may_issue = {.issue = true};
+enum { ACCOUNTS_UID = 61030 };
+static const struct shape may_issue = {
+    .issue = true,
+    .sections =
+        "principal \"accounts\" {\n uid = 61030\n class = \"submission\"\n"
+        " operations = { \"FreezeAddress\" }\n domains = { \"example.com\" }\n}"};
 static const struct shape may_look_up = {.lookup = true};
 
 static struct daemon keyd; /* its directory and configuration; it never runs */
@@ -32,15 +37,6 @@ static struct peer vault;
 static struct peer_link ledger, admin, submission;
 static struct kd_conf *first;
 static uint64_t next_job;
-static struct kd_buf out; /* the message being made */
-
-#define PUT(link, name, message, fd)                                                   \
-    do {                                                                               \
-        kd_buf_reset(&out);                                                            \
-        kd_##name##_put(&out, message);                                                \
-        link_put(link, KD_MSG_##name, kd_buf_slice(&out), fd);                         \
-    } while (0)
-
 /* --- the supervisor --- */
 
 static struct kd_conf *
@@ -98,7 +94,7 @@ turn(struct peer *p, enum kd_turn step, uint32_t serial, int fd)
 {
     const struct kd_ctl_turn m = {.turn = (uint8_t)step, .serial = serial};
 
-    PUT(&p->ctl, ctl_turn, &m, fd);
+    LINK_PUT(&p->ctl, ctl_turn, &m, fd);
 }
 
 /* The answer to that step. */
@@ -141,7 +137,7 @@ put_job(struct peer_link *gate, enum kd_op op, uint32_t conf, struct kd_slice bo
                                .deadline = (uint64_t)kd_clock_ms() + 60000,
                                .body = body};
 
-    PUT(gate, job, &job, -1);
+    LINK_PUT(gate, job, &job, -1);
 }
 
 /* An issuance under a configuration: SEALED for who may issue (there is no key store),
@@ -149,13 +145,10 @@ put_job(struct peer_link *gate, enum kd_op op, uint32_t conf, struct kd_slice bo
 static kd_err
 issue_under(uint32_t conf)
 {
-    struct person_keys keys;
     struct kd_buf ssr, b;
 
-    person_keys("turns", next_job, 0, &keys);
-    kd_buf_init(&ssr, PERSON_SSR_MAX);
     kd_buf_init(&b, KD_JOB_BODY_MAX);
-    assert_int_equal(person_ssr(&keys, NULL, &ssr), KD_OK);
+    person_request("turns", next_job, &ssr);
     const struct kd_issue_job m = {.address = kd_slice_str("turns@example.com"),
                                    .ssr = kd_buf_slice(&ssr)};
     kd_issue_job_put(&b, &m);
@@ -176,6 +169,8 @@ status_under(uint32_t conf, struct kd_buf *body, struct kd_status_done *m)
 
 /* --- the ledger --- */
 
+static struct kd_ack last; /* of the last record */
+
 static void
 next_record(struct kd_audit_record *r)
 {
@@ -184,36 +179,56 @@ next_record(struct kd_audit_record *r)
 
     assert_int_equal(kd_commit_get(message->body, &m), KD_OK);
     assert_int_equal(kd_audit_decode(m.record, r), KD_OK);
+    last = (struct kd_ack){.epoch = r->epoch, .seq = r->seq, .outcome = KD_OK};
+    kd_audit_hash(m.record, last.hash);
     message_free(message);
 }
 
 static int
-start(void **state)
+start_with(const char *stopped_at_first)
 {
     const struct daemon_options options = {.sealed = true};
     const struct kd_ledger_ready ready = {0};
-    const struct kd_ledger_accounts accounts = {.uptime = 1000};
+    struct kd_ledger_accounts accounts = {.uptime = 1000};
     struct kd_ledger_state stands = {0};
     struct kd_audit_record r;
+    struct kd_buf stopped;
 
-    (void)state;
-    kd_buf_init(&out, KD_CHAN_BODY_MAX);
     next_job = 0;
     if (!daemon_prepare(&keyd, &options))
         return -1;
     shape_init(&keyd);
     first = conf_of(&may_issue);
     randombytes_buf(stands.instance, sizeof stands.instance);
+    kd_buf_init(&stopped, 1024);
+    if (stopped_at_first != NULL)
+        kd_list_put(&stopped, kd_slice_str(stopped_at_first));
+    accounts.stopped = kd_buf_slice(&stopped);
     peer_start(&vault, KD_ROLE_VAULT, KD_CLASS_ADMIN, &keyd, first);
     turn(&vault, KD_TURN_NUMBER, 1, -1);
     peer_join(&vault, &admin, KD_LINK_GATE, ADMIN);
     peer_join(&vault, &submission, KD_LINK_GATE, SUBMISSION);
     peer_join(&vault, &ledger, KD_LINK_LEDGER, 0);
-    PUT(&ledger, ledger_state, &stands, -1);
-    PUT(&ledger, ledger_accounts, &accounts, -1);
-    PUT(&ledger, ledger_ready, &ready, -1);
+    LINK_PUT(&ledger, ledger_state, &stands, -1);
+    LINK_PUT(&ledger, ledger_accounts, &accounts, -1);
+    LINK_PUT(&ledger, ledger_ready, &ready, -1);
     next_record(&r);
+    kd_buf_free(&stopped);
     return r.op == KD_AUDIT_START ? 0 : -1;
+}
+
+static int
+start(void **state)
+{
+    (void)state;
+    return start_with(NULL);
+}
+
+static int
+start_with_one_stopped(void **state)
+{
+    (void)state;
+    return start_with("submission:caller-submission");
 }
 
 static int
@@ -226,9 +241,28 @@ stop(void **state)
     link_clear(&ledger);
     int status = peer_stop(&vault);
     kd_conf_free(first);
-    kd_buf_free(&out);
     daemon_clear(&keyd);
     return lives && status == 0 ? 0 : -1;
+}
+
+/* Answers the question about an account: there is nothing against it. */
+static void
+tell_account(void)
+{
+    const struct kd_account_part open = {.generation = 1};
+    struct kd_told_account m = {.err = KD_OK};
+    struct kd_ask_account asked;
+    struct message *message = link_expect(&ledger, KD_MSG_ask_account);
+    struct kd_buf part;
+
+    assert_int_equal(kd_ask_account_get(message->body, &asked), KD_OK);
+    message_free(message);
+    kd_buf_init(&part, 64);
+    kd_account_part_put(&part, &open);
+    m.tag = asked.tag;
+    m.account = kd_buf_slice(&part);
+    LINK_PUT(&ledger, told_account, &m, -1);
+    kd_buf_free(&part);
 }
 
 /* --- the vault --- */
@@ -260,6 +294,24 @@ each_job_is_decided_under_the_configuration_its_gate_took_it_under(void **state)
         kd_ignore(poll(NULL, 0, 100)); /* between two tries */
     }
     assert_int_equal(issue_under(2), KD_DENIED);
+    kd_conf_free(next);
+}
+
+/* A gate may claim to have taken the job before. */
+static void
+who_is_stopped_and_then_gone_is_not_served_under_what_was_before(void **state)
+{
+    static const struct shape without = {.is_gone = true};
+    struct kd_conf *next = conf_of(&without);
+
+    (void)state;
+    assert_int_equal(issue_under(1), KD_DENIED);
+    turn(&vault, KD_TURN_PREPARE, 2, for_vault(next, NULL));
+    assert_int_equal(turned(&vault, KD_TURN_PREPARE, 2), KD_OK);
+    turn(&vault, KD_TURN_TAKE, 2, -1);
+    assert_int_equal(turned(&vault, KD_TURN_TAKE, 2), KD_OK);
+    assert_int_equal(issue_under(2), KD_DENIED);
+    assert_int_equal(issue_under(1), KD_DENIED);
     kd_conf_free(next);
 }
 
@@ -323,6 +375,38 @@ a_change_is_recorded_with_what_was_taken(void **state)
     kd_conf_free(next);
 }
 
+/* The account is frozen, and what is asked then, for the answer, nobody answers. */
+static void
+what_was_recorded_is_never_said_not_to_be_done(void **state)
+{
+    const struct kd_freeze_job freeze = {.address = kd_slice_str("turns@example.com"),
+                                         .action = KD_ACCOUNT_FREEZE,
+                                         .reason = KD_FREEZE_THEFT};
+    struct kd_audit_record r;
+    struct kd_buf body;
+
+    (void)state;
+    LINK_PUT(&ledger, ack, &last, -1);
+    kd_buf_init(&body, 512);
+    kd_freeze_job_put(&body, &freeze);
+    const struct kd_job job = {.id = ++next_job,
+                               .op = KD_OP_FreezeAddress,
+                               .conf = 1,
+                               .uid = ACCOUNTS_UID,
+                               .deadline = (uint64_t)kd_clock_ms() + 1500,
+                               .has_key = 1,
+                               .key = {7},
+                               .body = kd_buf_slice(&body)};
+    LINK_PUT(&submission, job, &job, -1);
+    tell_account();
+    next_record(&r);
+    assert_int_equal(r.op, KD_AUDIT_FREEZE_ADDRESS);
+    LINK_PUT(&ledger, ack, &last, -1);
+    message_free(link_expect(&ledger, KD_MSG_ask_account));
+    assert_int_equal(done(&submission, next_job, NULL), KD_UNKNOWN);
+    kd_buf_free(&body);
+}
+
 /* Under it nothing was decided: START tells, when the ledger is there. */
 static void
 a_change_before_the_ledger_spoke_needs_no_record_of_its_own(void **state)
@@ -344,9 +428,9 @@ a_change_before_the_ledger_spoke_needs_no_record_of_its_own(void **state)
     const struct kd_ledger_ready ready = {0};
     const struct kd_ledger_accounts accounts = {.uptime = 1000};
     struct kd_ledger_state stands = {0};
-    PUT(&l, ledger_state, &stands, -1);
-    PUT(&l, ledger_accounts, &accounts, -1);
-    PUT(&l, ledger_ready, &ready, -1);
+    LINK_PUT(&l, ledger_state, &stands, -1);
+    LINK_PUT(&l, ledger_accounts, &accounts, -1);
+    LINK_PUT(&l, ledger_ready, &ready, -1);
     struct kd_commit m;
     struct message *message = link_expect(&l, KD_MSG_commit);
     assert_int_equal(kd_commit_get(message->body, &m), KD_OK);
@@ -384,9 +468,9 @@ a_gate_counts_for_its_own_class_only(void **state)
 
     (void)state;
     watch(watched);
-    PUT(&submission, shadow_seen, &seen, -1);
+    LINK_PUT(&submission, shadow_seen, &seen, -1);
     seen.uid = 4711; /* nobody's, in both policies */
-    PUT(&submission, shadow_seen, &seen, -1);
+    LINK_PUT(&submission, shadow_seen, &seen, -1);
     assert_int_equal(issue_under(2), KD_SEALED); /* and is refused by the other */
     status_under(2, &body, &m);
     assert_true(m.shadow_on);
@@ -402,7 +486,7 @@ a_gate_counts_for_its_own_class_only(void **state)
     kd_buf_free(&body);
     /* What the vault decides it counts itself. */
     seen.op = KD_OP_IssueUserSignet;
-    PUT(&submission, shadow_seen, &seen, -1);
+    LINK_PUT(&submission, shadow_seen, &seen, -1);
     assert_true(link_closes(&submission, 5000));
     kd_conf_free(watched);
 }
@@ -416,7 +500,7 @@ lookups_of_another_class_end_the_channel(void **state)
 
     (void)state;
     watch(watched);
-    PUT(&submission, shadow_seen, &seen, -1);
+    LINK_PUT(&submission, shadow_seen, &seen, -1);
     assert_true(link_closes(&submission, 5000));
     kd_conf_free(watched);
 }
@@ -459,9 +543,13 @@ main(void)
 #define WITH_VAULT(test) cmocka_unit_test_setup_teardown(test, start, stop)
     const struct CMUnitTest tests[] = {
         WITH_VAULT(each_job_is_decided_under_the_configuration_its_gate_took_it_under),
+        cmocka_unit_test_setup_teardown(
+            who_is_stopped_and_then_gone_is_not_served_under_what_was_before,
+            start_with_one_stopped, stop),
         WITH_VAULT(several_changes_in_a_row_are_kept_apart),
         WITH_VAULT(what_does_not_decode_is_refused_and_changes_nothing),
         WITH_VAULT(a_change_is_recorded_with_what_was_taken),
+        WITH_VAULT(what_was_recorded_is_never_said_not_to_be_done),
         WITH_VAULT(a_change_before_the_ledger_spoke_needs_no_record_of_its_own),
         WITH_VAULT(a_gate_counts_for_its_own_class_only),
         WITH_VAULT(lookups_of_another_class_end_the_channel),

@@ -1,6 +1,7 @@
 /* Who is calling, on the unix listeners: the uid that the kernel gave at connect(), and
  * nothing that happens to the process or the descriptor afterwards. */
 #include "ask.h"
+#include "suite.h"
 #include "test.h"
 
 #include <keyd/base/be.h>
@@ -412,10 +413,7 @@ static int
 set_up(void **state)
 {
     (void)state;
-    if (geteuid() != 0) {
-        print_message("skipped: needs other users\n");
-        exit(77);
-    }
+    suite_needs_root("needs other users");
     return kd_secret_setup(65536) == KD_OK && daemon_start(&keyd, NULL) &&
                    daemon_provision(&keyd, NULL)
                ? 0
@@ -432,7 +430,7 @@ tear_down(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_uid_is_served_on_its_listener_and_on_no_other),
@@ -442,6 +440,6 @@ main(void)
         cmocka_unit_test(the_overflow_uid_is_no_principal_whatever_is_configured),
     };
 
-    signal(SIGPIPE, SIG_IGN);
+    suite_begin(argc, argv);
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -77,10 +77,11 @@ add_extensions(X509 *cert, X509 *issuer, const struct cert_spec *s)
                       s->basic != NULL ? s->basic
                       : s->is_ca       ? "critical,CA:TRUE"
                                        : "CA:FALSE");
-    add_extension(cert, &ctx, NID_key_usage,
-                  s->usage != NULL ? s->usage
-                  : s->is_ca       ? "critical,keyCertSign,cRLSign"
-                                   : "digitalSignature");
+    if (!s->no_usage)
+        add_extension(cert, &ctx, NID_key_usage,
+                      s->usage != NULL ? s->usage
+                      : s->is_ca       ? "critical,keyCertSign,cRLSign"
+                                       : "digitalSignature");
     add_extension(cert, &ctx, NID_subject_key_identifier, "hash");
     add_extension(cert, &ctx, NID_authority_key_identifier, "keyid:always");
     if (!s->is_ca && !s->no_eku)

@@ -27,7 +27,7 @@ struct cert_spec {
     const char *constraints; /* nameConstraints */
     const char *digest;      /* of RSA and EC: "SHA256" */
     long from, to;           /* seconds from now: -3600, 86400 */
-    bool is_ca, no_eku, no_basic, is_version_1;
+    bool is_ca, no_eku, no_basic, no_usage, is_version_1;
 };
 
 void identity_make(struct identity *out, const struct cert_spec *spec);

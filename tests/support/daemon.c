@@ -478,6 +478,25 @@ daemon_children(const struct daemon *d, struct daemon_child *out, size_t max)
     return n;
 }
 
+bool
+daemon_has_children(const struct daemon *d, const struct daemon_child *before, size_t n)
+{
+    struct daemon_child now[DAEMON_CHILDREN_MAX];
+    size_t n_now = daemon_children(d, now, DAEMON_CHILDREN_MAX);
+
+    for (size_t i = 0; i < n; i++) {
+        bool found = false;
+        for (size_t k = 0; k < n_now; k++)
+            found = found || now[k].pid == before[i].pid;
+        if (!found)
+            return fail("%s (pid %d) has ended, see %s", before[i].name,
+                        (int)before[i].pid, d->log);
+    }
+    if (n_now != n)
+        return fail("%zu children where there were %zu, see %s", n_now, n, d->log);
+    return true;
+}
+
 pid_t
 daemon_role(const struct daemon *d, enum keyd_process_role role, const char *class)
 {
@@ -554,6 +573,19 @@ daemon_init_token(struct daemon *d)
     return ok;
 }
 
+enum keyd_status
+daemon_unseal(const struct daemon *d, keyd_client *admin)
+{
+    struct keyd_answer *a = NULL;
+    uint8_t secret[DAEMON_CREDENTIAL_SIZE]; /* a call overwrites it */
+
+    memcpy(secret, d->credential, sizeof secret);
+    enum keyd_status status = keyd_client_unseal(
+        admin, KEYD_SLOT_CREDENTIAL, (struct keyd_secret){secret, sizeof secret}, &a);
+    keyd_client_answer_free(a);
+    return status;
+}
+
 static bool
 generate(keyd_client *c, enum keyd_key_role role, enum keyd_key_algorithm algorithm,
          const char *domain, uint32_t permissions, uint8_t id[16])
@@ -616,18 +648,25 @@ daemon_provision(struct daemon *d, struct daemon_org *out)
 /* --- log ----------------------------------------------------------------------------
  */
 
+unsigned
+daemon_log_count(const struct daemon *d, long from, const char *a, const char *b)
+{
+    char line[4096];
+    unsigned n = 0;
+    FILE *log = fopen(d->log, "re");
+
+    if (log != NULL && fseek(log, from, SEEK_SET) == 0)
+        while (fgets(line, sizeof line, log) != NULL)
+            n += strstr(line, a) != NULL && (b == NULL || strstr(line, b) != NULL);
+    if (log != NULL)
+        fclose(log);
+    return n;
+}
+
 bool
 daemon_log_has(const struct daemon *d, const char *text)
 {
-    char line[4096];
-    FILE *f = fopen(d->log, "re");
-    bool found = false;
-
-    while (f != NULL && !found && fgets(line, sizeof line, f) != NULL)
-        found = strstr(line, text) != NULL;
-    if (f != NULL)
-        fclose(f);
-    return found;
+    return daemon_log_count(d, 0, text, NULL) > 0;
 }
 
 bool
@@ -641,4 +680,12 @@ daemon_log_wait(const struct daemon *d, const char *text, int timeout_ms)
         nap();
     }
     return true;
+}
+
+long
+daemon_log_end(const struct daemon *d)
+{
+    struct stat st;
+
+    return stat(d->log, &st) == 0 ? (long)st.st_size : 0;
 }

@@ -84,6 +84,10 @@ struct daemon_child {
 /* The children as the kernel has them; returns how many, at most max. */
 size_t daemon_children(const struct daemon *d, struct daemon_child *out, size_t max);
 
+/* True if they are these n, none ended and none started. */
+bool daemon_has_children(const struct daemon *d, const struct daemon_child *before,
+                         size_t n);
+
 /* The role's process by Status; class as "submission", "" for vault and ledger. 0 if
  * there is none. */
 pid_t daemon_role(const struct daemon *d, enum keyd_process_role role,
@@ -108,6 +112,9 @@ struct daemon_org {
 /* TokenInit with the daemon's credential. */
 bool daemon_init_token(struct daemon *d);
 
+/* Unseal with the daemon's credential. */
+enum keyd_status daemon_unseal(const struct daemon *d, keyd_client *admin);
+
 /* GenerateKey for POK, SOK (permissions 3) and encryption, then IssueOrgSignet. out may
  * be NULL. */
 bool daemon_provision_domain(struct daemon *d, const char *domain,
@@ -123,6 +130,13 @@ bool daemon_log_has(const struct daemon *d, const char *text);
 
 /* Waits for it. */
 bool daemon_log_wait(const struct daemon *d, const char *text, int timeout_ms);
+
+/* The octet at which it ends now. */
+long daemon_log_end(const struct daemon *d);
+
+/* How many lines from there on have both texts (b may be NULL). */
+unsigned daemon_log_count(const struct daemon *d, long from, const char *a,
+                          const char *b);
 
 /* The build's directories: <build>/bin/name or <build>/tests/name. */
 void daemon_program(const char *directory, const char *name, char out[4096]);

@@ -104,29 +104,6 @@ fault_disarm(struct faults *f, enum fault_role role)
     return fault_fired(f, role);
 }
 
-long
-fault_log_end(const struct daemon *d)
-{
-    struct stat st;
-
-    return stat(d->log, &st) == 0 ? (long)st.st_size : 0;
-}
-
-unsigned
-fault_log_count(const struct daemon *d, long from, const char *a, const char *b)
-{
-    char line[1024];
-    unsigned n = 0;
-    FILE *log = fopen(d->log, "re");
-
-    if (log != NULL && fseek(log, from, SEEK_SET) == 0)
-        while (fgets(line, sizeof line, log) != NULL)
-            n += strstr(line, a) != NULL && (b == NULL || strstr(line, b) != NULL);
-    if (log != NULL)
-        fclose(log);
-    return n;
-}
-
 const char *
 fault_log_find(struct faults *f, const struct daemon *d, long from, const char *a,
                const char *b)

@@ -29,16 +29,10 @@ void fault_arm(struct faults *f, enum fault_role role, enum fault_call call, uin
 unsigned fault_disarm(struct faults *f, enum fault_role role);
 unsigned fault_fired(const struct faults *f, enum fault_role role);
 
-/* The octet at which the daemon's log ends now. */
-long fault_log_end(const struct daemon *d);
-
-/* The first line from there on that has both texts (b may be NULL); NULL. */
+/* The first line from that octet (daemon_log_end) on that has both texts (b may be
+ * NULL); NULL. */
 const char *fault_log_find(struct faults *f, const struct daemon *d, long from,
                            const char *a, const char *b);
-
-/* How many lines from there on have both texts. */
-unsigned fault_log_count(const struct daemon *d, long from, const char *a,
-                         const char *b);
 
 /* The audit key as 64 hexadecimal digits; fails the test if there is none. */
 void fault_audit_key(const struct daemon *d, uint8_t key[32]);

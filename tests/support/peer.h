@@ -63,6 +63,16 @@ void link_clear(struct peer_link *l);
 /* Queues a message and sends what the socket takes. Takes fd. */
 void link_put(struct peer_link *l, uint16_t type, struct kd_slice body, int fd);
 
+/* Queues the message of that name in job.h. */
+#define LINK_PUT(link, name, message, fd)                                              \
+    do {                                                                               \
+        struct kd_buf made_;                                                           \
+        kd_buf_init(&made_, KD_CHAN_BODY_MAX);                                         \
+        kd_##name##_put(&made_, message);                                              \
+        link_put(link, KD_MSG_##name, kd_buf_slice(&made_), fd);                       \
+        kd_buf_free(&made_);                                                           \
+    } while (0)
+
 /* Sends all that is queued, receiving meanwhile; false if the role does not take it
  * within ms milliseconds or closed the channel. */
 bool link_drain(struct peer_link *l, int ms);

@@ -86,3 +86,15 @@ person_ssr(const struct person_keys *own, const struct person_keys *prev,
 
     return dime_ssr_build(&plan, (struct dime_signer){sign, &self}, out, &why);
 }
+
+struct kd_slice
+person_request(const char *text, uint64_t person, struct kd_buf *b)
+{
+    struct person_keys own;
+
+    person_keys(text, person, 0, &own);
+    kd_buf_init(b, PERSON_SSR_MAX);
+    if (person_ssr(&own, NULL, b) != KD_OK)
+        abort();
+    return kd_buf_slice(b);
+}

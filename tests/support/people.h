@@ -24,4 +24,8 @@ void person_keys(const char *text, uint64_t person, uint32_t step,
 kd_err person_ssr(const struct person_keys *own, const struct person_keys *prev,
                   struct kd_buf *out) KD_MUST_USE;
 
+/* The same for a root, in a buffer that this initialises and the caller frees; aborts
+ * if it cannot be made. */
+struct kd_slice person_request(const char *text, uint64_t person, struct kd_buf *b);
+
 #endif

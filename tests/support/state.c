@@ -1,6 +1,7 @@
 #include "state.h"
 
 #include "people.h"
+#include "shell.h"
 #include "test.h"
 
 #include <keyd/base/clock.h>
@@ -15,20 +16,6 @@
 #include <unistd.h>
 
 enum { WAIT_MS = 20000, REASON_MS = 5000, NAP_MS = 5 };
-
-void
-storage_shell(const char *fmt, ...)
-{
-    char command[1024];
-    va_list ap;
-
-    va_start(ap, fmt);
-    int n = vsnprintf(command, sizeof command, fmt, ap);
-    va_end(ap);
-    assert_true(n > 0 && n < (int)sizeof command);
-    if (system(command) != 0)
-        fail_msg("%s", command);
-}
 
 /* --- life --- */
 
@@ -65,7 +52,7 @@ storage_clear(struct storage *s)
 {
     daemon_clear(&s->d);
     if (getenv("KEYD_TEST_KEEP") == NULL && s->outside[0] != '\0')
-        storage_shell("rm -rf '%s'", s->outside);
+        shell("rm -rf '%s'", s->outside);
     *s = (struct storage){0};
 }
 
@@ -163,13 +150,10 @@ storage_reason(const struct storage *s, const char *reason)
 static void
 issue_on(keyd_client *c, uint64_t person, enum keyd_status status, const char *detail)
 {
-    struct person_keys own;
     char address[64];
     struct kd_buf b;
 
-    person_keys("storage", person, 0, &own);
-    kd_buf_init(&b, 4096);
-    assert_int_equal(person_ssr(&own, NULL, &b), KD_OK);
+    person_request("storage", person, &b);
     snprintf(address, sizeof address, "p%u@example.com", (unsigned)person);
     ask_issue_ends(c, address, kd_buf_slice(&b), status, detail);
     kd_buf_free(&b);
@@ -214,11 +198,11 @@ storage_look(const struct storage *s, uint64_t person, enum keyd_status status)
 void
 storage_keep(const struct storage *s, const char *name, bool with_outside)
 {
-    storage_shell("rm -rf '%s/%s' && cp -a '%s' '%s/%s'", s->d.dir, name, s->d.state,
-                  s->d.dir, name);
+    shell("rm -rf '%s/%s' && cp -a '%s' '%s/%s'", s->d.dir, name, s->d.state, s->d.dir,
+          name);
     if (with_outside)
-        storage_shell("rm -rf '%s/%s.outside' && cp -a '%s' '%s/%s.outside'", s->d.dir,
-                      name, s->outside, s->d.dir, name);
+        shell("rm -rf '%s/%s.outside' && cp -a '%s' '%s/%s.outside'", s->d.dir, name,
+              s->outside, s->d.dir, name);
 }
 
 void
@@ -226,11 +210,10 @@ storage_put_back(struct storage *s, const char *name, bool with_outside)
 {
     if (s->d.pid != 0) /* a test that failed left it */
         daemon_kill(&s->d);
-    storage_shell("rm -rf '%s' && cp -a '%s/%s' '%s'", s->d.state, s->d.dir, name,
-                  s->d.state);
+    shell("rm -rf '%s' && cp -a '%s/%s' '%s'", s->d.state, s->d.dir, name, s->d.state);
     if (with_outside)
-        storage_shell("rm -f '%s'/* && cp -a '%s/%s.outside/.' '%s'", s->outside,
-                      s->d.dir, name, s->outside);
+        shell("rm -f '%s'/* && cp -a '%s/%s.outside/.' '%s'", s->outside, s->d.dir,
+              name, s->outside);
 }
 
 void

@@ -70,7 +70,4 @@ void storage_keydctl(const struct storage *s, int exit_status, char *out, size_t
 /* Runs keyd-check on the state of the stopped daemon. */
 void storage_check(const struct storage *s);
 
-/* system(3), which must succeed. */
-void storage_shell(const char *fmt, ...) KD_PRINTF(1, 2);
-
 #endif

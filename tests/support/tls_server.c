@@ -5,9 +5,7 @@
 #include <keyd/base/clock.h>
 #include <keyd/base/err.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,108 +23,11 @@ must(bool x, const char *what)
     abort();
 }
 
-/* ---- certificates */
-
 static void
 path_of(char to[256], const char *dir, const char *name, const char *suffix)
 {
     must(snprintf(to, 256, "%s/%s.%s", dir, name, suffix) < 256, "path");
 }
-
-static FILE *
-open_file(const char *dir, const char *name, const char *suffix, const char *mode)
-{
-    char path[256];
-
-    path_of(path, dir, name, suffix);
-    FILE *f = fopen(path, mode);
-    must(f != NULL, path);
-    return f;
-}
-
-static void
-add_extension(X509 *x, X509 *issuer, int nid, const char *value)
-{
-    X509V3_CTX ctx;
-
-    X509V3_set_ctx(&ctx, issuer, x, NULL, NULL, 0);
-    X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-    must(e != NULL && X509_add_ext(x, e, -1) == 1, "extension");
-    X509_EXTENSION_free(e);
-}
-
-static void
-write_pin(const X509 *x, uint8_t pin[32])
-{
-    unsigned char *der = NULL;
-    int n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x), &der);
-
-    must(n > 0 && EVP_Digest(der, (size_t)n, pin, NULL, EVP_sha256(), NULL) == 1,
-         "pin");
-    OPENSSL_free(der);
-}
-
-static void
-sign(const char *dir, const struct tls_person *p, X509 *x, EVP_PKEY *own)
-{
-    X509 *issuer = x;
-    EVP_PKEY *key = own;
-
-    if (p->ca != NULL) {
-        FILE *f = open_file(dir, p->ca, "pem", "re");
-        issuer = PEM_read_X509(f, NULL, NULL, NULL);
-        fclose(f);
-        f = open_file(dir, p->ca, "key", "re");
-        key = PEM_read_PrivateKey(f, NULL, NULL, NULL);
-        fclose(f);
-    }
-    must(issuer != NULL && key != NULL, "issuer");
-    must(X509_set_issuer_name(x, X509_get_subject_name(issuer)) == 1, "issuer's name");
-    add_extension(x, issuer, NID_basic_constraints,
-                  p->is_ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
-    if (p->san != NULL)
-        add_extension(x, issuer, NID_subject_alt_name, p->san);
-    if (p->purpose != NULL)
-        add_extension(x, issuer, NID_ext_key_usage, p->purpose);
-    must(X509_sign(x, key, NULL) > 0, "sign");
-    if (p->ca != NULL) {
-        X509_free(issuer);
-        EVP_PKEY_free(key);
-    }
-}
-
-void
-tls_person_make(const char *dir, const char *name, const struct tls_person *p,
-                uint8_t pin[32])
-{
-    static long serial;
-    enum { DAY = 24 * 60 * 60 };
-    EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
-    X509 *x = X509_new();
-
-    must(key != NULL && x != NULL, "key");
-    must(X509_set_version(x, X509_VERSION_3) == 1 &&
-             ASN1_INTEGER_set(X509_get_serialNumber(x), ++serial) == 1 &&
-             X509_gmtime_adj(X509_getm_notBefore(x), (long)p->from_days * DAY) !=
-                 NULL &&
-             X509_gmtime_adj(X509_getm_notAfter(x), (long)p->to_days * DAY) != NULL &&
-             X509_set_pubkey(x, key) == 1 &&
-             X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
-                                        (const unsigned char *)name, -1, -1, 0) == 1,
-         "certificate");
-    sign(dir, p, x, key);
-    FILE *f = open_file(dir, name, "pem", "we");
-    must(PEM_write_X509(f, x) == 1 && fclose(f) == 0, "write");
-    f = open_file(dir, name, "key", "we");
-    must(PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL) == 1 && fclose(f) == 0,
-         "write");
-    if (pin != NULL)
-        write_pin(x, pin);
-    X509_free(x);
-    EVP_PKEY_free(key);
-}
-
-/* ---- the server */
 
 static SSL_CTX *
 make_ctx(const struct tls_server *p)

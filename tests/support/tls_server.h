@@ -1,25 +1,11 @@
-/* A TLS server for tests of clients: certificates made on the spot, and one connection
- * at a time whose plain octets come out of a socket. */
+/* A TLS server for tests of clients: one connection at a time whose plain octets come
+ * out of a socket. */
 #ifndef KEYD_TESTS_TLS_SERVER_H
 #define KEYD_TESTS_TLS_SERVER_H
 
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-/* Who signs what, and what it says. */
-struct tls_person {
-    const char *san;     /* "DNS:x", "IP:127.0.0.1"; NULL: none */
-    const char *purpose; /* extended key usage, "serverAuth"; NULL: none */
-    const char *ca;      /* base name of the signer's files; NULL: itself */
-    bool is_ca;
-    int from_days, to_days; /* from now */
-};
-
-/* Writes dir/name.pem and dir/name.key (Ed25519). pin, unless NULL: SHA-256 of the
- * SubjectPublicKeyInfo. */
-void tls_person_make(const char *dir, const char *name, const struct tls_person *p,
-                     uint8_t pin[32]);
 
 enum tls_manner {
     TLS_MANNER_GOOD,

@@ -45,16 +45,22 @@ ask(const char *from, struct source **s)
     return admit_ask(&a, (struct sockaddr *)&at, now, s);
 }
 
-/* One that ends at once. */
+/* One that ends at once, with the certificate of that principal ("": a bad one). */
 static enum admit_verdict
-pass(const char *from, bool is_good)
+pass_as(const char *from, const char *name)
 {
     struct source *s = NULL;
     enum admit_verdict v = ask(from, &s);
 
     if (v == ADMIT_OK)
-        admit_end(s, is_good, now);
+        admit_end(&a, s, kd_slice_str(name), now);
     return v;
+}
+
+static enum admit_verdict
+pass(const char *from, bool is_good)
+{
+    return pass_as(from, is_good ? "mx1" : "");
 }
 
 static unsigned
@@ -103,7 +109,7 @@ unfinished_ones_of_a_source_are_bounded(void **state)
         assert_int_equal(ask("192.0.2.1", &list[i]), ADMIT_OK);
     assert_int_equal(ask("192.0.2.1", &list[8]), ADMIT_TOO_MANY);
     assert_int_equal(ask("192.0.2.2", &list[8]), ADMIT_OK);
-    admit_end(list[0], false, now);
+    admit_end(&a, list[0], kd_slice_str(""), now);
     assert_int_equal(ask("192.0.2.1", &list[0]), ADMIT_OK);
 }
 
@@ -170,7 +176,70 @@ entries_with_unfinished_ones_are_not_given_away(void **state)
     }
     assert_int_equal(n, ADMIT_SOURCES - 1);
     assert_int_equal(first->n_unfinished, 1);
-    admit_end(first, true, now);
+    admit_end(&a, first, kd_slice_str("mx1"), now);
+}
+
+static unsigned
+party_of(const char *from)
+{
+    struct source *s = NULL;
+
+    assert_int_equal(ask(from, &s), ADMIT_OK);
+    unsigned party = admit_party(s, now);
+    admit_end(&a, s, kd_slice_str(""), now);
+    return party;
+}
+
+static void
+sources_of_one_principal_are_one_party(void **state)
+{
+    (void)state;
+    assert_int_equal(party_of("192.0.2.1"), ADMIT_STRANGERS_PARTY);
+    assert_int_equal(pass_as("192.0.2.1", "mx1"), ADMIT_OK);
+    assert_int_equal(pass_as("192.0.2.2", "mx1"), ADMIT_OK);
+    assert_int_equal(pass_as("192.0.2.3", "mx2"), ADMIT_OK);
+    unsigned one = party_of("192.0.2.1");
+    assert_true(one != ADMIT_STRANGERS_PARTY && one < ADMIT_PARTIES);
+    assert_int_equal(party_of("192.0.2.2"), one);
+    assert_int_not_equal(party_of("192.0.2.3"), one);
+    assert_int_not_equal(party_of("192.0.2.3"), ADMIT_STRANGERS_PARTY);
+    assert_int_equal(pass_as("192.0.2.3", "mx1"), ADMIT_OK); /* another's now */
+    assert_int_equal(party_of("192.0.2.3"), one);
+    now += ADMIT_KNOWN_MS + 1;
+    assert_int_equal(party_of("192.0.2.1"), ADMIT_STRANGERS_PARTY);
+}
+
+static void
+a_principal_of_many_addresses_does_not_have_others_forgotten(void **state)
+{
+    char from[40];
+    unsigned n = 0;
+
+    (void)state;
+    assert_int_equal(pass_as("198.51.100.1", "mx1"), ADMIT_OK);
+    for (unsigned i = 0; i < 3000; i++, now += 10) {
+        snprintf(from, sizeof from, "2001:db8:%x:%x::1", i / 256, i % 256);
+        n += pass_as(from, "mx2") == ADMIT_OK;
+    }
+    assert_true(n > 2 * ADMIT_SOURCES);
+    assert_int_not_equal(party_of("198.51.100.1"), ADMIT_STRANGERS_PARTY);
+}
+
+static void
+every_principal_has_a_party_and_parties_are_used_again(void **state)
+{
+    char from[40], name[16];
+
+    (void)state;
+    for (unsigned round = 0; round < 3; round++)
+        for (unsigned i = 1; i < ADMIT_PARTIES; i++, now += 10) {
+            snprintf(from, sizeof from, "2001:db8:%x:%x::1", round, i);
+            snprintf(name, sizeof name, "p%u-%u", round, i);
+            assert_int_equal(pass_as(from, name), ADMIT_OK);
+            /* Those of the second find all taken by names that are not used any more.
+             */
+            assert_true(round == 1 || party_of(from) != ADMIT_STRANGERS_PARTY);
+        }
 }
 
 static void
@@ -194,6 +263,9 @@ main(void)
         FRESH(strangers_together_have_a_rate_and_who_is_known_is_not_among_them),
         FRESH(a_flood_of_sources_does_not_make_a_known_one_forgotten),
         FRESH(entries_with_unfinished_ones_are_not_given_away),
+        FRESH(sources_of_one_principal_are_one_party),
+        FRESH(a_principal_of_many_addresses_does_not_have_others_forgotten),
+        FRESH(every_principal_has_a_party_and_parties_are_used_again),
         FRESH(what_has_no_address_is_refused),
     };
 

@@ -87,6 +87,34 @@ all_principals_over_their_quotas_leave_room_for_the_other_counters(void **state)
     kd_buf_free(&body);
 }
 
+/* Its line stays in the table, without a pid, until it is started again. */
+static void
+a_process_that_is_away_is_left_out_of_status(void **state)
+{
+    static const struct process_line processes[] = {
+        {{.role = 3, .pid = 77, .sandbox = 1}, true},
+        {{.role = 4, .pid = 0}, true},
+        {{.role = 0}, false},
+    };
+    const struct kd_status_done m = {.state = KD_SERVICE_DEGRADED};
+    struct kd_buf body;
+    struct kd_frame_out out;
+    struct kd_rpc_fault fault = {0};
+
+    (void)state;
+    answer.processes = processes;
+    answer.n_processes = sizeof processes / sizeof processes[0];
+    kd_buf_init(&body, KD_CHAN_BODY_MAX);
+    kd_status_done_put(&body, &m);
+    assert_int_equal(op_rpc_status.unpack(kd_buf_slice(&body), &answer), KD_OK);
+    assert_int_equal(answer.u.status.n_processes, 1);
+    assert_int_equal(answer.process_list[0]->pid, 77);
+    kd_frame_out_init(&out, 4 * (size_t)KD_FRAME_MAX);
+    assert_int_equal(kd_rpc_put_response(&out, &answer.r, -1, &fault), KD_OK);
+    kd_frame_out_clear(&out);
+    kd_buf_free(&body);
+}
+
 static void
 every_operation_has_both_halves(void **state)
 {
@@ -127,6 +155,8 @@ main(void)
         cmocka_unit_test_setup(
             all_principals_over_their_quotas_leave_room_for_the_other_counters,
             make_answer),
+        cmocka_unit_test_setup(a_process_that_is_away_is_left_out_of_status,
+                               make_answer),
         cmocka_unit_test(every_operation_has_both_halves),
         cmocka_unit_test(answers_that_say_nothing_are_malformed),
     };

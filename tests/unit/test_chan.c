@@ -1,5 +1,6 @@
 /* Channels between roles: what a peer can send, and what it can make us keep. */
-#include <keyd/base/chan.h>
+#include "../support/forget.h"
+
 #include <keyd/base/memfd.h>
 
 #include <fcntl.h>
@@ -201,17 +202,6 @@ nothing_more_comes_of_a_channel_that_its_handler_closed(void **state)
 
 /* --- packets that are none of ours --- */
 
-static kd_err
-accept_any(void *ctx, uint16_t type, struct kd_slice body, int fd)
-{
-    (void)ctx;
-    (void)type;
-    (void)body;
-    if (fd >= 0)
-        close(fd);
-    return KD_OK;
-}
-
 static void
 send_octets(int fd, const char *octets, size_t n, const int *fds, size_t n_fds)
 {
@@ -274,7 +264,7 @@ malformed_packets_end_the_channel_and_leave_no_descriptor(void **state)
         send_octets(e.a.fd, packets[i].octets, packets[i].n, fds, packets[i].n_fds);
         for (size_t k = 0; k < packets[i].n_fds; k++)
             close(fds[k]);
-        assert_int_equal(kd_chan_recv(&e.b, 1, accept_any, NULL), KD_MALFORMED);
+        assert_int_equal(kd_chan_recv(&e.b, 1, forget, NULL), KD_MALFORMED);
         assert_int_equal(open_descriptors(), before);
         end(&e);
     }

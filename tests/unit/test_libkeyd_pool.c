@@ -1,31 +1,26 @@
 /* libkeyd with several endpoints, each a scripted server: who is asked, what is asked
  * again and where, and what never is. */
+#include "fds.h"
 #include "rpc_sample.h"
 #include "rpc_server.h"
+#include "seen.h"
 #include <keyd_client.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <keyd/base/clock.h>
 #include <keyd/base/memfd.h>
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-/* cmocka.h wants the four above first */
-#include <cmocka.h>
 
-enum { N_FAKES = 3, N_SEEN = 64 };
+enum { N_FAKES = 3 };
 
 static keyd_client *client;
 static struct kd_arena build;
 static size_t fds_before;
-static struct keyd_answer *seen[N_SEEN];
-static size_t n_seen;
 
 /* A server: a listening socket and the one connection it has taken. */
 static struct fake {
@@ -37,19 +32,6 @@ static struct fake {
 
 /* Fast enough for a test, and every figure of its own. */
 static const struct keyd_options quick = {.backoff_first_ms = 4, .backoff_most_ms = 16};
-
-static size_t
-count_fds(void)
-{
-    size_t n = 0;
-    DIR *dir = opendir("/proc/self/fd");
-
-    assert_non_null(dir);
-    while (readdir(dir) != NULL)
-        n++;
-    closedir(dir);
-    return n;
-}
 
 static void
 fake_listen(struct fake *f)
@@ -98,20 +80,13 @@ start(void **state)
     return client == NULL ? -1 : 0;
 }
 
-static void
-forget(void)
-{
-    while (n_seen > 0)
-        keyd_client_answer_free(seen[--n_seen]);
-}
-
 static int
 stop(void **state)
 {
     (void)state;
     keyd_client_free(client);
     client = NULL;
-    forget();
+    seen_forget();
     for (int i = 0; i < N_FAKES; i++) {
         if (fakes[i].listener >= 0)
             fake_stop_listening(&fakes[i]);
@@ -122,14 +97,6 @@ stop(void **state)
         return 0;
     fprintf(stderr, "descriptors leak\n");
     return -1;
-}
-
-static void
-note(void *cookie, struct keyd_answer *answer)
-{
-    (void)cookie;
-    assert_true(n_seen < N_SEEN);
-    seen[n_seen++] = answer;
 }
 
 static void
@@ -180,7 +147,7 @@ submit(const struct keyd_request *q)
 {
     uint64_t id = 0;
 
-    assert_int_equal(keyd_client_submit(client, q, note, NULL, &id), KEYD_OK);
+    assert_int_equal(keyd_client_submit(client, q, seen_note, seen, &id), KEYD_OK);
     return id;
 }
 
@@ -257,7 +224,7 @@ serve(struct fake *f)
 static void
 refuse(struct fake *f, kd_err err, uint32_t retry_after_ms)
 {
-    rpc_server_refuse(&f->s, next(f)->id, err, KD_RPC_STOPPING, retry_after_ms);
+    rpc_server_refuse(&f->s, next(f)->id, err, KD_RPC_NOT_SERVED, retry_after_ms);
 }
 
 static void
@@ -278,7 +245,7 @@ ended(enum keyd_status status, unsigned endpoint, unsigned attempts)
         fail_msg("%s (%s)", keyd_client_status_text(seen[0]->status), seen[0]->detail);
     assert_int_equal(seen[0]->endpoint, endpoint);
     assert_int_equal(seen[0]->attempts, attempts);
-    forget();
+    seen_forget();
 }
 
 /* ---- spreading */
@@ -367,7 +334,7 @@ a_request_may_name_its_endpoint(void **state)
     for (int i = 0; i < 5; i++)
         assert_int_equal(seen[i]->endpoint, 2);
     q.endpoint = 4;
-    assert_int_equal(keyd_client_submit(client, &q, note, NULL, NULL), KEYD_USAGE);
+    assert_int_equal(keyd_client_submit(client, &q, seen_note, seen, NULL), KEYD_USAGE);
 }
 
 /* ---- loss */
@@ -472,7 +439,7 @@ a_change_that_never_left_goes_anywhere(void **state)
     wait_seen(n);
     for (size_t i = 0; i < n; i++)
         assert_int_equal(seen[i]->status, KEYD_OK);
-    forget();
+    seen_forget();
     keyd_client_close(client);
     assert_int_equal(n_seen, read_there);
     for (size_t i = 0; i < n_seen; i++)
@@ -694,7 +661,7 @@ advice_beyond_the_deadline_ends_the_request(void **state)
     assert_true(kd_clock_ms() - before < 100);
     assert_int_equal(seen[0]->status, KEYD_BUSY);
     assert_int_equal(seen[0]->retry_after_ms, 600);
-    assert_string_equal(seen[0]->detail, "stopping");
+    assert_string_equal(seen[0]->detail, "operation-not-served");
 }
 
 static void
@@ -708,13 +675,32 @@ an_unknown_outcome_is_asked_about_with_the_same_key(void **state)
     const Keyd__V1__Request *q = next(&fakes[0]);
     memcpy(key, q->idempotency_key.data, 16);
     for (int i = 0; i < 3; i++) {
-        rpc_server_refuse(&fakes[0].s, q->id, KD_UNKNOWN, KD_RPC_STOPPING, 0);
+        rpc_server_refuse(&fakes[0].s, q->id, KD_UNKNOWN, KD_RPC_NOT_SERVED, 0);
         q = next(&fakes[0]);
         assert_memory_equal(q->idempotency_key.data, key, 16);
     }
     nothing_comes(&fakes[1]);
     give(&fakes[0], q->id, (unsigned)q->op_case);
     ended(KEYD_OK, 1, 4);
+}
+
+/* The attempt before may have been served: what is said of the second is said before
+ * anybody has looked at the key. */
+static void
+a_second_attempt_refused_leaves_the_first_unknown(void **state)
+{
+    static const kd_err all[] = {KD_TIMEOUT, KD_DENIED, KD_UNSUPPORTED};
+
+    (void)state;
+    up(1, 0);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        submit_generate(5000);
+        next(&fakes[0]);
+        fake_close(&fakes[0]);
+        fake_take(&fakes[0], 32);
+        refuse(&fakes[0], all[i], 0);
+        ended(KEYD_UNKNOWN_OUTCOME, 1, 2);
+    }
 }
 
 static void
@@ -778,11 +764,11 @@ after_a_rest_one_request_goes_first(void **state)
     for (int i = 0; i < 4; i++) {
         const Keyd__V1__Request *q = rpc_server_next(&fakes[0].s, 100);
         assert_non_null(q);
-        rpc_server_refuse(&fakes[0].s, q->id, KD_UNAVAILABLE, KD_RPC_STOPPING, 0);
+        rpc_server_refuse(&fakes[0].s, q->id, KD_UNAVAILABLE, KD_RPC_NOT_SERVED, 0);
     }
     uint64_t id = next(&fakes[0])->id;
     nothing_comes(&fakes[0]);
-    rpc_server_refuse(&fakes[0].s, id, KD_UNAVAILABLE, KD_RPC_STOPPING, 0);
+    rpc_server_refuse(&fakes[0].s, id, KD_UNAVAILABLE, KD_RPC_NOT_SERVED, 0);
     id = next(&fakes[0])->id;
     nothing_comes(&fakes[0]);
     give(&fakes[0], id, KEYD__V1__RESPONSE__RESULT_GENERATE_KEY);
@@ -803,7 +789,7 @@ a_farewell_moves_what_was_under_way(void **state)
     submit_lookup(0);
     turn();
     assert_non_null(rpc_server_next(&fakes[0].s, 100));
-    rpc_server_refuse(&fakes[0].s, 0, KD_UNAVAILABLE, KD_RPC_STOPPING, 0);
+    rpc_server_refuse(&fakes[0].s, 0, KD_UNAVAILABLE, KD_RPC_NOT_SERVED, 0);
     serve(&fakes[1]);
     ended(KEYD_OK, 2, 2);
 }
@@ -863,7 +849,7 @@ failing_at_once_waits_for_nobody(void **state)
     wait_seen(1);
     assert_string_equal(seen[0]->detail, "connection-refused");
     ended(KEYD_UNAVAILABLE, 0, 0);
-    assert_int_equal(keyd_client_submit(client, &q, note, NULL, NULL),
+    assert_int_equal(keyd_client_submit(client, &q, seen_note, seen, NULL),
                      KEYD_UNAVAILABLE);
     assert_true(kd_clock_ms() - before < 1000);
     fake_listen(&fakes[0]);
@@ -936,7 +922,7 @@ an_object_goes_with_every_attempt(void **state)
         assert_int_equal(kd_memfd_read(fakes[i].s.fd, 0, back, sizeof back), KD_OK);
         assert_memory_equal(back, image, sizeof image);
         if (i == 0)
-            rpc_server_refuse(&fakes[0].s, m->id, KD_UNAVAILABLE, KD_RPC_STOPPING, 0);
+            rpc_server_refuse(&fakes[0].s, m->id, KD_UNAVAILABLE, KD_RPC_NOT_SERVED, 0);
         else
             give(&fakes[1], m->id, (unsigned)m->op_case);
     }
@@ -986,7 +972,7 @@ closing_ends_all_and_the_next_request_connects_again(void **state)
     assert_int_equal(n_seen, 2);
     assert_int_equal(seen[0]->status, KEYD_UNAVAILABLE);
     assert_int_equal(seen[1]->status, KEYD_UNKNOWN_OUTCOME);
-    forget();
+    seen_forget();
     turn();
     assert_int_equal(accept4(fakes[0].listener, NULL, NULL, 0), -1);
     assert_int_equal(keyd_client_timeout_ms(client), -1);
@@ -1028,7 +1014,7 @@ callbacks_may_close_and_free(void **state)
     serve(&fakes[0]);
     wait_seen(2);
     assert_int_equal(n, 1);
-    forget();
+    seen_forget();
     assert_int_equal(keyd_client_submit(client, &q, free_in_callback, &n, NULL),
                      KEYD_OK);
     submit_lookup(0);
@@ -1156,6 +1142,7 @@ main(void)
         T(busy_everywhere_waits_as_long_as_it_was_told),
         T(advice_beyond_the_deadline_ends_the_request),
         T(an_unknown_outcome_is_asked_about_with_the_same_key),
+        T(a_second_attempt_refused_leaves_the_first_unknown),
         T(an_outcome_nobody_knows_by_the_deadline_is_unknown),
         T(a_sealed_endpoint_rests_for_what_takes_keys),
         T(after_a_rest_one_request_goes_first),

@@ -1,20 +1,19 @@
 /* libkeyd over TLS: handshakes that must fail, and objects in parts. */
+#include "certs.h"
+#include "fds.h"
 #include "rpc_sample.h"
 #include "rpc_server.h"
+#include "seen.h"
 #include "tls_server.h"
 #include <keyd_client.h>
 
 #include <dirent.h>
 #include <keyd/base/clock.h>
 #include <netdb.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-/* cmocka.h wants the four above first */
-#include <cmocka.h>
 
 enum { OBJECT_SIZE = 300000 };
 
@@ -28,8 +27,6 @@ static struct rpc_server server;
 static struct kd_arena build;
 static struct keyd_tls tls;
 static size_t fds_before;
-static struct keyd_answer *seen[8];
-static size_t n_seen;
 static uint8_t object[OBJECT_SIZE];
 
 /* ---- people */
@@ -40,26 +37,69 @@ join(char to[256], const char *name)
     assert_true(snprintf(to, 256, "%s/%s", dir, name) < 256);
 }
 
+enum { DAY = 24 * 60 * 60 };
+
+static struct identity ca, other_ca;
+
+/* Writes name.pem and name.key. pin may be NULL. */
+static void
+make_person(const char *name, const struct cert_spec *is, uint8_t pin[32])
+{
+    struct identity id;
+    const struct identity *const alone[] = {&id};
+    char path[300];
+
+    identity_make(&id, is);
+    snprintf(path, sizeof path, "%s/%s.pem", dir, name);
+    certs_write(path, alone, 1);
+    snprintf(path, sizeof path, "%s/%s.key", dir, name);
+    key_write(path, &id);
+    if (pin != NULL)
+        identity_pin(&id, pin);
+    identity_clear(&id);
+}
+
+static void
+make_ca(struct identity *id, const char *name)
+{
+    const struct identity *const alone[] = {id};
+    char path[300];
+
+    identity_root(id, name);
+    snprintf(path, sizeof path, "%s/%s.pem", dir, name);
+    certs_write(path, alone, 1);
+}
+
 static int
 make_people(void **state)
 {
     static const struct {
         const char *name;
-        struct tls_person is;
+        struct cert_spec is;
+        uint8_t *pin;
     } people[] = {
-        {"ca", {.is_ca = true, .from_days = -1, .to_days = 30}},
-        {"other-ca", {.is_ca = true, .from_days = -1, .to_days = 30}},
-        {"client", {"DNS:mta1.example.net", "clientAuth", "ca", false, -1, 2}},
-        {"stranger", {"DNS:mta1.example.net", "clientAuth", "other-ca", false, -1, 2}},
+#define KEYD1 .san = "DNS:keyd1.example.net"
+#define MTA1 .san = "DNS:mta1.example.net"
+#define SERVER .eku = "serverAuth"
+#define BY(who) .issuer = &(who)
+#define NOW .from = -DAY, .to = 2 * DAY
+        {"client", {BY(ca), MTA1, NOW}, NULL},
+        {"stranger", {BY(other_ca), MTA1, NOW}, NULL},
         {"server",
-         {"DNS:keyd1.example.net,IP:127.0.0.1", "serverAuth", "ca", false, -1, 2}},
-        {"wild", {"DNS:*.example.net", "serverAuth", "ca", false, -1, 2}},
-        {"nameless", {NULL, "serverAuth", "ca", false, -1, 2}},
-        {"expired", {"DNS:keyd1.example.net", "serverAuth", "ca", false, -3, -1}},
-        {"early", {"DNS:keyd1.example.net", "serverAuth", "ca", false, 1, 3}},
-        {"foreign", {"DNS:keyd1.example.net", "serverAuth", "other-ca", false, -1, 2}},
-        {"no-server", {"DNS:keyd1.example.net", "clientAuth", "ca", false, -1, 2}},
-        {"lone", {"DNS:elsewhere.example.net", NULL, NULL, false, -3, -1}},
+         {BY(ca), .san = "DNS:keyd1.example.net,IP:127.0.0.1", SERVER, NOW},
+         server_pin},
+        {"wild", {BY(ca), .san = "DNS:*.example.net", SERVER, NOW}, NULL},
+        {"nameless", {BY(ca), SERVER, NOW}, NULL},
+        {"expired", {BY(ca), KEYD1, SERVER, .from = -3 * DAY, .to = -DAY}, NULL},
+        {"early", {BY(ca), KEYD1, SERVER, .from = DAY, .to = 3 * DAY}, NULL},
+        {"foreign", {BY(other_ca), KEYD1, SERVER, NOW}, NULL},
+        {"no-server", {BY(ca), KEYD1, NOW}, NULL},
+        {"lone",
+         {.san = "DNS:elsewhere.example.net",
+          .no_eku = true,
+          .from = -3 * DAY,
+          .to = -DAY},
+         lone_pin},
     };
     const char *tmp = getenv("TMPDIR");
 
@@ -67,11 +107,10 @@ make_people(void **state)
     snprintf(dir, sizeof dir, "%s/test_libkeyd_tls.XXXXXX", tmp == NULL ? "/tmp" : tmp);
     if (mkdtemp(dir) == NULL)
         return -1;
+    make_ca(&ca, "ca");
+    make_ca(&other_ca, "other-ca");
     for (size_t i = 0; i < sizeof people / sizeof people[0]; i++)
-        tls_person_make(dir, people[i].name, &people[i].is,
-                        i == 4                                      ? server_pin
-                        : i == sizeof people / sizeof people[0] - 1 ? lone_pin
-                                                                    : NULL);
+        make_person(people[i].name, &people[i].is, people[i].pin);
     join(own_pem, "client.pem");
     join(own_key, "client.key");
     join(ca_pem, "ca.pem");
@@ -89,6 +128,8 @@ remove_people(void **state)
     char path[512];
 
     (void)state;
+    identity_clear(&ca);
+    identity_clear(&other_ca);
     while (d != NULL && (e = readdir(d)) != NULL) {
         snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
         unlink(path);
@@ -98,19 +139,6 @@ remove_people(void **state)
 }
 
 /* ---- one server and one client */
-
-static size_t
-count_fds(void)
-{
-    size_t n = 0;
-    DIR *d = opendir("/proc/self/fd");
-
-    assert_non_null(d);
-    while (readdir(d) != NULL)
-        n++;
-    closedir(d);
-    return n;
-}
 
 static int
 start(void **state)
@@ -134,8 +162,7 @@ stop(void **state)
 {
     (void)state;
     keyd_client_free(client);
-    while (n_seen > 0)
-        keyd_client_answer_free(seen[--n_seen]);
+    seen_forget();
     if (server.sock >= 0)
         rpc_server_clear(&server);
     if (peer.listener >= 0)
@@ -151,17 +178,9 @@ stop(void **state)
 }
 
 static void
-note(void *cookie, struct keyd_answer *answer)
-{
-    (void)cookie;
-    assert_true(n_seen < sizeof seen / sizeof seen[0]);
-    seen[n_seen++] = answer;
-}
-
-static void
 submit(const struct keyd_request *q)
 {
-    assert_int_equal(keyd_client_submit(client, q, note, NULL, NULL), KEYD_OK);
+    assert_int_equal(keyd_client_submit(client, q, seen_note, seen, NULL), KEYD_OK);
 }
 
 static void
@@ -477,18 +496,17 @@ static void
 renewed_files_are_read_when_told(void **state)
 {
     static char name[256], key[256];
-    struct tls_person self = {
-        "DNS:mta1.example.net", "clientAuth", "other-ca", false, -1, 2};
+    struct cert_spec self = {BY(other_ca), MTA1, NOW};
 
     (void)state;
     join(name, "changing.pem");
     join(key, "changing.key");
     tls.certificate = name;
     tls.key = key;
-    tls_person_make(dir, "changing", &self, NULL);
+    make_person("changing", &self, NULL);
     expect_handshake("tls-refused");
-    self.ca = "ca";
-    tls_person_make(dir, "changing", &self, NULL);
+    self.issuer = &ca;
+    make_person("changing", &self, NULL);
     for (int i = 0; i < 20; i++)
         turn();
     assert_int_equal(keyd_client_reload_tls(client), KEYD_OK);
@@ -548,7 +566,7 @@ secrets_do_not_travel_over_tls(void **state)
 
     (void)state;
     up(8);
-    assert_int_equal(keyd_client_submit(client, &q, note, NULL, NULL),
+    assert_int_equal(keyd_client_submit(client, &q, seen_note, seen, NULL),
                      KEYD_UNSUPPORTED);
     assert_int_equal(secret[0], 0);
 }
@@ -664,7 +682,7 @@ a_busy_server_gets_the_object_again_later(void **state)
     (void)state;
     up(1);
     submit_issue();
-    rpc_server_refuse(&server, next()->id, KD_BUSY, KD_RPC_RATE, 30);
+    rpc_server_refuse(&server, next()->id, KD_BUSY, KD_RPC_ID_IN_USE, 30);
     int64_t before = kd_clock_ms();
     take_upload(id, back);
     assert_true(kd_clock_ms() - before >= 29);
@@ -770,7 +788,7 @@ a_small_signet_comes_at_once(void **state)
 static void
 answers_before_the_end_all_come(void **state)
 {
-    enum { N = sizeof seen / sizeof seen[0], SIZE = 20000 };
+    enum { N = 8, SIZE = 20000 };
     struct keyd_endpoint_info info = {0};
     uint64_t ids[N];
 

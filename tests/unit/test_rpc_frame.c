@@ -1,12 +1,11 @@
 /* rpc_frame: streams cut everywhere, descriptors in every position, floods. */
+#include "../support/fds.h"
+
 #include <keyd/base/be.h>
 #include <keyd/rpc/rpc_frame.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -14,25 +13,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-/* cmocka.h wants the four above first */
-#include <cmocka.h>
 
 enum { FLAG = 0x80 };
 
 static struct kd_frame_scratch scratch;
-
-static size_t
-count_fds(void)
-{
-    size_t n = 0;
-    DIR *dir = opendir("/proc/self/fd");
-
-    assert_non_null(dir);
-    while (readdir(dir) != NULL)
-        n++;
-    closedir(dir);
-    return n;
-}
 
 /* Every test ends with as many descriptors as it began with. */
 static size_t fds_before;

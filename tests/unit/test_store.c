@@ -2014,7 +2014,8 @@ T_OP_25_altered_or_truncated_log_is_refused(void **state)
         "WHERE seq = 5",
         "UPDATE audit SET hash = zeroblob(32) WHERE seq = 12",
         "UPDATE audit SET epoch = 2 WHERE seq = 6",
-        "UPDATE audit SET record = CAST(substr(record, 1, 50) || x'00' || "
+        "UPDATE audit SET record = CAST(substr(record, 1, 50) || "
+        "CASE substr(record, 51, 1) WHEN x'00' THEN x'01' ELSE x'00' END || "
         "substr(record, 52) AS BLOB) WHERE seq = 7",
         "UPDATE audit SET seq = 13 WHERE seq = 12",
         "INSERT INTO audit SELECT 13, epoch, 0, hash, record FROM audit WHERE seq = 12",

@@ -66,3 +66,16 @@ kd_conf_problem_format(const char *file, const struct kd_conf_problem *p, char *
         kd_ignore(snprintf(out, size, "%s:%u: %s: %s", file, p->line, kind, p->text));
     return out; /* cut if too long */
 }
+
+bool
+kd_conf_problems_line(const char *file, const struct kd_conf_problems *p, size_t i,
+                      char *out, size_t size)
+{
+    if (i > p->n || (i == p->n && !p->more))
+        return false;
+    if (i == p->n)
+        kd_ignore(snprintf(out, size, "%s: more problems were found", file));
+    else
+        kd_conf_problem_format(file, &p->list[i], out, size);
+    return true;
+}

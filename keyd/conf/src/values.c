@@ -490,74 +490,41 @@ set_tickets(const struct setting *s)
     refuse(s, "none, first, reset or both");
 }
 
+static void (*const setters[])(const struct setting *s) = {
+    [KD_CONF_DELAY] = set_int,
+    [KD_CONF_INT] = set_int,
+    [KD_CONF_AUTO_INT] = set_auto_int,
+    [KD_CONF_BOOL] = set_bool,
+    [KD_CONF_HARDENING] = set_hardening,
+    [KD_CONF_LOG_LEVEL] = set_log_level,
+    [KD_CONF_CLASS] = set_class,
+    [KD_CONF_PATH] = set_path,
+    [KD_CONF_MODE] = set_mode,
+    [KD_CONF_USER] = set_id,
+    [KD_CONF_GROUP] = set_id,
+    [KD_CONF_ROLE_USER] = set_id,
+    [KD_CONF_ROLE_GROUP] = set_id,
+    [KD_CONF_OPERATIONS] = add_operation,
+    [KD_CONF_FIELDS] = add_field,
+    [KD_CONF_REMOTE] = set_remote,
+    [KD_CONF_PIN] = set_pin,
+    [KD_CONF_ADDRESS] = set_address,
+    [KD_CONF_ACCOUNT_KEYS] = add_account_key,
+    [KD_CONF_ACCOUNT_MODES] = add_account_mode,
+    [KD_CONF_TICKETS] = set_tickets,
+    [KD_CONF_KEYS] = add_key,
+    [KD_CONF_QUOTAS] = add_quota,
+};
+
 static void
 set_one(const struct setting *s)
 {
-    switch (s->key->type) {
-    case KD_CONF_DELAY:
-    case KD_CONF_INT:
-        set_int(s);
-        break;
-    case KD_CONF_AUTO_INT:
-        set_auto_int(s);
-        break;
-    case KD_CONF_BOOL:
-        set_bool(s);
-        break;
-    case KD_CONF_HARDENING:
-        set_hardening(s);
-        break;
-    case KD_CONF_LOG_LEVEL:
-        set_log_level(s);
-        break;
-    case KD_CONF_CLASS:
-        set_class(s);
-        break;
-    case KD_CONF_PATH:
-        set_path(s);
-        break;
-    case KD_CONF_MODE:
-        set_mode(s);
-        break;
-    case KD_CONF_USER:
-    case KD_CONF_GROUP:
-    case KD_CONF_ROLE_USER:
-    case KD_CONF_ROLE_GROUP:
-        set_id(s);
-        break;
-    case KD_CONF_OPERATIONS:
-        add_operation(s);
-        break;
-    case KD_CONF_FIELDS:
-        add_field(s);
-        break;
-    case KD_CONF_REMOTE:
-        set_remote(s);
-        break;
-    case KD_CONF_PIN:
-        set_pin(s);
-        break;
-    case KD_CONF_ADDRESS:
-        set_address(s);
-        break;
-    case KD_CONF_ACCOUNT_KEYS:
-        add_account_key(s);
-        break;
-    case KD_CONF_ACCOUNT_MODES:
-        add_account_mode(s);
-        break;
-    case KD_CONF_TICKETS:
-        set_tickets(s);
-        break;
-    case KD_CONF_KEYS:
-        add_key(s);
-        break;
-    case KD_CONF_QUOTAS:
-        add_quota(s);
-        break;
-    case KD_CONF_DOMAINS: /* later, see the header */
-        break;
-    }
+    size_t type = s->key->type;
+
+    if (type == KD_CONF_DOMAINS)
+        return; /* later, see the header */
+    assert(type < sizeof setters / sizeof *setters && setters[type] != NULL);
+    setters[type](s);
 }
 
 /* Defaults are written in the table as in a file. */

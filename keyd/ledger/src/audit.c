@@ -242,10 +242,58 @@ is_present(const struct kd_audit_record *r, enum key key)
     return false;
 }
 
+/* What a record has where there is one. */
+static void
+put_optional(struct kd_buf *b, const struct kd_audit_record *r, enum key key)
+{
+    switch ((unsigned)key) {
+    case K_DOMAIN:
+        kd_cbor_put_text(b, r->domain);
+        break;
+    case K_KEY:
+        kd_cbor_put_bytes(b, kd_slice(r->key_id, sizeof r->key_id));
+        break;
+    case K_DIGESTS:
+        kd_cbor_put_array(b, r->n_digests);
+        for (size_t i = 0; i < r->n_digests; i++)
+            kd_cbor_put_bytes(b, kd_slice(r->digests[i], KD_SHA256_SIZE));
+        break;
+    case K_ADDRESS:
+        kd_cbor_put_text(b, r->address);
+        break;
+    case K_GENERATION:
+        kd_cbor_put_uint(b, r->generation);
+        break;
+    case K_LINK_SEQ:
+        kd_cbor_put_uint(b, r->link_seq);
+        break;
+    case K_KEYSTORE_GENERATION:
+        kd_cbor_put_uint(b, r->keystore_generation);
+        break;
+    case K_KEYSTORE_SHA256:
+        kd_cbor_put_bytes(b, kd_slice(r->keystore_sha256, KD_SHA256_SIZE));
+        break;
+    case K_NOTES:
+        kd_cbor_put_uint(b, r->notes);
+        break;
+    case K_APPROVAL:
+        kd_cbor_put_bytes(b, kd_slice(r->approval, sizeof r->approval));
+        break;
+    case K_ABOUT:
+        kd_cbor_put_uint(b, r->about_seq);
+        break;
+    case K_DETAIL:
+        kd_cbor_put_text(b, r->detail);
+        break;
+    default:
+        assert(false); /* the others are in every record */
+    }
+}
+
 static void
 put_value(struct kd_buf *b, const struct kd_audit_record *r, enum key key)
 {
-    switch (key) {
+    switch ((unsigned)key) {
     case K_VERSION:
         kd_cbor_put_uint(b, FORMAT_VERSION);
         break;
@@ -273,47 +321,11 @@ put_value(struct kd_buf *b, const struct kd_audit_record *r, enum key key)
     case K_CLASS:
         kd_cbor_put_text(b, kd_slice_str(classes[r->class]));
         break;
-    case K_DOMAIN:
-        kd_cbor_put_text(b, r->domain);
-        break;
-    case K_KEY:
-        kd_cbor_put_bytes(b, kd_slice(r->key_id, sizeof r->key_id));
-        break;
-    case K_DIGESTS:
-        kd_cbor_put_array(b, r->n_digests);
-        for (size_t i = 0; i < r->n_digests; i++)
-            kd_cbor_put_bytes(b, kd_slice(r->digests[i], KD_SHA256_SIZE));
-        break;
-    case K_ADDRESS:
-        kd_cbor_put_text(b, r->address);
-        break;
-    case K_GENERATION:
-        kd_cbor_put_uint(b, r->generation);
-        break;
-    case K_LINK_SEQ:
-        kd_cbor_put_uint(b, r->link_seq);
-        break;
-    case K_KEYSTORE_GENERATION:
-        kd_cbor_put_uint(b, r->keystore_generation);
-        break;
-    case K_KEYSTORE_SHA256:
-        kd_cbor_put_bytes(b, kd_slice(r->keystore_sha256, KD_SHA256_SIZE));
-        break;
     case K_OUTCOME:
         kd_cbor_put_uint(b, r->outcome);
         break;
-    case K_NOTES:
-        kd_cbor_put_uint(b, r->notes);
-        break;
-    case K_APPROVAL:
-        kd_cbor_put_bytes(b, kd_slice(r->approval, sizeof r->approval));
-        break;
-    case K_ABOUT:
-        kd_cbor_put_uint(b, r->about_seq);
-        break;
-    case K_DETAIL:
-        kd_cbor_put_text(b, r->detail);
-        break;
+    default:
+        put_optional(b, r, key);
     }
 }
 
@@ -391,6 +403,60 @@ read_digests(struct kd_cur *c, struct kd_audit_record *r)
         kd_cbor_copy(c, r->digests[i], KD_SHA256_SIZE);
 }
 
+/* What a record has where there is one. */
+static void
+read_optional(struct kd_cur *c, struct kd_audit_record *r, uint64_t key)
+{
+    switch (key) {
+    case K_DOMAIN:
+        r->domain = kd_cbor_text(c, KD_AUDIT_DOMAIN_MAX);
+        if (r->domain.n == 0)
+            kd_cur_fail(c, KD_MALFORMED);
+        break;
+    case K_KEY:
+        kd_cbor_copy(c, r->key_id, sizeof r->key_id);
+        r->has_key = true;
+        break;
+    case K_DIGESTS:
+        read_digests(c, r);
+        break;
+    case K_ADDRESS:
+        r->address = kd_cbor_text(c, KD_AUDIT_ADDRESS_MAX);
+        if (r->address.n == 0)
+            kd_cur_fail(c, KD_MALFORMED);
+        break;
+    case K_GENERATION:
+        r->generation = (uint32_t)read_number(c, 1, UINT32_MAX);
+        break;
+    case K_LINK_SEQ:
+        r->link_seq = (uint32_t)read_number(c, 1, UINT32_MAX);
+        break;
+    case K_KEYSTORE_GENERATION:
+        r->keystore_generation = read_number(c, 1, INT64_MAX);
+        break;
+    case K_KEYSTORE_SHA256:
+        kd_cbor_copy(c, r->keystore_sha256, sizeof r->keystore_sha256);
+        break;
+    case K_NOTES:
+        r->notes = (uint32_t)read_number(c, 1, UINT32_MAX);
+        break;
+    case K_APPROVAL:
+        kd_cbor_copy(c, r->approval, sizeof r->approval);
+        r->has_approval = true;
+        break;
+    case K_ABOUT:
+        r->about_seq = read_number(c, 1, INT64_MAX);
+        break;
+    case K_DETAIL:
+        r->detail = kd_cbor_text(c, KD_AUDIT_DETAIL_MAX);
+        if (r->detail.n == 0)
+            kd_cur_fail(c, KD_MALFORMED);
+        break;
+    default:
+        kd_cur_fail(c, KD_MALFORMED);
+    }
+}
+
 static void
 read_value(struct kd_cur *c, struct kd_audit_record *r, uint64_t key)
 {
@@ -422,55 +488,11 @@ read_value(struct kd_cur *c, struct kd_audit_record *r, uint64_t key)
     case K_CLASS:
         r->class = read_class(c);
         break;
-    case K_DOMAIN:
-        r->domain = kd_cbor_text(c, KD_AUDIT_DOMAIN_MAX);
-        if (r->domain.n == 0)
-            kd_cur_fail(c, KD_MALFORMED);
-        break;
-    case K_KEY:
-        kd_cbor_copy(c, r->key_id, sizeof r->key_id);
-        r->has_key = true;
-        break;
-    case K_DIGESTS:
-        read_digests(c, r);
-        break;
-    case K_ADDRESS:
-        r->address = kd_cbor_text(c, KD_AUDIT_ADDRESS_MAX);
-        if (r->address.n == 0)
-            kd_cur_fail(c, KD_MALFORMED);
-        break;
-    case K_GENERATION:
-        r->generation = (uint32_t)read_number(c, 1, UINT32_MAX);
-        break;
-    case K_LINK_SEQ:
-        r->link_seq = (uint32_t)read_number(c, 1, UINT32_MAX);
-        break;
-    case K_KEYSTORE_GENERATION:
-        r->keystore_generation = read_number(c, 1, INT64_MAX);
-        break;
-    case K_KEYSTORE_SHA256:
-        kd_cbor_copy(c, r->keystore_sha256, sizeof r->keystore_sha256);
-        break;
     case K_OUTCOME:
         r->outcome = (enum kd_audit_outcome)read_number(c, 0, KD_OUTCOME_COUNT - 1);
         break;
-    case K_NOTES:
-        r->notes = (uint32_t)read_number(c, 1, UINT32_MAX);
-        break;
-    case K_APPROVAL:
-        kd_cbor_copy(c, r->approval, sizeof r->approval);
-        r->has_approval = true;
-        break;
-    case K_ABOUT:
-        r->about_seq = read_number(c, 1, INT64_MAX);
-        break;
-    case K_DETAIL:
-        r->detail = kd_cbor_text(c, KD_AUDIT_DETAIL_MAX);
-        if (r->detail.n == 0)
-            kd_cur_fail(c, KD_MALFORMED);
-        break;
     default:
-        kd_cur_fail(c, KD_MALFORMED);
+        read_optional(c, r, key);
     }
 }
 

@@ -39,6 +39,11 @@ struct kd_conf_problems {
 const char *kd_conf_problem_format(const char *file, const struct kd_conf_problem *p,
                                    char *out, size_t size);
 
+/* The line for problem i, or behind the last one that there were more of them. False
+ * where there is no such line. */
+bool kd_conf_problems_line(const char *file, const struct kd_conf_problems *p, size_t i,
+                           char *out, size_t size);
+
 /* A user or group. */
 struct kd_conf_id {
     char *name;    /* as written; NULL for none */
