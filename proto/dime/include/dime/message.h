@@ -155,7 +155,7 @@ bool dime_message_next(const struct dime_message *m, uint64_t *at, uint64_t unti
                        struct dime_chunk *out, kd_err *err);
 
 /* The chunk of that type that stands at most once; NULL if it is absent or may stand
- * more often. */
+ * more often, and of type 2, which is kept as the key it holds. */
 const struct dime_chunk *dime_message_chunk(const struct dime_message *m, uint8_t type);
 
 /* The magic number a binary object begins with, tracing skipped; 0 if it is too short.
