@@ -181,10 +181,7 @@ record_own(struct vault *v, enum kd_audit_op op)
 
     if (op == KD_AUDIT_START)
         memcpy(record.digests[0], v->conf->hash, sizeof record.digests[0]);
-    /* Whether there are operators stands in the key store: not known until it is open.
-     */
-    if (v->conf->is.single_operator && v->token != NULL &&
-        v->approvals.state == APPROVALS_NONE)
+    if (approvals_single_operator(v, v->conf))
         record.notes = KD_NOTE_SINGLE_OPERATOR;
     kd_err err = chain_append(v, &record, KD_ROW_NONE, kd_slice(NULL, 0), -1, NULL);
     if (err != KD_OK)

@@ -193,8 +193,8 @@ run_record(struct kd_audit_record *record, struct run_names *names,
         .principal = kd_slice(names->principal, (size_t)n),
         .domain = domain,
     };
-    if (t->conf->is.single_operator && v->approvals.state == APPROVALS_NONE &&
-        t->caller.klass == KD_CLASS_ADMIN && !own)
+    if (approvals_single_operator(v, t->conf) && t->caller.klass == KD_CLASS_ADMIN &&
+        !own)
         record->notes |= KD_NOTE_SINGLE_OPERATOR;
     if (t->admission == ADMITTED_APPROVED) {
         record->notes |= KD_NOTE_QUORUM;

@@ -27,6 +27,13 @@ approvals_clear(struct approvals *a)
     *a = (struct approvals){0};
 }
 
+bool
+approvals_single_operator(const struct vault *v, const struct vault_conf *conf)
+{
+    return conf->is.single_operator && v->token != NULL &&
+           v->approvals.state == APPROVALS_NONE;
+}
+
 struct kd_moment
 approvals_now(void)
 {

@@ -9,6 +9,7 @@
 
 struct vault;
 struct task;
+struct vault_conf;
 
 enum approvals_state {
     APPROVALS_NONE, /* no operators: the configuration decides. Or no open key store */
@@ -37,6 +38,10 @@ void approvals_refresh(struct vault *v);
 
 /* Drops what is past its end. */
 void approvals_expire(struct vault *v);
+
+/* True if one operator decides alone: the configuration allows it, and the key store,
+ * which has the word, has no operators. False as long as it is not open. */
+bool approvals_single_operator(const struct vault *v, const struct vault_conf *conf);
 
 struct kd_moment approvals_now(void);
 

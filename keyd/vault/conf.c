@@ -158,8 +158,7 @@ record_reload(struct vault *v)
 
     if (t != NULL) /* who asked for it; a signal names nobody */
         run_record(&record, &names, v, t, KD_AUDIT_RELOAD, kd_slice(NULL, 0));
-    if (v->conf->is.single_operator && v->token != NULL &&
-        v->approvals.state == APPROVALS_NONE)
+    if (approvals_single_operator(v, v->conf))
         record.notes |= KD_NOTE_SINGLE_OPERATOR;
     record.n_digests = 2;
     memcpy(record.digests[0], v->conf->hash, sizeof record.digests[0]);

@@ -163,13 +163,16 @@ read_message(struct job *j)
     return err;
 }
 
+/* right: the verdict on the right form of the tree, which comes before libdime's. */
 static void
-decide(struct job *j)
+decide(struct job *j, const enum dime_message_verdict *right)
 {
     static const uint8_t left_empty[HASH]; /* libdime's last place */
 
     for (size_t i = 0; i < j->n; i++) {
         struct running *r = &j->running[i];
+        if (r->legacy && *right != DIME_VERDICT_BAD)
+            continue;
         if (r->legacy)
             dime_ed25519_verifier_add(&r->verifier,
                                       kd_slice(left_empty, sizeof left_empty));
@@ -194,7 +197,7 @@ run(struct job *j, const struct dime_claims *c, struct dime_verdicts *out)
     start(j, &c->organization, DIME_CHUNK_ORGANIZATION, false, &v.organization);
     if ((err = read_message(j)) != KD_OK)
         return err;
-    decide(j);
+    decide(j, &v.tree);
     if (v.tree == DIME_VERDICT_BAD && legacy == DIME_VERDICT_GOOD &&
         v.author == DIME_VERDICT_GOOD)
         v.tree = DIME_VERDICT_LEGACY;

@@ -8,24 +8,13 @@ enum {
     DIGITS_MAX = 9,
 };
 
-static const struct {
-    const char *name;
-    bool required;
-} common[DIME_COMMON_COUNT] = {
-    [DIME_COMMON_DATE] = {"Date", true},
-    [DIME_COMMON_TO] = {"To", true},
-    [DIME_COMMON_CC] = {"CC", false},
-    [DIME_COMMON_FROM] = {"From", true},
-    [DIME_COMMON_ORGANIZATION] = {"Organization", false},
-    [DIME_COMMON_SUBJECT] = {"Subject", true},
-};
-
 enum dime_common
 mime_common_find(struct kd_slice name)
 {
     int i = 0;
 
-    while (i < DIME_COMMON_COUNT && !mime_name_is(name, common[i].name))
+    while (i < DIME_COMMON_COUNT &&
+           !mime_name_is(name, dime_common_name((enum dime_common)i)))
         i++;
     return (enum dime_common)i;
 }
@@ -100,9 +89,9 @@ mime_absent_put(const struct mime_found *found, bool mime_version, struct kd_buf
     const char *before = "X-Dime-Absent: ";
 
     for (int i = 0; i < DIME_COMMON_COUNT; i++) {
-        if (!common[i].required || found->at[i] != SIZE_MAX)
+        if (!dime_common_is_required(i) || found->at[i] != SIZE_MAX)
             continue;
-        kd_buf_printf(out, "%s%s", before, common[i].name);
+        kd_buf_printf(out, "%s%s", before, dime_common_name(i));
         before = ", ";
     }
     if (mime_version) {
