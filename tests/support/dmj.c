@@ -143,8 +143,8 @@ same_chunk(const struct dime_chunk *a, const struct dime_chunk *b)
     return a->def == b->def && a->at == b->at && a->size == b->size;
 }
 
-static bool
-same_message(const struct dime_message *a, const struct dime_message *b)
+bool
+dmj_same(const struct dime_message *a, const struct dime_message *b)
 {
     for (unsigned type = 0; type < 256; type++) {
         const struct dime_chunk *x = dime_message_chunk(a, (uint8_t)type);
@@ -284,7 +284,7 @@ dmj_judge(struct kd_slice octets, int fd, struct dmj_verdict *out)
     if (out->err != KD_OK)
         return NULL;
     if (dime_message_parse(&file, octets.n, &again, NULL) != KD_OK ||
-        !same_message(&out->m, &again))
+        !dmj_same(&out->m, &again))
         return "memory and file are read differently";
     if ((why = compare(&out->m, octets, seen, n)) != NULL)
         return why;

@@ -19,6 +19,9 @@ bool dmj_read(struct kd_slice octets, const struct dmj_chunk **chunks, size_t *n
 bool dmj_read_chunks(struct kd_slice octets, size_t at, const struct dmj_chunk **chunks,
                      size_t *n);
 
+/* Whether two have the same chunks in the same places; sources are not compared. */
+bool dmj_same(const struct dime_message *a, const struct dime_message *b);
+
 struct dmj_verdict {
     kd_err err;
     enum dime_flaw flaw;

@@ -2,6 +2,7 @@
 
 #include "aes.h"
 
+#include <keyd/base/be.h>
 #include <keyd/base/secret.h>
 
 #include <sodium.h>
@@ -159,30 +160,6 @@ mail_parse(struct kd_slice octets)
     return m;
 }
 
-static bool
-is_same_chunk(const struct dime_chunk *a, const struct dime_chunk *b)
-{
-    return a->def == b->def && a->at == b->at && a->size == b->size;
-}
-
-bool
-mail_is_same(const struct dime_message *a, const struct dime_message *b)
-{
-    static const struct dime_chunk none;
-
-    for (unsigned type = 0; type < 256; type++) {
-        const struct dime_chunk *x = dime_message_chunk(a, (uint8_t)type);
-        const struct dime_chunk *y = dime_message_chunk(b, (uint8_t)type);
-        if (!is_same_chunk(x == NULL ? &none : x, y == NULL ? &none : y))
-            return false;
-    }
-    return a->defs == b->defs && a->traced == b->traced && a->begin == b->begin &&
-           a->display == b->display && a->attached == b->attached &&
-           a->signs == b->signs && a->end == b->end && a->n_chunks == b->n_chunks &&
-           a->n_display == b->n_display && a->n_attached == b->n_attached &&
-           memcmp(a->ephemeral, b->ephemeral, sizeof a->ephemeral) == 0;
-}
-
 /* --- opening --- */
 
 static bool
@@ -294,6 +271,76 @@ mail_view_free(struct mail_view *v)
     kd_buf_free(&v->common);
     kd_buf_free(&v->headers);
     kd_buf_free(&v->parts);
+}
+
+/* --- objects of other kinds --- */
+
+static kd_err
+sign_by(void *ctx, struct kd_slice message, uint8_t sig[DIME_SIG_SIZE])
+{
+    return dime_ed25519_secret_sign(ctx, message, sig);
+}
+
+struct dime_signer
+mail_signer(struct dime_ed25519_secret *by)
+{
+    return (struct dime_signer){.sign = sign_by, .ctx = by};
+}
+
+uint8_t *
+mail_exact(struct kd_slice octets)
+{
+    uint8_t *copy = malloc(octets.n == 0 ? 1 : octets.n);
+
+    must(copy != NULL, "memory");
+    if (octets.n != 0)
+        memcpy(copy, octets.p, octets.n);
+    return copy;
+}
+
+kd_err
+mail_error_of(enum dime_flaw flaw)
+{
+    if (flaw == DIME_FLAW_NONE)
+        return KD_OK;
+    return flaw == DIME_FLAW_TOO_LARGE ? KD_TOO_LARGE : KD_MALFORMED;
+}
+
+static void
+set_size(uint8_t *object, size_t n)
+{
+    kd_put_be32(object + 2, (uint32_t)(n - DIME_MESSAGE_HEADER));
+}
+
+void
+mail_replace(const struct kd_buf *from, uint64_t at, uint64_t end, struct kd_slice by,
+             struct kd_buf *out)
+{
+    kd_buf_init(out, from->n + by.n);
+    kd_buf_put(out, kd_slice(from->p, (size_t)at));
+    kd_buf_put(out, by);
+    kd_buf_put(out, kd_slice(from->p + end, from->n - (size_t)end));
+    must(out->err == KD_OK, "memory");
+    set_size(out->p, out->n);
+}
+
+void
+mail_cut_everywhere(const struct kd_buf *object,
+                    enum dime_flaw (*flaw_of)(struct kd_slice octets))
+{
+    for (size_t n = 0; n < object->n; n++) {
+        bool has_header = n >= DIME_MESSAGE_HEADER;
+        uint8_t *cut = mail_exact(kd_slice(object->p, n));
+        must(flaw_of(kd_slice(cut, n)) ==
+                 (has_header ? DIME_FLAW_LENGTH : DIME_FLAW_SHORT),
+             "an object with less than its header says is refused for that");
+        if (has_header) {
+            set_size(cut, n);
+            must(flaw_of(kd_slice(cut, n)) != DIME_FLAW_NONE,
+                 "an object that lacks its end is refused");
+        }
+        free(cut);
+    }
 }
 
 /* --- signing again --- */
