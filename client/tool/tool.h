@@ -15,7 +15,7 @@ extern const char tool_name[];
  * included; a file cannot be read or written, or the usage is wrong. */
 enum { HOLDS = 0, FAILS = 1, TROUBLE = 2 };
 
-/* --- tool_io.c ----------------------------------------------------------------- */
+/* --- io.c ---------------------------------------------------------------------- */
 
 /* Prints; whether standard output took everything is asked at the end. */
 void emit(FILE *f, const char *fmt, ...) KD_PRINTF(2, 3);
@@ -60,7 +60,7 @@ int file_write(const char *path, struct kd_slice octets);
  * it is. HOLDS or TROUBLE. */
 int file_write_secret(const char *path, struct kd_slice octets);
 
-/* --- tool_print.c -------------------------------------------------------------- */
+/* --- print.c ------------------------------------------------------------------- */
 
 /* "org-signet", "user-signet" or "ssr". */
 const char *kind_name(enum dime_kind kind);

@@ -38,7 +38,7 @@ struct options {
 #include "dime_verbs.def"
 #undef DIME_VERB
 
-/* --- dime_io.c ----------------------------------------------------------------- */
+/* --- io.c ---------------------------------------------------------------------- */
 
 /* Reads a key file through secret memory alone. As object_load. */
 int keys_load(const char *path, struct dime_dkey **key, const char **why);
