@@ -156,6 +156,9 @@ load_mail(struct new_job *j)
     if (j->mime.raw != DIME_MIME_MAPPED)
         emit(stderr, "%s: %s: carried whole, as one part: %s\n", tool_name, path,
              dime_mime_raw_text(j->mime.raw));
+    if (!dime_mime_is_from(j->mime.content.common.value[DIME_COMMON_FROM],
+                           signets_get(&j->signets, SIGNET_AUTHOR)->identifier))
+        complain(path, "warning: From does not name the author"); /* D-129 */
     return HOLDS;
 }
 

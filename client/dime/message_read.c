@@ -1,4 +1,5 @@
 /* dime message verify, open: a message as one of its actors reads it. */
+#include "bounce.h"
 #include "directory.h"
 #include "report.h"
 #include "signets.h"
@@ -99,7 +100,11 @@ load_and_read(struct read_job *j)
         status = signets_load(&j->signets, paths, o, &why);
     if (status == FAILS)
         return tell_failure(o, NULL, message_kind(j->in.octets), why);
-    return status == HOLDS ? read_message(j) : status;
+    if (status != HOLDS)
+        return status;
+    if (strcmp(message_kind(j->in.octets), "bounce") == 0)
+        return bounce_tell(o, j->in.octets, j->keys, &j->signets);
+    return read_message(j);
 }
 
 static int

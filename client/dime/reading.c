@@ -3,6 +3,7 @@
 #include <dime/fingerprint.h>
 #include <dime/gzip.h>
 #include <dime/message_verify.h>
+#include <dime/verify.h>
 #include <keyd/base/secret.h>
 #include <stdlib.h>
 
@@ -66,7 +67,7 @@ author_of(const struct reading *r)
     return r->actor == DIME_AUTHOR ? r->keys.own->sign_pk : NULL;
 }
 
-/* Keys that sign messages of the organization: its POK, and the SOKs that may. */
+/* Keys that sign messages of the organization. */
 struct org_keys {
     uint8_t keys[DIME_SOKS_MAX + 1][DIME_ED25519_KEY_SIZE];
     size_t n;
@@ -77,15 +78,7 @@ org_keys_of(const struct reading *r, struct org_keys *out)
 {
     const struct dime_signet *s = r->naked ? r->keys.destination : r->keys.origin;
 
-    out->n = 0;
-    if (s == NULL)
-        return;
-    memcpy(out->keys[out->n++], s->sign_key, DIME_ED25519_KEY_SIZE);
-    for (size_t i = 0; i < s->n_soks; i++) {
-        const struct dime_sok *sok = &s->soks[i];
-        if (sok->authorised && (sok->perms & DIME_PERM_MESSAGES) != 0)
-            memcpy(out->keys[out->n++], sok->key, DIME_ED25519_KEY_SIZE);
-    }
+    out->n = s == NULL ? 0 : dime_org_keys(s, DIME_PERM_MESSAGES, out->keys);
 }
 
 static kd_err
