@@ -14,20 +14,7 @@
 /* cmocka.h wants the four above first */
 #include <cmocka.h>
 
-#define MAILS KEYD_VECTORS "/mime"
-
 enum { SECRET_ROOM = 8192, VALUE_MAX = DIME_COMMON_LINE_MAX - 64 };
-
-static const struct mail_case {
-    const char *name;
-    enum dime_mime_raw way; /* of a message */
-    const char *types;
-} cases[] = {
-#define MIME_CASE(name, way, types) {name, DIME_MIME_##way, types},
-#include "../support/mime_cases.def"
-#undef MIME_CASE
-};
-enum { N_CASES = sizeof cases / sizeof cases[0] };
 
 static int
 set_up(void **state)
@@ -35,18 +22,6 @@ set_up(void **state)
     (void)state;
     mail_people(SECRET_ROOM);
     return 0;
-}
-
-static struct kd_slice
-read_mail(const char *name)
-{
-    char file[256];
-
-    assert_true(snprintf(file, sizeof file, "%s.eml", name) < (int)sizeof file);
-    struct kd_slice mail = vector_read(MAILS, file);
-    if (mail.p == NULL)
-        fail_msg("%s cannot be read", file);
-    return mail;
 }
 
 /* --- the gateway --- */
@@ -186,19 +161,19 @@ every_mail_of_the_corpus_is_kept_and_comes_back_octet_for_octet(void **state)
     size_t n_multipart = 0, n_mapped = 0;
 
     (void)state;
-    for (size_t i = 0; i < N_CASES; i++) {
-        struct kd_slice mail = read_mail(cases[i].name);
-        bool multipart = has_multipart(cases[i].types);
-        enum dime_mime_raw want = multipart ? DIME_MIME_MULTIPART : cases[i].way;
+    for (size_t i = 0; i < n_mime_cases; i++) {
+        struct kd_slice mail = mime_mail(mime_cases[i].name);
+        bool multipart = has_multipart(mime_cases[i].types);
+        enum dime_mime_raw want = multipart ? DIME_MIME_MULTIPART : mime_cases[i].way;
         enum dime_mime_raw got = go_through(mail);
         if (got != want)
-            fail_msg("%s: %s", cases[i].name, dime_mime_raw_text(got));
+            fail_msg("%s: %s", mime_cases[i].name, dime_mime_raw_text(got));
         n_multipart += multipart;
         n_mapped += got == DIME_MIME_MAPPED;
         vector_free(mail);
     }
     printf("%zu mails: %zu mapped, %zu raw for a multipart, %zu for other reasons\n",
-           (size_t)N_CASES, n_mapped, n_multipart, N_CASES - n_mapped - n_multipart);
+           n_mime_cases, n_mapped, n_multipart, n_mime_cases - n_mapped - n_multipart);
     assert_true(n_multipart >= 5 && n_mapped >= 10);
 }
 
