@@ -324,9 +324,11 @@ map(struct mapping *m, enum dime_mime_raw *why)
     kd_err err;
 
     m->first = root->mixed ? 1 : 0;
-    *why = m->flat && needs_multipart(m) ? DIME_MIME_MULTIPART : map_headers(m);
+    *why = map_headers(m);
     if (m->own->headers.err == KD_NOMEM || m->own->values.err == KD_NOMEM)
         return KD_NOMEM;
+    if (*why == DIME_MIME_MAPPED && m->flat && needs_multipart(m))
+        *why = DIME_MIME_MULTIPART;
     if (*why != DIME_MIME_MAPPED)
         return KD_OK;
     err = reserve(&m->own->data, data_size(m));
