@@ -114,12 +114,12 @@ static void
 T_DM_22_a_nested_multipart_is_laid_out_as_said_and_comes_back(void **state)
 {
     static const char *const want[] = {
-        "Children: 2\r\nPreamble: 10\r\nEpilogue: 4\r\nPosition: 1\r\n\r\n"
-        "Content-Type: multipart/alternative; boundary=\"alt\"\r\n\r\n"
-        "preamble\r\n\r\n\r\n",
+        ("Children: 2\r\nPreamble: 10\r\nEpilogue: 4\r\nPosition: 1\r\n\r\n"
+         "Content-Type: multipart/alternative; boundary=\"alt\"\r\n\r\n"
+         "preamble\r\n\r\n\r\n"),
         "X-Dime-Position: 2\r\nContent-Type: text/plain\r\n\r\ntext\r\n",
-        "Children: 2\r\nPreamble: 0\r\nEpilogue: 2\r\nPosition: 3\r\n\r\n"
-        "Content-Type: multipart/related; boundary=rel\r\n\r\n\r\n",
+        ("Children: 2\r\nPreamble: 0\r\nEpilogue: 2\r\nPosition: 3\r\n\r\n"
+         "Content-Type: multipart/related; boundary=rel\r\n\r\n\r\n"),
         "X-Dime-Position: 4\r\nContent-Type: text/html\r\n\r\n<p>text</p>",
         "X-Dime-Position: 6\r\n\r\nafter",
         "X-Dime-Position: 5\r\nContent-Type: image/png\r\n\r\nPNG",
