@@ -35,10 +35,10 @@ struct dime_reader {
     enum dime_actor actor;
     const struct dime_kek *kek;
     const uint8_t *author;
-    /* 226 of this message was found good under that key. What is decrypted is then the
-     * author's choice and nobody else's, so that payloads are verified by the fastest
-     * code there is; else by code whose time says nothing of them, at more than twice
-     * the cost (dime/message_verify.h). Verdicts are the same. */
+    /* 226 of this message was found good under that key: no stranger chose what is
+     * decrypted. Payloads in one piece are then verified by libsodium; else by code
+     * whose time says nothing of them, at more than twice the cost ("Time" in
+     * dime/message_verify.h). Verdicts are the same. */
     bool vouched;
 };
 
