@@ -104,10 +104,9 @@ static enum dime_message_verdict
 judge_chunk(const struct dime_message *m, const struct dime_claim *c, uint8_t type,
             bool vouched)
 {
-    uint64_t until = dime_message_signed_until(m, type);
-
     if (!is_asked(m, c, type))
         return DIME_VERDICT_NOT_ASKED;
+    uint64_t until = dime_message_signed_until(m, type);
     return judge(c, kd_slice(m->source.p + m->begin, (size_t)(until - m->begin)),
                  vouched);
 }
