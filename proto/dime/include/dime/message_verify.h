@@ -60,8 +60,8 @@ struct dime_verdicts {
 
 /* Without the author's claim, libdime's tree is not believed. KD_OK whatever the
  * verdicts are; KD_IO, KD_NOMEM, KD_MALFORMED for a file that has changed. Holds 64 KiB
- * for a file and some 400 octets for a key of a claim, each of which is one more
- * hashing of what the signature covers. */
+ * for a file, 64 octets for a chunk of a small message, and some 400 octets for a key
+ * of a claim, each of which is one more hashing of what the signature covers. */
 kd_err dime_message_verify(const struct dime_message *m,
                            const struct dime_claims *claims,
                            struct dime_verdicts *out) KD_MUST_USE;
