@@ -85,8 +85,12 @@ keep(void *ctx, struct kd_slice piece)
 static void
 walk(struct dmr *r, const struct dmr_keys *keys)
 {
-    const struct dime_reader reader = {
-        .m = &r->m, .actor = r->actor, .kek = r->kek, .author = keys->author};
+    const struct dime_reader reader = {.m = &r->m,
+                                       .actor = r->actor,
+                                       .kek = r->kek,
+                                       .author = keys->author,
+                                       .vouched =
+                                           r->verdicts.author == DIME_VERDICT_GOOD};
     uint64_t at = r->m.display;
     struct dime_span span;
 
