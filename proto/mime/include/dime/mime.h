@@ -118,8 +118,8 @@ kd_err dime_mime_import(struct kd_slice mail, struct dime_mime *out) KD_MUST_USE
 void dime_mime_free(struct dime_mime *m);
 
 /* The same for naked mail (dime/naked.h), which has chunks 67 and 131 alone (D-173): a
- * mail that would be mapped to a multipart chunk is raw (DIME_MIME_MULTIPART), one whose
- * parts a single multipart/mixed holds is mapped. Exported alike. */
+ * mail that would be mapped to a multipart chunk is raw (DIME_MIME_MULTIPART), one
+ * whose parts a single multipart/mixed holds is mapped. Exported alike. */
 kd_err dime_mime_import_naked(struct kd_slice mail, struct dime_mime *out) KD_MUST_USE;
 
 /* Appends the mail. content may be anybody's: what is no mail, or would be another one
