@@ -69,6 +69,7 @@ verify(struct dmr *r, const struct dmr_keys *keys)
         .metadata_bounce = claim(r, 248, org, keys->n_org),
         .display_bounce = claim(r, 249, org, keys->n_org),
         .organization = claim(r, 255, org, keys->n_org),
+        .vouching = true,
     };
     must(dime_message_verify(&r->m, &claims, &r->verdicts) == KD_OK, "verify");
 }

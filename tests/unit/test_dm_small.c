@@ -92,7 +92,8 @@ letter_init(struct letter *l, const struct dmw_recipe *r)
                                      .author = {l->sigs[1], alice, 1},
                                      .metadata_bounce = {l->sigs[2], org, 1},
                                      .display_bounce = {l->sigs[3], org, 1},
-                                     .organization = {l->sigs[4], org, 1}};
+                                     .organization = {l->sigs[4], org, 1},
+                                     .vouching = true};
     l->n = made.n;
     assert_non_null(l->octets = malloc(made.n));
     memcpy(l->octets, made.p, made.n);
@@ -147,6 +148,9 @@ libsodium_verifies_what_226_vouches_for(void **state)
     assert_int_equal(v.metadata_bounce, DIME_VERDICT_GOOD);
     assert_int_equal(v.display_bounce, DIME_VERDICT_GOOD);
     assert_int_equal(v.organization, DIME_VERDICT_GOOD);
+    l.claims.vouching = false; /* a server */
+    assert_int_equal(verdicts(&l).organization, DIME_VERDICT_GOOD);
+    assert_int_equal(quick, 0);
     letter_clear(&l);
     letter_init(&l, &(struct dmw_recipe){.seed = 301, .legacy_tree = true});
     v = verdicts(&l);

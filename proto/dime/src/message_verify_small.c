@@ -181,7 +181,8 @@ message_verify_small(const struct dime_message *m, const struct dime_claims *cla
     struct dime_verdicts v = {.tree = DIME_VERDICT_NOT_ASKED};
 
     v.author = judge_chunk(m, &claims->author, DIME_CHUNK_AUTHOR, false);
-    bool vouched = v.author == DIME_VERDICT_GOOD && !slots_repeat(m);
+    bool vouched =
+        claims->vouching && v.author == DIME_VERDICT_GOOD && !slots_repeat(m);
     kd_err err = judge_tree(m, &claims->tree, v.author, vouched, &v.tree);
     if (err != KD_OK)
         return err;

@@ -16,15 +16,17 @@
  * that refuses S above the group order at once would tell him four bits of any block
  * that way, and every addition that depends on S tells a little. So signatures are
  * verified at one cost whatever they are (dime/ed25519_verifier.h), which is more than
- * twice libsodium's, until 226 has been found good: from there on everything in front
- * of it, keyslots too, is as its signer made it, and the keyslots of 248, 249 and 255
- * open nothing of it unless they repeat one of it, which is looked for. The rest is
- * then verified by libsodium.
+ * twice libsodium's.
  *
- * The signer of 226 need not be who encrypted: the author's organization can put
- * another user of its own into 4, 225 and 226, to whose keys it has slots, and sign
- * what it moved. To it, and to nobody else, the time of the rest says how many digits S
- * has (some 2 us in 36), but not whether S is above the order.
+ * Who lets 226 vouch (claims->vouching) has the rest verified by libsodium once 226 has
+ * been found good: from there on everything in front of it, keyslots too, is as its
+ * signer made it, and the keyslots of 248, 249 and 255 open nothing of it unless they
+ * repeat one of it, which is looked for. That is for a user's own programs, whose time
+ * nobody else sees closely, and not for servers, which answer strangers: the signer of
+ * 226 need not be who encrypted. The author's organization can put another user of its
+ * own into 4, 225 and 226, to whose keys it has slots, and sign what it moved. To it,
+ * and to nobody else, the time of the rest says how many digits S has (some 2 us in
+ * 36), but not whether S is above the order.
  *
  * A message above 64 KiB or in a file is read once for all of its signatures, at one
  * cost each, which is little beside the reading. */
@@ -51,6 +53,7 @@ struct dime_claim {
 
 struct dime_claims {
     struct dime_claim tree, author, metadata_bounce, display_bounce, organization;
+    bool vouching; /* a good 226 vouches for the time of the others; see above */
 };
 
 struct dime_verdicts {
