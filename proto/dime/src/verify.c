@@ -31,6 +31,27 @@ conclude(struct dime_verdict *v, enum dime_reason why)
     return dime_reason_err(why);
 }
 
+static bool
+may(const struct dime_sok *sok, uint8_t perm)
+{
+    return sok->authorised && (sok->perms & perm) == perm;
+}
+
+size_t
+dime_org_keys(const struct dime_signet *org, uint8_t perm,
+              uint8_t out[DIME_SOKS_MAX + 1][DIME_ED25519_KEY_SIZE])
+{
+    size_t n = 0;
+
+    if (org->kind != DIME_ORG || perm == 0)
+        return 0;
+    memcpy(out[n++], org->sign_key, DIME_ED25519_KEY_SIZE);
+    for (size_t i = 0; i < org->n_soks; i++)
+        if (may(&org->soks[i], perm))
+            memcpy(out[n++], org->soks[i].key, DIME_ED25519_KEY_SIZE);
+    return n;
+}
+
 bool
 dime_org_permits(const struct dime_signet *org,
                  const uint8_t key[DIME_ED25519_KEY_SIZE], uint8_t perm)
@@ -39,12 +60,10 @@ dime_org_permits(const struct dime_signet *org,
         return false;
     if (memcmp(key, org->sign_key, DIME_ED25519_KEY_SIZE) == 0)
         return true;
-    for (size_t i = 0; i < org->n_soks; i++) {
-        const struct dime_sok *sok = &org->soks[i];
-        if (sok->authorised && (sok->perms & perm) == perm &&
-            memcmp(key, sok->key, DIME_ED25519_KEY_SIZE) == 0)
+    for (size_t i = 0; i < org->n_soks; i++)
+        if (may(&org->soks[i], perm) &&
+            memcmp(key, org->soks[i].key, DIME_ED25519_KEY_SIZE) == 0)
             return true;
-    }
     return false;
 }
 
@@ -56,7 +75,7 @@ dime_org_signer(const struct dime_signet *org, uint8_t perm, struct kd_slice mes
         return DIME_SIGNER_POK;
     for (size_t i = 0; i < org->n_soks; i++) {
         const struct dime_sok *sok = &org->soks[i];
-        if (sok->authorised && (sok->perms & perm) == perm &&
+        if (may(sok, perm) &&
             dime_ed25519_verify_trusted_key(sok->key, message, sig) == KD_OK)
             return (int)i;
     }

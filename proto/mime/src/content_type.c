@@ -18,11 +18,18 @@ start_gmime(void)
     g_mime_init();
 }
 
+bool
+mime_start(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    return pthread_once(&once, start_gmime) == 0;
+}
+
 /* The unfolded value as a string. */
 static enum dime_mime_raw
 value_read(struct kd_slice body, char out[DIME_MIME_VALUE_MAX + 1])
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     size_t n = 0, parameters = 0;
 
     if (body.n > DIME_MIME_VALUE_MAX)
@@ -37,8 +44,7 @@ value_read(struct kd_slice body, char out[DIME_MIME_VALUE_MAX + 1])
     out[n] = '\0';
     if (parameters > PARAMETERS_MAX)
         return DIME_MIME_TYPE_SIZE;
-    return pthread_once(&once, start_gmime) == 0 ? DIME_MIME_MAPPED
-                                                 : DIME_MIME_TYPE_SIZE;
+    return mime_start() ? DIME_MIME_MAPPED : DIME_MIME_TYPE_SIZE;
 }
 
 static bool

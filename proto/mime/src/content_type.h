@@ -4,6 +4,9 @@
 
 #include "head.h"
 
+/* GMime is ready to be used; false without memory. */
+bool mime_start(void);
+
 struct mime_type {
     bool multipart, mixed, alternative, digest, text;
     struct kd_slice boundary; /* of a multipart: within the field */

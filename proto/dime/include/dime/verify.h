@@ -49,6 +49,10 @@ kd_err dime_ssr_verify(const struct dime_signet *ssr, const struct dime_signet *
 bool dime_org_permits(const struct dime_signet *org,
                       const uint8_t key[DIME_ED25519_KEY_SIZE], uint8_t perm);
 
+/* All of them: the POK, then SOKs with the permission in field order. */
+size_t dime_org_keys(const struct dime_signet *org, uint8_t perm,
+                     uint8_t out[DIME_SOKS_MAX + 1][DIME_ED25519_KEY_SIZE]);
+
 /* Whose signature this is, among the keys that may make one: the POK, then SOKs with
  * the permission in field order (D-068); permissions are looked at before any
  * verification. DIME_SIGNER_NONE if nobody's. */

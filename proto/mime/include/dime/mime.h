@@ -139,4 +139,8 @@ struct dime_mime_entity {
  * X-Dime- field that has no meaning there. */
 kd_err dime_mime_entity(struct kd_slice data, struct dime_mime_entity *out) KD_MUST_USE;
 
+/* True if the value of a From field names this one mailbox and no other, letter case
+ * aside (D-129): what a reader shows as the sender is then who is meant. */
+bool dime_mime_is_from(struct kd_slice value, struct kd_slice address);
+
 #endif

@@ -1,7 +1,6 @@
 /* dime signet show, verify, fingerprint, split, armor, dearmor. */
 #include "dime_tool.h"
 
-#include <dime/armor.h>
 #include <dime/build.h>
 #include <dime/fingerprint.h>
 #include <keyd/base/be.h>
@@ -30,7 +29,7 @@ load_or_tell(const struct options *o, struct object *obj)
     const char *why = NULL;
     int status = object_load(obj, o->file, &why);
 
-    return status == FAILS ? tell_failure(o, NULL, claimed_type(obj->octets), why)
+    return status == FAILS ? tell_failure(o, NULL, claimed_type(obj->in.octets), why)
                            : status;
 }
 
@@ -227,7 +226,7 @@ verb_signet_verify(const struct options *o)
     return status;
 }
 
-/* --- fingerprint, split, armor, dearmor --- */
+/* --- fingerprint, split, armor, dearmor ------------------------------------------- */
 
 static enum dime_part
 usual_part(const struct dime_signet *s)
@@ -258,36 +257,6 @@ verb_signet_fingerprint(const struct options *o)
     return status;
 }
 
-/* Writes an object as a file: in armour under the label of its magic number, or as
- * it is. */
-static int
-write_object(const char *path, struct kd_slice octets, bool armoured)
-{
-    enum dime_armor_label label = dime_armor_label_of(kd_be16(octets.p));
-    struct kd_buf text;
-
-    if (!armoured)
-        return file_write(path, octets);
-    kd_buf_init(&text, dime_armor_size(label, DIME_ARMOR_FILE, octets.n));
-    dime_armor_put(&text, label, DIME_ARMOR_FILE, octets);
-    int status = TROUBLE;
-    if (text.err == KD_OK)
-        status = file_write(path, kd_buf_slice(&text));
-    else
-        complain(path, kd_err_text(text.err));
-    kd_buf_free(&text);
-    return status;
-}
-
-static int
-need_out(const struct options *o, const char *verb)
-{
-    if (o->out != NULL)
-        return HOLDS;
-    complain(verb, "-o OUT is needed");
-    return TROUBLE;
-}
-
 /* The result has the form of what was given: armour stays armour. */
 int
 verb_signet_split(const struct options *o)
@@ -306,7 +275,7 @@ verb_signet_split(const struct options *o)
     if (status == HOLDS) {
         kd_err err = dime_split(&obj.signet, o->part, &part);
         if (err == KD_OK)
-            status = write_object(o->out, kd_buf_slice(&part), obj.armoured);
+            status = object_write(o->out, kd_buf_slice(&part), obj.in.armoured);
         else if (err == KD_NOT_FOUND)
             status = tell_failure(o, NULL, "", "has no such part");
         else {
@@ -328,7 +297,7 @@ rewrite(const struct options *o, const char *verb, bool armoured)
         return TROUBLE;
     int status = load_or_tell(o, &obj);
     if (status == HOLDS)
-        status = write_object(o->out, obj.octets, armoured);
+        status = object_write(o->out, obj.in.octets, armoured);
     object_free(&obj);
     return status;
 }

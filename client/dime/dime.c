@@ -33,6 +33,17 @@ static const struct option long_options[] = {
     {"prev", required_argument, NULL, OPT_PREV},
     {"pok", required_argument, NULL, OPT_POK},
     {"keys", required_argument, NULL, OPT_KEYS},
+    {"as", required_argument, NULL, OPT_AS},
+    {"author", required_argument, NULL, OPT_AUTHOR},
+    {"origin", required_argument, NULL, OPT_ORIGIN},
+    {"destination", required_argument, NULL, OPT_DESTINATION},
+    {"recipient", required_argument, NULL, OPT_RECIPIENT},
+    {"from", required_argument, NULL, OPT_FROM},
+    {"to", required_argument, NULL, OPT_TO},
+    {"armor", no_argument, NULL, OPT_ARMOR},
+    {"binary", no_argument, NULL, OPT_BINARY},
+    {"display-bounce", no_argument, NULL, OPT_DISPLAY_BOUNCE},
+    {"no-gzip", no_argument, NULL, OPT_NO_GZIP},
     {"core", no_argument, NULL, 'c'},
     {"full", no_argument, NULL, 'f'},
     {"id", no_argument, NULL, 'i'},
@@ -82,32 +93,67 @@ set_part(struct options *o, enum dime_part part)
     return true;
 }
 
-/* Options that name a file or say so much once. */
 static bool
-set_text(const char **place, const char *text)
+set_actor(struct options *o, const char *text)
 {
-    if (*place != NULL)
+    if (o->has_actor)
         return false;
-    *place = text;
-    return true;
+    o->has_actor = true;
+    for (o->actor = 0; o->actor < DIME_ACTOR_COUNT; o->actor++)
+        if (strcmp(text, dime_actor_name(o->actor)) == 0)
+            return true;
+    return false;
 }
 
-static bool
-take_option(struct options *o, int option, const char *text)
+/* Where an option that names files goes. */
+static const char **
+text_place(struct options *o, int option)
 {
     switch (option) {
     case OPT_OUT:
-        return set_text(&o->out, text);
+        return &o->out;
     case OPT_ORG:
-        return set_text(&o->org, text);
+        return &o->org;
     case OPT_PREV:
-        return set_text(&o->prev, text);
+        return &o->prev;
     case OPT_KEYS:
-        return set_text(&o->keys, text);
+        return &o->keys;
+    case OPT_AUTHOR:
+        return &o->author;
+    case OPT_ORIGIN:
+        return &o->origin;
+    case OPT_DESTINATION:
+        return &o->destination;
+    case OPT_RECIPIENT:
+        return &o->recipient;
+    case OPT_FROM:
+        return &o->from;
+    case OPT_TO:
+        return &o->to;
+    default:
+        return NULL;
+    }
+}
+
+/* What is said once is not said again. */
+static bool
+take_option(struct options *o, int option, const char *text)
+{
+    const char **place = text_place(o, option);
+
+    switch (option) {
+    case OPT_AS:
+        return set_actor(o, text);
     case OPT_POK:
         return add_pok(o, text);
     case OPT_JSON:
         o->json = true;
+        return true;
+    case OPT_ARMOR:
+    case OPT_BINARY:
+    case OPT_DISPLAY_BOUNCE:
+    case OPT_NO_GZIP:
+        o->flags |= (unsigned)option;
         return true;
     case 'c':
         return set_part(o, DIME_PART_CORE);
@@ -118,14 +164,25 @@ take_option(struct options *o, int option, const char *text)
     case 's':
         return set_part(o, DIME_PART_REQUEST);
     default:
-        return false;
+        if (place == NULL || *place != NULL)
+            return false;
+        *place = text;
+        return true;
     }
 }
 
 static unsigned
 option_bit(int option)
 {
-    return option >= 'a' ? OPT_PART : (unsigned)option;
+    switch (option) {
+    case 'c':
+    case 'f':
+    case 'i':
+    case 's':
+        return OPT_PART;
+    default:
+        return (unsigned)option;
+    }
 }
 
 /* argv[0] is the verb. */

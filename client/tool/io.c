@@ -85,7 +85,7 @@ file_read(int fd, const char *path, struct kd_buf *b, const char **why)
             return HOLDS;
         kd_buf_put(b, kd_slice(part, (size_t)n));
         if (b->err == KD_TOO_LARGE) {
-            *why = "larger than a signet can be";
+            *why = "larger than such a file can be";
             return FAILS;
         }
         if (b->err != KD_OK) {
@@ -99,60 +99,72 @@ file_read(int fd, const char *path, struct kd_buf *b, const char **why)
 static const char *
 why_not_signet(const struct object *obj, enum dime_reason reason)
 {
-    return dime_dkey_is(obj->octets) ? "a private key file, not a signet"
+    return dime_dkey_is(obj->in.octets) ? "a private key file, not a signet"
                                      : dime_reason_text(reason);
 }
 
 int
-object_load(struct object *obj, const char *path, const char **why)
+loaded_read(struct loaded *l, const char *path, size_t file_max, const char **why)
 {
     enum dime_armor_label label = DIME_ARMOR_NONE;
-    enum dime_reason reason;
     int fd;
 
-    *obj = (struct object){.armoured = false};
-    kd_buf_init(&obj->file, FILE_MAX_SIZE);
-    kd_buf_init(&obj->decoded, FILE_MAX_SIZE);
+    *l = (struct loaded){.armoured = false};
+    kd_buf_init(&l->file, file_max);
+    kd_buf_init(&l->decoded, file_max);
     if ((fd = open_read(path)) < 0)
         return trouble(path);
-    int status = file_read(fd, path, &obj->file, why);
+    int status = file_read(fd, path, &l->file, why);
     close_read(fd);
     if (status != HOLDS)
         return status;
-    kd_err err = dime_object_load(kd_buf_slice(&obj->file), &obj->decoded, &obj->octets,
+    kd_err err = dime_object_load(kd_buf_slice(&l->file), &l->decoded, &l->octets,
                                   &label, why);
     if (err == KD_NOMEM) {
         complain(path, kd_err_text(err));
         return TROUBLE;
     }
-    if (err != KD_OK)
-        return FAILS;
-    obj->armoured = label != DIME_ARMOR_NONE;
-    if (dime_signet_parse(obj->octets, &obj->signet, &reason) != KD_OK) {
-        *why = why_not_signet(obj, reason);
-        return FAILS;
-    }
-    return HOLDS;
+    l->armoured = label != DIME_ARMOR_NONE;
+    return err == KD_OK ? HOLDS : FAILS;
 }
 
 static void
 wipe_and_free(struct kd_buf *b)
 {
     if (b->p != NULL)
-        kd_secret_wipe(b->p, b->cap);
+        kd_secret_wipe(b->p, b->n);
     kd_buf_free(b);
 }
 
-/* Wiped, as somebody may have named a key file. */
+void
+loaded_free(struct loaded *l)
+{
+    wipe_and_free(&l->file);
+    wipe_and_free(&l->decoded);
+}
+
+int
+object_load(struct object *obj, const char *path, const char **why)
+{
+    enum dime_reason reason;
+    int status = loaded_read(&obj->in, path, FILE_MAX_SIZE, why);
+
+    if (status == HOLDS &&
+        dime_signet_parse(obj->in.octets, &obj->signet, &reason) != KD_OK) {
+        *why = why_not_signet(obj, reason);
+        return FAILS;
+    }
+    return status;
+}
+
 void
 object_free(struct object *obj)
 {
-    wipe_and_free(&obj->file);
-    wipe_and_free(&obj->decoded);
+    loaded_free(&obj->in);
 }
 
-static bool
-write_all(int fd, struct kd_slice s)
+bool
+fd_write(int fd, struct kd_slice s)
 {
     for (size_t done = 0; done < s.n;) {
         ssize_t n = write(fd, s.p + done, s.n - done);
@@ -169,11 +181,11 @@ int
 file_write(const char *path, struct kd_slice octets)
 {
     if (is_standard(path))
-        return write_all(STDOUT_FILENO, octets) ? HOLDS : trouble("standard output");
+        return fd_write(STDOUT_FILENO, octets) ? HOLDS : trouble("standard output");
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
     if (fd < 0)
         return trouble(path);
-    if (!write_all(fd, octets)) {
+    if (!fd_write(fd, octets)) {
         int status = trouble(path);
         close(fd);
         return status;
@@ -188,7 +200,7 @@ file_write_secret(const char *path, struct kd_slice octets)
 
     if (fd < 0)
         return trouble(path);
-    bool done = write_all(fd, octets) && fsync(fd) == 0;
+    bool done = fd_write(fd, octets) && fsync(fd) == 0;
     int status = done ? HOLDS : trouble(path);
     if (close(fd) != 0 && done)
         status = trouble(path);

@@ -1,6 +1,7 @@
 /* Private key files, and failures told. */
 #include "dime_tool.h"
 
+#include <dime/armor.h>
 #include <keyd/base/secret.h>
 #include <sys/stat.h>
 
@@ -73,4 +74,42 @@ tell_failure(const struct options *o, json_t *j, const char *type, const char *w
         j = NULL;
     }
     return json_finish(j, FAILS);
+}
+
+/* D-127 leaves padding and sum out of a message's armour, libdime wants them elsewhere.
+ */
+int
+object_write(const char *path, struct kd_slice octets, bool armoured)
+{
+    const struct dime_source source = dime_source_of(octets);
+    uint16_t magic = dime_object_magic(&source);
+    enum dime_armor_label label = dime_armor_label_of(magic);
+    enum dime_armor_style style =
+        magic == DIME_MAGIC_MESSAGE ? DIME_ARMOR_WIRE : DIME_ARMOR_FILE;
+    struct kd_buf text;
+
+    if (!armoured)
+        return file_write(path, octets);
+    if (label == DIME_ARMOR_NONE) {
+        complain(path, "no armour is known for this kind of object");
+        return FAILS;
+    }
+    kd_buf_init(&text, dime_armor_size(label, style, octets.n));
+    dime_armor_put(&text, label, style, octets);
+    int status = TROUBLE;
+    if (text.err == KD_OK)
+        status = file_write(path, kd_buf_slice(&text));
+    else
+        complain(path, kd_err_text(text.err));
+    kd_buf_free(&text);
+    return status;
+}
+
+int
+need_out(const struct options *o, const char *verb)
+{
+    if (o->out != NULL)
+        return HOLDS;
+    complain(verb, "-o OUT is needed");
+    return TROUBLE;
 }

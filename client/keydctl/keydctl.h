@@ -53,7 +53,7 @@ struct options {
 #include "keydctl_verbs.def"
 #undef KEYDCTL_VERB
 
-/* --- keydctl_call.c: keyd -------------------------------------------------------- */
+/* --- call.c: keyd ----------------------------------------------------------------- */
 
 struct session {
     keyd_client *client;
@@ -97,7 +97,7 @@ struct key_list {
 int key_list_fetch(struct session *s, const char *domain, struct key_list *list);
 void key_list_free(struct key_list *list);
 
-/* --- keydctl_io.c: files, secrets, texts ------------------------------------------ */
+/* --- io.c: files, secrets, texts -------------------------------------------------- */
 
 /* "keydctl: what: text"; EX_USAGE. */
 int usage_error(const char *what, const char *text);
@@ -164,7 +164,7 @@ int json_line(json_t *j);
 /* A parsed signet in armour to o->out. EX_OK, EX_CANTCREAT. */
 int signet_write(const char *path, struct kd_slice signet);
 
-/* --- keydctl_operator_key.c: files of operators' keys ------------------------------
+/* --- keydctl_operator_key.c: files of operators' keys --------------------------------
  */
 
 /* A private key; the octets are OpenSSL's, in its secure heap. */
@@ -189,36 +189,36 @@ void operator_key_free(struct operator_key *k);
 /* A public key in PEM, as `openssl pkey -pubout` writes it. */
 int operator_key_public(const char *path, uint8_t out[32]);
 
-/* --- keydctl_operator.c -------------------------------------------------------------
+/* --- operator.c ----------------------------------------------------------------------
  */
 
 /* "GenerateKey"; "?" for what is none. */
 const char *operation_text(uint32_t number);
 
-/* --- keydctl_key.c ------------------------------------------------------------------
+/* --- key.c ---------------------------------------------------------------------------
  */
 
 const char *key_role_text(enum keyd_key_role role);
 const char *key_state_text(enum keyd_key_state state);
 
-/* --- keydctl_status.c ---------------------------------------------------------------
+/* --- status.c ------------------------------------------------------------------------
  */
 
 const char *state_text(enum keyd_service_state state);
 
-/* --- keydctl_ticket.c ---------------------------------------------------------------
+/* --- ticket.c ------------------------------------------------------------------------
  */
 
 /* A signed ticket from a file, into b. EX_OK, or complained of. */
 int ticket_load(const char *path, struct kd_buf *b);
 
-/* --- keydctl_signet.c ---------------------------------------------------------------
+/* --- signet.c ------------------------------------------------------------------------
  */
 
 /* A signing request from a file, in binary or armour; object_free in every case. */
 int request_load(const char *path, struct object *ssr);
 
-/* --- keydctl_profile.c: fields that a signet is to have -----------------------------
+/* --- profile.c: fields that a signet is to have --------------------------------------
  */
 
 struct profile {

@@ -212,7 +212,7 @@ int
 verb_ticket_new(const struct options *o)
 {
     struct account_key *key = kd_secret_new(sizeof *key);
-    struct object ssr = {.armoured = false};
+    struct object ssr = {.in.armoured = false};
     struct kd_ticket ticket = {.expires_ms = 0};
     struct name address;
     struct kd_buf out;

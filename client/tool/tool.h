@@ -15,7 +15,7 @@ extern const char tool_name[];
  * included; a file cannot be read or written, or the usage is wrong. */
 enum { HOLDS = 0, FAILS = 1, TROUBLE = 2 };
 
-/* --- tool_io.c ----------------------------------------------------------------- */
+/* --- io.c ---------------------------------------------------------------------- */
 
 /* Prints; whether standard output took everything is asked at the end. */
 void emit(FILE *f, const char *fmt, ...) KD_PRINTF(2, 3);
@@ -37,20 +37,35 @@ ssize_t read_up_to(int fd, uint8_t *out, size_t n);
  * TROUBLE complained of. Not for secrets. */
 int file_read(int fd, const char *path, struct kd_buf *b, const char **why);
 
-/* A signet or signing request as a file holds it. */
-struct object {
+/* What a file holds, armoured or binary. */
+struct loaded {
     struct kd_buf file;
     struct kd_buf decoded;
-    struct kd_slice octets; /* binary; of file or decoded */
+    struct kd_slice octets; /* binary; of file or decoded, borrowed */
     bool armoured;
-    struct dime_signet signet; /* parsed; borrows octets */
+};
+
+/* Reads path ("-": standard input), of at most file_max octets. HOLDS; FAILS with *why
+ * if that is too much or the armour is bad; TROUBLE, complained of already, if it cannot
+ * be read. loaded_free in every case, which wipes: somebody may have named a key file.
+ */
+int loaded_read(struct loaded *l, const char *path, size_t file_max, const char **why);
+void loaded_free(struct loaded *l);
+
+/* A signet or signing request as a file holds it. */
+struct object {
+    struct loaded in;
+    struct dime_signet signet; /* parsed; borrows in.octets */
 };
 
 /* Reads and parses path ("-": standard input). HOLDS; FAILS with *why if the octets do
- * not parse (octets may then be empty); TROUBLE, complained of already, if it cannot
+ * not parse (in.octets may then be empty); TROUBLE, complained of already, if it cannot
  * be read. object_free in every case. */
 int object_load(struct object *obj, const char *path, const char **why);
 void object_free(struct object *obj);
+
+/* All octets; false with errno. */
+bool fd_write(int fd, struct kd_slice octets);
 
 /* Writes octets to path ("-" or NULL: standard output), replacing it. HOLDS or
  * TROUBLE. */
@@ -60,7 +75,7 @@ int file_write(const char *path, struct kd_slice octets);
  * it is. HOLDS or TROUBLE. */
 int file_write_secret(const char *path, struct kd_slice octets);
 
-/* --- tool_print.c -------------------------------------------------------------- */
+/* --- print.c ------------------------------------------------------------------- */
 
 /* "org-signet", "user-signet" or "ssr". */
 const char *kind_name(enum dime_kind kind);

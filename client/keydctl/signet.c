@@ -257,7 +257,7 @@ request_load(const char *path, struct object *ssr)
         return EX_NOINPUT;
     if (status == HOLDS && ssr->signet.kind != DIME_SSR)
         why = "a signet, not a signing request";
-    else if (status == HOLDS && ssr->octets.n > SSR_MAX)
+    else if (status == HOLDS && ssr->in.octets.n > SSR_MAX)
         why = "larger than a signing request can be";
     if (why == NULL)
         return EX_OK;
@@ -269,7 +269,7 @@ int
 verb_signet_issue(const struct options *o)
 {
     struct keyd_request q = {.op = KEYD_OP_ISSUE_USER_SIGNET};
-    struct object ssr = {.armoured = false};
+    struct object ssr = {.in.armoured = false};
     struct session s = {0};
     struct profile profile;
     struct kd_buf ticket;
@@ -288,7 +288,7 @@ verb_signet_issue(const struct options *o)
         goto out;
     q.in.issue_user_signet.ticket = octets_of(kd_buf_slice(&ticket));
     q.in.issue_user_signet.address = KEYD_STR(address.text);
-    q.in.issue_user_signet.ssr = octets_of(ssr.octets);
+    q.in.issue_user_signet.ssr = octets_of(ssr.in.octets);
     q.in.issue_user_signet.profile = profile.fields;
     q.in.issue_user_signet.n_profile = profile.n;
     q.in.issue_user_signet.image = octets_of(kd_buf_slice(&profile.image));

@@ -1,0 +1,67 @@
+#include "signets.h"
+
+static bool
+is_org(enum signet_role role)
+{
+    return role == SIGNET_ORIGIN || role == SIGNET_DESTINATION;
+}
+
+const struct dime_signet *
+signets_get(const struct signets *s, enum signet_role role)
+{
+    return s->has[role] ? &s->objects[role].signet : NULL;
+}
+
+/* Of a user's signet: its organization's. */
+static const struct dime_signet *
+organization_of(const struct signets *s, enum signet_role role)
+{
+    return signets_get(s, role == SIGNET_AUTHOR ? SIGNET_ORIGIN : SIGNET_DESTINATION);
+}
+
+/* NULL if it holds, or cannot be said not to. */
+static const char *
+fault_of(const struct signets *s, enum signet_role role, const struct options *o)
+{
+    const struct dime_signet *signet = &s->objects[role].signet;
+    struct dime_verdict verdict;
+
+    if ((signet->kind == DIME_ORG) != is_org(role) || signet->kind == DIME_SSR)
+        return dime_reason_text(DIME_WRONG_KIND);
+    if (is_org(role)) {
+        kd_ignore(dime_org_verify(signet, o->poks, o->n_poks, &verdict));
+    } else {
+        const struct dime_signet *org = organization_of(s, role);
+        if (org == NULL)
+            return NULL; /* the caller's to warn of */
+        kd_ignore(dime_user_verify(signet, org, NULL, &verdict));
+    }
+    return verdict.holds ? NULL : dime_reason_text(verdict.why);
+}
+
+int
+signets_load(struct signets *s, const char *const paths[SIGNET_ROLES],
+             const struct options *o, const char **why)
+{
+    for (int role = 0; role < SIGNET_ROLES; role++) { /* organizations come first */
+        if (paths[role] == NULL)
+            continue;
+        int status = object_load(&s->objects[role], paths[role], why);
+        s->has[role] = true;
+        if (status == HOLDS && (*why = fault_of(s, (enum signet_role)role, o)) != NULL)
+            status = FAILS;
+        if (status == FAILS)
+            complain(paths[role], *why);
+        if (status != HOLDS)
+            return status;
+    }
+    return HOLDS;
+}
+
+void
+signets_free(struct signets *s)
+{
+    for (int role = 0; role < SIGNET_ROLES; role++)
+        if (s->has[role])
+            object_free(&s->objects[role]);
+}
