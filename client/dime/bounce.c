@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { TIME_SIZE = 32, STATUS_SIZE = 16 };
+enum { TIME_SIZE = 32, STATUS_SIZE = 24 };
 
 struct bounce_reading {
     struct dime_bounce b;

@@ -100,7 +100,7 @@ static const char *
 why_not_signet(const struct object *obj, enum dime_reason reason)
 {
     return dime_dkey_is(obj->in.octets) ? "a private key file, not a signet"
-                                     : dime_reason_text(reason);
+                                        : dime_reason_text(reason);
 }
 
 int
@@ -118,8 +118,8 @@ loaded_read(struct loaded *l, const char *path, size_t file_max, const char **wh
     close_read(fd);
     if (status != HOLDS)
         return status;
-    kd_err err = dime_object_load(kd_buf_slice(&l->file), &l->decoded, &l->octets,
-                                  &label, why);
+    kd_err err =
+        dime_object_load(kd_buf_slice(&l->file), &l->decoded, &l->octets, &label, why);
     if (err == KD_NOMEM) {
         complain(path, kd_err_text(err));
         return TROUBLE;

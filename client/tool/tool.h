@@ -46,8 +46,9 @@ struct loaded {
 };
 
 /* Reads path ("-": standard input), of at most file_max octets. HOLDS; FAILS with *why
- * if that is too much or the armour is bad; TROUBLE, complained of already, if it cannot
- * be read. loaded_free in every case, which wipes: somebody may have named a key file.
+ * if that is too much or the armour is bad; TROUBLE, complained of already, if it
+ * cannot be read. loaded_free in every case, which wipes: somebody may have named a key
+ * file.
  */
 int loaded_read(struct loaded *l, const char *path, size_t file_max, const char **why);
 void loaded_free(struct loaded *l);

@@ -74,7 +74,7 @@ expect 2 ssr new -o "$T/x"
 expect 2 keys new
 expect 2 keys new -o -
 expect 0 --help
-for verb in message record resolve send fetch; do
+for verb in record resolve send fetch; do
     check "$verb is not listed" sh -c "! grep -q '$verb' '$T/out'"
 done
 
