@@ -6,16 +6,17 @@ An answer is a dictionary:
               than that of the signet given for it
   flaw        of the structure, which needs no key: None, "magic", "unsigned", "large", "other";
               "armor" if there is no binary. With one there is nothing more.
-  corrupt     whether something behind the encryption refuses the whole message; then nothing
-              is shown, and texts, envelope, agrees and common are not compared
+  corrupt     whether something behind the encryption refuses the whole message; then what is
+              behind it is not compared, as nobody may use it
   chunks      (type, where, size of the payload, number of keyslots); without tracing
   signatures  type: good, legacy, bad, placeholder, closed, absent, unchecked; None: not asked
   envelope    type: its four values
   agrees      role: core, full, none
   common      the values, or None
-  texts       type: octets
+  texts       type: octets; none of a message that is not accepted
   parts       (type, numbers of chunks, state, octets or None) of the content; None where
-              nothing is shown, since no signature of the author is good or the role has no key
+              nothing is shown, since no signature of the author is good or the role has no
+              key. Octets of good parts of a message that is accepted.
 """
 
 from dmime_py import crypto, opening, texts
@@ -60,20 +61,20 @@ def verdict(v):
     return v.state
 
 
-def shown(opened, role):
+def shown(opened, role, accepted):
     """The parts of the content, if the role has any and there is somebody who vouches for
     them."""
     if role not in READERS or not opened.authentic_by or opened.state != "ok":
         return None
     first = sum(c.type == m.TRACING for c in opened.message.chunks)
     return [(p.type, [n - first for n in p.chunks], "good" if p.state == "ok" else p.state,
-             p.data) for p in opened.parts if p.type in m.CONTENT]
+             p.data if accepted else None) for p in opened.parts if p.type in m.CONTENT]
 
 
 def of_python(file, view):
     try:
-        octets = texts.message_binary(file)
-    except (texts.BadArmor, UnicodeDecodeError):
+        octets = texts.binary(file)
+    except texts.BadArmor:
         return {"accepted": False, "flaw": "armor"}
     found = flaw(octets)
     if found is not None:
@@ -82,8 +83,9 @@ def of_python(file, view):
     agrees = {}
     for kind in (m.ORIGIN, m.DESTINATION):
         agrees |= opening.agrees(view, opened.texts.get(kind, {}))
+    accepted = opened.accepted and False not in agrees.values()
     return {
-        "accepted": opened.accepted and False not in agrees.values(), "flaw": None,
+        "accepted": accepted, "flaw": None,
         "corrupt": opened.state != "ok",
         "chunks": chunks(opened.message),
         "signatures": {k: verdict(v) for k, v in opened.signatures.items()} or None,
@@ -91,8 +93,9 @@ def of_python(file, view):
         "agrees": {name[:-len("-Signet")].lower(): value or "none"
                    for name, value in agrees.items() if name.endswith("-Signet")},
         "common": opened.texts.get(m.COMMON),
-        "texts": {p.type: p.data for p in opened.parts if p.type in FILES and p.state == "ok"},
-        "parts": shown(opened, view.role),
+        "texts": {p.type: p.data for p in opened.parts
+                  if accepted and p.type in FILES and p.state == "ok"},
+        "parts": shown(opened, view.role, accepted),
     }
 
 
@@ -132,11 +135,11 @@ def compared(python):
     names = ["accepted", "flaw"]
     if python["flaw"] is not None:
         return names
-    names += ["chunks", "parts"]
+    names.append("chunks")
     if python["signatures"] is not None:
         names.append("signatures")
     if not python["corrupt"]:
-        names += ["envelope", "agrees", "common", "texts"]
+        names += ["envelope", "agrees", "common", "texts", "parts"]
     return names
 
 

@@ -92,7 +92,7 @@ def finished_size(spec):
 # The header, and the octets as a whole
 
 
-@fault(1846, 1848, 1931, 0, 1837, 47911)
+@fault(1846, 1848, 0, 1837, 47911)
 def magic(spec, _, number):
     spec["magic"] = number
 
@@ -526,7 +526,7 @@ def armored(spec, **how):
     spec["armor"] = how or True
 
 
-@fault("USER SIGNET", "UNENCRYPTED MESSAGE", "encrypted message", "")
+@fault("USER SIGNET", "UNENCRYPTED MESSAGE", "encrypted message", "A")
 def label(spec, _, text):
     armored(spec, label=text)
 
@@ -553,7 +553,9 @@ ARMOR_CHANGES = {
     "octet above 127": lambda t: t[:100] + b"\xc3" + t[101:],
     "text in front": lambda t: b"Dear Bob,\n\n" + t, "text behind": lambda t: t + b"Yours\n",
     "CR in front of every LF": lambda t: t.replace(b"\n", b"\r\n"),
-    "twice": lambda t: t + t,
+    "twice": lambda t: t + t, "empty line": lambda t: t[:99] + b"\n\n" + t[99:],
+    "begins twice": lambda t: t[:t.index(b"\n") + 1] + t,
+    "UTF-8 in front": lambda t: b"B\xc3\xb6b\n" + t,
 }
 
 

@@ -169,6 +169,8 @@ def join(o, numbers, limit):
             return part
         part.data = b"".join(p.data for p in payloads)
         if payloads[0].flags & crypto.FLAG_GZIP:
+            if part.type < m.COMMON:
+                raise crypto.Corrupt("a compressed envelope (D-122)")
             part.data = crypto.gunzip(part.data, limit)
     except crypto.Corrupt as e:
         part.state, part.why, part.data = "corrupt", str(e), None
