@@ -61,7 +61,7 @@ split_from(struct new_job *j)
         return false;
     memcpy(j->key_path, from, n);
     j->key_path[n] = '\0';
-    strcpy(j->signet_path, comma + 1);
+    memcpy(j->signet_path, comma + 1, strlen(comma + 1) + 1);
     return true;
 }
 
