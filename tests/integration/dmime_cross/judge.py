@@ -14,6 +14,7 @@ An answer is a dictionary:
   agrees      role: core, full, none
   common      the values, or None
   texts       type: octets; none of a message that is not accepted
+  complete    whether a mail can be made of it: nothing corrupt, nothing for another key
   parts       (type, numbers of chunks, state, octets or None) of the content; None where
               nothing is shown, since no signature of the author is good or the role has no
               key. Octets of good parts of a message that is accepted.
@@ -61,10 +62,14 @@ def verdict(v):
     return v.state
 
 
+def role_reads(opened, role):
+    """Whether the role has a key to content, and somebody vouches for it."""
+    return role in READERS and bool(opened.authentic_by) and opened.state == "ok"
+
+
 def shown(opened, role, accepted):
-    """The parts of the content, if the role has any and there is somebody who vouches for
-    them."""
-    if role not in READERS or not opened.authentic_by or opened.state != "ok":
+    """The parts of the content."""
+    if not role_reads(opened, role):
         return None
     first = sum(c.type == m.TRACING for c in opened.message.chunks)
     return [(p.type, [n - first for n in p.chunks], "good" if p.state == "ok" else p.state,
@@ -95,6 +100,8 @@ def of_python(file, view):
         "common": opened.texts.get(m.COMMON),
         "texts": {p.type: p.data for p in opened.parts
                   if accepted and p.type in FILES and p.state == "ok"},
+        "complete": role_reads(opened, view.role) and all(
+            p.state == "ok" for p in opened.parts if p.type >= m.COMMON),
         "parts": shown(opened, view.role, accepted),
     }
 
@@ -119,6 +126,7 @@ def of_tool(report, files):
         "agrees": report["agrees"],
         "common": report["common"],
         "texts": {kind: files[name] for kind, name in FILES.items() if name in files},
+        "complete": report["complete"],
         "parts": parts or None,
     }
 
@@ -139,7 +147,7 @@ def compared(python):
     if python["signatures"] is not None:
         names.append("signatures")
     if not python["corrupt"]:
-        names += ["envelope", "agrees", "common", "texts", "parts"]
+        names += ["envelope", "agrees", "common", "texts", "complete", "parts"]
     return names
 
 

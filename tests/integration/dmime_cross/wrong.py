@@ -466,6 +466,15 @@ def alternate_key_of(spec, _, kind):
     entry["flags"] = crypto.FLAG_ALTERNATE
 
 
+@fault(*TEXTS, m.ALTERNATE)
+def continued_for_another_key(spec, _, kind):
+    entry = entry_of(spec, kind)
+    if kind == m.ALTERNATE:
+        replace(entry, {"text": "another key"})
+    entry.pop("gzip", None)
+    entry["flags"] = crypto.FLAG_ALTERNATE | crypto.FLAG_MORE
+
+
 @fault("signature", "no signature", "flag 8", "length beyond", "length 0",
        "last octet of the padding", "no keyslot of the recipient", "not compressed")
 def alternate_chunk(spec, _, name):

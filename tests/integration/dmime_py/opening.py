@@ -165,6 +165,8 @@ def join(o, numbers, limit):
         payloads = [p.payload for p in pieces]
         crypto.span_check(payloads)
         if pieces[0].state == "alternate":
+            if part.type in (m.ORIGIN, m.DESTINATION):
+                raise crypto.Corrupt("an envelope for the alternate key of a user")
             part.state = "alternate"
             return part
         part.data = b"".join(p.data for p in payloads)
