@@ -183,7 +183,8 @@ check_signatures(struct reading *r)
                                        .author = claim[AUTHOR],
                                        .metadata_bounce = claim[METADATA],
                                        .display_bounce = claim[DISPLAY],
-                                       .organization = claim[ORGANIZATION]};
+                                       .organization = claim[ORGANIZATION],
+                                       .vouching = true};
     if ((err = dime_message_verify(&r->n.m, &claims, &v)) != KD_OK)
         return err;
     take_verdict(&r->signatures[TREE], v.tree);

@@ -210,7 +210,7 @@ verify(const struct dime_message *m, enum dime_actor actor, const struct dime_ke
        struct dime_verdicts *out)
 {
     const struct mail_people *p = mail_people(0);
-    struct dime_claims claims = {.tree = {.sig = NULL}};
+    struct dime_claims claims = {.vouching = true};
     uint8_t sigs[5][DIME_SIG_SIZE];
 
     open_signature(m, &m->tree, actor, kek, sigs[0], p->author, &claims.tree);
@@ -225,19 +225,14 @@ verify(const struct dime_message *m, enum dime_actor actor, const struct dime_ke
 }
 
 static void
-open_text(const struct dime_message *m, const struct dime_chunk *c,
-          enum dime_actor actor, const struct dime_kek *kek, struct kd_buf *out)
+open_text(const struct dime_reader *r, const struct dime_chunk *c, struct kd_buf *out)
 {
-    struct dime_chunk_key key;
     struct dime_payload payload;
 
     kd_buf_init(out, DIME_DATA_MAX);
-    if (!has_slot(c, actor))
+    if (!has_slot(c, r->actor))
         return;
-    must(dime_chunk_key_of(m, c, actor, kek, &key) == KD_OK, "slot");
-    must(dime_payload_open(m, c, &key, mail_people(0)->author->use.key, &payload,
-                           out) == KD_OK,
-         c->def->label);
+    must(dime_reader_open(r, c, &payload, out) == KD_OK, c->def->label);
     must(payload.flags == 0, "flags");
 }
 
@@ -251,20 +246,17 @@ put(void *ctx, struct kd_slice piece)
 }
 
 static void
-open_parts(const struct dime_message *m, enum dime_actor actor,
-           const struct dime_kek *kek, struct mail_view *out)
+open_parts(const struct dime_reader *r, struct mail_view *out)
 {
-    const struct dime_reader r = {
-        .m = m, .actor = actor, .kek = kek, .author = mail_people(0)->author->use.key};
     struct dime_span s;
     kd_err err = KD_OK;
 
     kd_buf_init(&out->parts, UINT32_MAX);
-    if (actor != DIME_AUTHOR && actor != DIME_RECIPIENT)
+    if (r->actor != DIME_AUTHOR && r->actor != DIME_RECIPIENT)
         return;
-    for (uint64_t at = m->display; dime_span_next(&r, &at, m->signs, &s, &err);) {
+    for (uint64_t at = r->m->display; dime_span_next(r, &at, r->m->signs, &s, &err);) {
         must(s.state == DIME_SPAN_GOOD, "part");
-        must(dime_span_read(&r, &s, put, &out->parts) == KD_OK, "part");
+        must(dime_span_read(r, &s, put, &out->parts) == KD_OK, "part");
         out->n_parts++;
         out->n_pieces += s.n;
     }
@@ -279,11 +271,16 @@ mail_open(const struct dime_message *m, enum dime_actor actor, struct mail_view 
     *out = (struct mail_view){.n_parts = 0};
     mail_kek(actor, m->ephemeral, &kek);
     verify(m, actor, &kek, &out->verdicts);
-    open_text(m, &m->origin, actor, &kek, &out->origin);
-    open_text(m, &m->destination, actor, &kek, &out->destination);
-    open_text(m, &m->common, actor, &kek, &out->common);
-    open_text(m, &m->headers, actor, &kek, &out->headers);
-    open_parts(m, actor, &kek, out);
+    const struct dime_reader r = {.m = m,
+                                  .actor = actor,
+                                  .kek = &kek,
+                                  .author = mail_people(0)->author->use.key,
+                                  .vouched = out->verdicts.author == DIME_VERDICT_GOOD};
+    open_text(&r, &m->origin, &out->origin);
+    open_text(&r, &m->destination, &out->destination);
+    open_text(&r, &m->common, &out->common);
+    open_text(&r, &m->headers, &out->headers);
+    open_parts(&r, out);
 }
 
 void
