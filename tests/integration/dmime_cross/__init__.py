@@ -6,4 +6,5 @@ dmime_py says.
   right.py   random descriptions (dmime_py/__init__.py) of messages that are right
   wrong.py   one fault put into such a description
   judge.py   what both say, in the same words, and where they differ
+  mails.py   the mail again from what a message holds
 """
