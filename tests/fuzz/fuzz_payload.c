@@ -174,7 +174,7 @@ compare(const struct seen *s, struct kd_slice body, uint8_t type, bool is_signed
 {
     bool right = is_right(body), good = right && is_signed;
     uint8_t flags = body.p[3];
-    bool single = (flags & ~(type == 34 ? 5 : 1)) == 0;
+    bool single = (flags & ~(type == 33 || type == 34 ? 5 : 1)) == 0;
 
     fuzz_require(s->check == (good ? KD_OK : KD_INVALID));
     fuzz_require(s->more == ((flags & 128) != 0));

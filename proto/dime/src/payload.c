@@ -343,7 +343,7 @@ static uint32_t
 flags_of_single(const struct dime_chunk *c)
 {
     return DIME_PAYLOAD_ALT_PADDING |
-           (c->def->type == DIME_CHUNK_HEADERS ? DIME_PAYLOAD_GZIP : 0u);
+           (c->def->section == DIME_SECTION_METADATA ? DIME_PAYLOAD_GZIP : 0u);
 }
 
 static kd_err
