@@ -239,6 +239,16 @@ refusal(const struct reading *r)
     return NULL;
 }
 
+static struct dime_reader
+reader_of(const struct reading *r)
+{
+    return (struct dime_reader){.m = &r->n.m,
+                                .actor = r->actor,
+                                .kek = r->kek,
+                                .author = r->author,
+                                .vouched = r->signatures[AUTHOR] == SIGNATURE_GOOD};
+}
+
 /* --- Texts: envelope and metadata ---------------------------------------------------
  */
 
@@ -269,18 +279,30 @@ waits_for_key(size_t i, uint8_t flags)
            (flags & DIME_PAYLOAD_CONTINUES) == 0;
 }
 
+/* Of a chunk that did not open: whether the alternate key is all that lacks. */
+static kd_err
+why_not_open(const struct reading *r, size_t i, const struct dime_chunk *c,
+             const struct dime_chunk_key *key)
+{
+    struct dime_payload said;
+    kd_err err = dime_payload_check(&r->n.m, c, key, r->author, &said, NULL);
+
+    if (err != KD_OK)
+        return err;
+    return waits_for_key(i, said.flags) ? KD_UNSUPPORTED : KD_INVALID;
+}
+
 /* Where the author is known. */
 static kd_err
 signed_text_open(struct reading *r, size_t i, const struct dime_chunk *c,
                  const struct dime_chunk_key *key)
 {
+    const struct dime_reader reader = reader_of(r);
     struct dime_payload said;
-    kd_err err = dime_payload_check(&r->n.m, c, key, r->author, &said, NULL);
+    kd_err err = dime_reader_open(&reader, c, &said, &r->text[i]);
 
-    if (err == KD_OK && waits_for_key(i, said.flags))
-        return KD_UNSUPPORTED;
-    if (err == KD_OK)
-        err = dime_payload_open(&r->n.m, c, key, r->author, &said, &r->text[i]);
+    if (err == KD_INVALID)
+        return why_not_open(r, i, c, key);
     if (err != KD_OK || (said.flags & DIME_PAYLOAD_GZIP) == 0)
         return err;
     return inflate(&r->text[i]);
@@ -381,13 +403,6 @@ check_alternate(struct reading *r)
 }
 
 /* --- Parts ------------------------------------------------------------------------ */
-
-static struct dime_reader
-reader_of(const struct reading *r)
-{
-    return (struct dime_reader){
-        .m = &r->n.m, .actor = r->actor, .kek = r->kek, .author = r->author};
-}
 
 struct unpacking {
     struct dime_gunzip *z;
