@@ -25,8 +25,8 @@
  *                              mail's (D-109 wants one).
  *   X-Dime-Preamble: base64    what stands before the first delimiter of the multipart
  *   X-Dime-Epilogue: base64    in 34, its last CR LF included, and after the octets of
- *                              the last delimiter; folded. Without them: nothing, and
- *                              CR LF.
+ *                              the last delimiter; without padding, folded. Without
+ *                              them: nothing, and CR LF.
  *   X-Dime-Raw: message/rfc822 the mail is raw.
  *
  * Without X-Dime-Here (messages of others) the common fields come first, in the order
