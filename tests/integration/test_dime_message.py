@@ -230,6 +230,9 @@ class Read(Case):
         self.dime(0, "open", made, "--as", "author", "--keys", S / "alice.key")
         self.assertNotIn(b"\x9b", self.out)
         self.assertIn(b"Subject      \\u{9b}2Jhello", self.out)
+        j = self.read(0, "open", made, "author")
+        self.assertEqual(j["common"]["Subject"], "\x9b2Jhello")
+        self.assertTrue(self.out.isascii())
 
 
 class New(Case):
@@ -407,6 +410,23 @@ class Crafted(Case):
         j = self.read(0, "verify", m, "recipient",
                       believed=["--author", nameless, *BELIEVED[2:]])
         self.assertIn("the author's signet does not say whose it is", j["warnings"])
+
+    def test_the_tree_of_libdime_needs_the_other_signature_at_every_size(self):
+        for size in (10, 100000):  # small messages have their own way
+            parts = [{"type": 67, "fill": {"size": size}}]
+            j = self.read(0, "open", self.make(parts=parts, tree="libdime"), "recipient")
+            self.assertEqual(j["signatures"]["225"]["state"], "legacy")
+            m = self.make(parts=parts, tree="libdime", **{"with": {"226": {"signature": "bad"}}})
+            j = self.read(1, "open", m, "recipient")
+            self.assertEqual(j["signatures"]["225"]["state"], "bad")
+            self.assertEqual(j["parts"], [])
+
+    def test_256_octets_of_padding_are_zeros(self):
+        for octet, state in ((0, "good"), (7, "corrupt"), (255, "corrupt")):
+            part = {"type": 67, "fill": {"size": 11}, "pad": octet,
+                    "padding": {"total": 256, "octet": octet}}
+            j = self.read(0, "open", self.make(parts=[part]), "recipient")
+            self.assertEqual([p["state"] for p in j["parts"]], [state])
 
     def test_the_alternate_chunk_is_never_compressed(self):
         types = [2, 3, 4, 5, 33, 34, 67, 225, 226, 255]
