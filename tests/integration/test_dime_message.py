@@ -202,6 +202,8 @@ class Read(Case):
         j = self.read(0, "open", M / "m1.signed.bin", "recipient", "-o", out)
         self.assertTrue(j["mail"])
         self.assertEqual(os.stat(out).st_mode & 0o777, 0o700)
+        for file in out.iterdir():
+            self.assertEqual(file.stat().st_mode & 0o777, 0o600, file)
         self.assertEqual(sorted(os.listdir(out)),
                          ["common.txt", "envelope-destination.txt", "envelope-origin.txt",
                           "headers.txt", "mail.eml", "part-1.bin"])
@@ -371,6 +373,21 @@ class Crafted(Case):
             self.assertEqual((j["common"] is not None, j["headers"], len(j["parts"])),
                              (shown, shown, int(shown)))
 
+    def test_the_origin_wants_both_signatures_of_the_author(self):
+        bad = {"signature": "bad"}
+        self.read(0, "verify", self.make(), "origin")
+        for changed in ({"225": bad}, {"226": bad}):
+            self.read(1, "verify", self.make(**{"with": changed}), "origin")
+
+    def test_a_thousand_parts_are_read_and_no_more(self):
+        j = self.read(0, "open", self.make(parts=[{"type": 67, "text": "x"}] * 1000), "recipient")
+        self.assertEqual((len(j["parts"]), j["complete"]), (1000, True))
+        j = self.read(1, "open", self.make(parts=[{"type": 67, "text": "x"}] * 1001), "recipient",
+                      "-o", self.dir / "out")
+        self.assertIn("more parts", j["reason"])
+        self.assertEqual((len(j["parts"]), j["complete"]), (1000, False))
+        self.assertFalse((self.dir / "out").exists())
+
     def test_all_that_is_decompressed_counts(self):
         size = 40 << 20
         packer = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -460,6 +477,11 @@ class OfServers(Case):
     def test_bounces_of_others_are_refused(self):
         good = ["--origin", S / "orga.signet", "--destination", S / "orgb.signet"]
         self.read(1, "verify", self.dir / "bounce.other.bin", "origin", believed=good)
+        # rightly signed by a domain that the message did not go to
+        j = self.read(1, "verify", self.dir / "bounce.stranger.bin", "origin",
+                      believed=["--origin", S / "orga.signet", "--destination", S / "orga.signet"])
+        self.assertTrue(j["by-domain"] and j["by-origin"])
+        self.assertIn("another domain's", j["reason"])
         j = self.read(1, "verify", self.dir / "bounce.message.bin", "origin",
                       believed=["--origin", S / "orga.signet", "--destination", S / "orga.signet"])
         self.assertIsNone(j["author"])
