@@ -26,7 +26,15 @@ DIME, V, MAIL_OBJECTS = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3]
 S = V / "libdime" / "signets"
 M = V / "libdime" / "messages"
 ROLES = {"author": "alice", "origin": "orga", "destination": "orgb", "recipient": "bob"}
-BELIEVED = ["--author", S / "alice.signet", "--origin", S / "orga.signet"]
+
+def pok(hexa):
+    return base64.b64encode(bytes.fromhex(hexa)).decode()[:43]
+
+
+POK_A = pok("e73c8624309431aef4079675df2b2dc11bbfe3c1a51bda2840803ccdeffabc03")
+POK_B = pok("3143051ea4a0f80ac7c030f78a053c36adad4a39b73515e049362149472cf8dc")
+ANCHOR = ["--pok", "orga.example=" + POK_A]
+BELIEVED = ["--author", S / "alice.signet", "--origin", S / "orga.signet", *ANCHOR]
 FROM = ["--from", f"{S}/alice.key,{S}/alice.signet", "--to", S / "bob.signet",
         "--origin", S / "orga.signet", "--destination", S / "orgb.signet"]
 MAIL = (b"Date: Mon, 2 Nov 2026 10:00:00 +0000\r\nTo: bob@orgb.example\r\n"
@@ -178,15 +186,36 @@ class Read(Case):
                   believed=["--author", bad / "sig255-flip.signet", *BELIEVED[2:]])
         self.read(1, "verify", M / "m1.signed.bin", "recipient",
                   believed=["--author", S / "orga.signet"])
-        self.read(1, "verify", M / "m1.signed.bin", "recipient",
-                  believed=[*BELIEVED[:2], "--origin", S / "orgb.signet"])
-        pok = base64.b64encode(bytes(32)).decode()[:43]
-        self.read(1, "verify", M / "m1.signed.bin", "recipient", "--pok", pok)
+        j = self.read(1, "verify", M / "m1.signed.bin", "recipient",
+                      believed=[*BELIEVED[:2], "--origin", S / "orgb.signet"])
+        self.assertIn("alice.signet: ", j["reason"])
+
+    def test_a_domain_is_anchored_by_its_own_keys_alone(self):
+        m, signets = M / "m1.signed.bin", BELIEVED[:4]
+        for key, status, warned in (("orga.example=" + POK_A, 0, False), (POK_A, 0, False),
+                                    ("orga.example=" + POK_A + "=", 0, False),
+                                    ("orgb.example=" + POK_B, 0, True),
+                                    ("orga.example=" + POK_B, 1, False), (POK_B, 1, False)):
+            j = self.read(status, "verify", m, "recipient", "--pok", key, believed=signets)
+            self.assertEqual(warned, any("not anchored" in w for w in j.get("warnings", [])))
+        # One domain's key must not anchor the other's signet.
+        both = [*signets, "--destination", S / "orgb.signet"]
+        self.dime(2, "verify", m, "--as", "recipient", "--keys", S / "bob.key", *both,
+                  "--pok", POK_A)
+        self.read(1, "verify", m, "recipient", "--pok", "orga.example=" + POK_B, "--pok",
+                  "orgb.example=" + POK_A, believed=both)
+        j = self.read(0, "verify", m, "recipient", "--pok", "orga.example=" + POK_A, "--pok",
+                      "orgb.example=" + POK_B, believed=both)
+        self.assertFalse(any("not anchored" in w for w in j["warnings"]))
 
     def test_a_wrong_key_opens_nothing(self):
         j = self.json(1, "open", M / "m1.signed.bin", "--as", "recipient", "--keys",
                       S / "carol.key", *BELIEVED)
         self.assertEqual(j["parts"], [])
+        self.assertIn("other keys or signets", j["reason"])
+        j = self.read(1, "verify", M / "m1.signed.bin", "recipient",
+                      believed=["--author", S / "alice2.signet", *BELIEVED[2:]])
+        self.assertIn("other keys or signets", j["reason"])
 
     def test_every_octet_changed_is_refused_and_leaves_nothing(self):
         good = (M / "m1.signed.bin").read_bytes()
@@ -261,7 +290,42 @@ class New(Case):
         self.assertEqual(j["signatures"]["249"]["state"], "placeholder")
         j = self.read(1, "verify", made, "destination")
         self.assertEqual(j["signatures"]["255"]["state"], "placeholder")
-        self.read(1, "verify", made, "recipient")
+        j = self.read(1, "verify", made, "recipient")
+        self.assertIn("has not signed it yet", j["reason"])
+
+    def test_private_keys_are_never_written_over(self):
+        key = self.write("own.key", (S / "alice.key").read_bytes())
+        binary = self.write("own.bin", (V / "prime/org.key.bin").read_bytes())
+        mail = self.write("mail", MAIL)
+        for target in (key, binary):
+            before = target.read_bytes()
+            self.dime(2, "new", *FROM, mail, "-o", target)
+            self.dime(2, "armor", M / "m1.signed.bin", "-o", target)
+            self.assertIn("private keys", self.err)
+            self.assertEqual(target.read_bytes(), before)
+        p = subprocess.run([DIME, "ssr", "new", "--keys", key, "-o", key], check=False,
+                           capture_output=True, timeout=60)
+        self.assertEqual((p.returncode, key.read_bytes()), (2, (S / "alice.key").read_bytes()))
+
+    def test_a_file_is_replaced_whole_or_not_at_all(self):
+        mail, old = self.write("mail", MAIL), self.write("old", b"old")
+        os.chmod(old, 0o640)
+
+        def small():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        before = sorted(os.listdir(self.dir))
+        self.dime(2, "new", *FROM, mail, "-o", old, preexec_fn=small)
+        self.assertEqual(old.read_bytes(), b"old")
+        self.assertEqual(sorted(os.listdir(self.dir)), before)
+        link = self.dir / "link"
+        link.symlink_to(old)
+        self.dime(0, "new", *FROM, mail, "-o", link)
+        self.assertTrue(link.is_symlink())
+        self.assertEqual(old.read_bytes()[:2], b"\x07\x37")
+        self.assertEqual(os.stat(old).st_mode & 0o777, 0o640)
+        self.dime(0, "new", *FROM, mail, "-o", "/dev/null")
+        self.dime(2, "new", *FROM, mail, "-o", self.dir)
 
     def test_compression_can_be_refused(self):
         mail = MAIL + b"the same line again and again\r\n" * 1000

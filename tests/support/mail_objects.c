@@ -54,7 +54,9 @@ keys_of(const char *dir, const char *name)
 {
     struct dime_dkey *key;
 
-    must(dime_dkey_load(load(dir, name), &key, NULL) == KD_OK, name);
+    struct kd_slice file = load(dir, name);
+    must(dime_dkey_load(file, &key, NULL) == KD_OK, name);
+    free((void *)(uintptr_t)file.p);
     return key;
 }
 
@@ -96,6 +98,9 @@ make_bounce(const char *vectors, const char *out, const char *name, const char *
     must(dime_bounce_build(&plan, &b) == KD_OK, name);
     save(out, name, &b);
     kd_buf_free(&b);
+    dime_dkey_free(orga);
+    dime_dkey_free(orgb);
+    free((void *)(uintptr_t)octets.p);
 }
 
 static void
@@ -126,6 +131,8 @@ make_naked(const char *vectors, const char *out)
          "naked mail");
     save(out, "naked.bin", &b);
     kd_buf_free(&b);
+    dime_dkey_free(bob);
+    dime_dkey_free(orgb);
 }
 
 int
