@@ -231,6 +231,8 @@ class Read(Case):
         j = self.read(0, "open", M / "m1.signed.bin", "recipient", "-o", out)
         self.assertTrue(j["mail"])
         self.assertEqual(os.stat(out).st_mode & 0o777, 0o700)
+        for file in out.iterdir():
+            self.assertEqual(file.stat().st_mode & 0o777, 0o600, file)
         self.assertEqual(sorted(os.listdir(out)),
                          ["common.txt", "envelope-destination.txt", "envelope-origin.txt",
                           "headers.txt", "mail.eml", "part-1.bin"])
@@ -259,6 +261,9 @@ class Read(Case):
         self.dime(0, "open", made, "--as", "author", "--keys", S / "alice.key")
         self.assertNotIn(b"\x9b", self.out)
         self.assertIn(b"Subject      \\u{9b}2Jhello", self.out)
+        j = self.read(0, "open", made, "author")
+        self.assertEqual(j["common"]["Subject"], "\x9b2Jhello")
+        self.assertTrue(self.out.isascii())
 
 
 class New(Case):
@@ -432,6 +437,21 @@ class Crafted(Case):
             self.assertEqual((j["common"] is not None, j["headers"], len(j["parts"])),
                              (shown, shown, int(shown)))
 
+    def test_the_origin_wants_both_signatures_of_the_author(self):
+        bad = {"signature": "bad"}
+        self.read(0, "verify", self.make(), "origin")
+        for changed in ({"225": bad}, {"226": bad}):
+            self.read(1, "verify", self.make(**{"with": changed}), "origin")
+
+    def test_a_thousand_parts_are_read_and_no_more(self):
+        j = self.read(0, "open", self.make(parts=[{"type": 67, "text": "x"}] * 1000), "recipient")
+        self.assertEqual((len(j["parts"]), j["complete"]), (1000, True))
+        j = self.read(1, "open", self.make(parts=[{"type": 67, "text": "x"}] * 1001), "recipient",
+                      "-o", self.dir / "out")
+        self.assertIn("more parts", j["reason"])
+        self.assertEqual((len(j["parts"]), j["complete"]), (1000, False))
+        self.assertFalse((self.dir / "out").exists())
+
     def test_all_that_is_decompressed_counts(self):
         size = 40 << 20
         packer = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -472,6 +492,23 @@ class Crafted(Case):
                       believed=["--author", nameless, *BELIEVED[2:]])
         self.assertIn("the author's signet does not say whose it is", j["warnings"])
 
+    def test_the_tree_of_libdime_needs_the_other_signature_at_every_size(self):
+        for size in (10, 100000):  # small messages have their own way
+            parts = [{"type": 67, "fill": {"size": size}}]
+            j = self.read(0, "open", self.make(parts=parts, tree="libdime"), "recipient")
+            self.assertEqual(j["signatures"]["225"]["state"], "legacy")
+            m = self.make(parts=parts, tree="libdime", **{"with": {"226": {"signature": "bad"}}})
+            j = self.read(1, "open", m, "recipient")
+            self.assertEqual(j["signatures"]["225"]["state"], "bad")
+            self.assertEqual(j["parts"], [])
+
+    def test_256_octets_of_padding_are_zeros(self):
+        for octet, state in ((0, "good"), (7, "corrupt"), (255, "corrupt")):
+            part = {"type": 67, "fill": {"size": 11}, "pad": octet,
+                    "padding": {"total": 256, "octet": octet}}
+            j = self.read(0, "open", self.make(parts=[part]), "recipient")
+            self.assertEqual([p["state"] for p in j["parts"]], [state])
+
     def test_the_alternate_chunk_is_never_compressed(self):
         types = [2, 3, 4, 5, 33, 34, 67, 225, 226, 255]
         for flags, status in ((0, 0), (2, 0), (4, 1), (2 | 4, 1), (2 | 128, 1)):
@@ -504,6 +541,11 @@ class OfServers(Case):
     def test_bounces_of_others_are_refused(self):
         good = ["--origin", S / "orga.signet", "--destination", S / "orgb.signet"]
         self.read(1, "verify", self.dir / "bounce.other.bin", "origin", believed=good)
+        # rightly signed by a domain that the message did not go to
+        j = self.read(1, "verify", self.dir / "bounce.stranger.bin", "origin",
+                      believed=["--origin", S / "orga.signet", "--destination", S / "orga.signet"])
+        self.assertTrue(j["by-domain"] and j["by-origin"])
+        self.assertIn("another domain's", j["reason"])
         j = self.read(1, "verify", self.dir / "bounce.message.bin", "origin",
                       believed=["--origin", S / "orga.signet", "--destination", S / "orga.signet"])
         self.assertIsNone(j["author"])
