@@ -2,7 +2,7 @@
  * supervisor writes and the role checks in full before it uses any of it. Versioned, so
  * that a role of another build refuses instead of guessing.
  *
- *   u8 role (1 gate, 2 vault, 3 ledger)   u8 version (1)   u8 hardening   u8 log level
+ *   u8 role (1 gate, 2 vault, 3 ledger)   u8 version (3)   u8 hardening   u8 log level
  *   then the members in the order below; u32 for numbers, u8 for booleans, the limits
  * in the order of conf_keys.def, the policy as u32 size and octets. */
 #ifndef KEYD_CONF_ROLE_CONF_H
