@@ -113,10 +113,8 @@ session_vault_free(void)
     }
     kd_token_free(v->token);
     free(v->store);
-    for (size_t i = 0; i < v->n_orgs; i++) {
-        free(v->orgs[i]->octets);
-        free(v->orgs[i]);
-    }
+    for (size_t i = 0; i < v->n_orgs; i++)
+        vault_org_free(v->orgs[i]);
     vault_conf_drop(v->conf);
     approvals_clear(&v->approvals);
     munmap(v->quotas.rows, sizeof *v->quotas.rows);

@@ -48,7 +48,8 @@ every_number_is_accepted_within_its_range_and_not_beyond(void **state)
         const struct key *key = &keys[i];
         if (key->type != INT && key->type != AUTO_INT && key->type != DELAY)
             continue;
-        int64_t least = key->type == DELAY ? kd_delay_least((uint32_t)key->min) : key->min;
+        int64_t least =
+            key->type == DELAY ? kd_delay_least((uint32_t)key->min) : key->min;
         n++;
         snprintf(value, sizeof value, "%lld", (long long)least);
         accepted_silently(with_key(key, value, text, sizeof text));

@@ -321,7 +321,8 @@ who_takes_at_the_same_time_takes_no_more_together(void **state)
     assert_int_equal(n, 100000);
 }
 
-/* Taken together they are what they are one by one: all or none, and as long to wait. */
+/* Taken together they are what they are one by one: all or none, and as long to wait.
+ */
 static void
 many_at_once_are_as_many_one_by_one(void **state)
 {

@@ -101,9 +101,8 @@ kd_rate_has(const struct kd_rate *r, const kd_rate_state *state, int64_t now,
             int64_t *wait)
 {
     uint64_t g = present(r, now);
-    uint64_t lack =
-        missing(r, full_at(r, atomic_load_explicit(state, memory_order_relaxed), g), g,
-                ONE);
+    uint64_t lack = missing(
+        r, full_at(r, atomic_load_explicit(state, memory_order_relaxed), g), g, ONE);
 
     if (lack == 0)
         return true;
