@@ -1054,9 +1054,9 @@ damaged_octets_of_a_role_are_refused(void **state)
     b.p[4] = 2; /* single_operator */
     assert_int_equal(kd_conf_for_vault_decode(kd_buf_slice(&b), &got), KD_MALFORMED);
     b.p[4] = 1;
-    b.p[b.n - KD_PROFILE_FIELDS_SIZE - 7] = 2; /* field 1 of the last domain */
+    b.p[b.n - KD_PROFILE_FIELDS_SIZE - 20] = 2; /* field 1 of the last domain */
     assert_int_equal(kd_conf_for_vault_decode(kd_buf_slice(&b), &got), KD_MALFORMED);
-    b.p[b.n - KD_PROFILE_FIELDS_SIZE - 7] = 0;
+    b.p[b.n - KD_PROFILE_FIELDS_SIZE - 20] = 0;
     kd_buf_u8(&b, 0);
     assert_int_equal(kd_conf_for_vault_decode(kd_buf_slice(&b), &got), KD_MALFORMED);
     kd_conf_for_vault_clear(&vault);
