@@ -57,12 +57,14 @@ parse(struct shown *s, enum dime_flaw *flaw)
     switch (dime_object_magic(&source)) {
     case DIME_MAGIC_NAKED:
         err = dime_naked_parse(&source, DIME_MESSAGE_MAX, &naked, flaw);
-        s->m = naked.m;
+        if (err == KD_OK)
+            s->m = naked.m;
         return err;
     case DIME_MAGIC_BOUNCE:
         s->is_bounce = true;
         err = dime_bounce_parse(&source, DIME_MESSAGE_MAX, &s->bounce, flaw);
-        s->m = s->bounce.outer;
+        if (err == KD_OK)
+            s->m = s->bounce.outer;
         return err;
     default:
         return dime_message_parse(&source, DIME_MESSAGE_MAX, &s->m, flaw);

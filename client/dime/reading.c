@@ -183,7 +183,8 @@ check_signatures(struct reading *r)
                                        .author = claim[AUTHOR],
                                        .metadata_bounce = claim[METADATA],
                                        .display_bounce = claim[DISPLAY],
-                                       .organization = claim[ORGANIZATION]};
+                                       .organization = claim[ORGANIZATION],
+                                       .vouching = true};
     if ((err = dime_message_verify(&r->n.m, &claims, &v)) != KD_OK)
         return err;
     take_verdict(&r->signatures[TREE], v.tree);
@@ -238,6 +239,16 @@ refusal(const struct reading *r)
     return NULL;
 }
 
+static struct dime_reader
+reader_of(const struct reading *r)
+{
+    return (struct dime_reader){.m = &r->n.m,
+                                .actor = r->actor,
+                                .kek = r->kek,
+                                .author = r->author,
+                                .vouched = r->signatures[AUTHOR] == SIGNATURE_GOOD};
+}
+
 /* --- Texts: envelope and metadata ---------------------------------------------------
  */
 
@@ -257,21 +268,44 @@ inflate(struct kd_buf *text)
     return err;
 }
 
+/* The alternate key is a user's: organizations, which read the envelope, have none, so
+ * what is encrypted for it there is corrupt to everybody. Text is never continued. */
+static bool
+waits_for_key(size_t i, uint8_t flags)
+{
+    bool of_users = i == T_COMMON || i == T_HEADERS;
+
+    return of_users && (flags & DIME_PAYLOAD_ALT_KEY) != 0 &&
+           (flags & DIME_PAYLOAD_CONTINUES) == 0;
+}
+
+/* Of a chunk that did not open: whether the alternate key is all that lacks. */
+static kd_err
+why_not_open(const struct reading *r, size_t i, const struct dime_chunk *c,
+             const struct dime_chunk_key *key)
+{
+    struct dime_payload said;
+    kd_err err = dime_payload_check(&r->n.m, c, key, r->author, &said, NULL);
+
+    if (err != KD_OK)
+        return err;
+    return waits_for_key(i, said.flags) ? KD_UNSUPPORTED : KD_INVALID;
+}
+
 /* Where the author is known. */
 static kd_err
 signed_text_open(struct reading *r, size_t i, const struct dime_chunk *c,
                  const struct dime_chunk_key *key)
 {
+    const struct dime_reader reader = reader_of(r);
     struct dime_payload said;
-    kd_err err = dime_payload_check(&r->n.m, c, key, r->author, &said, NULL);
+    kd_err err = dime_reader_open(&reader, c, &said, &r->text[i]);
 
-    if (err == KD_OK && (said.flags & DIME_PAYLOAD_ALT_KEY) != 0)
-        return KD_UNSUPPORTED;
-    if (err == KD_OK)
-        err = dime_payload_open(&r->n.m, c, key, r->author, &said, &r->text[i]);
+    if (err == KD_INVALID)
+        return why_not_open(r, i, c, key);
     if (err != KD_OK || (said.flags & DIME_PAYLOAD_GZIP) == 0)
         return err;
-    return i == T_HEADERS ? inflate(&r->text[i]) : KD_INVALID;
+    return inflate(&r->text[i]);
 }
 
 /* KD_INVALID if it is corrupt, KD_UNSUPPORTED if it needs another key. */
@@ -342,14 +376,33 @@ read_text(struct reading *r, size_t i)
     return KD_OK;
 }
 
-/* --- Parts ------------------------------------------------------------------------ */
-
-static struct dime_reader
-reader_of(const struct reading *r)
+/* Chunk 3 is kept for a key that we do not have (D-123). It is a chunk of the envelope
+ * all the same: one that its author did not make so is a corrupt message (DM-31,
+ * D-125). */
+static kd_err
+check_alternate(struct reading *r)
 {
-    return (struct dime_reader){
-        .m = &r->n.m, .actor = r->actor, .kek = r->kek, .author = r->author};
+    const struct dime_chunk *c = dime_message_chunk(&r->n.m, DIME_CHUNK_ALTERNATE);
+    const uint8_t never = DIME_PAYLOAD_GZIP | DIME_PAYLOAD_CONTINUES;
+    struct dime_chunk_key *key;
+    struct dime_payload said;
+    kd_err err;
+
+    if (c == NULL || r->author == NULL)
+        return KD_OK;
+    if ((err = chunk_key(r, c, &key)) != KD_OK)
+        return err == KD_DENIED ? KD_OK : err;
+    err = dime_payload_check(&r->n.m, c, key, r->author, &said, NULL);
+    kd_secret_free(key, sizeof *key);
+    if (err == KD_OK && (said.flags & never) != 0)
+        err = KD_INVALID;
+    if (err != KD_INVALID)
+        return err;
+    r->refused = corrupt;
+    return KD_OK;
 }
+
+/* --- Parts ------------------------------------------------------------------------ */
 
 struct unpacking {
     struct dime_gunzip *z;
@@ -473,7 +526,9 @@ read_parts(struct reading *r)
             return err;
         chunk += span.n;
     }
-    r->complete = r->n_parts > 0;
+    r->complete =
+        r->n_parts > 0 && r->texts[T_COMMON] == TEXT_OPEN &&
+        (r->texts[T_HEADERS] == TEXT_OPEN || r->texts[T_HEADERS] == TEXT_ABSENT);
     for (size_t i = 0; i < r->n_parts; i++)
         r->complete = r->complete && r->parts[i].state == PART_GOOD;
     return err;
@@ -523,6 +578,8 @@ reading_open(struct reading *r, const struct dime_source *source, enum dime_acto
     for (size_t i = 0; i < READING_TEXTS; i++)
         if ((err = read_text(r, i)) != KD_OK)
             return err;
+    if ((err = check_alternate(r)) != KD_OK)
+        return err;
     if ((actor != DIME_AUTHOR && actor != DIME_RECIPIENT) || !by_author(r) ||
         r->refused == corrupt)
         return KD_OK;

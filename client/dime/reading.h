@@ -80,7 +80,7 @@ struct reading {
     struct dime_common_headers common;
     struct reading_part *parts;
     size_t n_parts;
-    bool complete; /* there are parts, and all are good */
+    bool complete; /* metadata and parts are there, all good, none for another key */
     uint64_t given;
     /* Why this actor does not go on with it; NULL: he does. One text for everything
      * that is wrong behind the encryption (DM-50). */

@@ -192,7 +192,8 @@ common_to_json(const struct reading *r)
     json_t *j = json_object();
     for (int i = 0; i < DIME_COMMON_COUNT; i++) {
         if (r->common.value[i].p != NULL &&
-            !json_put(j, dime_common_name(i), text_to_json(r->common.value[i]))) {
+            !json_put(j, dime_common_name((enum dime_common)i),
+                      text_to_json(r->common.value[i]))) {
             json_decref(j);
             return NULL;
         }
@@ -347,7 +348,7 @@ report_print(const struct report *r, const char *kind)
              reading_signature_name(g->signatures[i]));
     for (int i = 0; g->has_common && g->n_parts > 0 && i < DIME_COMMON_COUNT; i++)
         if (g->common.value[i].p != NULL)
-            print_named(dime_common_name(i), g->common.value[i]);
+            print_named(dime_common_name((enum dime_common)i), g->common.value[i]);
     print_parts(r);
     for (size_t i = 0; i < r->n_warnings; i++)
         emit(stdout, "warning: %s\n", r->warnings[i]);

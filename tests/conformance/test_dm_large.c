@@ -8,6 +8,7 @@
 #include <keyd/base/memfd.h>
 #include <keyd/base/secret.h>
 
+#include <assert.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -263,6 +264,20 @@ T_DM_19_seventy_megabytes_over_five_chunks_are_accepted(void **state)
         .state = DIME_SPAN_GOOD});
 }
 
+/* The most that four chunks hold: 67,108,524 octets, with a limit raised for what is
+ * beside them. */
+static void
+four_chunks_hold_as_much_as_they_can(void **state)
+{
+    (void)state;
+    static_assert(4 * DIME_DATA_MAX == DIME_SPAN_LARGE, "four full chunks");
+    check(&(struct large){
+        .n = 4,
+        .sizes = {DIME_DATA_MAX, DIME_DATA_MAX, DIME_DATA_MAX, DIME_DATA_MAX},
+        .limit = RAISED_LIMIT,
+        .state = DIME_SPAN_GOOD});
+}
+
 /* Five are needed from 67,108,525 octets on, and not before. */
 static void
 five_chunks_must_be_needed(void **state)
@@ -298,6 +313,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(T_DM_18_forty_megabytes_in_three_chunks_are_joined),
         cmocka_unit_test(T_DM_19_seventy_megabytes_over_five_chunks_are_accepted),
+        cmocka_unit_test(four_chunks_hold_as_much_as_they_can),
         cmocka_unit_test(five_chunks_must_be_needed),
         cmocka_unit_test(T_DM_52_twenty_megabytes_in_six_chunks_are_corrupt),
     };

@@ -14,29 +14,6 @@
 
 #define MAILS KEYD_VECTORS "/mime"
 
-static const struct mail_case {
-    const char *name;
-    enum dime_mime_raw way;
-    const char *types;
-} cases[] = {
-#define MIME_CASE(name, way, types) {name, DIME_MIME_##way, types},
-#include "../support/mime_cases.def"
-#undef MIME_CASE
-};
-enum { N_CASES = sizeof cases / sizeof cases[0] };
-
-static struct kd_slice
-read_mail(const char *name)
-{
-    char file[256];
-
-    assert_true(snprintf(file, sizeof file, "%s.eml", name) < (int)sizeof file);
-    struct kd_slice mail = vector_read(MAILS, file);
-    if (mail.p == NULL)
-        fail_msg("%s cannot be read", file);
-    return mail;
-}
-
 /* T-DM-24 (DM-93), and more than it asks: the same octets. */
 static void
 T_DM_24_every_mail_of_the_corpus_comes_back_octet_for_octet(void **state)
@@ -44,14 +21,14 @@ T_DM_24_every_mail_of_the_corpus_comes_back_octet_for_octet(void **state)
     int wrong = 0;
 
     (void)state;
-    assert_true(N_CASES >= 60);
-    for (size_t i = 0; i < N_CASES; i++) {
-        struct kd_slice mail = read_mail(cases[i].name);
+    assert_true(n_mime_cases >= 60);
+    for (size_t i = 0; i < n_mime_cases; i++) {
+        struct kd_slice mail = mime_mail(mime_cases[i].name);
         struct dime_mime m = mime_round_trip(mail);
         const char *types = mime_types(&m.content);
-        if (m.raw != cases[i].way || strcmp(types, cases[i].types) != 0) {
-            print_error("%s: %s, chunks %s\n", cases[i].name, dime_mime_raw_text(m.raw),
-                        types);
+        if (m.raw != mime_cases[i].way || strcmp(types, mime_cases[i].types) != 0) {
+            print_error("%s: %s, chunks %s\n", mime_cases[i].name,
+                        dime_mime_raw_text(m.raw), types);
             wrong++;
         }
         dime_mime_free(&m);
@@ -74,15 +51,16 @@ every_file_has_its_line_in_the_table(void **state)
         if (dot == NULL || strcmp(dot, ".eml") != 0)
             continue;
         bool found = false;
-        for (size_t i = 0; i < N_CASES; i++)
-            found |= strlen(cases[i].name) == (size_t)(dot - e->d_name) &&
-                     strncmp(cases[i].name, e->d_name, strlen(cases[i].name)) == 0;
+        for (size_t i = 0; i < n_mime_cases; i++)
+            found |=
+                strlen(mime_cases[i].name) == (size_t)(dot - e->d_name) &&
+                strncmp(mime_cases[i].name, e->d_name, strlen(mime_cases[i].name)) == 0;
         if (!found)
             fail_msg("%s is not in the table", e->d_name);
         n++;
     }
     closedir(dir);
-    assert_int_equal(n, N_CASES);
+    assert_int_equal(n, n_mime_cases);
 }
 
 /* Where GMime's parser goes other ways. */
@@ -109,13 +87,13 @@ gmimes_parser_sees_the_same_parts(void **state)
     int wrong = 0;
 
     (void)state;
-    for (size_t i = 0; i < N_CASES; i++) {
-        if (cases[i].way != DIME_MIME_MAPPED)
+    for (size_t i = 0; i < n_mime_cases; i++) {
+        if (mime_cases[i].way != DIME_MIME_MAPPED)
             continue;
-        struct kd_slice mail = read_mail(cases[i].name);
+        struct kd_slice mail = mime_mail(mime_cases[i].name);
         uint32_t n = mime_compare_gmime(mail);
-        if (n != expected_others(cases[i].name)) {
-            print_error("%s: %u parts elsewhere\n", cases[i].name, n);
+        if (n != expected_others(mime_cases[i].name)) {
+            print_error("%s: %u parts elsewhere\n", mime_cases[i].name, n);
             wrong++;
         }
         vector_free(mail);
@@ -136,12 +114,12 @@ static void
 T_DM_22_a_nested_multipart_is_laid_out_as_said_and_comes_back(void **state)
 {
     static const char *const want[] = {
-        "Children: 2\r\nPreamble: 10\r\nEpilogue: 4\r\nPosition: 1\r\n\r\n"
-        "Content-Type: multipart/alternative; boundary=\"alt\"\r\n\r\n"
-        "preamble\r\n\r\n\r\n",
+        ("Children: 2\r\nPreamble: 10\r\nEpilogue: 4\r\nPosition: 1\r\n\r\n"
+         "Content-Type: multipart/alternative; boundary=\"alt\"\r\n\r\n"
+         "preamble\r\n\r\n\r\n"),
         "X-Dime-Position: 2\r\nContent-Type: text/plain\r\n\r\ntext\r\n",
-        "Children: 2\r\nPreamble: 0\r\nEpilogue: 2\r\nPosition: 3\r\n\r\n"
-        "Content-Type: multipart/related; boundary=rel\r\n\r\n\r\n",
+        ("Children: 2\r\nPreamble: 0\r\nEpilogue: 2\r\nPosition: 3\r\n\r\n"
+         "Content-Type: multipart/related; boundary=rel\r\n\r\n\r\n"),
         "X-Dime-Position: 4\r\nContent-Type: text/html\r\n\r\n<p>text</p>",
         "X-Dime-Position: 6\r\n\r\nafter",
         "X-Dime-Position: 5\r\nContent-Type: image/png\r\n\r\nPNG",
@@ -249,7 +227,7 @@ mail_goes_through_a_message_and_comes_back(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        struct kd_slice mail = read_mail(names[i]);
+        struct kd_slice mail = mime_mail(names[i]);
         struct dmw_chunk chunks[1 + 16] = {{0}};
         struct dime_mime_part parts[16];
         struct dime_mime m;

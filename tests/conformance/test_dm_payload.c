@@ -474,6 +474,43 @@ what_a_corrupt_payload_says_of_more_is_handed_on(void **state)
     assert_false(more);
 }
 
+/* Flag 128 of a corrupt piece is all there is to say how far its part goes, and nobody
+ * vouches for it. Where it lies, the rest comes as a part of its own or the next part
+ * is passed over. Only the author can write such a message: to change what he wrote
+ * breaks 225 and 226 (test_dm_mutations), under which alone parts are shown; and what
+ * he can have shown or not that way, he can as well by writing it so. */
+static void
+flag_128_of_a_corrupt_piece_only_moves_where_its_part_ends(void **state)
+{
+    struct dmw_chunk parts[] = {
+        {.type = 67, .data = kd_slice(some, 100), .spoil_signature = true},
+        {.type = 67, .data = kd_slice(some + 100, 100)},
+        {.type = 67, .data = kd_slice(some + 200, 100)},
+    };
+
+    (void)state;
+    open_parts(parts, LEN(parts), 90);
+    assert_int_equal(r.n_parts, 3);
+    assert_int_equal(r.parts[0].span.state, DIME_SPAN_CORRUPT);
+    assert_int_equal(r.parts[0].span.n, 1);
+    assert_part(1, 67, parts[1].data);
+    assert_part(2, 67, parts[2].data);
+    parts[0].flags = 128;
+    open_parts(parts, LEN(parts), 91);
+    assert_int_equal(r.n_parts, 2);
+    assert_int_equal(r.parts[0].span.state, DIME_SPAN_CORRUPT);
+    assert_int_equal(r.parts[0].span.n, 2);
+    assert_int_equal(r.parts[0].data.n, 0);
+    assert_part(1, 67, parts[2].data);
+    /* to the end, and never beyond the section's type */
+    parts[2].type = 131;
+    parts[1].flags = 128;
+    open_parts(parts, LEN(parts), 92);
+    assert_int_equal(r.n_parts, 2);
+    assert_int_equal(r.parts[0].span.n, 2);
+    assert_part(1, 131, parts[2].data);
+}
+
 /* T-DM-64 */
 static void
 T_DM_64_flag_2_needs_the_alternate_key(void **state)
@@ -524,6 +561,7 @@ main(void)
         cmocka_unit_test(pieces_with_different_flags_are_no_part),
         cmocka_unit_test(four_small_pieces_are_a_part_and_five_are_not),
         cmocka_unit_test(what_a_corrupt_payload_says_of_more_is_handed_on),
+        cmocka_unit_test(flag_128_of_a_corrupt_piece_only_moves_where_its_part_ends),
         cmocka_unit_test(T_DM_64_flag_2_needs_the_alternate_key),
     };
 

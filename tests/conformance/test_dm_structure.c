@@ -7,6 +7,7 @@
 #include "fuzz.h"
 #include "test.h"
 
+#include <dime/bounce.h>
 #include <dime/naked.h>
 #include <keyd/base/be.h>
 
@@ -242,21 +243,74 @@ tracing_that_is_cut_is_refused(void **state)
     kd_buf_free(&b);
 }
 
+/* The octets as another object, its magic number aside: judged as a message, and by who
+ * they are for at DATA. */
 static void
-other_magic_numbers_are_no_messages(void **state)
+assert_object(struct kd_buf *b, uint16_t magic, enum dime_data_kind kind)
 {
-    static const uint16_t numbers[] = {1846, 1908, 1931, 1848, 0};
-    struct kd_buf b;
+    struct kd_slice octets = kd_buf_slice(b);
+    struct dime_source s = dime_source_of(octets);
+
+    kd_put_be16(b->p, magic);
+    assert_int_equal(dime_object_magic(&s), magic);
+    assert_int_equal(dime_data_kind(&s), kind);
+    enum dime_flaw flaw = flaw_of(octets);
+    assert_int_equal(flaw,
+                     kind == DIME_DATA_MESSAGE ? DIME_FLAW_NONE : DIME_FLAW_MAGIC);
+    assert_int_equal(dime_flaw_reply(flaw), kind == DIME_DATA_MESSAGE ? 0 : 451);
+}
+
+/* T-DM-29: 1846 and 1908 at DATA are 451; 1931 goes to who handles bounces. */
+static void
+T_DM_29_only_messages_and_bounces_are_for_somebody_at_data(void **state)
+{
+    struct dime_bounce bounce;
+    enum dime_flaw why;
+    struct kd_buf b, traced;
     struct kd_slice octets = dm_message(&b, good, LEN(good));
+    struct dime_source source = dime_source_of(octets);
 
     (void)state;
-    for (size_t i = 0; i < LEN(numbers); i++) {
-        kd_put_be16(b.p, numbers[i]);
-        struct dime_source s = dime_source_of(octets);
-        assert_int_equal(dime_object_magic(&s), numbers[i]);
-        assert_int_equal(flaw_of(octets), DIME_FLAW_MAGIC);
+    assert_object(&b, 1846, DIME_DATA_OTHER);
+    assert_object(&b, 1908, DIME_DATA_OTHER);
+    assert_object(&b, 1931, DIME_DATA_BOUNCE);
+    /* where a message that only says so is refused as well (a good one: test_bounce) */
+    assert_int_equal(dime_bounce_parse(&source, DIME_MESSAGE_MAX, &bounce, &why),
+                     KD_MALFORMED);
+    assert_int_equal(dime_flaw_reply(why), 451);
+    assert_object(&b, 1847, DIME_DATA_MESSAGE);
+    for (unsigned magic = 0; magic <= UINT16_MAX; magic++) {
+        if (magic == DIME_MAGIC_TRACING)
+            continue; /* says nothing yet */
+        kd_put_be16(b.p, (uint16_t)magic);
+        assert_int_equal(dime_data_kind(&source), magic == 1847   ? DIME_DATA_MESSAGE
+                                                  : magic == 1931 ? DIME_DATA_BOUNCE
+                                                                  : DIME_DATA_OTHER);
     }
+    /* tracing in front is no part of the object, and alone it is nothing */
+    kd_put_be16(b.p, 1847);
+    kd_buf_init(&traced, 1 << 20);
+    octets = with_object_in_front(&traced, octets, 9);
+    for (size_t n = 0; n <= octets.n; n++) {
+        struct dime_source cut = dime_source_of(kd_slice(octets.p, n));
+        assert_int_equal(dime_data_kind(&cut),
+                         n < 4 + 9 + 2 ? DIME_DATA_OTHER : DIME_DATA_MESSAGE);
+    }
+    kd_buf_free(&traced);
     kd_buf_free(&b);
+}
+
+static void
+every_flaw_has_its_reply(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < DIME_FLAW_COUNT; i++) {
+        unsigned want = i == DIME_FLAW_NONE        ? 0
+                        : i == DIME_FLAW_TOO_LARGE ? 552
+                        : i == DIME_FLAW_UNSIGNED  ? 578
+                                                   : 451;
+        assert_int_equal(dime_flaw_reply((enum dime_flaw)i), want);
+    }
 }
 
 /* T-DM-30 */
@@ -372,20 +426,43 @@ T_DM_35_the_ephemeral_key_is_a_compressed_point(void **state)
     kd_buf_free(&b);
 }
 
-/* A missing organizational signature has a name of its own. */
-static void
-each_required_chunk_is_missed(void **state)
+/* The reply to the good types less one, or two. */
+static unsigned
+reply_without(uint8_t type, uint8_t other)
 {
-    static const uint8_t required[] = {4, 5, 33, 225, 226}, may[] = {3, 34, 248, 249};
+    uint8_t types[TYPES_MAX];
+    struct kd_buf b;
+    size_t n = 0;
+
+    for (size_t i = 0; i < LEN(good); i++)
+        if (good[i] != type && good[i] != other)
+            types[n++] = good[i];
+    unsigned reply = dime_flaw_reply(flaw_of(dm_message(&b, types, n)));
+    kd_buf_free(&b);
+    return reply;
+}
+
+/* T-DM-36: corrupt, but a missing organizational signature is told apart: 578. */
+static void
+T_DM_36_each_required_chunk_is_missed(void **state)
+{
+    static const uint8_t required[] = {2, 4, 5, 33, 225, 226},
+                         may[] = {3, 34, 248, 249};
     static const uint8_t no_display[] = {2, 4, 5, 33, 34, 131, 225, 226, 255};
 
     (void)state;
-    for (size_t i = 0; i < LEN(required); i++)
+    for (size_t i = 0; i < LEN(required); i++) {
         expect_without(required[i], DIME_FLAW_MISSING);
+        assert_int_equal(reply_without(required[i], required[i]), 451);
+        /* of two, what makes it no message at all */
+        assert_int_equal(reply_without(required[i], 255), 451);
+    }
     for (size_t i = 0; i < LEN(may); i++)
         expect_without(may[i], DIME_FLAW_NONE);
     expect(no_display, LEN(no_display), DIME_FLAW_NO_DISPLAY);
+    assert_int_equal(reply_without(65, 67), 451);
     expect_without(255, DIME_FLAW_UNSIGNED);
+    assert_int_equal(reply_without(255, 255), 578);
 }
 
 /* T-DM-37 */
@@ -530,6 +607,37 @@ T_DM_42_signatures_have_64_octets(void **state)
     }
 }
 
+/* A head may announce 16 MiB; what is not there costs neither memory nor reading. */
+static void
+heads_that_announce_more_than_there_is_cost_nothing(void **state)
+{
+    struct kd_buf b;
+    struct kd_slice octets = dm_message(&b, good, LEN(good));
+    struct dime_source source = in_file(octets);
+    size_t at = DIME_MESSAGE_HEADER;
+
+    (void)state;
+    for (size_t i = 0; i < LEN(good); i++) {
+        uint8_t size[3];
+        struct dime_message m;
+        enum dime_flaw why;
+        bool is_payload = dime_chunk_def(good[i])->form == DIME_FORM_PAYLOAD;
+        kd_put_be24(size, DIME_PAYLOAD_MAX);
+        assert_int_equal(pwrite(file, size, 3, (off_t)at + 1), 3);
+        n_reads = 0;
+        fuzz_begin(0);
+        assert_int_equal(dime_message_parse(&source, DIME_MESSAGE_MAX, &m, &why),
+                         KD_MALFORMED);
+        assert_int_equal(fuzz_heap_peak(), 0);
+        assert_int_equal(why, is_payload ? DIME_FLAW_CUT : DIME_FLAW_PAYLOAD_SIZE);
+        assert_true(n_reads <= 4 + i); /* header, tracing twice, heads so far */
+        assert_int_equal(pwrite(file, octets.p + at + 1, 3, (off_t)at + 1), 3);
+        at += 4 + dm_size(good[i]) + 64 * dm_slots(good[i]);
+    }
+    assert_int_equal(at, octets.n);
+    kd_buf_free(&b);
+}
+
 static void
 the_limit_is_of_the_whole_message(void **state)
 {
@@ -599,14 +707,15 @@ main(void)
         cmocka_unit_test(T_DM_27_tracing_in_front_is_ignored),
         cmocka_unit_test(tracing_stands_in_front_and_once),
         cmocka_unit_test(tracing_that_is_cut_is_refused),
-        cmocka_unit_test(other_magic_numbers_are_no_messages),
+        cmocka_unit_test(T_DM_29_only_messages_and_bounces_are_for_somebody_at_data),
+        cmocka_unit_test(every_flaw_has_its_reply),
         cmocka_unit_test(T_DM_30_a_length_wrong_by_one_is_corrupt),
         cmocka_unit_test(T_DM_31_types_of_single_chunks_ascend),
         cmocka_unit_test(T_DM_32_sections_ascend),
         cmocka_unit_test(T_DM_33_no_single_chunk_stands_twice),
         cmocka_unit_test(T_DM_34_the_ephemeral_chunk_is_there_and_first),
         cmocka_unit_test(T_DM_35_the_ephemeral_key_is_a_compressed_point),
-        cmocka_unit_test(each_required_chunk_is_missed),
+        cmocka_unit_test(T_DM_36_each_required_chunk_is_missed),
         cmocka_unit_test(T_DM_37_headings_of_sections_are_corrupt),
         cmocka_unit_test(T_DM_38_unknown_types_are_corrupt),
         cmocka_unit_test(T_DM_65_a_message_of_prime_is_corrupt),
@@ -614,6 +723,7 @@ main(void)
         cmocka_unit_test(T_DM_40_payloads_are_aligned),
         cmocka_unit_test(T_DM_41_the_largest_payload_is_the_last_that_is_aligned),
         cmocka_unit_test(T_DM_42_signatures_have_64_octets),
+        cmocka_unit_test(heads_that_announce_more_than_there_is_cost_nothing),
         cmocka_unit_test(the_limit_is_of_the_whole_message),
         cmocka_unit_test(
             the_most_chunks_cost_four_times_a_quarter_of_them_and_no_memory),

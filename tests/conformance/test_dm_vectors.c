@@ -1,20 +1,26 @@
 /* Messages of libdime and of an independent writer, opened in every role: keys and
  * plaintexts are those of the traces, verdicts those of the decisions. */
 #include "dmr.h"
-#include "sg.h"
+#include "dmw.h"
+#include "fuzz.h"
 #include "test.h"
 
+#include <dime/common.h>
 #include <dime/dkey.h>
+#include <dime/envelope.h>
+#include <dime/fingerprint.h>
 #include <keyd/base/be.h>
 #include <keyd/base/secret.h>
 
+#include <dirent.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
 
-enum { REGION = 1 << 16 };
+enum { REGION = 1 << 16, N_TRACES = 18 };
 
 /* Alice writes from orga to Bob at orgb. */
 static uint8_t scalars[DIME_ACTOR_COUNT][32];
@@ -45,21 +51,34 @@ load_keys(void **state)
     return 0;
 }
 
-static void
-open_file(const char *name, enum dime_actor actor)
+static struct kd_slice
+read_file(const char *name)
 {
     char path[128];
 
     snprintf(path, sizeof path, "libdime/%s.bin", name);
-    struct kd_slice octets = sg_file(path);
+    return sg_file(path);
+}
+
+static void
+open_octets(struct kd_slice octets, enum dime_actor actor)
+{
+    struct dime_source source = dime_source_of(octets);
+
+    dmr_open(&source, 0, actor, scalars[actor], &keys, &opened);
+    opened.m.source.p = NULL; /* nothing else reads it */
+}
+
+static void
+open_file(const char *name, enum dime_actor actor)
+{
+    struct kd_slice octets = read_file(name);
     /* of exactly their size, for memory checkers */
     uint8_t *copy = malloc(octets.n);
+
     assert_non_null(copy);
     memcpy(copy, octets.p, octets.n);
-    struct kd_slice exact = kd_slice(copy, octets.n);
-    struct dime_source source = dime_source_of(exact);
-    dmr_open(&source, 0, actor, scalars[actor], &keys, &opened);
-    opened.m.source.p = NULL; /* nothing below reads it */
+    open_octets(kd_slice(copy, octets.n), actor);
     free(copy);
     sg_free(octets);
 }
@@ -197,6 +216,215 @@ every_message_gets_the_verdict_of_the_decisions(void **state)
         }
 }
 
+/* --- that nothing is left out --- */
+
+/* What is put into messages, and lies beside them. */
+static bool
+is_ingredient(const char *name)
+{
+    return strncmp(name, "attach", 6) == 0 || strncmp(name, "display", 7) == 0;
+}
+
+/* How many lines of the table are of the file, named without its ending. */
+static size_t
+lines_of(const char *folder, const char *name, size_t n_name)
+{
+    size_t n_folder = strlen(folder), n = 0;
+
+    for (size_t i = 0; i < LEN(verdicts); i++) {
+        const char *file = verdicts[i].file;
+        n += strncmp(file, folder, n_folder) == 0 &&
+             strlen(file + n_folder) == n_name &&
+             memcmp(file + n_folder, name, n_name) == 0;
+    }
+    return n;
+}
+
+/* Each file of a folder has its line in the table, under one of the folders. */
+static size_t
+count_files(const char *from, const char *ending, const char *const *folders, size_t n)
+{
+    char path[1024];
+    struct dirent *entry;
+    size_t n_files = 0;
+
+    snprintf(path, sizeof path, "%s/libdime/%s", KEYD_VECTORS, from);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    while ((entry = readdir(dir)) != NULL) {
+        size_t size = strlen(entry->d_name), lines = 0, cut = strlen(ending);
+        if (size <= cut || strcmp(entry->d_name + size - cut, ending) != 0 ||
+            is_ingredient(entry->d_name))
+            continue;
+        for (size_t i = 0; i < n; i++)
+            lines += lines_of(folders[i], entry->d_name, size - cut);
+        if (lines != 1)
+            fail_msg("%s has %zu lines in the table", entry->d_name, lines);
+        n_files++;
+    }
+    closedir(dir);
+    return n_files;
+}
+
+static void
+every_file_has_its_verdict_and_every_trace_its_message(void **state)
+{
+    static const char *const folders[] = {MESSAGES, INDEPENDENT, MALFORMED};
+    size_t n = 0;
+
+    (void)state;
+    for (size_t i = 0; i < LEN(folders); i++)
+        n += count_files(folders[i], ".bin", &folders[i], 1);
+    assert_int_equal(n, LEN(verdicts)); /* and every line its file */
+    assert_int_equal(count_files(MESSAGES "traces", ".trace.txt", folders, 2),
+                     N_TRACES);
+}
+
+/* --- the texts --- */
+
+/* Chunks 4, 5 and 33 as the recipient reads them, those aside that are good and name
+ * Alice at orga, Bob at orgb and their signets. Where libdime's vectors name others,
+ * the fingerprints have 4 characters, which D-110 refuses before anybody compares.
+ * Names of a good text are compared by its reader, who has the signets (D-086 to
+ * D-089). */
+enum text { AS_ALICE_WROTE, OTHER_NAMES, NO_TEXT, NOT_OPENED };
+
+static const struct {
+    const char *file;
+    enum text origin, destination, common;
+} texts[] = {
+    {MALFORMED "common-dup", 0, 0, NO_TEXT},
+    {MALFORMED "common-unknown", 0, 0, NO_TEXT},
+    {MALFORMED "dos-envelope-oob", 0, NOT_OPENED, 0},
+    {MALFORMED "env-short-origin", NO_TEXT, 0, 0},
+    {MALFORMED "env-wrongfp", 0, NO_TEXT, 0}, /* of 4 characters */
+    {MALFORMED "env-wrongorigin", 0, NO_TEXT, 0},
+    {MALFORMED "flip-destination-payload", 0, NOT_OPENED, 0},
+    {MALFORMED "flip-origin-payload", NOT_OPENED, 0, 0},
+};
+
+/* Whether it is a fingerprint of the signet, of its core or of all of it (D-111). */
+static bool
+is_fingerprint_of(struct kd_slice text, const char *who)
+{
+    static const enum dime_part parts[] = {DIME_PART_CORE, DIME_PART_FULL};
+    uint8_t fp[DIME_FINGERPRINT_SIZE];
+    char name[64], chars[DIME_FINGERPRINT_CHARS + 1];
+    struct dime_signet signet;
+    enum dime_reason why;
+    bool is_one = false;
+
+    snprintf(name, sizeof name, "libdime/signets/%s.full.signet.bin", who);
+    struct kd_slice octets = sg_file(name);
+    assert_int_equal(dime_signet_parse(octets, &signet, &why), KD_OK);
+    for (size_t i = 0; i < LEN(parts); i++) {
+        assert_int_equal(dime_fingerprint(&signet, parts[i], fp), KD_OK);
+        dime_fingerprint_text(fp, chars);
+        is_one |= kd_slice_eq(text, kd_slice_str(chars));
+    }
+    sg_free(octets);
+    return is_one;
+}
+
+static enum text
+read_envelope(uint8_t type, const char *address, const char *who, const char *domain,
+              const char *org)
+{
+    struct dime_envelope e;
+
+    if (opened.opened[type] != KD_OK)
+        return NOT_OPENED;
+    if (dime_envelope_parse(type == DIME_CHUNK_ORIGIN ? DIME_ENVELOPE_ORIGIN
+                                                      : DIME_ENVELOPE_DESTINATION,
+                            kd_buf_slice(&opened.text[type]), &e) != KD_OK)
+        return NO_TEXT;
+    bool names = kd_slice_eq(e.address, kd_slice_str(address)) &&
+                 kd_slice_eq(e.domain, kd_slice_str(domain)) &&
+                 is_fingerprint_of(e.address_fp, who) &&
+                 is_fingerprint_of(e.domain_fp, org);
+    return names ? AS_ALICE_WROTE : OTHER_NAMES;
+}
+
+static enum text
+read_common(void)
+{
+    struct dime_common_headers h;
+
+    if (opened.opened[DIME_CHUNK_COMMON] != KD_OK)
+        return NOT_OPENED;
+    return dime_common_parse(kd_buf_slice(&opened.text[DIME_CHUNK_COMMON]), &h) == KD_OK
+               ? AS_ALICE_WROTE
+               : NO_TEXT;
+}
+
+static void
+check_texts(const char *file)
+{
+    enum text want[3] = {AS_ALICE_WROTE, AS_ALICE_WROTE, AS_ALICE_WROTE};
+    const enum text got[3] = {read_envelope(DIME_CHUNK_ORIGIN, "alice@orga.example",
+                                            "alice", "orgb.example", "orgb"),
+                              read_envelope(DIME_CHUNK_DESTINATION, "bob@orgb.example",
+                                            "bob", "orga.example", "orga"),
+                              read_common()};
+
+    for (size_t i = 0; i < LEN(texts); i++)
+        if (strcmp(texts[i].file, file) == 0) {
+            want[0] = texts[i].origin;
+            want[1] = texts[i].destination;
+            want[2] = texts[i].common;
+        }
+    for (size_t i = 0; i < 3; i++)
+        if (got[i] != want[i])
+            fail_msg("%s: text %zu is %u, not %u", file, i, got[i], want[i]);
+}
+
+static void
+texts_are_good_and_name_who_they_should_or_are_refused(void **state)
+{
+    size_t n = 0;
+
+    (void)state;
+    for (size_t i = 0; i < LEN(verdicts); i++) {
+        open_file(verdicts[i].file, DIME_RECIPIENT);
+        if (opened.parsed == KD_OK) {
+            check_texts(verdicts[i].file);
+            n++;
+        }
+        dmr_free(&opened);
+    }
+    assert_int_equal(n, 18 + 19);
+}
+
+/* --- cost --- */
+
+/* What is held of a message is what was taken out of it here and the pieces that are
+ * read at a time (dime/payload.h). Among them are two that make libdime write and read
+ * outside of its blocks, and end. */
+static void
+all_cost_little_memory_and_time_for_everybody(void **state)
+{
+    enum { PIECES = 128 << 10, SECONDS = 5 };
+
+    (void)state;
+    for (size_t i = 0; i < LEN(verdicts); i++)
+        for (unsigned a = 0; a < DIME_ACTOR_COUNT; a++) {
+            struct kd_slice octets = read_file(verdicts[i].file);
+            clock_t before = clock();
+            fuzz_begin(octets.n);
+            open_octets(octets, (enum dime_actor)a);
+            size_t heap = fuzz_heap_peak();
+            double seconds = (double)(clock() - before) / CLOCKS_PER_SEC;
+            dmr_free(&opened);
+            if (heap > octets.n + PIECES || seconds > SECONDS)
+                fail_msg("%s: %zu octets, %.2f s", verdicts[i].file, heap, seconds);
+            if (strstr(verdicts[i].file, "dos-") != NULL)
+                printf("%s for the %s: %zu octets of %zu, %.0f ms\n", verdicts[i].file,
+                       dime_actor_name((enum dime_actor)a), heap, octets.n,
+                       seconds * 1000);
+            sg_free(octets);
+        }
+}
+
 /* --- traces --- */
 
 struct trace {
@@ -241,12 +469,20 @@ actor_named(const char *name)
     return DIME_ACTOR_COUNT;
 }
 
-/* Of a payload the library gives out data, size and flags. */
+static kd_err
+keep(void *ctx, struct kd_slice piece)
+{
+    kd_buf_put(ctx, piece);
+    return ((struct kd_buf *)ctx)->err;
+}
+
+/* Of a payload the library gives out data, size and flags; all of it is what the
+ * trace's plaintext is under the trace's key, sealed here without the library. */
 static void
 check_plaintext(const struct trace *t, const struct dime_message *m,
                 const struct dime_chunk *c, const struct dime_chunk_key *key)
 {
-    uint8_t octets[1 << 15], sig[64];
+    uint8_t octets[1 << 15], sealed[1 << 15], sig[64];
     const char *word = strstr(t->line, "plaintext: ");
     size_t n;
 
@@ -255,6 +491,11 @@ check_plaintext(const struct trace *t, const struct dime_message *m,
                                     NULL, &n, NULL),
                      0);
     assert_int_equal(n, c->size);
+    struct dmw_key same;
+    memcpy(same.iv, key->iv, sizeof same.iv);
+    memcpy(same.key, key->key, sizeof same.key);
+    dmw_seal(&same, kd_slice(octets, n), sealed);
+    assert_memory_equal(sealed, m->source.p + dime_chunk_payload(c), n);
     if (c->def->form == DIME_FORM_SIGNATURE) {
         assert_int_equal(dime_signature_open(m, c, key, sig), KD_OK);
         assert_memory_equal(sig, octets, 64);
@@ -272,11 +513,9 @@ check_plaintext(const struct trace *t, const struct dime_message *m,
     assert_int_equal(err, KD_OK);
     assert_int_equal(p.flags, octets[67]);
     assert_int_equal(p.size, kd_be24(octets + 64));
-    if (octets[67] == 0) {
-        assert_int_equal(dime_payload_open(m, c, key, keys.author, &p, &data), KD_OK);
-        assert_int_equal(data.n, p.size);
-        assert_memory_equal(data.p, octets + 69, p.size);
-    }
+    assert_int_equal(dime_payload_read(m, c, key, &p, keep, &data), KD_OK);
+    assert_int_equal(data.n, p.size);
+    assert_memory_equal(data.p, octets + 69, p.size);
     kd_buf_free(&data);
 }
 
@@ -346,8 +585,7 @@ keys_and_plaintexts_are_those_of_the_traces(void **state)
         if (strncmp(verdicts[i].file, "malformed", 9) == 0)
             continue;
         assert_non_null(t.f = fopen(path, "r"));
-        snprintf(path, sizeof path, "libdime/%s.bin", verdicts[i].file);
-        struct kd_slice octets = sg_file(path);
+        struct kd_slice octets = read_file(verdicts[i].file);
         struct dime_source source = dime_source_of(octets);
         struct dime_message m;
         assert_int_equal(dime_message_parse(&source, DIME_MESSAGE_MAX, &m, NULL),
@@ -364,8 +602,8 @@ keys_and_plaintexts_are_those_of_the_traces(void **state)
         sg_free(octets);
         n_traces++;
     }
-    assert_int_equal(n_traces, 18);
-    assert_true(n_chunks > 18 * 4 * 8);
+    assert_int_equal(n_traces, N_TRACES);
+    assert_true(n_chunks > N_TRACES * 4 * 8);
 }
 
 int
@@ -373,6 +611,9 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_message_gets_the_verdict_of_the_decisions),
+        cmocka_unit_test(every_file_has_its_verdict_and_every_trace_its_message),
+        cmocka_unit_test(texts_are_good_and_name_who_they_should_or_are_refused),
+        cmocka_unit_test(all_cost_little_memory_and_time_for_everybody),
         cmocka_unit_test(keys_and_plaintexts_are_those_of_the_traces),
     };
 

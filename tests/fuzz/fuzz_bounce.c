@@ -1,101 +1,44 @@
 /* Bounces, and reports alone. A second, naive reading says what is a bounce; what is
  * one is verified and opened as its origin. What is read as a report is written alike.
  */
+#include "dmj.h"
 #include "fuzz.h"
 #include "mail.h"
 
 #include <dime/bounce.h>
 #include <keyd/base/be.h>
 
-enum { SECRET_ROOM = 4096, SLOT = 64, TYPES = 65536 };
+enum { SECRET_ROOM = 4096, SLOT = 64 };
 
 /* --- the naive reading --- */
 
-struct types {
-    uint8_t type[TYPES];
+struct chunks {
+    const struct dmj_chunk *c;
     size_t n;
 };
 
-/* Slots of a message's chunks, by type; 9: no such type. */
-static size_t
-slots_of(uint8_t type)
-{
-    switch (type) {
-    case 2:
-        return 0;
-    case 3:
-    case 33:
-    case 34:
-    case 65:
-    case 66:
-    case 67:
-    case 129:
-    case 130:
-    case 131:
-        return 2;
-    case 4:
-    case 5:
-    case 225:
-    case 226:
-        return 3;
-    case 248:
-    case 249:
-    case 255:
-        return 4;
-    default:
-        return 9;
-    }
-}
-
-static bool
-is_size_right(uint8_t type, size_t size)
-{
-    if (type == 2)
-        return size == 33;
-    if (type >= 225)
-        return size == 64;
-    return size % 16 == 0 && size >= 80 && size <= 16777200;
-}
-
-static bool
-read_types(const uint8_t *p, size_t size, struct types *out)
-{
-    out->n = 0;
-    for (size_t at = 0; at < size;) {
-        if (size - at < 4 || out->n == TYPES)
-            return false;
-        uint8_t type = out->type[out->n++] = p[at];
-        size_t payload = kd_be24(p + at + 1);
-        if (slots_of(type) == 9 || !is_size_right(type, payload) ||
-            4 + payload + slots_of(type) * SLOT > size - at)
-            return false;
-        at += 4 + payload + slots_of(type) * SLOT;
-    }
-    return true;
-}
-
 /* Takes one of that type if it is next. */
 static bool
-take(const struct types *t, size_t *i, uint8_t type)
+take(const struct chunks *t, size_t *i, uint8_t type)
 {
-    bool is_next = *i < t->n && t->type[*i] == type;
+    bool is_next = *i < t->n && t->c[*i].type == type;
 
     *i += is_next;
     return is_next;
 }
 
 static size_t
-take_all(const struct types *t, size_t *i, uint8_t from, uint8_t to)
+take_all(const struct chunks *t, size_t *i, uint8_t from, uint8_t to)
 {
     size_t start = *i;
 
-    while (*i < t->n && t->type[*i] >= from && t->type[*i] <= to)
+    while (*i < t->n && t->c[*i].type >= from && t->c[*i].type <= to)
         ++*i;
     return *i - start;
 }
 
 static bool
-is_part(const struct types *t)
+is_part(const struct chunks *t)
 {
     size_t i = 0;
 
@@ -120,7 +63,7 @@ is_part(const struct types *t)
 static bool
 is_bounce(const uint8_t *data, size_t size)
 {
-    static struct types types;
+    struct chunks part;
 
     if (size < 6 + 37 + 4 || kd_be16(data) != 1931 || kd_be32(data + 2) != size - 6)
         return false;
@@ -137,12 +80,12 @@ is_bounce(const uint8_t *data, size_t size)
     size_t back = kd_be24(data + at + 1);
     if (back > size - at - 4)
         return false;
-    const uint8_t *part = data + at + 4;
+    struct kd_slice octets = kd_slice(data + at + 4, back);
     at += 4 + back;
     if (size - at != 68 || data[at] != 255 || kd_be24(data + at + 1) != 64)
         return false;
-    return read_types(part, back, &types) && is_part(&types) &&
-           dime_secp_point_valid(kd_slice(part + 4, 33));
+    return dmj_read_chunks(octets, 0, &part.c, &part.n) && is_part(&part) &&
+           dime_secp_point_valid(kd_slice(octets.p + 4, 33));
 }
 
 /* --- what is checked --- */

@@ -43,23 +43,55 @@ check_parts(const struct dime_mime_content *c)
     fuzz_require(c->parts[0].type < DIME_CHUNK_ATTACHMENTS_MULTIPART);
 }
 
+static void
+check_octets(const struct dime_mime *m, struct kd_slice mail)
+{
+    struct kd_buf out;
+
+    kd_buf_init(&out, DIME_MIME_MAIL_MAX);
+    fuzz_require(m->raw < DIME_MIME_RAW_COUNT && m->raw != DIME_MIME_DIFFERS);
+    check_parts(&m->content);
+    fuzz_require(dime_mime_export(&m->content, &out) == KD_OK);
+    fuzz_require(kd_slice_eq(kd_buf_slice(&out), mail));
+    kd_buf_free(&out);
+}
+
+static bool
+has_multipart(const struct dime_mime_content *c)
+{
+    for (size_t i = 0; i < c->n_parts; i++)
+        if (c->parts[i].type != DIME_CHUNK_DISPLAY_CONTENT &&
+            c->parts[i].type != DIME_CHUNK_ATTACHMENTS_CONTENT)
+            return true;
+    return false;
+}
+
+/* Naked mail has no chunks for multiparts, and is else as a message. */
+static void
+check_naked(struct kd_slice mail, enum dime_mime_raw way)
+{
+    struct dime_mime m;
+
+    fuzz_require(dime_mime_import_naked(mail, &m) == KD_OK);
+    fuzz_require(m.raw == way && !has_multipart(&m.content));
+    check_octets(&m, mail);
+    dime_mime_free(&m);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct kd_slice mail = kd_slice(data, size);
     struct dime_mime m;
-    struct kd_buf out;
 
     warm_up();
-    kd_buf_init(&out, DIME_MIME_MAIL_MAX);
     fuzz_begin(size);
     fuzz_require(dime_mime_import(mail, &m) == KD_OK);
-    fuzz_require(m.raw < DIME_MIME_RAW_COUNT && m.raw != DIME_MIME_DIFFERS);
-    check_parts(&m.content);
-    fuzz_require(dime_mime_export(&m.content, &out) == KD_OK);
-    fuzz_require(kd_slice_eq(kd_buf_slice(&out), mail));
+    fuzz_require(m.raw != DIME_MIME_MULTIPART);
+    check_octets(&m, mail);
+    enum dime_mime_raw way = has_multipart(&m.content) ? DIME_MIME_MULTIPART : m.raw;
     dime_mime_free(&m);
-    kd_buf_free(&out);
+    check_naked(mail, way);
     fuzz_end();
     return 0;
 }

@@ -196,7 +196,7 @@ class SharedMessages(unittest.TestCase):
         binary = load("libdime", "messages", "m1.signed.bin")
         for form in ("spec", "crc"):
             text = load("libdime", "messages", "m1.signed.%s.asc" % form)
-            self.assertEqual(texts.message_binary(text), binary)
+            self.assertEqual(texts.binary(text), binary)
 
     def test_all_of_libdime_have_its_form_of_the_tree(self):
         for name in WELL_FORMED:
@@ -945,9 +945,10 @@ class Spans(unittest.TestCase):
 
 class Texts(unittest.TestCase):
     def test_the_envelope_is_exactly_so(self):
-        good = texts.envelope(4, "a@b", "A" * 86, "c", "B" * 86)
+        fingerprint = "B" * 85 + "A"
+        good = texts.envelope(4, "a@b", "A" * 86, "c", fingerprint)
         self.assertEqual(list(texts.envelope_read(4, good).values()),
-                         ["a@b", "A" * 86, "c", "B" * 86])
+                         ["a@b", "A" * 86, "c", fingerprint])
         lines = good.split(b"\r\n")[:-1]
         for bad in (good + b"X: y\r\n", good.replace(b"\r\n", b"\n"), good[:-2], b"",
                     b"\r\n".join([lines[1], lines[0]] + lines[2:]) + b"\r\n",
@@ -955,9 +956,26 @@ class Texts(unittest.TestCase):
                     good.replace(b"A" * 86, b"A" * 87), good.replace(b"Author", b"author"),
                     good.replace(b"a@b", b"a\x80b"), good.replace(b"a@b", b"a\tb"),
                     good.replace(b"a@b", b""), good.replace(b"a@b", b"<a@b>"),
+                    good.replace(fingerprint.encode(), b"B" * 86),
                     good.replace(b": ", b":"), good + b"\n"):
             self.assertRaises(crypto.Corrupt, texts.envelope_read, 4, bad)
         self.assertRaises(crypto.Corrupt, texts.envelope_read, 5, good)
+
+    def test_names_in_the_envelope_are_spelt_one_way(self):
+        longest = "aa." + ".".join(["b" * 61] * 4) + ".cc"
+        for name, domain in (("a@b", "c"), ("a.b+c'd@x-y.example", "1.example"),
+                             ("a" * 64 + "@" + "b" * 63, longest)):
+            text = texts.envelope(5, name, "A" * 86, domain, "A" * 86)
+            self.assertEqual(texts.envelope_read(5, text)["Origin"], domain)
+        for name, domain in (("A@b", "c"), ("a@B", "c"), ("a@b", "C"), ("a", "c"), ("@b", "c"),
+                             ("a@", "c"), ("a@b@c", "c"), (".a@b", "c"), ("a.@b", "c"),
+                             ("a..b@c", "c"), ("a b@c", "c"), ('"a"@c', "c"), ("a@b", "c."),
+                             ("a@b", ".c"), ("a@b", "c..d"), ("a@b", "-c"), ("a@b", "c-"),
+                             ("a@b", "c_d"), ("a@b", "127.0.0.1"), ("a@b", "c" * 64),
+                             ("a@b", "d@c"), ("a" * 65 + "@b", "c"), ("a@b", longest + "c"),
+                             ("a@" + longest, "c")):
+            text = texts.envelope(5, name, "A" * 86, domain, "A" * 86)
+            self.assertRaises(crypto.Corrupt, texts.envelope_read, 5, text)
 
     def test_common_headers_in_any_order_but_once(self):
         values = {"Subject": "s", "Date": "d", "CC": "c", "From": "f", "To": "t"}
@@ -987,26 +1005,28 @@ class Armor(unittest.TestCase):
                     for crc in (False, True):
                         for end in ("\n", "\r\n"):
                             text = texts.armor(octets, texts.LABEL, width, padding, crc, end)
-                            self.assertEqual(texts.message_binary(text.encode()), octets)
+                            self.assertEqual(texts.binary(text.encode()), octets)
 
     def test_what_is_written_has_64_columns_and_nothing_more(self):
         lines = texts.armor(bytes(100)).splitlines()
         self.assertEqual([len(line) for line in lines[1:-1]], [64, 64, 6])
         self.assertEqual(lines[0], "-----BEGIN ENCRYPTED MESSAGE-----")
 
-    def test_empty_lines_are_nothing(self):
-        text = texts.armor(bytes(100)).replace("\n", "\n\n")
-        self.assertEqual(texts.message_binary(text.encode()), bytes(100))
+    def test_text_around_it_and_the_label_say_nothing(self):
+        text = "Dear B\u00f6b,\r\n\n" + texts.armor(bytes(100), "USER SIGNET") + "\nyours"
+        self.assertEqual(texts.binary(text.encode()), bytes(100))
 
     def test_what_is_no_armor(self):
         good = texts.armor(bytes(100), crc=True)
         for bad in (good.replace("\n=", "\n=B", 1).replace("=BA", "=B"),
-                    texts.armor(bytes(100), "USER SIGNET"), good.replace("AAAA\n", "AAA\n", 1),
+                    texts.armor(bytes(100), "PRIVATE KEY"), good.replace("AAAA\n", "AAA\n", 1),
+                    good.replace("\n", "\n\n"), good + good, texts.armor(b""),
+                    texts.armor(b"a").replace("YQ", "YR"),
                     good.replace("END ENC", "END UNENC"), texts.armor(b"abc").replace("YWJj", "Y"),
                     texts.armor(b"abc").replace("YWJj", "YWJjZ"),
                     texts.armor(b"abc").replace("YWJj", "YW Jj"),
                     texts.armor(b"a").replace("YQ", "YQ="), good[:-30]):
-            self.assertRaises(texts.BadArmor, texts.message_binary, bad.encode())
+            self.assertRaises(texts.BadArmor, texts.binary, bad.encode())
 
 
 class CommandLine(unittest.TestCase):

@@ -1,13 +1,15 @@
 #include "dmj.h"
 
+#include "dm.h"
+
 #include <keyd/base/be.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MOST_CHUNKS = 320000, SMALLEST_PAYLOAD = 80, SLOT = 64 };
+enum { MOST_CHUNKS = 320000, SLOT = 64, UNTOUCHED = 0x5a };
 
-/* --- the table once more, by the specification's letters --- */
+/* --- the table once more; slots and sizes are in dm.c --- */
 
 static bool
 is_signature(uint8_t type)
@@ -27,35 +29,12 @@ is_attachment(uint8_t type)
     return type >= 129 && type <= 131;
 }
 
-static uint32_t
-slots_of(uint8_t type)
-{
-    switch (type) {
-    case 0:
-    case 2:
-        return 0;
-    case 4:
-    case 5:
-    case 225:
-    case 226:
-        return 3;
-    case 248:
-    case 249:
-    case 255:
-        return 4;
-    default:
-        return 2;
-    }
-}
-
 static bool
 is_size_right(uint8_t type, uint32_t size)
 {
-    if (type == 2)
-        return size == 33;
-    if (is_signature(type))
-        return size == 64;
-    return size % 16 == 0 && size >= SMALLEST_PAYLOAD && size <= 16777200;
+    if (type == 2 || is_signature(type))
+        return size == dm_size(type);
+    return size % 16 == 0 && size >= dm_size(type) && size <= 16777200;
 }
 
 static void
@@ -122,14 +101,11 @@ find_chunks(struct kd_slice octets, size_t *at)
 }
 
 bool
-dmj_read(struct kd_slice octets, const struct dmj_chunk **chunks, size_t *n)
+dmj_read_chunks(struct kd_slice octets, size_t at, const struct dmj_chunk **chunks,
+                size_t *n)
 {
-    size_t at;
-
     *chunks = found;
     *n = 0;
-    if (!find_chunks(octets, &at))
-        return false;
     while (at < octets.n) {
         if (octets.n - at < 4)
             return false;
@@ -138,13 +114,24 @@ dmj_read(struct kd_slice octets, const struct dmj_chunk **chunks, size_t *n)
         *c = (struct dmj_chunk){.at = (uint32_t)at,
                                 .size = kd_be24(octets.p + at + 1),
                                 .type = octets.p[at]};
-        size_t whole = 4 + (size_t)c->size + (size_t)slots_of(c->type) * SLOT;
-        if (whole > octets.n - at || !is_size_right(c->type, c->size))
+        size_t slots = dm_slots(c->type), whole = 4 + (size_t)c->size + slots * SLOT;
+        if ((slots == 0 && c->type != 2) || whole > octets.n - at ||
+            !is_size_right(c->type, c->size))
             return false;
         at += whole;
         c->end = (uint32_t)at;
     }
-    return is_in_order(found, *n) &&
+    return true;
+}
+
+bool
+dmj_read(struct kd_slice octets, const struct dmj_chunk **chunks, size_t *n)
+{
+    size_t at;
+
+    *n = 0;
+    return find_chunks(octets, &at) && dmj_read_chunks(octets, at, chunks, n) &&
+           is_in_order(found, *n) &&
            dime_secp_point_valid(kd_slice(octets.p + found[0].at + 4, 33));
 }
 
@@ -156,8 +143,8 @@ same_chunk(const struct dime_chunk *a, const struct dime_chunk *b)
     return a->def == b->def && a->at == b->at && a->size == b->size;
 }
 
-static bool
-same_message(const struct dime_message *a, const struct dime_message *b)
+bool
+dmj_same(const struct dime_message *a, const struct dime_message *b)
 {
     for (unsigned type = 0; type < 256; type++) {
         const struct dime_chunk *x = dime_message_chunk(a, (uint8_t)type);
@@ -257,6 +244,17 @@ compare(const struct dime_message *m, struct kd_slice octets,
     return compare_walk(m, seen, n);
 }
 
+static bool
+is_untouched(const struct dime_message *m)
+{
+    const uint8_t *octets = (const uint8_t *)m;
+
+    for (size_t i = 0; i < sizeof *m; i++)
+        if (octets[i] != UNTOUCHED)
+            return false;
+    return true;
+}
+
 const char *
 dmj_judge(struct kd_slice octets, int fd, struct dmj_verdict *out)
 {
@@ -268,7 +266,10 @@ dmj_judge(struct kd_slice octets, int fd, struct dmj_verdict *out)
     const char *why;
     size_t n;
 
+    memset(&out->m, UNTOUCHED, sizeof out->m);
     out->err = dime_message_parse(&memory, UINT32_MAX, &out->m, &out->flaw);
+    if (out->err != KD_OK && !is_untouched(&out->m))
+        return "a refused message is written";
     if ((out->err == KD_OK) != (out->flaw == DIME_FLAW_NONE))
         return "error and flaw are not of one mind";
     if (out->err != KD_OK && out->err != KD_MALFORMED)
@@ -283,7 +284,7 @@ dmj_judge(struct kd_slice octets, int fd, struct dmj_verdict *out)
     if (out->err != KD_OK)
         return NULL;
     if (dime_message_parse(&file, octets.n, &again, NULL) != KD_OK ||
-        !same_message(&out->m, &again))
+        !dmj_same(&out->m, &again))
         return "memory and file are read differently";
     if ((why = compare(&out->m, octets, seen, n)) != NULL)
         return why;

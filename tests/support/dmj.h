@@ -14,6 +14,14 @@ struct dmj_chunk {
  * until the next call. */
 bool dmj_read(struct kd_slice octets, const struct dmj_chunk **chunks, size_t *n);
 
+/* The same of chunks alone, from an offset to the end, in whatever order: of known
+ * types and right sizes, whole. */
+bool dmj_read_chunks(struct kd_slice octets, size_t at, const struct dmj_chunk **chunks,
+                     size_t *n);
+
+/* Whether two have the same chunks in the same places; sources are not compared. */
+bool dmj_same(const struct dime_message *a, const struct dime_message *b);
+
 struct dmj_verdict {
     kd_err err;
     enum dime_flaw flaw;

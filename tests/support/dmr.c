@@ -69,6 +69,7 @@ verify(struct dmr *r, const struct dmr_keys *keys)
         .metadata_bounce = claim(r, 248, org, keys->n_org),
         .display_bounce = claim(r, 249, org, keys->n_org),
         .organization = claim(r, 255, org, keys->n_org),
+        .vouching = true,
     };
     must(dime_message_verify(&r->m, &claims, &r->verdicts) == KD_OK, "verify");
 }
@@ -85,8 +86,12 @@ keep(void *ctx, struct kd_slice piece)
 static void
 walk(struct dmr *r, const struct dmr_keys *keys)
 {
-    const struct dime_reader reader = {
-        .m = &r->m, .actor = r->actor, .kek = r->kek, .author = keys->author};
+    const struct dime_reader reader = {.m = &r->m,
+                                       .actor = r->actor,
+                                       .kek = r->kek,
+                                       .author = keys->author,
+                                       .vouched =
+                                           r->verdicts.author == DIME_VERDICT_GOOD};
     uint64_t at = r->m.display;
     struct dime_span span;
 

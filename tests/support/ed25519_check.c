@@ -1,5 +1,7 @@
 #include "ed25519_check.h"
 
+#include "eddsa.h"
+
 #include <keyd/base/memfd.h>
 
 #include <stdio.h>
@@ -67,12 +69,14 @@ verdict(const uint8_t key[32], struct kd_slice message, const uint8_t sig[64])
     kd_err file = stream_verdict(key, message, fd, sig, 1000);
     close(fd);
     kd_err pieces = verifier_verdict(key, message, sig);
-    if (direct != memory || direct != file || direct != pieces) {
+    kd_err quick = dime_ed25519_key_valid(key) ? eddsa_verify_quick(key, message, sig)
+                                               : KD_INVALID;
+    if (direct != memory || direct != file || direct != pieces || direct != quick) {
         fprintf(stderr,
                 "verdicts differ: direct %s, stream of memory %s, of a file %s, "
-                "pieces %s\n",
+                "pieces %s, quick %s\n",
                 kd_err_text(direct), kd_err_text(memory), kd_err_text(file),
-                kd_err_text(pieces));
+                kd_err_text(pieces), kd_err_text(quick));
         abort();
     }
     return direct;

@@ -2,6 +2,7 @@
 
 #include "aes.h"
 
+#include <keyd/base/be.h>
 #include <keyd/base/secret.h>
 
 #include <sodium.h>
@@ -159,30 +160,6 @@ mail_parse(struct kd_slice octets)
     return m;
 }
 
-static bool
-is_same_chunk(const struct dime_chunk *a, const struct dime_chunk *b)
-{
-    return a->def == b->def && a->at == b->at && a->size == b->size;
-}
-
-bool
-mail_is_same(const struct dime_message *a, const struct dime_message *b)
-{
-    static const struct dime_chunk none;
-
-    for (unsigned type = 0; type < 256; type++) {
-        const struct dime_chunk *x = dime_message_chunk(a, (uint8_t)type);
-        const struct dime_chunk *y = dime_message_chunk(b, (uint8_t)type);
-        if (!is_same_chunk(x == NULL ? &none : x, y == NULL ? &none : y))
-            return false;
-    }
-    return a->defs == b->defs && a->traced == b->traced && a->begin == b->begin &&
-           a->display == b->display && a->attached == b->attached &&
-           a->signs == b->signs && a->end == b->end && a->n_chunks == b->n_chunks &&
-           a->n_display == b->n_display && a->n_attached == b->n_attached &&
-           memcmp(a->ephemeral, b->ephemeral, sizeof a->ephemeral) == 0;
-}
-
 /* --- opening --- */
 
 static bool
@@ -210,7 +187,7 @@ verify(const struct dime_message *m, enum dime_actor actor, const struct dime_ke
        struct dime_verdicts *out)
 {
     const struct mail_people *p = mail_people(0);
-    struct dime_claims claims = {.tree = {.sig = NULL}};
+    struct dime_claims claims = {.vouching = true};
     uint8_t sigs[5][DIME_SIG_SIZE];
 
     open_signature(m, &m->tree, actor, kek, sigs[0], p->author, &claims.tree);
@@ -225,19 +202,14 @@ verify(const struct dime_message *m, enum dime_actor actor, const struct dime_ke
 }
 
 static void
-open_text(const struct dime_message *m, const struct dime_chunk *c,
-          enum dime_actor actor, const struct dime_kek *kek, struct kd_buf *out)
+open_text(const struct dime_reader *r, const struct dime_chunk *c, struct kd_buf *out)
 {
-    struct dime_chunk_key key;
     struct dime_payload payload;
 
     kd_buf_init(out, DIME_DATA_MAX);
-    if (!has_slot(c, actor))
+    if (!has_slot(c, r->actor))
         return;
-    must(dime_chunk_key_of(m, c, actor, kek, &key) == KD_OK, "slot");
-    must(dime_payload_open(m, c, &key, mail_people(0)->author->use.key, &payload,
-                           out) == KD_OK,
-         c->def->label);
+    must(dime_reader_open(r, c, &payload, out) == KD_OK, c->def->label);
     must(payload.flags == 0, "flags");
 }
 
@@ -251,20 +223,17 @@ put(void *ctx, struct kd_slice piece)
 }
 
 static void
-open_parts(const struct dime_message *m, enum dime_actor actor,
-           const struct dime_kek *kek, struct mail_view *out)
+open_parts(const struct dime_reader *r, struct mail_view *out)
 {
-    const struct dime_reader r = {
-        .m = m, .actor = actor, .kek = kek, .author = mail_people(0)->author->use.key};
     struct dime_span s;
     kd_err err = KD_OK;
 
     kd_buf_init(&out->parts, UINT32_MAX);
-    if (actor != DIME_AUTHOR && actor != DIME_RECIPIENT)
+    if (r->actor != DIME_AUTHOR && r->actor != DIME_RECIPIENT)
         return;
-    for (uint64_t at = m->display; dime_span_next(&r, &at, m->signs, &s, &err);) {
+    for (uint64_t at = r->m->display; dime_span_next(r, &at, r->m->signs, &s, &err);) {
         must(s.state == DIME_SPAN_GOOD, "part");
-        must(dime_span_read(&r, &s, put, &out->parts) == KD_OK, "part");
+        must(dime_span_read(r, &s, put, &out->parts) == KD_OK, "part");
         out->n_parts++;
         out->n_pieces += s.n;
     }
@@ -279,11 +248,16 @@ mail_open(const struct dime_message *m, enum dime_actor actor, struct mail_view 
     *out = (struct mail_view){.n_parts = 0};
     mail_kek(actor, m->ephemeral, &kek);
     verify(m, actor, &kek, &out->verdicts);
-    open_text(m, &m->origin, actor, &kek, &out->origin);
-    open_text(m, &m->destination, actor, &kek, &out->destination);
-    open_text(m, &m->common, actor, &kek, &out->common);
-    open_text(m, &m->headers, actor, &kek, &out->headers);
-    open_parts(m, actor, &kek, out);
+    const struct dime_reader r = {.m = m,
+                                  .actor = actor,
+                                  .kek = &kek,
+                                  .author = mail_people(0)->author->use.key,
+                                  .vouched = out->verdicts.author == DIME_VERDICT_GOOD};
+    open_text(&r, &m->origin, &out->origin);
+    open_text(&r, &m->destination, &out->destination);
+    open_text(&r, &m->common, &out->common);
+    open_text(&r, &m->headers, &out->headers);
+    open_parts(&r, out);
 }
 
 void
@@ -294,6 +268,76 @@ mail_view_free(struct mail_view *v)
     kd_buf_free(&v->common);
     kd_buf_free(&v->headers);
     kd_buf_free(&v->parts);
+}
+
+/* --- objects of other kinds --- */
+
+static kd_err
+sign_by(void *ctx, struct kd_slice message, uint8_t sig[DIME_SIG_SIZE])
+{
+    return dime_ed25519_secret_sign(ctx, message, sig);
+}
+
+struct dime_signer
+mail_signer(struct dime_ed25519_secret *by)
+{
+    return (struct dime_signer){.sign = sign_by, .ctx = by};
+}
+
+uint8_t *
+mail_exact(struct kd_slice octets)
+{
+    uint8_t *copy = malloc(octets.n == 0 ? 1 : octets.n);
+
+    must(copy != NULL, "memory");
+    if (octets.n != 0)
+        memcpy(copy, octets.p, octets.n);
+    return copy;
+}
+
+kd_err
+mail_error_of(enum dime_flaw flaw)
+{
+    if (flaw == DIME_FLAW_NONE)
+        return KD_OK;
+    return flaw == DIME_FLAW_TOO_LARGE ? KD_TOO_LARGE : KD_MALFORMED;
+}
+
+static void
+set_size(uint8_t *object, size_t n)
+{
+    kd_put_be32(object + 2, (uint32_t)(n - DIME_MESSAGE_HEADER));
+}
+
+void
+mail_replace(const struct kd_buf *from, uint64_t at, uint64_t end, struct kd_slice by,
+             struct kd_buf *out)
+{
+    kd_buf_init(out, from->n + by.n);
+    kd_buf_put(out, kd_slice(from->p, (size_t)at));
+    kd_buf_put(out, by);
+    kd_buf_put(out, kd_slice(from->p + end, from->n - (size_t)end));
+    must(out->err == KD_OK, "memory");
+    set_size(out->p, out->n);
+}
+
+void
+mail_cut_everywhere(const struct kd_buf *object,
+                    enum dime_flaw (*flaw_of)(struct kd_slice octets))
+{
+    for (size_t n = 0; n < object->n; n++) {
+        bool has_header = n >= DIME_MESSAGE_HEADER;
+        uint8_t *cut = mail_exact(kd_slice(object->p, n));
+        must(flaw_of(kd_slice(cut, n)) ==
+                 (has_header ? DIME_FLAW_LENGTH : DIME_FLAW_SHORT),
+             "an object with less than its header says is refused for that");
+        if (has_header) {
+            set_size(cut, n);
+            must(flaw_of(kd_slice(cut, n)) != DIME_FLAW_NONE,
+                 "an object that lacks its end is refused");
+        }
+        free(cut);
+    }
 }
 
 /* --- signing again --- */

@@ -4,6 +4,7 @@
 #ifndef KEYD_TESTS_MAIL_H
 #define KEYD_TESTS_MAIL_H
 
+#include <dime/build.h>
 #include <dime/message_build.h>
 #include <dime/message_verify.h>
 #include <dime/span.h>
@@ -40,9 +41,6 @@ void mail_slot(const struct dime_message *m, const struct dime_chunk *c,
 /* Parses; aborts with the flaw if it is none. */
 struct dime_message mail_parse(struct kd_slice octets);
 
-/* Whether two have the same chunks in the same places; sources are not compared. */
-bool mail_is_same(const struct dime_message *a, const struct dime_message *b);
-
 /* A message as somebody sees it: texts of the chunks he has keys to (empty: none), the
  * data of all parts one behind the other, and how many those are. Verdicts are of the
  * signatures he can open, under the keys of the people. Aborts where a payload does not
@@ -56,6 +54,29 @@ struct mail_view {
 void mail_open(const struct dime_message *m, enum dime_actor actor,
                struct mail_view *out);
 void mail_view_free(struct mail_view *v);
+
+/* --- objects of other kinds --- */
+
+/* dime/build.h's signer that is one of the people. */
+struct dime_signer mail_signer(struct dime_ed25519_secret *by);
+
+/* A block of exactly that size, so that memory checkers see any step outside. free()
+ * it.
+ */
+uint8_t *mail_exact(struct kd_slice octets);
+
+/* The error that goes with a flaw. */
+kd_err mail_error_of(enum dime_flaw flaw);
+
+/* The object with the octets from at to end taken out and others put there, and its
+ * header right. */
+void mail_replace(const struct kd_buf *from, uint64_t at, uint64_t end,
+                  struct kd_slice by, struct kd_buf *out);
+
+/* Cuts the object at every octet, with the header it had and with one that tells the
+ * truth about what is left. Aborts if a piece is not refused. */
+void mail_cut_everywhere(const struct kd_buf *object,
+                         enum dime_flaw (*flaw_of)(struct kd_slice octets));
 
 /* Signatures made again, 225 in libdime's form if so asked, after other chunks were
  * changed: all of them, by the people, in the octets of the message. */

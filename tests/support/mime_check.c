@@ -1,6 +1,7 @@
 #include "mime_check.h"
 
 #include "tree.h"
+#include "vector.h"
 
 #include <gmime/gmime.h>
 #include <stdio.h>
@@ -11,6 +12,25 @@
 #include <stddef.h>
 /* cmocka.h wants the four above first */
 #include <cmocka.h>
+
+const struct mime_case mime_cases[] = {
+#define MIME_CASE(name, way, types) {name, DIME_MIME_##way, types},
+#include "mime_cases.def"
+#undef MIME_CASE
+};
+const size_t n_mime_cases = sizeof mime_cases / sizeof mime_cases[0];
+
+struct kd_slice
+mime_mail(const char *name)
+{
+    char file[256];
+
+    assert_true(snprintf(file, sizeof file, "%s.eml", name) < (int)sizeof file);
+    struct kd_slice mail = vector_read(KEYD_VECTORS "/mime", file);
+    if (mail.p == NULL)
+        fail_msg("%s cannot be read", file);
+    return mail;
+}
 
 struct dime_mime
 mime_round_trip(struct kd_slice mail)

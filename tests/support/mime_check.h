@@ -4,6 +4,18 @@
 
 #include <dime/mime.h>
 
+/* A mail of tests/vectors/mime: mime_cases.def. */
+struct mime_case {
+    const char *name;
+    enum dime_mime_raw way; /* how a message carries it */
+    const char *types;      /* of its chunks there */
+};
+extern const struct mime_case mime_cases[];
+extern const size_t n_mime_cases;
+
+/* The octets; vector_free them. */
+struct kd_slice mime_mail(const char *name);
+
 /* Imports mail and exports it again, and fails the test unless the octets are the same.
  * The content to look at, to be freed. */
 struct dime_mime mime_round_trip(struct kd_slice mail);

@@ -1,4 +1,5 @@
 /* Bounces and the reports in them. */
+#include "dmj.h"
 #include "mail.h"
 #include "test.h"
 
@@ -70,20 +71,13 @@ report_of(enum dime_return part)
 }
 
 static kd_err
-sign_by_domain(void *ctx, struct kd_slice message, uint8_t sig[DIME_SIG_SIZE])
-{
-    return dime_ed25519_secret_sign(ctx, message, sig);
-}
-
-static kd_err
 try_build(const struct dime_message *m, enum dime_return part, struct kd_buf *out)
 {
     struct dime_report report = report_of(part);
-    struct dime_bounce_plan plan = {
-        .origin = people->keys[DIME_ORIGIN],
-        .report = &report,
-        .message = m,
-        .organization = {sign_by_domain, people->destination}};
+    struct dime_bounce_plan plan = {.origin = people->keys[DIME_ORIGIN],
+                                    .report = &report,
+                                    .message = m,
+                                    .organization = mail_signer(people->destination)};
 
     return dime_bounce_build(&plan, out);
 }
@@ -97,23 +91,33 @@ build(enum dime_return part, struct kd_buf *out)
     assert_int_equal(try_build(&m, part, out), KD_OK);
 }
 
+/* *out is written if there is no flaw, and then alone. */
 static enum dime_flaw
 parse(struct kd_slice octets, struct dime_bounce *out)
 {
-    uint8_t *copy = malloc(octets.n == 0 ? 1 : octets.n);
-    struct dime_source source;
+    static struct dime_bounce untouched;
+    uint8_t *copy = mail_exact(octets);
+    struct dime_source source = dime_source_of(kd_slice(copy, octets.n));
     enum dime_flaw why;
 
-    assert_non_null(copy);
-    memcpy(copy, octets.p, octets.n);
-    source = dime_source_of(kd_slice(copy, octets.n));
+    memset(out, 0x5a, sizeof *out);
+    memset(&untouched, 0x5a, sizeof untouched);
     kd_err err = dime_bounce_parse(&source, LIMIT, out, &why);
-    assert_int_equal(err, why == DIME_FLAW_NONE        ? KD_OK
-                          : why == DIME_FLAW_TOO_LARGE ? KD_TOO_LARGE
-                                                       : KD_MALFORMED);
-    out->outer.source = out->returned.source = dime_source_of(octets);
     free(copy);
+    assert_int_equal(err, mail_error_of(why));
+    if (err != KD_OK)
+        assert_memory_equal(out, &untouched, sizeof untouched);
+    else
+        out->outer.source = out->returned.source = dime_source_of(octets);
     return why;
+}
+
+static enum dime_flaw
+flaw_of(struct kd_slice octets)
+{
+    struct dime_bounce unused;
+
+    return parse(octets, &unused);
 }
 
 static struct dime_bounce
@@ -147,23 +151,6 @@ read_report(const struct dime_bounce *b, struct dime_report *out, struct kd_buf 
 
     mail_kek(DIME_ORIGIN, b->outer.ephemeral, &kek);
     return dime_bounce_report(b, &kek, people->destination->use.key, out, text);
-}
-
-static void
-set_size(struct kd_buf *b)
-{
-    kd_put_be32(b->p + 2, (uint32_t)(b->n - DIME_MESSAGE_HEADER));
-}
-
-static void
-replace(const struct kd_buf *from, uint64_t at, uint64_t end, struct kd_slice by,
-        struct kd_buf *out)
-{
-    kd_buf_init(out, LIMIT);
-    kd_buf_put(out, kd_slice(from->p, (size_t)at));
-    kd_buf_put(out, by);
-    kd_buf_put(out, kd_slice(from->p + end, from->n - (size_t)end));
-    set_size(out);
 }
 
 /* --- reports --- */
@@ -398,8 +385,8 @@ a_file_is_read_as_memory_is(void **state)
     assert_int_equal(verify_return(&in_file), KD_OK);
     kd_buf_init(&text, DIME_REPORT_MAX);
     assert_int_equal(read_report(&in_file, &r, &text), KD_OK);
-    assert_true(mail_is_same(&in_file.outer, &in_memory.outer));
-    assert_true(mail_is_same(&in_file.returned, &in_memory.returned));
+    assert_true(dmj_same(&in_file.outer, &in_memory.outer));
+    assert_true(dmj_same(&in_file.returned, &in_memory.returned));
     assert_int_equal(in_file.part, in_memory.part);
     assert_int_equal(in_file.report.at, in_memory.report.at);
     assert_int_equal(in_file.back.at, in_memory.back.at);
@@ -560,7 +547,7 @@ a_report_of_another_part_is_refused(void **state)
     build(DIME_RETURN_DISPLAY, &display);
     a = parsed(&metadata);
     b = parsed(&display);
-    replace(
+    mail_replace(
         &metadata, a.back.at, dime_chunk_end(&a.back),
         kd_slice(display.p + b.back.at, (size_t)(dime_chunk_end(&b.back) - b.back.at)),
         &mixed);
@@ -580,22 +567,11 @@ a_report_of_another_part_is_refused(void **state)
 static void
 a_bounce_cut_at_any_octet_is_refused(void **state)
 {
-    struct dime_bounce bounce;
     struct kd_buf b;
 
     (void)state;
     build(DIME_RETURN_MESSAGE, &b);
-    for (size_t i = 0; i < b.n; i++) {
-        uint8_t was[4];
-        assert_int_equal(parse(kd_slice(b.p, i), &bounce),
-                         i < DIME_MESSAGE_HEADER ? DIME_FLAW_SHORT : DIME_FLAW_LENGTH);
-        if (i < DIME_MESSAGE_HEADER)
-            continue;
-        memcpy(was, b.p + 2, 4);
-        kd_put_be32(b.p + 2, (uint32_t)(i - DIME_MESSAGE_HEADER));
-        assert_int_not_equal(parse(kd_slice(b.p, i), &bounce), DIME_FLAW_NONE);
-        memcpy(b.p + 2, was, 4);
-    }
+    mail_cut_everywhere(&b, flaw_of);
     kd_buf_free(&b);
 }
 
@@ -611,8 +587,8 @@ a_returned_part_cut_at_any_octet_is_refused(void **state)
     build(DIME_RETURN_DISPLAY, &b);
     whole = parsed(&b);
     for (uint32_t n = 0; n < whole.back.size; n++) {
-        replace(&b, dime_chunk_payload(&whole.back) + n, dime_chunk_end(&whole.back),
-                kd_slice(NULL, 0), &cut);
+        mail_replace(&b, dime_chunk_payload(&whole.back) + n,
+                     dime_chunk_end(&whole.back), kd_slice(NULL, 0), &cut);
         kd_put_be24(cut.p + whole.back.at + 1, n);
         assert_int_not_equal(parse(kd_buf_slice(&cut), &bounce), DIME_FLAW_NONE);
         kd_buf_free(&cut);
@@ -639,13 +615,13 @@ chunks_are_these_four_in_this_order(void **state)
     for (size_t i = 0; i < n; i++) {
         struct kd_slice chunk = kd_slice(
             b.p + chunks[i].at, (size_t)(dime_chunk_end(&chunks[i]) - chunks[i].at));
-        replace(&b, chunks[i].at, dime_chunk_end(&chunks[i]), kd_slice(NULL, 0),
-                &other);
+        mail_replace(&b, chunks[i].at, dime_chunk_end(&chunks[i]), kd_slice(NULL, 0),
+                     &other);
         assert_int_equal(parse(kd_buf_slice(&other), &bounce),
                          i == 3 ? DIME_FLAW_UNSIGNED : DIME_FLAW_MISSING);
         kd_buf_free(&other);
         for (size_t to = 0; to < n; to++) {
-            replace(&b, chunks[to].at, chunks[to].at, chunk, &other);
+            mail_replace(&b, chunks[to].at, chunks[to].at, chunk, &other);
             assert_int_not_equal(parse(kd_buf_slice(&other), &bounce), DIME_FLAW_NONE);
             kd_buf_free(&other);
         }
@@ -699,8 +675,8 @@ parts_that_are_none_of_the_three_are_refused(void **state)
                 kd_buf_put(&part, kd_slice(original.p + chunks[k].at,
                                            (size_t)(dime_chunk_end(&chunks[k]) -
                                                     chunks[k].at)));
-        replace(&b, dime_chunk_payload(&whole.back), dime_chunk_end(&whole.back),
-                kd_buf_slice(&part), &other);
+        mail_replace(&b, dime_chunk_payload(&whole.back), dime_chunk_end(&whole.back),
+                     kd_buf_slice(&part), &other);
         kd_put_be24(other.p + whole.back.at + 1, (uint32_t)part.n);
         assert_int_not_equal(parse(kd_buf_slice(&other), &bounce), DIME_FLAW_NONE);
         kd_buf_free(&other);
@@ -724,6 +700,26 @@ no_bit_is_without_the_bouncing_domains_signature(void **state)
         b.p[i] ^= (uint8_t)(1 << i % 8);
     }
     kd_buf_free(&b);
+}
+
+/* T-DM-29: at DATA it goes to who reads bounces, and is no message. */
+static void
+T_DM_29_a_bounce_is_for_the_bounce_handler(void **state)
+{
+    struct kd_buf b;
+
+    (void)state;
+    for (int part = 0; part < DIME_RETURN_COUNT; part++) {
+        struct dime_message m;
+        enum dime_flaw why;
+        build((enum dime_return)part, &b);
+        struct dime_source source = dime_source_of(kd_buf_slice(&b));
+        assert_int_equal(dime_data_kind(&source), DIME_DATA_BOUNCE);
+        assert_int_equal(flaw_of(kd_buf_slice(&b)), DIME_FLAW_NONE);
+        assert_int_equal(dime_message_parse(&source, LIMIT, &m, &why), KD_MALFORMED);
+        assert_int_equal(why, DIME_FLAW_MAGIC);
+        kd_buf_free(&b);
+    }
 }
 
 static void
@@ -772,6 +768,7 @@ main(void)
         cmocka_unit_test(chunks_are_these_four_in_this_order),
         cmocka_unit_test(parts_that_are_none_of_the_three_are_refused),
         cmocka_unit_test(no_bit_is_without_the_bouncing_domains_signature),
+        cmocka_unit_test(T_DM_29_a_bounce_is_for_the_bounce_handler),
         cmocka_unit_test(messages_have_no_chunks_of_bounces),
     };
 

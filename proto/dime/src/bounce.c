@@ -95,18 +95,18 @@ kd_err
 dime_bounce_parse(const struct dime_source *source, uint64_t max,
                   struct dime_bounce *out, enum dime_flaw *why)
 {
+    struct dime_bounce b = {.outer = {.source = *source, .defs = chunk_defs_bounce}};
     enum dime_flaw unused, *flaw = why == NULL ? &unused : why;
     kd_err err;
 
-    *out =
-        (struct dime_bounce){.outer = {.source = *source, .defs = chunk_defs_bounce}};
     *flaw = DIME_FLAW_TOO_LARGE;
     if (source->n > max)
         return KD_TOO_LARGE;
-    if ((err = read_outer(out, flaw)) != KD_OK ||
-        (err = read_returned(out, flaw)) != KD_OK)
+    if ((err = read_outer(&b, flaw)) != KD_OK ||
+        (err = read_returned(&b, flaw)) != KD_OK)
         return err;
     *flaw = DIME_FLAW_NONE;
+    *out = b;
     return KD_OK;
 }
 

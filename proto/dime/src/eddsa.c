@@ -64,3 +64,21 @@ eddsa_equation(const uint8_t key[DIME_ED25519_KEY_SIZE],
     bad |= !kd_secret_eq(R, sig, 32);
     return bad == 0 ? KD_OK : KD_INVALID;
 }
+
+kd_err
+eddsa_verify_quick(const uint8_t key[DIME_ED25519_KEY_SIZE], struct kd_slice message,
+                   const uint8_t sig[DIME_SIG_SIZE])
+{
+    uint8_t low[DIME_SIG_SIZE];
+    uint8_t wide[64] = {0};
+    unsigned bad;
+
+    memcpy(low, sig, 32);
+    memcpy(wide, sig + 32, 32);
+    crypto_core_ed25519_scalar_reduce(low + 32, wide);
+    bad = !kd_secret_eq(low + 32, sig + 32, 32);
+    bad |= crypto_sign_verify_detached(low, message.p, message.n, key) != 0;
+    kd_secret_wipe(low, sizeof low);
+    kd_secret_wipe(wide, sizeof wide);
+    return bad == 0 ? KD_OK : KD_INVALID;
+}

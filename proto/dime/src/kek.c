@@ -44,10 +44,8 @@ dime_kek_agree(const uint8_t scalar[DIME_SCALAR_SIZE],
                const uint8_t point[DIME_SECP_KEY_SIZE], struct dime_kek *out)
 {
     uint8_t z[DIME_ECDH_SIZE];
-    kd_err err = KD_INVALID;
+    kd_err err = dime_secp_ecdh(scalar, point, z); /* checks the point */
 
-    if (dime_secp_point_valid(kd_slice(point, DIME_SECP_KEY_SIZE)))
-        err = dime_secp_ecdh(scalar, point, z);
     if (err == KD_OK)
         dime_kek_derive(z, out);
     kd_secret_wipe(z, sizeof z);

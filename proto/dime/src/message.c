@@ -284,22 +284,23 @@ kd_err
 dime_message_parse(const struct dime_source *source, uint64_t max,
                    struct dime_message *out, enum dime_flaw *why)
 {
+    struct dime_message m = {.source = *source, .defs = chunk_defs_message};
     enum dime_flaw unused, *flaw = why == NULL ? &unused : why;
     kd_err err;
 
-    *out = (struct dime_message){.source = *source, .defs = chunk_defs_message};
     *flaw = DIME_FLAW_TOO_LARGE;
     if (source->n > max)
         return KD_TOO_LARGE;
-    if ((err = read_header(out, flaw)) != KD_OK ||
-        (err = message_read_chunks(out, flaw)) != KD_OK)
+    if ((err = read_header(&m, flaw)) != KD_OK ||
+        (err = message_read_chunks(&m, flaw)) != KD_OK)
         return err;
-    if ((*flaw = message_find_missing(out)) != DIME_FLAW_NONE)
+    if ((*flaw = message_find_missing(&m)) != DIME_FLAW_NONE)
         return KD_MALFORMED;
     /* Last, since it costs the most. */
-    if ((err = message_read_ephemeral(out, flaw)) != KD_OK)
+    if ((err = message_read_ephemeral(&m, flaw)) != KD_OK)
         return err;
     *flaw = DIME_FLAW_NONE;
+    *out = m;
     return KD_OK;
 }
 
@@ -331,13 +332,26 @@ dime_object_magic(const struct dime_source *source)
     return kd_be16(octets);
 }
 
-/* --- words --- */
+enum dime_data_kind
+dime_data_kind(const struct dime_source *source)
+{
+    switch (dime_object_magic(source)) {
+    case DIME_MAGIC_MESSAGE:
+        return DIME_DATA_MESSAGE;
+    case DIME_MAGIC_BOUNCE:
+        return DIME_DATA_BOUNCE;
+    default:
+        return DIME_DATA_OTHER;
+    }
+}
+
+/* --- words and replies --- */
 
 const char *
 dime_flaw_text(enum dime_flaw flaw)
 {
     static const char *const texts[DIME_FLAW_COUNT] = {
-#define DIME_FLAW(code, text) [DIME_FLAW_##code] = (text),
+#define DIME_FLAW(code, reply, text) [DIME_FLAW_##code] = (text),
 #include <dime/message_reasons.def>
 #undef DIME_FLAW
     };
@@ -349,10 +363,22 @@ const char *
 dime_flaw_name(enum dime_flaw flaw)
 {
     static const char *const names[DIME_FLAW_COUNT] = {
-#define DIME_FLAW(code, text) [DIME_FLAW_##code] = #code,
+#define DIME_FLAW(code, reply, text) [DIME_FLAW_##code] = #code,
 #include <dime/message_reasons.def>
 #undef DIME_FLAW
     };
 
     return flaw < DIME_FLAW_COUNT ? names[flaw] : names[DIME_FLAW_NONE];
+}
+
+unsigned
+dime_flaw_reply(enum dime_flaw flaw)
+{
+    static const unsigned replies[DIME_FLAW_COUNT] = {
+#define DIME_FLAW(code, reply, text) [DIME_FLAW_##code] = (reply),
+#include <dime/message_reasons.def>
+#undef DIME_FLAW
+    };
+
+    return flaw < DIME_FLAW_COUNT ? replies[flaw] : replies[DIME_FLAW_NONE];
 }

@@ -1,5 +1,6 @@
 #include <dime/message_verify.h>
 
+#include "message_verify_small.h"
 #include "sha512.h"
 
 #include <dime/ed25519_verifier.h>
@@ -45,7 +46,7 @@ dime_message_signed_until(const struct dime_message *m, uint8_t signature_type)
     }
 }
 
-/* --- one reading for all of them --- */
+/* --- one reading for all of them, of a large message or a file --- */
 
 /* A claim under one of its keys. */
 struct running {
@@ -215,6 +216,8 @@ dime_message_verify(const struct dime_message *m, const struct dime_claims *clai
     struct job j = {.m = m};
     kd_err err = KD_NOMEM;
 
+    if (message_is_small(m))
+        return message_verify_small(m, claims, out);
     j.running = calloc(n == 0 ? 1 : n, sizeof *j.running);
     if (m->source.p == NULL)
         j.buffer = malloc(PIECE);

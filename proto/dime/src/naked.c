@@ -24,23 +24,23 @@ kd_err
 dime_naked_parse(const struct dime_source *source, uint64_t max, struct dime_naked *out,
                  enum dime_flaw *why)
 {
+    struct dime_naked n = {.m = {.source = *source, .defs = chunk_defs_naked}};
     enum dime_flaw unused, *flaw = why == NULL ? &unused : why;
-    struct dime_message *m = &out->m;
     kd_err err;
 
-    *out = (struct dime_naked){.m = {.source = *source, .defs = chunk_defs_naked}};
     *flaw = DIME_FLAW_TOO_LARGE;
     if (source->n > max)
         return KD_TOO_LARGE;
-    if ((err = message_read_header(m, DIME_MAGIC_NAKED, flaw)) != KD_OK ||
-        (err = message_read_chunks(m, flaw)) != KD_OK)
+    if ((err = message_read_header(&n.m, DIME_MAGIC_NAKED, flaw)) != KD_OK ||
+        (err = message_read_chunks(&n.m, flaw)) != KD_OK)
         return err;
-    if ((*flaw = message_find_missing(m)) != DIME_FLAW_NONE)
+    if ((*flaw = message_find_missing(&n.m)) != DIME_FLAW_NONE)
         return KD_MALFORMED;
-    if ((err = message_read_ephemeral(m, flaw)) != KD_OK ||
-        (err = read_signer(out, flaw)) != KD_OK)
+    if ((err = message_read_ephemeral(&n.m, flaw)) != KD_OK ||
+        (err = read_signer(&n, flaw)) != KD_OK)
         return err;
     *flaw = DIME_FLAW_NONE;
+    *out = n;
     return KD_OK;
 }
 
@@ -51,12 +51,15 @@ dime_naked_signature(const struct dime_naked *n, uint8_t sig[DIME_SIG_SIZE])
                             DIME_SIG_SIZE);
 }
 
+/* What our own readers would refuse is not written (D-112). */
 static kd_err
 check_plan(const struct dime_naked_plan *plan, const struct kd_buf *out)
 {
-    if (plan->recipient == NULL || plan->common.n == 0 ||
-        plan->common.n > DIME_COMMON_MAX || plan->headers.n == 0 ||
-        plan->headers.n > DIME_DATA_MAX)
+    struct dime_common_headers common;
+
+    if (plan->recipient == NULL || plan->common.n == 0 || plan->headers.n == 0 ||
+        plan->headers.n > DIME_DATA_MAX ||
+        dime_common_parse(plan->common, &common) != KD_OK)
         return KD_INVALID;
     return seal_check_contents(chunk_defs_naked, plan->contents, plan->n_contents, out);
 }

@@ -1,6 +1,7 @@
 #include "payload.h"
 
 #include "aes.h"
+#include "eddsa.h"
 
 #include <dime/ed25519_verifier.h>
 #include <keyd/base/be.h>
@@ -142,19 +143,21 @@ is_well_formed(const struct essence *e, uint32_t flags_allowed)
 /* On the heap, wiped; buffer holds the whole plaintext if it fits one piece. */
 struct check {
     struct essence essence;
-    const uint8_t *author; /* NULL: the signature is not looked at */
+    struct payload_author author;
+    bool streams; /* the signature is verified piece by piece */
     struct dime_ed25519_verifier verifier;
     uint8_t buffer[];
 };
 
 static struct check *
-check_new(const struct dime_chunk *c, const uint8_t *author)
+check_new(const struct dime_chunk *c, struct payload_author author)
 {
     struct check *k = malloc(sizeof *k + piece_size(c));
 
     if (k == NULL)
         return NULL;
     k->author = author;
+    k->streams = author.key != NULL && !(author.vouched && c->size <= PIECE);
     k->essence.n = c->size;
     k->essence.tail_at =
         c->size - AT_DATA > ALT_MAX ? c->size - ALT_MAX : (uint32_t)AT_DATA;
@@ -187,14 +190,29 @@ check_piece(void *ctx, uint32_t at, struct kd_slice plain)
 
     if (at == 0) {
         memcpy(k->essence.head, plain.p, sizeof k->essence.head);
-        if (k->author != NULL)
-            dime_ed25519_verifier_init(&k->verifier, k->author, plain.p);
+        if (k->streams)
+            dime_ed25519_verifier_init(&k->verifier, k->author.key, plain.p);
     }
-    if (k->author != NULL)
+    if (k->streams)
         dime_ed25519_verifier_add(&k->verifier,
                                   kd_slice(plain.p + skip, plain.n - skip));
     keep_tail(&k->essence, at, plain);
     return KD_OK;
+}
+
+/* After the last piece. */
+static kd_err
+check_signature(struct check *k)
+{
+    const uint8_t *sig = k->buffer; /* of a payload in one piece */
+    struct kd_slice rest =
+        kd_slice(k->buffer + AT_LENGTH, k->essence.n - (size_t)AT_LENGTH);
+
+    if (k->author.key == NULL)
+        return KD_OK;
+    if (k->streams)
+        return dime_ed25519_verifier_end(&k->verifier);
+    return eddsa_verify_quick(k->author.key, rest, sig);
 }
 
 static kd_err
@@ -206,7 +224,7 @@ check_run(struct check *k, const struct dime_message *m, const struct dime_chunk
 
     if (err != KD_OK)
         return err;
-    kd_err sig = k->author == NULL ? KD_OK : dime_ed25519_verifier_end(&k->verifier);
+    kd_err sig = check_signature(k);
     uint32_t is_signed = 0 - (uint32_t)(sig == KD_OK);
     uint32_t good = is_well_formed(&k->essence, flags_allowed) & is_signed;
     out->flags = k->essence.head[AT_FLAGS];
@@ -218,8 +236,8 @@ check_run(struct check *k, const struct dime_message *m, const struct dime_chunk
 
 kd_err
 payload_judge(const struct dime_message *m, const struct dime_chunk *c,
-              const struct dime_chunk_key *key,
-              const uint8_t author[DIME_ED25519_KEY_SIZE], struct payload_said *out)
+              const struct dime_chunk_key *key, struct payload_author author,
+              struct payload_said *out)
 {
     *out = (struct payload_said){0};
     if (!is_payload(c))
@@ -239,7 +257,8 @@ dime_payload_check(const struct dime_message *m, const struct dime_chunk *c,
                    struct dime_payload *out, bool *maybe_more)
 {
     struct payload_said said;
-    kd_err err = payload_judge(m, c, key, author, &said);
+    kd_err err =
+        payload_judge(m, c, key, (struct payload_author){.key = author}, &said);
 
     if (err == KD_OK)
         *out = (struct dime_payload){.flags = said.flags, .size = said.size};
@@ -324,12 +343,12 @@ static uint32_t
 flags_of_single(const struct dime_chunk *c)
 {
     return DIME_PAYLOAD_ALT_PADDING |
-           (c->def->type == DIME_CHUNK_HEADERS ? DIME_PAYLOAD_GZIP : 0u);
+           (c->def->section == DIME_SECTION_METADATA ? DIME_PAYLOAD_GZIP : 0u);
 }
 
 static kd_err
-open_payload(const struct dime_message *m, const struct dime_chunk *c,
-             const struct dime_chunk_key *key, const uint8_t *author,
+open_checked(const struct dime_message *m, const struct dime_chunk *c,
+             const struct dime_chunk_key *key, struct payload_author author,
              struct payload_said *said, struct kd_buf *data)
 {
     if (!is_payload(c))
@@ -347,14 +366,13 @@ open_payload(const struct dime_message *m, const struct dime_chunk *c,
 }
 
 kd_err
-dime_payload_open(const struct dime_message *m, const struct dime_chunk *c,
-                  const struct dime_chunk_key *key,
-                  const uint8_t author[DIME_ED25519_KEY_SIZE], struct dime_payload *out,
-                  struct kd_buf *data)
+payload_open(const struct dime_message *m, const struct dime_chunk *c,
+             const struct dime_chunk_key *key, struct payload_author author,
+             struct dime_payload *out, struct kd_buf *data)
 {
     struct payload_said said;
     size_t before = data->n;
-    kd_err err = open_payload(m, c, key, author, &said, data);
+    kd_err err = open_checked(m, c, key, author, &said, data);
 
     if (err == KD_OK)
         *out = (struct dime_payload){.flags = said.flags, .size = said.size};
@@ -364,16 +382,21 @@ dime_payload_open(const struct dime_message *m, const struct dime_chunk *c,
 }
 
 kd_err
+dime_payload_open(const struct dime_message *m, const struct dime_chunk *c,
+                  const struct dime_chunk_key *key,
+                  const uint8_t author[DIME_ED25519_KEY_SIZE], struct dime_payload *out,
+                  struct kd_buf *data)
+{
+    return payload_open(m, c, key, (struct payload_author){.key = author}, out, data);
+}
+
+kd_err
 dime_envelope_payload_open(const struct dime_message *m, const struct dime_chunk *c,
                            const struct dime_chunk_key *key, struct kd_buf *data)
 {
-    struct payload_said said;
-    size_t before = data->n;
-    kd_err err = open_payload(m, c, key, NULL, &said, data);
+    struct dime_payload unused;
 
-    if (err != KD_OK)
-        data->n = before;
-    return err;
+    return payload_open(m, c, key, (struct payload_author){.key = NULL}, &unused, data);
 }
 
 /* --- signature chunks --- */

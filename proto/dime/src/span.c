@@ -21,6 +21,12 @@ key_of(const struct dime_reader *r, const struct dime_chunk *c,
     return err;
 }
 
+static struct payload_author
+author_of(const struct dime_reader *r)
+{
+    return (struct payload_author){.key = r->author, .vouched = r->vouched};
+}
+
 static kd_err
 judge(const struct dime_reader *r, const struct dime_chunk *c,
       struct payload_said *said)
@@ -30,7 +36,21 @@ judge(const struct dime_reader *r, const struct dime_chunk *c,
 
     if (err != KD_OK)
         return err;
-    err = payload_judge(r->m, c, key, r->author, said);
+    err = payload_judge(r->m, c, key, author_of(r), said);
+    kd_secret_free(key, sizeof *key);
+    return err;
+}
+
+kd_err
+dime_reader_open(const struct dime_reader *r, const struct dime_chunk *c,
+                 struct dime_payload *out, struct kd_buf *data)
+{
+    struct dime_chunk_key *key;
+    kd_err err = key_of(r, c, &key);
+
+    if (err != KD_OK)
+        return err;
+    err = payload_open(r->m, c, key, author_of(r), out, data);
     kd_secret_free(key, sizeof *key);
     return err;
 }

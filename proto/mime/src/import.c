@@ -20,6 +20,7 @@ struct mapping {
     uint32_t first; /* the first node that is a chunk: 1 if a multipart is in 34 */
     bool here;      /* a line X-Dime-Here is begun in headers */
     bool version;   /* MIME-Version was there */
+    bool flat;      /* without chunks for multiparts */
 };
 
 enum { BASE64_LINE = 57, FOR_A_PART = 32, FOR_A_MULTIPART = 128 };
@@ -307,6 +308,15 @@ reserve(struct kd_buf *b, size_t n)
     return b->err;
 }
 
+static bool
+needs_multipart(const struct mapping *m)
+{
+    for (uint32_t i = m->first; i < m->tree.n; i++)
+        if (m->tree.node[i].boundary_size != 0)
+            return true;
+    return false;
+}
+
 static kd_err
 map(struct mapping *m, enum dime_mime_raw *why)
 {
@@ -317,6 +327,8 @@ map(struct mapping *m, enum dime_mime_raw *why)
     *why = map_headers(m);
     if (m->own->headers.err == KD_NOMEM || m->own->values.err == KD_NOMEM)
         return KD_NOMEM;
+    if (*why == DIME_MIME_MAPPED && m->flat && needs_multipart(m))
+        *why = DIME_MIME_MULTIPART;
     if (*why != DIME_MIME_MAPPED)
         return KD_OK;
     err = reserve(&m->own->data, data_size(m));
@@ -391,10 +403,10 @@ compare(const struct mapping *m, enum dime_mime_raw *why)
     return err;
 }
 
-kd_err
-dime_mime_import(struct kd_slice mail, struct dime_mime *out)
+static kd_err
+import(struct kd_slice mail, bool flat, struct dime_mime *out)
 {
-    struct mapping m = {.mail = mail, .own = calloc(1, sizeof *m.own)};
+    struct mapping m = {.mail = mail, .own = calloc(1, sizeof *m.own), .flat = flat};
     enum dime_mime_raw why;
     kd_err err;
 
@@ -418,6 +430,18 @@ out:
         store_clear(m.own);
     free(m.own);
     return err;
+}
+
+kd_err
+dime_mime_import(struct kd_slice mail, struct dime_mime *out)
+{
+    return import(mail, false, out);
+}
+
+kd_err
+dime_mime_import_naked(struct kd_slice mail, struct dime_mime *out)
+{
+    return import(mail, true, out);
 }
 
 void

@@ -89,9 +89,10 @@ mime_absent_put(const struct mime_found *found, bool mime_version, struct kd_buf
     const char *before = "X-Dime-Absent: ";
 
     for (int i = 0; i < DIME_COMMON_COUNT; i++) {
-        if (!dime_common_is_required(i) || found->at[i] != SIZE_MAX)
+        enum dime_common which = (enum dime_common)i;
+        if (!dime_common_is_required(which) || found->at[i] != SIZE_MAX)
             continue;
-        kd_buf_printf(out, "%s%s", before, dime_common_name(i));
+        kd_buf_printf(out, "%s%s", before, dime_common_name(which));
         before = ", ";
     }
     if (mime_version) {

@@ -44,8 +44,8 @@ def message_of(name):
     """Octets of a message; armor that is not right makes them those of no message."""
     octets = read(name)
     try:
-        return texts.message_binary(octets)
-    except (texts.BadArmor, UnicodeDecodeError) as e:
+        return texts.binary(octets)
+    except texts.BadArmor as e:
         raise m.Bad("armor: %s" % e) from None
 
 

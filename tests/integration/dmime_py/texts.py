@@ -5,12 +5,19 @@ import re
 
 from .crypto import Corrupt
 
-ADDRESS = rb"([\x20-\x3b=\x3f-\x7e]+)"  # printable ASCII but < and >
-PRINT = rb"([A-Za-z0-9+/]{86})"
+# Names are spelt one way (D-052), and so is a fingerprint: the last character has two bits of
+# its octet and four that are 0.
+HOST_LABEL = rb"(?!-)[a-z0-9-]{1,63}(?<!-)"
+DOMAIN = rb"(?=.{1,253}>)(?:" + HOST_LABEL + rb"\.)*(?![0-9]+>)" + HOST_LABEL
+ATOM = rb"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
+ADDRESS = rb"(?=.{1,254}>)(?=[^@]{1,64}@)" + ATOM + rb"(?:\." + ATOM + rb")*@" + DOMAIN
+PRINT = rb"[A-Za-z0-9+/]{85}[AQgw]"
 FIELDS = {4: ("Author", "Destination"), 5: ("Recipient", "Origin")}
 COMMON = ("Date", "To", "CC", "From", "Organization", "Subject")
 NEEDED = ("Date", "To", "From", "Subject")
 LABEL = "ENCRYPTED MESSAGE"
+LABELS = ("USER SIGNET", "ORGANIZATIONAL SIGNET", "USER KEY", "ORGANIZATIONAL KEY", LABEL,
+          "SIGNET SIGNING REQUEST", "ENCRYPTED USER KEY", "ENCRYPTED ORGANIZATIONAL KEY")
 
 
 class BadArmor(Exception):
@@ -28,8 +35,9 @@ def envelope_read(kind, octets):
     """name -> value of the four lines. Four lines in this order, nothing more."""
     a, b = (name.encode() for name in FIELDS[kind])
     lines = re.fullmatch(
-        a + rb": <" + ADDRESS + rb">\r\n" + a + rb"-Signet: \[" + PRINT + rb"\]\r\n" +
-        b + rb": <" + ADDRESS + rb">\r\n" + b + rb"-Signet: \[" + PRINT + rb"\]\r\n", octets)
+        a + rb": <(" + ADDRESS + rb")>\r\n" + a + rb"-Signet: \[(" + PRINT + rb")\]\r\n" +
+        b + rb": <(" + DOMAIN + rb")>\r\n" + b + rb"-Signet: \[(" + PRINT + rb")\]\r\n",
+        octets)
     if not lines:
         raise Corrupt("text of chunk %d" % kind)
     names = [n.decode() for n in (a, a + b"-Signet", b, b + b"-Signet")]
@@ -47,7 +55,8 @@ def common(values):
 
 def common_read(octets):
     """name -> value. Any order and number of the six names, each once and on one line, in
-    UTF-8 without control characters."""
+    UTF-8. RFC 5322 still reads control characters, but for those that end lines, NUL and what
+    RFC 6532 leaves out."""
     values = {}
     if not octets.endswith(b"\r\n"):
         raise Corrupt("common headers: no end of line at the end")
@@ -58,7 +67,7 @@ def common_read(octets):
             raise Corrupt("common headers: not UTF-8") from None
         if not colon or name not in COMMON or name in values:
             raise Corrupt("common headers: unknown, or twice")
-        if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
+        if re.search(r"[\x00\r\n\x7f]", value):
             raise Corrupt("common headers: control character")
         values[name] = value
     return values
@@ -87,7 +96,10 @@ def unbase64(text):
         raise BadArmor("not base 64")
     if pads and pads != -len(body) % 4:
         raise BadArmor("base 64 with the wrong padding")
-    return base64.b64decode(body + "=" * (-len(body) % 4))
+    octets = base64.b64decode(body + "=" * (-len(body) % 4))
+    if base64_bare(octets) != body:
+        raise BadArmor("base 64 with bits behind the last octet")
+    return octets
 
 
 def base64_bare(octets):
@@ -108,15 +120,18 @@ def armor(octets, label=LABEL, width=64, padding=False, crc=False, end="\n"):
 
 
 def unarmor(text):
-    """label, octets. Any width, LF or CRLF, empty lines, padding or none, a CRC line or none;
-    a CRC that is there must be right."""
+    """label, octets. One block, any width, LF or CRLF, padding or none, a CRC line or none; a
+    CRC that is there must be right (D-053). Text around it is nothing."""
     found = re.search(r"^-----BEGIN ([A-Z ]+)-----\r?\n(.*?)^-----END \1-----\r?$", text,
                       re.S | re.M)
-    if not found:
-        raise BadArmor("no armor")
+    if not found or len(re.findall(r"^-----(?:BEGIN|END) ", text, re.M)) != 2:
+        raise BadArmor("no armor, or more than one")
     label, body = found.groups()
-    lines = [line.rstrip("\r") for line in body.split("\n")]
-    lines = [line for line in lines if line]
+    if label not in LABELS:
+        raise BadArmor("label %s" % label)
+    lines = [line.rstrip("\r") for line in body.split("\n")[:-1]]
+    if not lines or not all(lines):
+        raise BadArmor("no lines, or empty ones")
     crc = None
     if lines and re.fullmatch(r"=[A-Za-z0-9+/]{4}", lines[-1]):
         crc = int.from_bytes(base64.b64decode(lines.pop()[1:]), "big")
@@ -127,20 +142,11 @@ def unarmor(text):
 
 
 def armored(octets):
-    return octets.lstrip()[:11] == b"-----BEGIN "
+    """No binary object begins as text does."""
+    return octets[:1] > b"\x08" and re.search(rb"^-----(BEGIN|END) ", octets, re.M) is not None
 
 
 def binary(octets):
-    """Of a key or signet that may be armored or not. Its magic number says what it is, not its
-    label."""
-    return unarmor(octets.decode("ascii"))[1] if armored(octets) else octets
-
-
-def message_binary(octets):
-    """Of a message, whose label is fixed."""
-    if not armored(octets):
-        return octets
-    label, inner = unarmor(octets.decode("ascii"))
-    if label != LABEL:
-        raise BadArmor("label %s" % label)
-    return inner
+    """Of any object that may be armored or not. Its magic number says what it is, not its label
+    (D-054)."""
+    return unarmor(octets.decode("latin-1"))[1] if armored(octets) else octets

@@ -44,8 +44,8 @@ kd_err dime_ed25519_stream_sign(const struct dime_ed25519_secret *secret,
                                 struct dime_ed25519_stream **out) KD_MUST_USE;
 
 /* A signature to be verified; parts are borrowed, key and sig copied. KD_INVALID at
- * once for a key or a signature that no message can make good; KD_TOO_LARGE, KD_NOMEM.
- */
+ * once for a key or a signature that no message can make good: not for a signature that
+ * was decrypted ("Time" in dime/message_verify.h). KD_TOO_LARGE, KD_NOMEM. */
 kd_err dime_ed25519_stream_verify(const uint8_t key[DIME_ED25519_KEY_SIZE],
                                   const uint8_t sig[DIME_SIG_SIZE],
                                   const struct dime_stream_part *parts, size_t n_parts,

@@ -26,7 +26,8 @@ void dime_ed25519_verifier_init(struct dime_ed25519_verifier *v,
                                 const uint8_t key[DIME_ED25519_KEY_SIZE],
                                 const uint8_t sig[DIME_SIG_SIZE]);
 
-/* True if no message can make the signature good. For who may stop early. */
+/* True if no message can make the signature good. For who may stop early: not with a
+ * signature that was decrypted ("Time" in dime/message_verify.h). */
 bool dime_ed25519_verifier_is_hopeless(const struct dime_ed25519_verifier *v);
 
 void dime_ed25519_verifier_add(struct dime_ed25519_verifier *v, struct kd_slice piece);

@@ -113,7 +113,7 @@ dime_chunk_end(const struct dime_chunk *c)
 }
 
 enum dime_flaw {
-#define DIME_FLAW(code, text) DIME_FLAW_##code,
+#define DIME_FLAW(code, reply, text) DIME_FLAW_##code,
 #include <dime/message_reasons.def>
 #undef DIME_FLAW
     DIME_FLAW_COUNT
@@ -122,6 +122,9 @@ enum dime_flaw {
 /* One sentence without a full stop; the code's own name ("ORDER"). Static, not NULL. */
 const char *dime_flaw_text(enum dime_flaw flaw);
 const char *dime_flaw_name(enum dime_flaw flaw);
+
+/* The DMTP reply at DATA: 451, 552 or 578; 0 for DIME_FLAW_NONE. */
+unsigned dime_flaw_reply(enum dime_flaw flaw);
 
 /* A message; the source is borrowed. Naked mail and the returned part of a bounce are
  * this too, of another table or with less in it, so that all that reads messages reads
@@ -144,7 +147,8 @@ struct dime_message {
 /* max: of the whole, header included. An object of another kind (DIME_FLAW_MAGIC) is
  * none of the caller's, a message without 255 (DIME_FLAW_UNSIGNED) is not yet signed or
  * refused with a code of its own; all else is one corrupt message to whoever sent it.
- * KD_MALFORMED with *why (may be NULL), KD_TOO_LARGE; KD_IO from a file. */
+ * KD_MALFORMED with *why (may be NULL), KD_TOO_LARGE; KD_IO from a file, which says
+ * nothing about the message, whatever *why is. *out is written on success alone. */
 kd_err dime_message_parse(const struct dime_source *source, uint64_t max,
                           struct dime_message *out, enum dime_flaw *why) KD_MUST_USE;
 
@@ -161,5 +165,13 @@ const struct dime_chunk *dime_message_chunk(const struct dime_message *m, uint8_
 /* The magic number a binary object begins with, tracing skipped; 0 if it is too short.
  */
 uint16_t dime_object_magic(const struct dime_source *source);
+
+/* Who takes what a server was given at DATA (DM-9), by its magic number. */
+enum dime_data_kind {
+    DIME_DATA_MESSAGE, /* dime_message_parse */
+    DIME_DATA_BOUNCE,  /* dime_bounce_parse */
+    DIME_DATA_OTHER,   /* nobody: 451. Naked mail is never sent (D-173) */
+};
+enum dime_data_kind dime_data_kind(const struct dime_source *source);
 
 #endif

@@ -8,7 +8,28 @@
  *   255  organization: all chunks before it
  *
  * Chunks are taken as transmitted, heads and keyslots included; the message header and
- * tracing are in none. All of them are checked in one reading. */
+ * tracing are in none.
+ *
+ * Time. What is signed here everybody can see, but the signature is decrypted, and CBC
+ * lets strangers choose what: one moves a payload's keyslot and four of its blocks into
+ * a signature chunk, and S is then plaintext of that payload XOR what he likes. Code
+ * that refuses S above the group order at once would tell him four bits of any block
+ * that way, and every addition that depends on S tells a little. So signatures are
+ * verified at one cost whatever they are (dime/ed25519_verifier.h), which is more than
+ * twice libsodium's.
+ *
+ * Who lets 226 vouch (claims->vouching) has the rest verified by libsodium once 226 has
+ * been found good: from there on everything in front of it, keyslots too, is as its
+ * signer made it, and the keyslots of 248, 249 and 255 open nothing of it unless they
+ * repeat one of it, which is looked for. That is for a user's own programs, whose time
+ * nobody else sees closely, and not for servers, which answer strangers: the signer of
+ * 226 need not be who encrypted. The author's organization can put another user of its
+ * own into 4, 225 and 226, to whose keys it has slots, and sign what it moved. To it,
+ * and to nobody else, the time of the rest says how many digits S has (some 2 us in
+ * 36), but not whether S is above the order.
+ *
+ * A message above 64 KiB or in a file is read once for all of its signatures, at one
+ * cost each, which is little beside the reading. */
 #ifndef DIME_MESSAGE_VERIFY_H
 #define DIME_MESSAGE_VERIFY_H
 
@@ -32,6 +53,7 @@ struct dime_claim {
 
 struct dime_claims {
     struct dime_claim tree, author, metadata_bounce, display_bounce, organization;
+    bool vouching; /* a good 226 vouches for the time of the others; see above */
 };
 
 struct dime_verdicts {
@@ -41,8 +63,8 @@ struct dime_verdicts {
 
 /* Without the author's claim, libdime's tree is not believed. KD_OK whatever the
  * verdicts are; KD_IO, KD_NOMEM, KD_MALFORMED for a file that has changed. Holds 64 KiB
- * for a file and some 400 octets for a key of a claim, each of which is one more
- * hashing of what the signature covers. */
+ * for a file, 64 octets for a chunk of a small message, and some 400 octets for a key
+ * of a claim, each of which is one more hashing of what the signature covers. */
 kd_err dime_message_verify(const struct dime_message *m,
                            const struct dime_claims *claims,
                            struct dime_verdicts *out) KD_MUST_USE;

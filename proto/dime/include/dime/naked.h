@@ -8,6 +8,9 @@
  *   225 226    by the one-time key, one slot: the recipient's
  *   255        cleartext, by the domain that keeps it, over all chunks before it
  *
+ * There are no chunks for multiparts: a gateway imports mail by dime_mime_import_naked
+ * (dime/mime.h), which carries a mail that needs them whole, in one 67.
+ *
  * The one-time key is forgotten when the mail is made. It proves that nothing was
  * changed since, and says nothing about who wrote it: no signet has it, so nobody's
  * mail can be forged this way (GW-16). */
@@ -47,7 +50,8 @@ struct dime_naked_plan {
     size_t n_contents;
 };
 
-/* Appends the object, 255 still zero; as dime_message_build. */
+/* Appends the object, 255 still zero; as dime_message_build, whose common text and
+ * contents are refused alike. */
 kd_err dime_naked_build(const struct dime_naked_plan *plan,
                         struct kd_buf *out) KD_MUST_USE;
 

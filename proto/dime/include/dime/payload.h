@@ -54,8 +54,8 @@ kd_err dime_payload_read(const struct dime_message *m, const struct dime_chunk *
 
 /* Both, the data at the end of a buffer: for chunks 4, 5, 33 and 34, whose pieces are
  * never continued: flags other than alternate padding are KD_INVALID (gzip: allowed for
- * 34 only if the caller decompresses; it is left to him in out->flags). On an error the
- * buffer holds what it held. */
+ * 33 and 34, DM-46, and left to the caller in out->flags; the envelope is never
+ * compressed, D-122). On an error the buffer holds what it held. */
 kd_err dime_payload_open(const struct dime_message *m, const struct dime_chunk *c,
                          const struct dime_chunk_key *key,
                          const uint8_t author[DIME_ED25519_KEY_SIZE],

@@ -25,8 +25,8 @@
  *                              mail's (D-109 wants one).
  *   X-Dime-Preamble: base64    what stands before the first delimiter of the multipart
  *   X-Dime-Epilogue: base64    in 34, its last CR LF included, and after the octets of
- *                              the last delimiter; folded. Without them: nothing, and
- *                              CR LF.
+ *                              the last delimiter; without padding, folded. Without
+ *                              them: nothing, and CR LF.
  *   X-Dime-Raw: message/rfc822 the mail is raw.
  *
  * Without X-Dime-Here (messages of others) the common fields come first, in the order
@@ -116,6 +116,11 @@ struct dime_mime {
 /* KD_TOO_LARGE above DIME_MIME_MAIL_MAX; KD_NOMEM. *out is to be freed on success. */
 kd_err dime_mime_import(struct kd_slice mail, struct dime_mime *out) KD_MUST_USE;
 void dime_mime_free(struct dime_mime *m);
+
+/* The same for naked mail (dime/naked.h), which has chunks 67 and 131 alone (D-173): a
+ * mail that would be mapped to a multipart chunk is raw (DIME_MIME_MULTIPART), one
+ * whose parts a single multipart/mixed holds is mapped. Exported alike. */
+kd_err dime_mime_import_naked(struct kd_slice mail, struct dime_mime *out) KD_MUST_USE;
 
 /* Appends the mail. content may be anybody's: what is no mail, or would be another one
  * to its reader than the chunks say (a delimiter within a part, a Subject in 34 beside
