@@ -13,6 +13,14 @@
 
 enum { KD_JOB_BODY_MAX = KD_CHAN_INLINE_MAX + 1024 };
 
+enum {
+    KD_AUTHOR_SIGNETS = 8,                       /* in told_author */
+    KD_AUTHOR_OCTETS_MAX = 16777220 + 64 * 1024, /* of them: one of any size fits */
+};
+/* How long ago a former organizational signet was superseded, that a vault is told of:
+ * no key-retention is longer (conf_keys.def). */
+#define KD_FORMER_MS (UINT64_C(366) * 24 * 3600 * 1000)
+
 /* Message types, for all channels together: a message on the wrong channel is then
  * unknown there. */
 enum kd_message_type {
