@@ -11,7 +11,10 @@
 #include <keyd/base/chan.h>
 #include <keyd/base/cur.h>
 
-enum { KD_JOB_BODY_MAX = KD_CHAN_INLINE_MAX + 1024 };
+enum {
+    KD_JOB_BODY_MAX = KD_CHAN_INLINE_MAX + 1024,
+    KD_MAIL_INLINE_MAX = 40 * 1024, /* of a message in a job; larger ones are objects */
+};
 
 enum {
     KD_AUTHOR_SIGNETS = 8,                       /* in told_author */
