@@ -60,8 +60,8 @@ inbound_free(void *data)
 static unsigned
 cost_of(const struct inbound *x)
 {
-    size_t signet = x->object.signet_size != 0 ? x->object.signet_size
-                                               : x->object.signet.n;
+    size_t signet =
+        x->object.signet_size != 0 ? x->object.signet_size : x->object.signet.n;
     size_t keys = 1 + signet / SOK_OCTETS;
     size_t most = x->object.source.n > MAIL_MANY_KEYS_SIZE ? (size_t)MAIL_FEW_KEYS
                                                            : DIME_SOKS_MAX + 1u;
@@ -215,7 +215,7 @@ is_over(struct vault *v, struct task *t, struct inbound *x)
 }
 
 static void
-commit(struct vault *v, struct task *t, enum kd_audit_op op, const uint8_t (*digests)[32],
+commit(struct vault *v, struct task *t, enum kd_audit_op op, const uint8_t *digests,
        unsigned n)
 {
     struct inbound *x = t->data;
@@ -269,8 +269,7 @@ recipient_told(struct vault *v, struct task *t)
         x->result = err;
         x->reason = t->reason;
     }
-    commit(v, t, KD_AUDIT_OPEN_ENVELOPE,
-           (const uint8_t(*)[32])x->out.opened.digest, 1);
+    commit(v, t, KD_AUDIT_OPEN_ENVELOPE, x->out.opened.digest, 1);
 }
 
 static void
@@ -308,8 +307,7 @@ bounce_opened(struct vault *v, struct task *t)
     struct inbound *x = t->data;
 
     if (!is_over(v, t, x))
-        commit(v, t, KD_AUDIT_OPEN_BOUNCE,
-               (const uint8_t(*)[32])x->out.bounce.digest, 1);
+        commit(v, t, KD_AUDIT_OPEN_BOUNCE, x->out.bounce.digest, 1);
 }
 
 static void
@@ -332,8 +330,7 @@ bounce_made(struct vault *v, struct task *t)
     bool is_done = t->err == KD_OK;
 
     if (!is_over(v, t, x))
-        commit(v, t, KD_AUDIT_MAKE_BOUNCE,
-               is_done ? m->digests : (const uint8_t(*)[32])m->opened.digest,
+        commit(v, t, KD_AUDIT_MAKE_BOUNCE, is_done ? m->digests[0] : m->opened.digest,
                is_done ? 2 : 1);
 }
 
@@ -388,8 +385,8 @@ run_open_bounce(struct vault *v, struct task *t)
 
     if (x == NULL || !is_within_meter(v, t, x))
         return;
-    size_t n = vault_openers_beside(t, x->place.org, &x->opener, beside,
-                                    MAIL_OPENERS_MAX - 1);
+    size_t n =
+        vault_openers_beside(t, x->place.org, &x->opener, beside, MAIL_OPENERS_MAX - 1);
     x->openers[x->n_openers++] = x->opener.id;
     for (size_t i = 0; i < n; i++)
         x->openers[x->n_openers++] = beside[i].id;

@@ -27,9 +27,8 @@ mail_object_take(struct vault *v, struct task *t, struct kd_slice message,
         return false;
     }
     /* What the gate checked, too; but its word is not taken for it. */
-    if (t->fd < 0 ||
-        kd_memfd_check(t->fd, (size_t)KD_MAIL_OBJECT_MAX, &n) != KD_OK || n < size ||
-        n - size > KD_MAIL_SIGNET_MAX || (n > size) != has_signet) {
+    if (t->fd < 0 || kd_memfd_check(t->fd, (size_t)KD_MAIL_OBJECT_MAX, &n) != KD_OK ||
+        n < size || n - size > KD_MAIL_SIGNET_MAX || (n > size) != has_signet) {
         task_finish(v, t, KD_INVALID, KD_REASON_BAD_DESCRIPTOR);
         return false;
     }

@@ -19,8 +19,8 @@
 /* The object of a request. */
 struct mail_object {
     struct dime_source source;
-    struct kd_slice signet;    /* that came inline; borrowed */
-    size_t signet_size;        /* of the one behind the message in the descriptor; or 0 */
+    struct kd_slice signet; /* that came inline; borrowed */
+    size_t signet_size;     /* of the one behind the message in the descriptor; or 0 */
     struct kd_buf signet_read; /* that, once it was read */
 };
 
@@ -53,10 +53,10 @@ bool mail_opener(struct vault *v, struct task *t, const struct mail_place *p,
 bool mail_signer(struct vault *v, struct task *t, const struct mail_place *p,
                  struct kd_key_id *out);
 
-/* The walkers' keys; on a crypto thread. KD_SEALED, KD_TIMEOUT and the task's reason. */
+/* The walkers' keys; on a crypto thread. KD_SEALED, KD_TIMEOUT and the task's reason.
+ */
 kd_err mail_keys_of(struct task *t, const struct kd_key_id *opener,
-                    const struct kd_key_id *signer,
-                    struct mail_keys *out) KD_MUST_USE;
+                    const struct kd_key_id *signer, struct mail_keys *out) KD_MUST_USE;
 
 /* The walker's result as the task's: error, and reason. */
 kd_err mail_result(struct task *t, kd_err err, enum dime_flaw flaw) KD_MUST_USE;
@@ -66,7 +66,7 @@ struct mail_use {
     enum kd_audit_op op;
     const struct kd_key_id *key;
     unsigned n_digests;
-    const uint8_t (*digests)[32];
+    const uint8_t *digests; /* 32 octets each */
     unsigned notes;
 };
 

@@ -53,7 +53,7 @@ sealed(struct vault *v, struct task *t)
     const struct mail_use use = {.op = KD_AUDIT_SEAL_NAKED,
                                  .key = &x->signer,
                                  .n_digests = t->err == KD_OK ? 1 : 0,
-                                 .digests = (const uint8_t(*)[32])x->made.digest};
+                                 .digests = x->made.digest};
 
     x->result = t->err;
     x->reason = t->reason;

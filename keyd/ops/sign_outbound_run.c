@@ -84,7 +84,7 @@ signed_(struct vault *v, struct task *t)
         .op = KD_AUDIT_SIGN_OUTBOUND,
         .key = &x->signer,
         .n_digests = t->err == KD_OK ? m->n_digests : 0,
-        .digests = m->digests,
+        .digests = m->digests[0],
         .notes = (grace ? (unsigned)KD_NOTE_AUTHOR_GRACE : 0u) |
                  (x->opener.superseded_ms != 0 ? (unsigned)KD_NOTE_RETAINED_KEY : 0u)};
     mail_commit(v, t, &x->place, &use, t->err, committed);
@@ -98,8 +98,7 @@ author_list(const struct mail_authors *from, struct mail_author *to)
     for (size_t i = 0; i < from->n; i++) {
         struct dime_signet s;
         enum dime_reason why;
-        kd_err err =
-            dime_signet_parse_own(DIME_USER, from->list[i].signet, &s, &why);
+        kd_err err = dime_signet_parse_own(DIME_USER, from->list[i].signet, &s, &why);
         if (err != KD_OK || (err = mail_author_of(&s, &to[i])) != KD_OK)
             return err;
     }
@@ -114,8 +113,8 @@ sign(struct task *t)
     struct mail_keys keys;
 
     if ((t->err = mail_keys_of(t, &x->opener.id, &x->signer, &keys)) != KD_OK ||
-        (t->err = mail_authors_believe(t, x->place.org, x->job.account,
-                                       &x->authors)) != KD_OK)
+        (t->err = mail_authors_believe(t, x->place.org, x->job.account, &x->authors)) !=
+            KD_OK)
         return;
     if (author_list(&x->authors, authors) != KD_OK) {
         t->err = run_refuse(t, KD_UNAVAILABLE, KD_REASON_STORED_DIFFERS);
