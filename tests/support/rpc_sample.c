@@ -112,6 +112,31 @@ member_type(const ProtobufCMessageDescriptor *type, unsigned oneof_case)
     return protobuf_c_message_descriptor_get_field(type, oneof_case)->descriptor;
 }
 
+/* Messages stand in the request; what the object would hold does not. */
+static void
+sample_message_inline(Keyd__V1__Request *r, unsigned oneof_case)
+{
+    switch (oneof_case) {
+    case KEYD__V1__REQUEST__OP_SIGN_OUTBOUND:
+        r->sign_outbound->message_object_size = 0;
+        break;
+    case KEYD__V1__REQUEST__OP_OPEN_ENVELOPE:
+        r->open_envelope->inbound->message_object_size = 0;
+        break;
+    case KEYD__V1__REQUEST__OP_OPEN_BOUNCE:
+        r->open_bounce->inbound->message_object_size = 0;
+        break;
+    case KEYD__V1__REQUEST__OP_MAKE_BOUNCE:
+        r->make_bounce->inbound->message_object_size = 0;
+        break;
+    case KEYD__V1__REQUEST__OP_SEAL_NAKED:
+        r->seal_naked->message_object_size = 0;
+        break;
+    default:
+        break;
+    }
+}
+
 Keyd__V1__Request *
 sample_request(struct kd_arena *a, unsigned oneof_case)
 {
@@ -125,6 +150,7 @@ sample_request(struct kd_arena *a, unsigned oneof_case)
     r->takes_fd = sample_request_has_fd(oneof_case);
     if (op->changing)
         r->idempotency_key = sample_octets(a, 16);
+    sample_message_inline(r, oneof_case);
     if (oneof_case == KEYD__V1__REQUEST__OP_IMPORT_KEY)
         r->import_key->encryption_key = true;
     return r;
