@@ -172,5 +172,11 @@ sample_response(struct kd_arena *a, unsigned oneof_case)
         r->issue_user_signet->signet = sample_octets(a, 1);
     if (oneof_case == KEYD__V1__RESPONSE__RESULT_ISSUE_ORG_SIGNET)
         r->issue_org_signet->signet = sample_octets(a, 1);
+    if (oneof_case == KEYD__V1__RESPONSE__RESULT_MAKE_BOUNCE)
+        r->make_bounce->bounce = sample_octets(a, 1);
+    if (oneof_case == KEYD__V1__RESPONSE__RESULT_OPEN_ENVELOPE) {
+        r->open_envelope->recipient = sample_octets(a, 3);
+        r->open_envelope->recipient_fp = sample_octets(a, 64);
+    }
     return r;
 }
