@@ -88,7 +88,7 @@ static void
 put_caller(FILE *f, const char *in_caller)
 {
     static const enum kd_class classes[] = {KD_CLASS_ADMIN, KD_CLASS_SUBMISSION,
-                                            KD_CLASS_MTA};
+                                            KD_CLASS_MTA, KD_CLASS_MILTER};
 
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
         const char *name = kd_class_name(classes[i]), *comma = "";
@@ -113,12 +113,13 @@ put_others(FILE *f)
 {
     fprintf(f,
             "principal \"submitd\" {\n uid = %d\n class = \"submission\"\n "
-            "operations = { \"IssueUserSignet\", " LOOKUPS " }\n "
+            "operations = { \"IssueUserSignet\", \"SignOutbound\", " LOOKUPS " }\n "
             "domains = { \"example.com\" }\n}\n",
             DAEMON_SUBMITD);
     fprintf(f,
             "principal \"dmtpd\" {\n uid = %d\n class = \"mta\"\n "
-            "operations = { " LOOKUPS " }\n " BOTH "}\n",
+            "operations = { \"OpenEnvelope\", \"OpenBounce\", \"MakeBounce\", " LOOKUPS
+            " }\n " BOTH "}\n",
             DAEMON_DMTPD);
     fprintf(f,
             "principal \"milter\" {\n uid = %d\n class = \"milter\"\n operations = { "

@@ -11,7 +11,14 @@
 #include <keyd/base/chan.h>
 #include <keyd/base/cur.h>
 
-enum { KD_JOB_BODY_MAX = KD_CHAN_INLINE_MAX + 1024 };
+enum {
+    KD_JOB_BODY_MAX = KD_CHAN_INLINE_MAX + 1024,
+    KD_MAIL_INLINE_MAX = 40 * 1024, /* of a message in a job; larger ones are objects */
+    KD_MAIL_MESSAGE_MAX = 64 * 1024 * 1024,
+    KD_MAIL_SIGNET_MAX = 1024 * 1024, /* that stands behind a message in an object */
+    KD_MAIL_OBJECT_MAX = KD_MAIL_MESSAGE_MAX + KD_MAIL_SIGNET_MAX,
+    KD_MAIL_BOUNCE_MAX = 16 * 1024 * 1024 + 65536, /* one chunk, and what is around */
+};
 
 enum {
     KD_AUTHOR_SIGNETS = 8,                       /* in told_author */
