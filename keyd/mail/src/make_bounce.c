@@ -56,7 +56,19 @@ identify(const struct dime_message *m, char text[DIME_FINGERPRINT_CHARS + 1])
     return KD_OK;
 }
 
-/* --- the part --- */
+/* --- report and part --- */
+
+static struct dime_report
+report_of(const struct mail_to_bounce *in, const char *id)
+{
+    return (struct dime_report){.domain = in->domain,
+                                .klass = in->klass,
+                                .subject = in->subject,
+                                .detail = in->detail,
+                                .time = in->time,
+                                .message = kd_slice(id, DIME_FINGERPRINT_CHARS),
+                                .part = in->part};
+}
 
 /* Of what everybody can see. */
 static kd_err
@@ -69,6 +81,23 @@ check_part(const struct dime_message *m, enum dime_return part)
         return KD_NOT_FOUND;
     uint64_t size = dime_message_signed_until(m, type) - m->begin;
     return size > DIME_RETURN_MAX - (dime_chunk_end(c) - c->at) ? KD_TOO_LARGE : KD_OK;
+}
+
+/* That the report can be written, whatever the message's identifier. */
+static bool
+can_be_said(const struct mail_to_bounce *in)
+{
+    static const uint8_t zeros[HASH_SIZE];
+    char id[DIME_FINGERPRINT_CHARS + 1];
+    struct dime_report report;
+    struct kd_buf text;
+
+    dime_fingerprint_text(zeros, id);
+    report = report_of(in, id);
+    kd_buf_init(&text, DIME_REPORT_MAX);
+    bool fits = dime_report_put(&report, &text) == KD_OK;
+    kd_buf_free(&text);
+    return fits;
 }
 
 /* Its origin would not know what it signed not. */
@@ -128,14 +157,8 @@ build(const struct mail_keys *k, const struct dime_message *m,
       struct kd_buf *octets)
 {
     struct signing signing = {.k = k, .out = out};
-    char id[DIME_FINGERPRINT_CHARS + 1];
-    const struct dime_report report = {.domain = in->domain,
-                                       .klass = in->klass,
-                                       .subject = in->subject,
-                                       .detail = in->detail,
-                                       .time = in->time,
-                                       .message = kd_slice(id, DIME_FINGERPRINT_CHARS),
-                                       .part = in->part};
+    char id[DIME_FINGERPRINT_CHARS + 1] = "";
+    const struct dime_report report = report_of(in, id);
     const struct dime_bounce_plan plan = {.origin = in->from.signet->enc_key,
                                           .report = &report,
                                           .message = m,
@@ -161,6 +184,8 @@ mail_make_bounce(const struct mail_keys *k, const struct dime_source *source,
     err = dime_message_parse(source, in->from.max, &m, &out->opened.flaw);
     if (err != KD_OK)
         return err;
+    if (!can_be_said(in))
+        return KD_INVALID;
     if ((err = check_part(&m, in->part)) != KD_OK ||
         (err = inbound_open(k, &m, &in->from, &out->opened)) != KD_OK)
         return err;
