@@ -6,14 +6,20 @@
 #include "scale.h"
 #include "suite.h"
 #include "test.h"
+#include "tls_peer.h"
 
 #include <dime/fingerprint.h>
 #include <dime/message.h>
 #include <keyd/base/clock.h>
 
 #include <poll.h>
+#include <sodium.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -22,6 +28,7 @@ enum {
     MESSAGE_MAX = 64 << 20,
     GRACE_S = 4,
     RETENTION_S = 4,
+    RETENTION_LEAST_S = 1987200,
 };
 
 static struct post com;
@@ -90,7 +97,7 @@ is_recorded(struct post *p, uint64_t after, const struct dmw *w, unsigned notes)
     assert_int_equal(r.notes, notes);
     assert_int_equal(r.n_digests, n);
     assert_memory_equal(r.digests, want, n * 32);
-    assert_memory_equal(r.key_id, p->sok, 16);
+    assert_memory_equal(r.key_id, p->signer, 16);
 }
 
 /* Both have been written: what is signed makes the one the other. */
@@ -219,8 +226,7 @@ T_OP_5_on_both_sides_of_the_limit_for_inline_messages_it_is_the_same(void **stat
     part.data.n += (INLINE_MAX - blank.out.n) / 16 * 16;
     for (size_t i = 0; i < 2; i++) {
         write_both(r);
-        assert_in_range(blank.out.n, INLINE_MAX - 16 + 16 * i,
-                        INLINE_MAX - 1 + 16 * i);
+        assert_in_range(blank.out.n, INLINE_MAX - 16 + 16 * i, INLINE_MAX - 1 + 16 * i);
         signs(&com, com.submit, "alice@example.com", NULL, 0);
         part.data.n += 16;
     }
@@ -496,16 +502,378 @@ T_OP_27_no_other_class_has_messages_signed(void **state)
                        KEYD_UNSUPPORTED, "operation-not-served");
 }
 
+/* --- keys --- */
+
+/* message-signer = pok: then it, and no SOK. */
+static void
+the_primary_key_signs_messages_where_the_configuration_says_so(void **state)
+{
+    const struct post_options o = {.in_domain = " message-signer = pok"};
+    struct post p;
+
+    (void)state;
+    post_start_com(&p, &o);
+    p.signer = p.pok;
+    write_both((struct dmw_recipe){.seed = 20, .org_by = &sg_world()->pok});
+    signs(&p, p.submit, "alice@example.com", NULL, 0);
+    post_end(&p);
+}
+
+/* Both keys are used: policy has to give both. */
+static void
+caller_without_the_encryption_key_or_the_signing_key_gets_nothing(void **state)
+{
+    static const char *const keys[] = {" keys = { \"sok\" }", " keys = { \"enc\" }"};
+
+    (void)state;
+    write_both((struct dmw_recipe){.seed = 21});
+    for (size_t i = 0; i < LEN(keys); i++) {
+        const struct daemon_options o = {.in_caller = keys[i]};
+        struct daemon d;
+        assert_true(daemon_start(&d, &o) && daemon_provision(&d, NULL));
+        keyd_client *c = ask_connect(&d, "submission");
+        post_sign_ends(c, "alice@example.com", "example.org", NULL, of(&blank),
+                       KEYD_DENIED, "key-not-permitted");
+        keyd_client_free(c);
+        assert_int_equal(daemon_stop(&d), 0);
+        daemon_clear(&d);
+    }
+}
+
+/* The organization has another encryption key by now; what was encrypted to the one
+ * before is signed until its retention is over. Of the last tests: com's keys change.
+ */
+static void
+T_OP_15_a_message_to_the_former_encryption_key_is_signed_within_retention(void **state)
+{
+    uint8_t old[64], enc[16], point[33], nobodys[64] = {1};
+
+    (void)state;
+    memcpy(old, com.full, 64);
+    write_both((struct dmw_recipe){.seed = 22});
+    refuses_before("alice@example.com", "example.org", nobodys, of(&blank),
+                   KEYD_NOT_FOUND, "no-such-recipient-key");
+    post_new_enc(&com, enc, point);
+    post_issue_org(&com, enc, "Example");
+    int64_t since = kd_clock_ms();
+    signs(&com, com.submit, "alice@example.com", old, KD_NOTE_RETAINED_KEY);
+    write_both((struct dmw_recipe){.seed = 23});
+    refuses(of(&blank)); /* with the new one it does not open */
+    struct keyd_answer *a = NULL;
+    keyd_client_retire_key(com.admin, (struct keyd_octets){com.enc, 16}, &a);
+    ask_ends(a, KEYD_OK, NULL);
+    signs(&com, com.submit, "alice@example.com", old, KD_NOTE_RETAINED_KEY);
+    if (!SHORT_DELAYS) {
+        print_message("retention is not waited for: delays are not short\n");
+        return;
+    }
+    while (kd_clock_ms() <= since + RETENTION_S * 1000)
+        nap(50);
+    write_both((struct dmw_recipe){.seed = 24});
+    refuses_before("alice@example.com", "example.org", old, of(&blank), KEYD_NOT_FOUND,
+                   "no-such-recipient-key");
+}
+
+/* --- large messages, many, from afar --- */
+
+/* As large as a message can be, of four parts. */
+static void
+write_largest(uint64_t seed)
+{
+    static uint8_t octets[16776000]; /* nearly what one chunk holds */
+    struct dmw_chunk parts[] = {{.type = 67, .data = {octets, sizeof octets}},
+                                {.type = 67, .data = {octets, sizeof octets}},
+                                {.type = 67, .data = {octets, sizeof octets}},
+                                {.type = 67, .data = {octets, sizeof octets - 8000}}};
+    const struct dmw_recipe r = {
+        .seed = seed, .contents = parts, .n_contents = 4, .placeholders = true};
+
+    dmw_free(&blank);
+    dmw_message(&blank, &r);
+    parts[3].data.n += (MESSAGE_MAX - blank.out.n) / 16 * 16;
+    write_both(r);
+    assert_in_range(blank.out.n, MESSAGE_MAX - 15, MESSAGE_MAX);
+}
+
+static size_t
+most_kib(pid_t pid)
+{
+    char path[64], line[256];
+    size_t kib = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *f = fopen(path, "re");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f) != NULL)
+        if (strncmp(line, "VmHWM:", 6) == 0)
+            kib = strtoul(line + 6, NULL, 10);
+    fclose(f);
+    assert_true(kib != 0);
+    return kib;
+}
+
+struct count {
+    size_t n_ok, n_busy, n_other;
+};
+
+static void
+counted(void *cookie, struct keyd_answer *a)
+{
+    struct count *n = cookie;
+    size_t *which = a->status == KEYD_OK     ? &n->n_ok
+                    : a->status == KEYD_BUSY ? &n->n_busy
+                                             : &n->n_other;
+
+    if (which == &n->n_other)
+        print_message("%s (%s)\n", keyd_client_status_text(a->status), a->detail);
+    else if (a->status == KEYD_OK) {
+        const struct dmw_mark *m = dmw_find(&whole, 255, 0);
+        assert_memory_equal(a->out.outbound.organization.p, whole.out.p + m->at + 4,
+                            64);
+    }
+    ++*which;
+    keyd_client_answer_free(a);
+}
+
+/* T-OP-26 */
+static void
+T_OP_26_the_largest_message_is_signed_and_ten_at_once_take_no_memory(void **state)
+{
+    enum { AT_ONCE = 10, SLACK_KIB = 24 << 10 };
+    pid_t vault = daemon_role(&com.d, KEYD_PROCESS_VAULT, "");
+    pid_t gate = daemon_role(&com.d, KEYD_PROCESS_GATE, "submission");
+    keyd_client *clients[AT_ONCE];
+    struct count n = {0};
+
+    (void)state;
+    write_largest(26);
+    const struct keyd_request q = {
+        .op = KEYD_OP_SIGN_OUTBOUND,
+        .deadline_ms = 300000,
+        .in.sign_outbound = {.account = KEYD_STR("alice@example.com"),
+                             .destination = KEYD_STR("example.org"),
+                             .message = {blank.out.p, blank.out.n}}};
+    size_t vault_kib = most_kib(vault), gate_kib = most_kib(gate);
+    int64_t since = kd_clock_ms();
+    uint64_t before = post_seq(&com);
+    ask_ends(ask(com.submit, &q), KEYD_OK, NULL);
+    is_recorded(&com, before, &whole, 0);
+    print_message("one: %lld ms\n", (long long)(kd_clock_ms() - since));
+    before = post_seq(&com);
+    since = kd_clock_ms();
+    for (size_t i = 0; i < AT_ONCE; i++) {
+        clients[i] = ask_connect(&com.d, "submission");
+        assert_int_equal(keyd_client_submit(clients[i], &q, counted, &n, NULL),
+                         KEYD_OK);
+    }
+    while (n.n_ok + n.n_busy + n.n_other < AT_ONCE)
+        for (size_t i = 0; i < AT_ONCE; i++)
+            assert_int_equal(keyd_client_process(clients[i], 1), KEYD_OK);
+    print_message(
+        "ten: %zu signed, %zu busy, %lld ms; vault %zu -> %zu KiB, gate %zu -> "
+        "%zu KiB\n",
+        n.n_ok, n.n_busy, (long long)(kd_clock_ms() - since), vault_kib,
+        most_kib(vault), gate_kib, most_kib(gate));
+    for (size_t i = 0; i < AT_ONCE; i++)
+        keyd_client_free(clients[i]);
+    assert_int_equal(n.n_other, 0);
+    assert_true(n.n_ok >= 2); /* as many as one principal may have at a time */
+    assert_int_equal(post_records(&com, before, NULL, 0), n.n_ok);
+    assert_true(most_kib(vault) < vault_kib + SLACK_KIB);
+    assert_true(most_kib(gate) < gate_kib + SLACK_KIB);
+    /* One octet more is none. */
+    kd_buf_add(&blank.out, 16);
+    struct keyd_answer *a = NULL;
+    const struct keyd_request more = {
+        .op = KEYD_OP_SIGN_OUTBOUND,
+        .in.sign_outbound = {.account = KEYD_STR("alice@example.com"),
+                             .destination = KEYD_STR("example.org"),
+                             .message = {blank.out.p, MESSAGE_MAX + 1}}};
+    assert_int_equal(keyd_client_call(com.submit, &more, &a), KEYD_USAGE);
+}
+
+/* In parts over TLS, as well as in one request. */
+static void
+over_TLS_messages_of_every_size_are_signed(void **state)
+{
+    static const char before[] = "\"IssueUserSignet\" }";
+    static const char with[] = "\"IssueUserSignet\", \"SignOutbound\" }";
+    static uint8_t octets[3 << 20];
+    static const size_t sizes[] = {100, 48000, 60000, sizeof octets};
+    struct tls_place place;
+    struct post p;
+    char cert[160], key[160], address[64], top[4200];
+
+    (void)state;
+    tls_place_make(&place, NULL);
+    char *at = strstr(place.top, before);
+    assert_non_null(at);
+    snprintf(top, sizeof top, "%.*s%s%s", (int)(at - place.top), place.top, with,
+             at + strlen(before));
+    post_start_com(&p, &(struct post_options){.top = top});
+    const struct identity *list[] = {&place.mx1};
+    snprintf(cert, sizeof cert, "%s/mx1.pem", p.d.dir);
+    snprintf(key, sizeof key, "%s/mx1.key", p.d.dir);
+    certs_write(cert, list, 1);
+    key_write(key, &place.mx1);
+    snprintf(address, sizeof address, "tls:127.0.0.1:%u", place.port);
+    const struct keyd_tls tls = {
+        .certificate = cert, .key = key, .ca = place.ca, .server_name = "localhost"};
+    const struct keyd_endpoint e = {.address = address, .tls = &tls};
+    keyd_client *c = keyd_client_new();
+    assert_non_null(c);
+    assert_int_equal(keyd_client_add_endpoint(c, &e), KEYD_OK);
+    for (size_t i = 0; i < LEN(sizes); i++) {
+        const struct dmw_chunk part = {.type = 67, .data = {octets, sizes[i]}};
+        write_both(
+            (struct dmw_recipe){.seed = 30 + i, .contents = &part, .n_contents = 1});
+        signs(&p, c, "alice@example.com", p.full, 0);
+    }
+    keyd_client_free(c);
+    post_end(&p);
+    tls_place_clear(&place);
+}
+
+/* --- kill -9 --- */
+
+enum { KILL_MESSAGES = 128, KILLS_WHOLE = 100 };
+
+struct kill_message {
+    uint8_t *blank;
+    size_t n;
+    uint8_t organization[64]; /* the payload that is to come */
+    uint8_t digest[32];
+};
+
+/* Of the process that asks, seen by the test. */
+struct released {
+    atomic_bool is_asking;
+    atomic_bool of[KILL_MESSAGES];
+};
+
+static struct released *released;
+
+struct asked {
+    const struct kill_message *m;
+    atomic_bool *released;
+};
+
+static void
+release(void *cookie, struct keyd_answer *a)
+{
+    const struct asked *q = cookie;
+
+    if (a->status == KEYD_OK) {
+        if (memcmp(a->out.outbound.organization.p, q->m->organization, 64) != 0)
+            _exit(3);
+        atomic_store(q->released, true);
+    }
+    keyd_client_answer_free(a);
+}
+
+/* All at once, until the daemon is gone; in a process of its own. */
+static _Noreturn void
+ask_all(const struct kill_message *list)
+{
+    static struct asked asked[KILL_MESSAGES];
+    keyd_client *c = daemon_connect(&com.d, "submission");
+
+    if (c == NULL)
+        _exit(2);
+    for (size_t i = 0; i < KILL_MESSAGES; i++) {
+        const struct keyd_request q = {
+            .op = KEYD_OP_SIGN_OUTBOUND,
+            .in.sign_outbound = {.account = KEYD_STR("alice@example.com"),
+                                 .destination = KEYD_STR("example.org"),
+                                 .message = {list[i].blank, list[i].n}}};
+        asked[i] = (struct asked){&list[i], &released->of[i]};
+        if (keyd_client_submit(c, &q, release, &asked[i], NULL) != KEYD_OK)
+            _exit(4);
+    }
+    atomic_store(&released->is_asking, true);
+    while (keyd_client_pending(c) > 0 && keyd_client_process(c, 100) == KEYD_OK)
+        ;
+    _exit(0);
+}
+
+static void
+write_all(struct kill_message *list, uint64_t seed)
+{
+    for (size_t i = 0; i < KILL_MESSAGES; i++) {
+        write_both((struct dmw_recipe){.seed = seed + i});
+        list[i].n = blank.out.n;
+        list[i].blank = malloc(blank.out.n);
+        assert_non_null(list[i].blank);
+        memcpy(list[i].blank, blank.out.p, blank.out.n);
+        memcpy(list[i].organization, whole.out.p + dmw_find(&whole, 255, 0)->at + 4,
+               64);
+        digest_of(&whole, 255, list[i].digest);
+    }
+}
+
+static bool
+has_record(const struct kd_audit_record *r, size_t n, const uint8_t digest[32])
+{
+    for (size_t i = 0; i < n; i++)
+        if (r[i].n_digests == 3 && memcmp(r[i].digests[2], digest, 32) == 0)
+            return true;
+    return false;
+}
+
+/* T-OP-24: whatever was signed and given away is in the log, and the log is whole
+ * (post_end has it checked). */
+static void
+T_OP_24_no_signature_that_was_given_away_lacks_its_record(void **state)
+{
+    static struct kill_message list[KILL_MESSAGES];
+    static struct kd_audit_record records[KILL_MESSAGES];
+    size_t n_released = 0, n_recorded = 0, rounds = test_rounds(KILLS_WHOLE);
+
+    (void)state;
+    released = mmap(NULL, sizeof *released, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(released != MAP_FAILED);
+    for (size_t round = 0; round < rounds; round++) {
+        uint64_t before = post_seq(&com);
+        memset(released, 0, sizeof *released);
+        write_all(list, 1000 + round * KILL_MESSAGES);
+        fflush(NULL);
+        pid_t pid = fork();
+        if (pid == 0)
+            ask_all(list);
+        while (!atomic_load(&released->is_asking))
+            nap(1);
+        nap((int)randombytes_uniform(40));
+        post_kill(&com);
+        assert_int_equal(daemon_reap(pid, 30000), 0);
+        post_start_again(&com);
+        size_t n = post_records(&com, before, records, KILL_MESSAGES);
+        assert_true(n <= KILL_MESSAGES);
+        n_recorded += n;
+        for (size_t i = 0; i < KILL_MESSAGES; i++) {
+            n_released += atomic_load(&released->of[i]);
+            if (atomic_load(&released->of[i]))
+                assert_true(has_record(records, n, list[i].digest));
+            free(list[i].blank);
+        }
+    }
+    munmap(released, sizeof *released);
+    print_message("%zu kills: %zu recorded, %zu of them given away\n", rounds,
+                  n_recorded, n_released);
+}
+
 /* --- */
 
 static int
 start(void **state)
 {
     char in_domain[128];
+    const struct post_options o = {.in_domain = in_domain};
 
     (void)state;
-    snprintf(in_domain, sizeof in_domain, " author-grace = %d\n", GRACE_S);
-    post_start_com(&com, in_domain, NULL);
+    snprintf(in_domain, sizeof in_domain, " author-grace = %d\n key-retention = %d\n",
+             GRACE_S, SHORT_DELAYS ? RETENTION_S : RETENTION_LEAST_S);
+    post_start_com(&com, &o);
     return 0;
 }
 
@@ -538,6 +906,12 @@ main(int argc, char **argv)
         TEST(T_OP_5_what_is_no_whole_message_is_refused_before_any_key),
         TEST(frozen_and_closed_accounts_get_nothing),
         TEST(T_OP_27_no_other_class_has_messages_signed),
+        TEST(the_primary_key_signs_messages_where_the_configuration_says_so),
+        TEST(caller_without_the_encryption_key_or_the_signing_key_gets_nothing),
+        TEST(T_OP_26_the_largest_message_is_signed_and_ten_at_once_take_no_memory),
+        TEST(over_TLS_messages_of_every_size_are_signed),
+        TEST(T_OP_24_no_signature_that_was_given_away_lacks_its_record),
+        TEST(T_OP_15_a_message_to_the_former_encryption_key_is_signed_within_retention),
     };
 
     suite_begin(argc, argv);

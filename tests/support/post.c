@@ -106,17 +106,21 @@ issue_ssr(struct post *p, const char *address, struct kd_slice ssr, const char *
 }
 
 void
-post_start_com(struct post *p, const char *in_domain, const char *top)
+post_start_com(struct post *p, const struct post_options *options)
 {
+    const struct post_options in =
+        options == NULL ? (struct post_options){NULL} : *options;
     char section[1024];
-    const struct daemon_options o = {.in_domain = section, .top = top};
+    const struct daemon_options o = {
+        .in_domain = section, .in_caller = in.in_caller, .top = in.top};
     const struct sg_world *w = sg_world();
     struct kd_slice ssr0 = sg_file("appendix/SSR0.b64");
     struct kd_slice ssr1 = sg_file("appendix/SSR1.b64");
     uint8_t scalar[32], other[32];
 
     assert_true(snprintf(section, sizeof section, " issue-profile-fields = { 16 }\n%s",
-                         in_domain == NULL ? "" : in_domain) < (int)sizeof section);
+                         in.in_domain == NULL ? "" : in.in_domain) <
+                (int)sizeof section);
     start(p, "example.com", &o);
     scalar_of("keyd-test origin enc", scalar);
     scalar_of("keyd-test not taken", other);
@@ -125,6 +129,7 @@ post_start_com(struct post *p, const char *in_domain, const char *top)
     ask_import(&p->d, p->domain, w->sok.seed, other, KEYD_ROLE_SOK,
                KEYD_PERM_SIGNET | KEYD_PERM_MESSAGE, false, p->sok, NULL);
     post_issue_org(p, p->enc, "Example");
+    p->signer = p->sok;
     issue_ssr(p, "alice@example.com", ssr0, NULL, NULL);
     issue_ssr(p, "alice@example.com", ssr1, "Alice", NULL);
     sg_free(ssr0);
@@ -132,11 +137,15 @@ post_start_com(struct post *p, const char *in_domain, const char *top)
 }
 
 void
-post_start_org(struct post *p, const char *in_domain, const char *top)
+post_start_org(struct post *p, const struct post_options *options)
 {
+    const struct post_options in =
+        options == NULL ? (struct post_options){NULL} : *options;
     char sections[1024];
-    const struct daemon_options o = {
-        .domains = ALL_DOMAINS, .sections = sections, .top = top};
+    const struct daemon_options o = {.domains = ALL_DOMAINS,
+                                     .sections = sections,
+                                     .in_caller = in.in_caller,
+                                     .top = in.top};
     const struct sg_world *w = sg_world();
     const struct sg_user bob = {
         .request = true, .pair = &w->bob, .enc = w->bob_enc, .user_by = &w->bob};
@@ -145,25 +154,62 @@ post_start_org(struct post *p, const char *in_domain, const char *top)
 
     assert_true(snprintf(sections, sizeof sections,
                          "domain \"example.org\" {\n message-signer = pok\n%s\n}\n",
-                         in_domain == NULL ? "" : in_domain) < (int)sizeof sections);
+                         in.in_domain == NULL ? "" : in.in_domain) <
+                (int)sizeof sections);
     start(p, "example.org", &o);
     scalar_of("keyd-test destination enc", scalar);
     ask_import(&p->d, p->domain, w->other_pok.seed, scalar, KEYD_ROLE_POK,
                KEYD_PERM_MESSAGE, true, p->pok, p->enc);
     post_issue_org(p, p->enc, NULL);
+    p->signer = p->pok;
     issue_ssr(p, "bob@example.org", sg_make_user(&b, &bob), NULL, NULL);
     kd_buf_free(&b);
+}
+
+static void
+check_registry_of(const struct daemon *d)
+{
+    const char *const arguments[] = {d->state, NULL};
+    pid_t pid = daemon_spawn(d, "keyd-check", "check.out", arguments);
+
+    if (daemon_reap(pid, 120000) == 0)
+        return;
+    char path[160], line[512];
+    snprintf(path, sizeof path, "%s/check.out", d->dir);
+    FILE *f = fopen(path, "re");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL)
+        fputs(line, stderr);
+    if (f != NULL)
+        fclose(f);
+    fail_msg("keyd-check is not content with %s", d->state);
 }
 
 void
 post_end(struct post *p)
 {
-    bool has_lived = p->d.pid != 0;
+    bool ran = p->d.pid != 0;
 
     post_disconnect(p);
-    if (has_lived)
+    if (ran) {
         assert_int_equal(daemon_stop(&p->d), 0);
+        check_registry_of(&p->d);
+    }
     daemon_clear(&p->d);
+}
+
+void
+post_kill(struct post *p)
+{
+    post_disconnect(p);
+    daemon_kill(&p->d);
+}
+
+void
+post_start_again(struct post *p)
+{
+    assert_true(daemon_launch(&p->d));
+    assert_true(daemon_wait(&p->d, 20000));
+    post_connect(p);
 }
 
 void

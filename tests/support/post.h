@@ -16,21 +16,31 @@ struct post {
     const char *domain;
     keyd_client *admin, *submit, *mta, *milter;
     uint8_t pok[16], sok[16], enc[16]; /* key ids */
+    const uint8_t *signer;             /* of messages: one of these */
     uint8_t signet[1024];              /* its organizational signet */
     size_t signet_size;
     uint8_t full[64], core[64]; /* of that */
 };
 
+/* Lines of the configuration, or NULL. */
+struct post_options {
+    const char *in_domain, *in_caller, *top;
+};
+
 /* Starts example.com: POK, SOK and encryption key of the vectors, its signet is ORG2,
- * alice@example.com has USER1. in_domain, top: lines of the configuration, or NULL. */
-void post_start_com(struct post *p, const char *in_domain, const char *top);
+ * alice@example.com has USER1. options may be NULL. */
+void post_start_com(struct post *p, const struct post_options *options);
 
 /* Starts example.org: its POK signs messages (message-signer = pok); bob@example.org
  * has the signet that MSG is for. */
-void post_start_org(struct post *p, const char *in_domain, const char *top);
+void post_start_org(struct post *p, const struct post_options *options);
 
-/* Ends the daemon, which must have lived till now and ends in order. */
+/* Ends the daemon, which does so in order; keyd-check finds nothing in the registry. */
 void post_end(struct post *p);
+
+/* kill -9, and started again. */
+void post_kill(struct post *p);
+void post_start_again(struct post *p);
 
 /* The connections, after the daemon was started again. */
 void post_connect(struct post *p);
