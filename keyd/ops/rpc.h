@@ -175,7 +175,8 @@ kd_err rpc_pack_nothing(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf 
 kd_err rpc_profile_put(enum kd_op op, Keyd__V1__ProfileField *const *fields, size_t n,
                        struct kd_buf *out) KD_MUST_USE;
 
-/* A signet or bounce of the answer: inline, or the size of what came as a descriptor. */
+/* A signet or bounce of the answer: inline, or the size of what came as a descriptor.
+ */
 kd_err rpc_signet(struct answer *a, struct kd_slice inl, ProtobufCBinaryData *octets,
                   uint32_t *fd_size) KD_MUST_USE;
 
