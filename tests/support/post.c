@@ -150,18 +150,21 @@ post_start_org(struct post *p, const struct post_options *options)
     const struct sg_user bob = {
         .request = true, .pair = &w->bob, .enc = w->bob_enc, .user_by = &w->bob};
     struct kd_buf b = {.p = NULL};
-    uint8_t scalar[32];
+    const struct sg_pair pok = sg_pair_text("keyd-test example.org above");
+    uint8_t scalar[32], other[32];
 
-    assert_true(snprintf(sections, sizeof sections,
-                         "domain \"example.org\" {\n message-signer = pok\n%s\n}\n",
+    assert_true(snprintf(sections, sizeof sections, "domain \"example.org\" {\n%s\n}\n",
                          in.in_domain == NULL ? "" : in.in_domain) <
                 (int)sizeof sections);
     start(p, "example.org", &o);
     scalar_of("keyd-test destination enc", scalar);
-    ask_import(&p->d, p->domain, w->other_pok.seed, scalar, KEYD_ROLE_POK,
-               KEYD_PERM_MESSAGE, true, p->pok, p->enc);
+    scalar_of("keyd-test not taken either", other);
+    ask_import(&p->d, p->domain, pok.seed, scalar, KEYD_ROLE_POK, 0, true, p->pok,
+               p->enc);
+    ask_import(&p->d, p->domain, w->other_pok.seed, other, KEYD_ROLE_SOK,
+               KEYD_PERM_SIGNET | KEYD_PERM_MESSAGE, false, p->sok, NULL);
     post_issue_org(p, p->enc, NULL);
-    p->signer = p->pok;
+    p->signer = p->sok;
     issue_ssr(p, "bob@example.org", sg_make_user(&b, &bob), NULL, NULL);
     kd_buf_free(&b);
 }

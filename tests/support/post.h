@@ -31,8 +31,8 @@ struct post_options {
  * alice@example.com has USER1. options may be NULL. */
 void post_start_com(struct post *p, const struct post_options *options);
 
-/* Starts example.org: its POK signs messages (message-signer = pok); bob@example.org
- * has the signet that MSG is for. */
+/* Starts example.org: what is its POK in the vectors is a SOK here, since no POK signs
+ * users; bob@example.org has the signet that MSG is for. */
 void post_start_org(struct post *p, const struct post_options *options);
 
 /* Ends the daemon, which does so in order; keyd-check finds nothing in the registry. */
