@@ -27,7 +27,9 @@ struct kd_slice
 token_message_for(enum kd_sign_purpose purpose)
 {
     static const uint8_t signet[80] = {1, 32};
-    static const uint8_t chunks[80] = {2, 0, 0, 70};
+    static const uint8_t chunks[80] = {2, 0, 0, 33};
+    static const uint8_t naked[80] = {2, 0, 0, 65};
+    static const uint8_t report[80] = {0, 0, 180};
     static const uint8_t der[80] = {0x30, 78};
     static const uint8_t hash[64] = {9};
     static const uint8_t digest[32] = {7};
@@ -40,7 +42,12 @@ token_message_for(enum kd_sign_purpose purpose)
     case KD_SIGN_USER_SIGNET:
         return kd_slice(signet, sizeof signet);
     case KD_SIGN_MESSAGE:
+    case KD_SIGN_BOUNCE:
         return kd_slice(chunks, sizeof chunks);
+    case KD_SIGN_NAKED:
+        return kd_slice(naked, sizeof naked);
+    case KD_SIGN_REPORT:
+        return kd_slice(report, sizeof report);
     case KD_SIGN_TLS_HASH:
     case KD_SIGN_CERTIFICATE_HASH:
         return kd_slice(hash, sizeof hash);
@@ -66,24 +73,25 @@ static const struct row {
     enum kd_key_role role;
     enum kd_key_alg alg;
     uint8_t permissions;
-    const char *cells; /* org user msg tlsh tlsd certh certd dkim audit probe */
+    const char *cells; /* org user msg naked report bounce tlsh tlsd certh certd dkim
+                           audit probe */
 } matrix[] = {
-    {KD_KEY_ROLE_POK, KD_ALG_ED25519, 0, "X--XX----X"},
-    {KD_KEY_ROLE_POK, KD_ALG_ED25519, 2, "X-XXX----X"},
-    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, "-X-------X"},
-    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 2, "--X------X"},
-    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 3, "-XX------X"},
-    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 4, "-----XX--X"},
-    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 5, "-X---XX--X"},
-    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 6, "--X--XX--X"},
-    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 7, "-XX--XX--X"},
-    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 9, "-X-------X"},
-    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 10, "--X------X"},
-    {KD_KEY_ROLE_ENC, KD_ALG_SECP256K1, 0, "----------"},
-    {KD_KEY_ROLE_DKIM, KD_ALG_ED25519, 0, "-------X-X"},
-    {KD_KEY_ROLE_AUDIT, KD_ALG_ED25519, 0, "--------XX"},
+    {KD_KEY_ROLE_POK, KD_ALG_ED25519, 0, "X-----XX----X"},
+    {KD_KEY_ROLE_POK, KD_ALG_ED25519, 2, "X-XXXXXX----X"},
+    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, "-X----------X"},
+    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 2, "--XXXX------X"},
+    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 3, "-XXXXX------X"},
+    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 4, "--------XX--X"},
+    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 5, "-X------XX--X"},
+    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 6, "--XXXX--XX--X"},
+    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 7, "-XXXXX--XX--X"},
+    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 9, "-X----------X"},
+    {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 10, "--XXXX------X"},
+    {KD_KEY_ROLE_ENC, KD_ALG_SECP256K1, 0, "-------------"},
+    {KD_KEY_ROLE_DKIM, KD_ALG_ED25519, 0, "----------X-X"},
+    {KD_KEY_ROLE_AUDIT, KD_ALG_ED25519, 0, "-----------XX"},
 };
-enum { N_ROWS = sizeof matrix / sizeof matrix[0], N_CELLS = 10 };
+enum { N_ROWS = sizeof matrix / sizeof matrix[0], N_CELLS = 13 };
 _Static_assert((int)KD_SIGN_COUNT == (int)N_CELLS,
                "a new purpose needs its column here");
 
@@ -206,8 +214,10 @@ static void
 messages_of_one_purpose_do_not_fit_another(void **state)
 {
     static const char *const fits[N_CELLS] = {
-        "XX--------", "XX--------", "--X-------", "---X-X----", "----X-X---",
-        "---X-X----", "----X-X---", "-------X--", "--------X-", "---------X",
+        "XX-----------", "XX-----------", "--X--X-------", "---X---------",
+        "----X--------", "--X--X-------", "------X-X----", "-------X-X---",
+        "------X-X----", "-------X-X---", "----------X--", "-----------X-",
+        "------------X",
     };
 
     (void)state;
@@ -226,7 +236,7 @@ message_that_does_not_fit_is_not_signed(void **state)
     struct kd_key_info key;
     struct kd_token *t = make_one(KD_KEY_ROLE_SOK, 7, &key);
     struct kd_token_sig sig;
-    uint8_t m[200] = {1};
+    uint8_t m[200] = {1, 0, 0, 33};
 
     (void)state;
     for (size_t first = 0; first < 256; first++) {
@@ -643,13 +653,13 @@ work(void *arg)
 {
     struct worker *w = arg;
     uint8_t *z = kd_secret_new(32);
-    uint8_t m[300] = {2};
+    uint8_t m[300] = {2, 0, 0, 33};
     struct kd_slice peer = kd_slice(w->enc.public_key, w->enc.public_size);
 
     for (unsigned i = 0; i < N_ROUNDS; i++) {
         struct kd_token_sig sig;
-        m[1] = (uint8_t)w->number;
-        m[2] = (uint8_t)i;
+        m[4] = (uint8_t)w->number;
+        m[5] = (uint8_t)i;
         struct kd_slice message = kd_slice(m, sizeof m - i);
         if (kd_token_sign(w->token, &w->sok.id, KD_SIGN_MESSAGE, message, &sig) ==
                 KD_OK &&
