@@ -152,6 +152,9 @@ load_mail(struct new_job *j)
     if (err != KD_OK)
         return no_memory(err);
     j->has_mime = true;
+    if (dime_mime_has_field(kd_buf_slice(&j->mail), "Bcc") ||
+        dime_mime_has_field(kd_buf_slice(&j->mail), "Resent-Bcc"))
+        complain(path, "warning: the recipient will read the field Bcc");
     kd_buf_free(&j->mail); /* the import borrows nothing from it */
     if (j->mime.raw != DIME_MIME_MAPPED)
         emit(stderr, "%s: %s: carried whole, as one part: %s\n", tool_name, path,
@@ -212,6 +215,7 @@ put_contents(struct new_job *j)
     const struct dime_mime_content *m = &j->mime.content;
     enum dime_gzip_strategy how =
         (j->o->flags & OPT_NO_GZIP) != 0 ? DIME_GZIP_NEVER : DIME_GZIP_SMALLER;
+    uint64_t left = DIME_MESSAGE_MAX; /* decompressed: no reader takes more (D-122) */
 
     j->packed = calloc(m->n_parts + 1, sizeof *j->packed);
     j->contents = calloc(m->n_parts + 1, sizeof *j->contents);
@@ -219,6 +223,9 @@ put_contents(struct new_job *j)
         return KD_NOMEM;
     for (size_t i = 0; i < m->n_parts; i++) {
         bool compressed = false;
+        if (m->parts[i].data.n > left)
+            return KD_TOO_LARGE;
+        left -= m->parts[i].data.n;
         kd_buf_init(&j->packed[i], DIME_MESSAGE_MAX);
         j->n_contents++;
         kd_err err =

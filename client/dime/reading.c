@@ -207,6 +207,15 @@ by_author(const struct reading *r)
     return is_good(r->signatures[TREE]) || is_good(r->signatures[AUTHOR]);
 }
 
+/* Whether content may be shown. The key that signs naked mail stands in it, so
+ * anybody's is signed by its author: the domain that keeps it is who vouches for it
+ * (D-173). */
+static bool
+is_vouched_for(const struct reading *r)
+{
+    return by_author(r) && (!r->naked || is_good(r->signatures[ORGANIZATION]));
+}
+
 /* Who goes on with what (D-087, D-088, D-100, D-118): NULL, or why not. */
 static const char *
 refusal(const struct reading *r)
@@ -234,6 +243,9 @@ refusal(const struct reading *r)
         return "the author's signet is needed to check his signatures";
     if (!by_author(r))
         return "no signature of the author is good";
+    if (r->naked && unmade)
+        return "the signet of the domain that keeps it is needed to check its "
+               "signature";
     if (r->actor == DIME_RECIPIENT && !unmade && !is_good(s[ORGANIZATION]))
         return "the organization's signature is not good";
     return NULL;
@@ -351,6 +363,17 @@ text_parse(struct reading *r, size_t i)
     }
 }
 
+/* Metadata is content: each chunk is signed by its author, but may have been lifted
+ * from another message of his (D-100). */
+static kd_err
+withhold(struct reading *r, size_t i)
+{
+    if ((i != T_COMMON && i != T_HEADERS) || is_vouched_for(r))
+        return KD_OK;
+    r->has_common = false;
+    return KD_DENIED;
+}
+
 static kd_err
 read_text(struct reading *r, size_t i)
 {
@@ -361,6 +384,8 @@ read_text(struct reading *r, size_t i)
         return KD_OK;
     if ((err = text_open(r, i, c)) == KD_OK)
         err = text_parse(r, i);
+    if (err == KD_OK)
+        err = withhold(r, i);
     if (err == KD_OK) {
         r->texts[i] = TEXT_OPEN;
     } else if (err == KD_DENIED) {
@@ -459,12 +484,12 @@ judge_data(struct reading *r, struct reading_part *part)
     struct counting c = {.max = READING_DATA_MAX - r->given};
     kd_err err = reading_part_data(r, part, count, &c);
 
+    r->given += c.n; /* of a corrupt one too: it took as long */
     if (err == KD_INVALID) {
         part->state = PART_CORRUPT;
         return KD_OK;
     }
     part->size = c.n;
-    r->given += c.n;
     return err;
 }
 
@@ -580,7 +605,7 @@ reading_open(struct reading *r, const struct dime_source *source, enum dime_acto
             return err;
     if ((err = check_alternate(r)) != KD_OK)
         return err;
-    if ((actor != DIME_AUTHOR && actor != DIME_RECIPIENT) || !by_author(r) ||
+    if ((actor != DIME_AUTHOR && actor != DIME_RECIPIENT) || !is_vouched_for(r) ||
         r->refused == corrupt)
         return KD_OK;
     return read_parts(r);

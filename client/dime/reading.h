@@ -40,7 +40,7 @@ const char *reading_signature_name(enum reading_signature state);
 
 enum reading_text {
     TEXT_ABSENT,
-    TEXT_CLOSED,    /* no keyslot, or needs the author's key to be believed */
+    TEXT_CLOSED,    /* no keyslot, or no good signature of the author */
     TEXT_ALTERNATE, /* needs the alternate key (D-123) */
     TEXT_CORRUPT,
     TEXT_OPEN,
@@ -80,8 +80,8 @@ struct reading {
     struct dime_common_headers common;
     struct reading_part *parts;
     size_t n_parts;
-    bool complete; /* metadata and parts are there, all good, none for another key */
-    uint64_t given;
+    bool complete;  /* metadata and parts are there, all good, none for another key */
+    uint64_t given; /* octets that parts came to, corrupt ones too */
     /* Why this actor does not go on with it; NULL: he does. One text for everything
      * that is wrong behind the encryption (DM-50). */
     const char *refused;

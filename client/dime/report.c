@@ -23,7 +23,7 @@ struct named {
     const char *what;
     const struct dime_signet *signet;
     struct kd_slice name, fp;
-    const char *other_name, *other_signet;
+    const char *other_name, *other_signet, *nameless;
 };
 
 enum { NAMED = 4 };
@@ -41,29 +41,32 @@ named_in(const struct reading *r, struct named out[NAMED])
                                   o->address,
                                   o->address_fp,
                                   "the author's signet is another address's",
-                                  "the message names another signet of its author"};
+                                  "the message names another signet of its author",
+                                  "the author's signet does not say whose it is"};
     if (r->has_destination && k->origin != NULL)
         out[n++] = (struct named){"origin",
                                   k->origin,
                                   d->domain,
                                   d->domain_fp,
                                   "the origin's signet is another domain's",
-                                  "the message names another signet of its origin"};
+                                  "the message names another signet of its origin",
+                                  "the origin's signet does not say whose it is"};
     if (r->has_origin && k->destination != NULL)
-        out[n++] =
-            (struct named){"destination",
-                           k->destination,
-                           o->domain,
-                           o->domain_fp,
-                           "the destination's signet is another domain's",
-                           "the message names another signet of its destination"};
+        out[n++] = (struct named){"destination",
+                                  k->destination,
+                                  o->domain,
+                                  o->domain_fp,
+                                  "the destination's signet is another domain's",
+                                  "the message names another signet of its destination",
+                                  "the destination's signet does not say whose it is"};
     if (r->has_destination && k->recipient != NULL)
         out[n++] = (struct named){"recipient",
                                   k->recipient,
                                   d->address,
                                   d->address_fp,
                                   "the recipient's signet is another address's",
-                                  "the message names another signet of its recipient"};
+                                  "the message names another signet of its recipient",
+                                  "the recipient's signet does not say whose it is"};
     return n;
 }
 
@@ -80,9 +83,23 @@ judge_names(struct report *r)
         if (m->signet->identifier.n != 0 &&
             !kd_slice_eq(m->signet->identifier, m->name) && r->reading.refused == NULL)
             r->reading.refused = m->other_name;
+        if (m->signet->identifier.n == 0)
+            warn(r, m->nameless);
         if (strcmp(reading_agrees(m->signet, m->fp), "none") == 0)
             warn(r, m->other_signet);
     }
+}
+
+/* Without its organization's, anybody makes a user's signet. */
+static void
+judge_signets(struct report *r)
+{
+    const struct reading_keys *k = &r->reading.keys;
+
+    if (k->author != NULL && k->origin == NULL)
+        warn(r, "the author's signet is not verified: the origin's is needed");
+    if (k->recipient != NULL && k->destination == NULL)
+        warn(r, "the recipient's signet is not verified: the destination's is needed");
 }
 
 void
@@ -91,6 +108,7 @@ report_judge(struct report *r)
     const struct reading *g = &r->reading;
     enum { METADATA = 2, DISPLAY };
 
+    judge_signets(r);
     judge_names(r);
     for (size_t i = METADATA; i <= DISPLAY; i++)
         if (g->signatures[i] == SIGNATURE_BAD)

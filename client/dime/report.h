@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-enum { WARNINGS_MAX = 8 };
+enum { WARNINGS_MAX = 16 };
 
 struct report {
     struct reading reading;

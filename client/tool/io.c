@@ -6,7 +6,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <keyd/base/secret.h>
+#include <limits.h>
 #include <stdarg.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* The largest signet in armour, with room for its line ends and text around it. */
@@ -177,20 +180,102 @@ fd_write(int fd, struct kd_slice s)
     return true;
 }
 
+/* What is there already: a private key file is not written over, by whatever slip. */
+static bool
+is_key_file(const char *path)
+{
+    enum { ENOUGH = DIME_DKEY_FILE_MAX + 1 };
+    uint8_t *octets = malloc(ENOUGH);
+    struct stat st;
+    bool is = false;
+    int fd = -1;
+
+    if (octets != NULL && stat(path, &st) == 0 && S_ISREG(st.st_mode))
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    ssize_t n = fd < 0 ? -1 : read_up_to(fd, octets, ENOUGH);
+    if (n > 0) {
+        struct kd_slice file = kd_slice(octets, (size_t)n);
+        struct dime_armor a;
+        is = dime_dkey_is(file) ||
+             (dime_armor_parse(file, &a, NULL) == KD_OK &&
+              (a.label == DIME_ARMOR_ORG_KEY || a.label == DIME_ARMOR_USER_KEY ||
+               a.label == DIME_ARMOR_ENCRYPTED_ORG_KEY ||
+               a.label == DIME_ARMOR_ENCRYPTED_USER_KEY));
+    }
+    if (fd >= 0)
+        close_read(fd);
+    if (octets != NULL)
+        kd_secret_wipe(octets, ENOUGH);
+    free(octets);
+    return is;
+}
+
+/* Devices and pipes are written to as they are. */
+static int
+write_special(const char *path, struct kd_slice octets)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+
+    if (fd < 0)
+        return trouble(path);
+    int status = fd_write(fd, octets) ? HOLDS : trouble(path);
+    if (close(fd) != 0 && status == HOLDS)
+        status = trouble(path);
+    return status;
+}
+
+/* Beside the file, and then in its place: a full disk leaves what was there. */
+static int
+write_beside(const char *path, struct kd_slice octets, mode_t mode)
+{
+    char beside[PATH_MAX];
+    int n = snprintf(beside, sizeof beside, "%s.XXXXXX", path);
+
+    if (n < 0 || (size_t)n >= sizeof beside) {
+        errno = ENAMETOOLONG;
+        return trouble(path);
+    }
+    int fd = mkostemp(beside, O_CLOEXEC);
+    if (fd < 0)
+        return trouble(path);
+    bool good = fchmod(fd, mode) == 0 && fd_write(fd, octets);
+    good = close(fd) == 0 && good;
+    if (good && rename(beside, path) == 0)
+        return HOLDS;
+    int status = trouble(path);
+    kd_ignore(unlink(beside));
+    return status;
+}
+
 int
 file_write(const char *path, struct kd_slice octets)
 {
+    char real[PATH_MAX];
+    struct stat st;
+
     if (is_standard(path))
         return fd_write(STDOUT_FILENO, octets) ? HOLDS : trouble("standard output");
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
-    if (fd < 0)
+    if (stat(path, &st) != 0) {
+        mode_t mask = umask(0);
+        umask(mask);
+        if (errno == ENOENT || errno == ENOTDIR)
+            return write_beside(path, octets, 0666 & ~mask);
         return trouble(path);
-    if (!fd_write(fd, octets)) {
-        int status = trouble(path);
-        close(fd);
-        return status;
     }
-    return close(fd) == 0 ? HOLDS : trouble(path);
+    if (S_ISDIR(st.st_mode)) {
+        errno = EISDIR;
+        return trouble(path);
+    }
+    if (!S_ISREG(st.st_mode))
+        return write_special(path, octets);
+    if (is_key_file(path)) {
+        complain(path, "holds private keys, and is not written over");
+        return TROUBLE;
+    }
+    /* A link stays one. */
+    if (realpath(path, real) == NULL)
+        return trouble(path);
+    return write_beside(real, octets, st.st_mode & 07777);
 }
 
 int

@@ -68,8 +68,9 @@ void object_free(struct object *obj);
 /* All octets; false with errno. */
 bool fd_write(int fd, struct kd_slice octets);
 
-/* Writes octets to path ("-" or NULL: standard output), replacing it. HOLDS or
- * TROUBLE. */
+/* Writes octets to path ("-" or NULL: standard output), replacing it whole or, on
+ * failure, not at all. A private key file is never replaced. HOLDS or TROUBLE,
+ * complained of. */
 int file_write(const char *path, struct kd_slice octets);
 
 /* Writes a new file of mode 0600 and has it on the disk; one that is there stays as

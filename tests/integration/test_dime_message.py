@@ -14,6 +14,13 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import zlib
+
+sys.dont_write_bytecode = True
+try:
+    from dmime_py import making
+except ImportError:  # without python3-cryptography
+    making = None
 
 DIME, V, MAIL_OBJECTS = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3]
 S = V / "libdime" / "signets"
@@ -326,6 +333,89 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
         self.assertLess(used - own, 1.2 * size)
 
 
+    def test_what_its_reader_could_not_decompress_is_not_made(self):
+        limit = 64 << 20
+        out = self.dir / "nothing"
+        raw = b"no field\r\n" + b"a" * (limit - 10)
+        self.dime(1, "new", *FROM, self.write("raw", raw), "-o", out)
+        self.assertIn("larger than the limit", self.err)
+        self.assertFalse(out.exists())
+        made = self.new(MAIL + b"\r\n" + b"a" * (limit - len(MAIL) - 2))
+        self.assertTrue(self.read(0, "open", made, "author")["complete"])
+
+    def test_a_blind_copy_is_warned_of(self):
+        for field in (b"Bcc: carol@orgb.example\r\n", b"Resent-BCC: c\r\n", b"bcc : c\r\n"):
+            self.new(field + MAIL)
+            self.assertIn("the recipient will read the field Bcc", self.err)
+        self.new(MAIL + b"Bcc: not in the header\r\n")
+        self.assertNotIn("Bcc", self.err)
+
+
+@unittest.skipUnless(making, "python3-cryptography is needed")
+class Crafted(Case):
+    def make(self, **more):
+        spec = {"author": {"signet": "alice.signet", "key": "alice.key"},
+                "origin": {"signet": "orga.signet", "key": "orga.key"},
+                "destination": {"signet": "orgb.signet"},
+                "recipient": {"signet": "bob.signet"}}
+        return self.write("crafted", making.make({**spec, **more}, str(S), "seed"))
+
+    def test_metadata_is_not_shown_under_chunk_signatures_alone(self):
+        bad = {"signature": "bad"}
+        for changed, shown in (({"225": bad, "226": bad}, False), ({"225": bad}, True),
+                               ({"226": bad}, True)):
+            j = self.read(0 if shown else 1, "open", self.make(**{"with": changed}), "recipient")
+            self.assertEqual((j["common"] is not None, j["headers"], len(j["parts"])),
+                             (shown, shown, int(shown)))
+
+    def test_all_that_is_decompressed_counts(self):
+        size = 40 << 20
+        packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+        data = packer.compress(bytes(size)) + packer.flush()
+        head = b"\x1f\x8b\x08\x08" + bytes(4) + b"\x00\xff"
+        name = b"x" * (size // 200) + b"\0"  # not more than 200 to 1
+        tail = zlib.crc32(bytes(size)).to_bytes(4, "little") + size.to_bytes(4, "little")
+
+        def part(end):
+            octets = head + name + data + end
+            return {"type": 67, "base64": base64.b64encode(octets).decode(), "flags": 4}
+
+        good, bad = part(tail), part(bytes(8))
+        for parts, states in (([good], ["good"]), ([bad], ["corrupt"]),
+                              ([good, good], ["good", "corrupt"]),
+                              ([bad, good], ["corrupt", "corrupt"])):
+            j = self.read(0, "open", self.make(parts=parts), "recipient")
+            self.assertEqual([p["state"] for p in j["parts"]], states)
+
+    def test_signets_that_prove_nothing_are_warned_of(self):
+        m = self.make()
+        j = self.read(0, "verify", m, "recipient", believed=BELIEVED[:2])
+        self.assertEqual(j["warnings"],
+                         ["the author's signet is not verified: the origin's is needed"])
+        j = self.read(0, "verify", m, "recipient", "--recipient", S / "bob.signet")
+        self.assertEqual(j["warnings"],
+                         ["the recipient's signet is not verified: the destination's is needed"])
+        self.assertEqual(self.read(0, "verify", m, "recipient")["warnings"], [])
+
+    def test_a_name_that_no_signet_says_is_warned_of(self):
+        nameless = self.dir / "nameless"
+        subprocess.run([DIME, "signet", "split", S / "alice.signet", "--full", "-o", nameless],
+                       check=True, timeout=60)
+        alice = {"signet": "alice.signet", "key": "alice.key", "name": "boss@orga.example"}
+        m = self.make(author=alice)
+        self.read(1, "verify", m, "recipient")
+        j = self.read(0, "verify", m, "recipient",
+                      believed=["--author", nameless, *BELIEVED[2:]])
+        self.assertIn("the author's signet does not say whose it is", j["warnings"])
+
+    def test_the_alternate_chunk_is_never_compressed(self):
+        types = [2, 3, 4, 5, 33, 34, 67, 225, 226, 255]
+        for flags, status in ((0, 0), (2, 0), (4, 1), (2 | 4, 1), (2 | 128, 1)):
+            texts = {3: {"text": "x", "flags": flags}, 67: {"text": "Hi.\r\n"}}
+            m = self.make(chunks=[{"type": t, **texts.get(t, {})} for t in types])
+            self.read(status, "verify", m, "recipient")
+
+
 class OfServers(Case):
     def setUp(self):
         super().setUp()
@@ -369,6 +459,13 @@ class OfServers(Case):
         self.assertEqual(j["common"]["From"], "eve@elsewhere.example")
         self.assertIn(b"Hello from the old world.\r\n", (out / "mail.eml").read_bytes())
         self.read(1, "open", self.dir / "naked.bin", "author", believed=kept)
+        # the key of its author stands in it: without the domain's signature it is anybody's
+        for believed in ([], BELIEVED, ["--destination", S / "orga.signet"]):
+            j = self.read(1, "open", self.dir / "naked.bin", "recipient", "-o", self.dir / "no",
+                          believed=believed)
+            self.assertIsNone(j["common"])
+            self.assertEqual(j["parts"], [])
+            self.assertFalse((self.dir / "no").exists())
         self.read(1, "open", self.dir / "naked.bin", "recipient",
                   believed=["--destination", S / "orga.signet"])
         self.dime(1, "armor", self.dir / "naked.bin", "-o", self.dir / "nothing")

@@ -599,6 +599,12 @@ class Made(unittest.TestCase):
         edits = [{"op": "flip", "chunk": 1, "at": 40}]
         self.assertEqual(summaries(made(chunks=chunks, edits=edits))[2], "R")
 
+    def test_an_alternate_chunk_is_never_compressed_or_continued(self):
+        for flags, expected in ((2, "aAAa"), (4, "CAAC"), (6, "CAAC"), (130, "CAAC")):
+            chunks = standard()
+            chunks.insert(1, {"type": 3, "text": "another key", "flags": flags})
+            self.assertEqual(summaries(made(chunks=chunks)), expected, flags)
+
     def test_the_sok_that_may_sign_messages_signs(self):
         seeds = dict(re.findall(r"perm=(\d+) seed=(\w+)",
                                 load("libdime/signets/orgb.soks.txt").decode()))

@@ -328,6 +328,32 @@ positions_must_be_those_of_the_parts(void **state)
     assert_refused(V MIXED, PARTS({67, "X-Dime-Raw: 1\r\n\r\none"}));
 }
 
+#define MULTIPART(type)                                                                \
+    "Children: 2\r\nPreamble: 0\r\nEpilogue: 2\r\n\r\n"                                \
+    "Content-Type: multipart/" type "; boundary=b\r\n\r\n\r\n"
+
+/* Two parts are shown, or one of them; text, or a mail: by chunks and mail alike. */
+static void
+a_multipart_is_what_its_chunk_says(void **state)
+{
+    (void)state;
+    assert_mail(V, PARTS({66, MULTIPART("alternative")}, {67, "one"}, {67, "two"}),
+                COMMON V "Content-Type: multipart/alternative; boundary=b\r\n\r\n"
+                         "--b\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b--\r\n");
+    assert_refused(V, PARTS({65, MULTIPART("alternative")}, {67, "one"}, {67, "two"}));
+    assert_refused(V, PARTS({129, MULTIPART("alternative")}, {67, "one"}, {67, "two"}));
+    assert_refused(V, PARTS({66, MULTIPART("mixed")}, {67, "one"}, {67, "two"}));
+    assert_refused(V, PARTS({130, MULTIPART("related")}, {67, "one"}, {67, "two"}));
+    assert_refused(V, PARTS({65, MULTIPART("digest")}, {67, "one"}, {67, "two"}));
+    static const char *const other[] = {"alternative", "digest", "related", "x-other"};
+    for (size_t i = 0; i < sizeof other / sizeof other[0]; i++) {
+        char headers[128];
+        snprintf(headers, sizeof headers,
+                 V "Content-Type: multipart/%s; boundary=b\r\n", other[i]);
+        assert_refused(headers, PARTS({67, "one"}, {67, "two"}));
+    }
+}
+
 static void
 types_that_hold_no_content_are_refused(void **state)
 {
@@ -389,6 +415,36 @@ a_raw_mail_must_be_what_chunks_33_and_34_say(void **state)
     assert_int_equal(export_of(&bad, &out), KD_INVALID);
     kd_buf_free(&out);
     dime_mime_free(&m);
+}
+
+/* One reader takes a line that another passes over. */
+static void
+what_is_in_doubt_is_not_in_chunk_33(void **state)
+{
+    static const char *const doubtful[] = {"From : boss\r\nFrom: alice\r\n\r\n",
+                                           "From: alice\r\nFROM\t: boss\r\n\r\n",
+                                           "X: y\rFrom: boss\r\nFrom: alice\r\n\r\n",
+                                           "From: alice\rFrom: boss\n\n",
+                                           "From: alice\nX: y\r\rFrom : boss\n\n",
+                                           "From:\nFrom: alice\n\n"};
+    static const char *const plain[] = {"From: alice\n\nFrom: boss\n",
+                                        "From: alice\nX-From: boss\n From: boss\n\n",
+                                        "From: alice\nFrom boss\nFrom-: boss\n\n"};
+    struct dime_mime m;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof doubtful / sizeof doubtful[0]; i++) {
+        assert_int_equal(dime_mime_import(kd_slice_str(doubtful[i]), &m), KD_OK);
+        assert_int_not_equal(m.raw, DIME_MIME_MAPPED);
+        assert_null(m.content.common.value[DIME_COMMON_FROM].p);
+        dime_mime_free(&m);
+    }
+    for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++) {
+        assert_int_equal(dime_mime_import(kd_slice_str(plain[i]), &m), KD_OK);
+        assert_true(kd_slice_eq(m.content.common.value[DIME_COMMON_FROM],
+                                kd_slice_str("alice")));
+        dime_mime_free(&m);
+    }
 }
 
 static void
@@ -579,6 +635,8 @@ main(void)
         cmocka_unit_test(positions_must_be_those_of_the_parts),
         cmocka_unit_test(types_that_hold_no_content_are_refused),
         cmocka_unit_test(a_raw_mail_must_be_what_chunks_33_and_34_say),
+        cmocka_unit_test(a_multipart_is_what_its_chunk_says),
+        cmocka_unit_test(what_is_in_doubt_is_not_in_chunk_33),
         cmocka_unit_test(a_part_is_an_entity_or_text),
         cmocka_unit_test(mails_of_very_many_parts_are_carried_raw),
         cmocka_unit_test(very_long_header_lines_go_one_way_or_the_other),

@@ -18,6 +18,7 @@ struct frame {
     struct kd_slice boundary, epilogue;
     uint32_t left;  /* parts */
     uint32_t place; /* of its own */
+    bool digest;
 };
 
 struct writer {
@@ -218,7 +219,8 @@ put_body(struct writer *w, const struct mime_part *part, bool encode)
         return begin_multipart(w, part->body,
                                (struct frame){.boundary = part->boundary,
                                               .epilogue = part->epilogue,
-                                              .left = part->children});
+                                              .left = part->children,
+                                              .digest = part->digest});
     uint32_t place = begin_place(w, false);
     if (encode)
         put_base64(w, part->body);
@@ -239,6 +241,9 @@ must_encode(const struct mime_part *part)
 static kd_err
 put_part(struct writer *w, const struct mime_part *part)
 {
+    /* it is text, and there would be a mail */
+    if (part->bare && w->frame[w->depth - 1].digest)
+        return KD_INVALID;
     put_str(w, "--");
     put(w, w->frame[w->depth - 1].boundary);
     put_str(w, "\r\n");
@@ -281,7 +286,8 @@ put_single(struct writer *w, const struct mime_part *part)
     return put_body(w, part, made && must_encode(part));
 }
 
-/* The mail is the multipart of 34. */
+/* The mail is the multipart of 34, which can only be mixed: of another kind it would
+ * mean something else than parts that stand side by side. */
 static kd_err
 put_mixed(struct writer *w)
 {
@@ -290,7 +296,7 @@ put_mixed(struct writer *w)
                           .left = w->shape.n_top};
     kd_err err = KD_OK;
 
-    if (w->headers.n_here != 0)
+    if (!w->headers.type.mixed || w->headers.n_here != 0)
         return KD_INVALID;
     if (w->headers.preamble.p != NULL)
         err = mime_base64_read(w->headers.preamble, &w->preamble);

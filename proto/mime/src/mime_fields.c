@@ -50,24 +50,89 @@ guess_one(struct kd_slice body, struct kd_buf *values, size_t *at, size_t *n)
     *n = values->n - before;
 }
 
+/* Where lines begin to some reader or other: behind a CR alone, too. */
+static bool
+begins_line(struct kd_slice head, size_t at)
+{
+    return at == 0 || head.p[at - 1] == '\n' || head.p[at - 1] == '\r';
+}
+
+/* The name of the field that begins s, white space before its colon or not; empty:
+ * none. */
+static struct kd_slice
+name_at(struct kd_slice s)
+{
+    size_t n = 0;
+
+    while (n < s.n && s.p[n] > ' ' && s.p[n] < 0x7f && s.p[n] != ':')
+        n++;
+    size_t colon = n;
+    while (colon < s.n && (s.p[colon] == ' ' || s.p[colon] == '\t'))
+        colon++;
+    return kd_slice(s.p, colon < s.n && s.p[colon] == ':' ? n : 0);
+}
+
+/* What stands before the empty line. */
+static struct kd_slice
+head_of(struct kd_slice mail)
+{
+    struct kd_slice rest = mail;
+    struct mime_field f;
+
+    while (mime_field_next_loose(&rest, &f))
+        continue;
+    return kd_slice(mail.p, mail.n - rest.n);
+}
+
+bool
+dime_mime_has_field(struct kd_slice mail, const char *name)
+{
+    struct kd_slice head = head_of(mail);
+
+    for (size_t at = 0; at < head.n; at++)
+        if (begins_line(head, at) &&
+            mime_name_is(name_at(kd_slice(head.p + at, head.n - at)), name))
+            return true;
+    return false;
+}
+
+/* Drops what a reader of other habits may see twice: one of the two would be what he
+ * shows, the other what 33 says. */
+static void
+drop_doubtful(struct kd_slice head, struct mime_found *out)
+{
+    bool seen[DIME_COMMON_COUNT] = {false};
+
+    for (size_t at = 0; at < head.n; at++) {
+        if (!begins_line(head, at))
+            continue;
+        enum dime_common which =
+            mime_common_find(name_at(kd_slice(head.p + at, head.n - at)));
+        if (which == DIME_COMMON_COUNT)
+            continue;
+        if (seen[which])
+            out->at[which] = SIZE_MAX;
+        seen[which] = true;
+    }
+}
+
 void
 mime_common_guess(struct kd_slice mail, struct kd_buf *values, struct mime_found *out)
 {
     bool seen[DIME_COMMON_COUNT] = {false};
+    struct kd_slice rest = mail;
     struct mime_field f;
 
     for (int i = 0; i < DIME_COMMON_COUNT; i++)
         out->at[i] = SIZE_MAX;
-    while (mime_field_next_loose(&mail, &f)) {
+    while (mime_field_next_loose(&rest, &f)) {
         enum dime_common i = mime_common_find(f.name);
-        if (i == DIME_COMMON_COUNT)
-            continue;
-        if (seen[i])
-            out->at[i] = SIZE_MAX;
-        else
+        if (i != DIME_COMMON_COUNT && !seen[i]) {
             guess_one(f.body, values, &out->at[i], &out->n[i]);
-        seen[i] = true;
+            seen[i] = true;
+        }
     }
+    drop_doubtful(kd_slice(mail.p, mail.n - rest.n), out);
 }
 
 struct dime_common_headers

@@ -38,6 +38,14 @@ number_line(struct kd_slice *s, const char *name, uint32_t *out)
     return true;
 }
 
+static bool
+is_alternative(uint8_t type)
+{
+    return type == DIME_CHUNK_DISPLAY_ALTERNATIVE ||
+           type == DIME_CHUNK_ATTACHMENTS_ALTERNATIVE;
+}
+
+/* Who goes by the chunks shows one part or all, and so does who reads the mail. */
 static kd_err
 read_multipart(struct kd_slice data, struct mime_part *out)
 {
@@ -71,9 +79,11 @@ read_multipart(struct kd_slice data, struct mime_part *out)
     out->fields = kd_slice(data.p, n);
     out->body = kd_slice(rest.p, preamble);
     out->epilogue = kd_slice(rest.p + preamble, epilogue);
-    if (mime_fields_type(out->fields, &type) != KD_OK || !type.multipart)
+    if (mime_fields_type(out->fields, &type) != KD_OK || !type.multipart ||
+        type.alternative != is_alternative(out->type))
         return KD_INVALID;
     out->boundary = type.boundary;
+    out->digest = type.digest;
     return KD_OK;
 }
 

@@ -14,6 +14,7 @@ struct mime_part {
     struct kd_slice body;   /* of a multipart: preamble */
     struct kd_slice epilogue;
     struct kd_slice boundary;
+    bool digest; /* a multipart whose parts without a type are mails */
 };
 
 struct mime_shape {

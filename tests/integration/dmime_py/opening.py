@@ -164,6 +164,8 @@ def join(o, numbers, limit):
                 raise crypto.Corrupt(p.why)
         payloads = [p.payload for p in pieces]
         crypto.span_check(payloads)
+        if payloads[0].flags & crypto.FLAG_GZIP and part.type < m.COMMON:
+            raise crypto.Corrupt("a compressed envelope (D-122)")
         if pieces[0].state == "alternate":
             if part.type in (m.ORIGIN, m.DESTINATION):
                 raise crypto.Corrupt("an envelope for the alternate key of a user")
@@ -171,8 +173,6 @@ def join(o, numbers, limit):
             return part
         part.data = b"".join(p.data for p in payloads)
         if payloads[0].flags & crypto.FLAG_GZIP:
-            if part.type < m.COMMON:
-                raise crypto.Corrupt("a compressed envelope (D-122)")
             part.data = crypto.gunzip(part.data, limit)
     except crypto.Corrupt as e:
         part.state, part.why, part.data = "corrupt", str(e), None

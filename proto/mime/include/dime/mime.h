@@ -56,7 +56,8 @@
  * one they give the order; otherwise the chunks are in order, and positions that are
  * there must say the same.
  *
- * Raw: 34 has X-Dime-Raw, 33 what can be read of the common fields without doubt, and
+ * Raw: 34 has X-Dime-Raw, 33 what can be read of the common fields without doubt (a
+ * field that some reader could see a second time is left out), and
  * the one chunk 67 is "Content-Type: message/rfc822", "Content-Transfer-Encoding:
  * binary", an empty line and the mail. Export refuses a 33 or 34 that is not what
  * import makes of that mail.
@@ -143,6 +144,10 @@ struct dime_mime_entity {
 /* KD_INVALID if the header is none of ours and not bare either: a bad position, or an
  * X-Dime- field that has no meaning there. */
 kd_err dime_mime_entity(struct kd_slice data, struct dime_mime_entity *out) KD_MUST_USE;
+
+/* True if a field of that name stands in the mail's header, however odd that is: any
+ * line end may come before the name, white space behind it. */
+bool dime_mime_has_field(struct kd_slice mail, const char *name);
 
 /* True if the value of a From field names this one mailbox and no other, letter case
  * aside (D-129): what a reader shows as the sender is then who is meant. */
