@@ -17,11 +17,12 @@ enum {
     FIRST_LONG = 256, /* what getopt_long returns for the first option of the table */
 };
 
-enum socket { NO_SOCKET, ADMIN_SOCKET, SUBMISSION_SOCKET };
+enum socket { NO_SOCKET, ADMIN_SOCKET, SUBMISSION_SOCKET, MTA_SOCKET };
 
 static const char *const sockets[] = {
     [ADMIN_SOCKET] = "/run/dime-keyd/admin/admin.sock",
     [SUBMISSION_SOCKET] = "/run/dime-keyd/submission.sock",
+    [MTA_SOCKET] = "/run/dime-keyd/mta.sock",
 };
 
 enum flags { TAKES_SECRET = 1, JUDGES = 2, LAST_MAY_LACK = 4 };

@@ -218,6 +218,9 @@ int ticket_load(const char *path, struct kd_buf *b);
 /* A signing request from a file, in binary or armour; object_free in every case. */
 int request_load(const char *path, struct object *ssr);
 
+/* A fingerprint as 86 characters of base 64. EX_OK, or complained of. */
+int fingerprint_read(const char *text, uint8_t out[64]);
+
 /* --- profile.c: fields that a signet is to have --------------------------------------
  */
 

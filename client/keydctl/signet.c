@@ -347,7 +347,7 @@ show(struct session *s, struct keyd_request *q, const struct name *name)
     return status;
 }
 
-static int
+int
 fingerprint_read(const char *text, uint8_t out[DIME_FINGERPRINT_SIZE])
 {
     if (dime_fingerprint_read(kd_slice_str(text), out) == KD_OK)

@@ -18,6 +18,7 @@ import zlib
 
 sys.dont_write_bytecode = True
 import story  # noqa: E402
+from dmime_py import making  # noqa: E402
 from story import BIN, KEYDCTL, Daemon, admin_socket, check, path, read, write  # noqa: E402
 
 VECTORS = sys.argv[2]
@@ -65,6 +66,14 @@ principal "submitd" {{
     keys = {{ "sok" }}
     quotas = {{ "IssueUserSignet 1000/s burst 5000", "* in-flight 500" }}
 }}
+principal "dmtpd" {{
+    uid = 0
+    class = "mta"
+    operations = {{ "LookupSignet", "OpenEnvelope" }}
+    domains = {{ "orga.example" }}
+    keys = {{ "enc" }}
+    quotas = {{ "OpenEnvelope 200/s burst 400" }}
+}}
 """
 
 class Result:
@@ -83,6 +92,8 @@ class Result:
 def socket_of(args):
     if list(args[:2]) in (["signet", "issue"], ["ssr", "sign"]):
         return ["--socket", path("run/submission.sock")]
+    if list(args[:1]) == ["unwrap"]:
+        return ["--socket", path("run/mta.sock")]
     return admin_socket()
 
 
@@ -109,6 +120,18 @@ def run(code, *args, stdin=b"", socket=True, user=None):
 
 def dime(*args):
     return subprocess.run([DIME, *args], capture_output=True, text=True)
+
+
+def letter(file, recipient=None, size=100, **more):
+    """A message from bob@orgb.example to alice, made and signed by another implementation."""
+    to = {"signet": recipient or path("alice.now"), **more}
+    octets = making.make({
+        "author": {"signet": SIGNETS + "/bob.signet", "key": SIGNETS + "/bob.key"},
+        "origin": {"signet": SIGNETS + "/orgb.signet", "key": SIGNETS + "/orgb.key"},
+        "destination": {"signet": path("org")}, "recipient": to,
+        "parts": [{"type": 67, "fill": {"size": size, "octet": 65}}]})
+    write(file, octets, 0o644)
+    return octets
 
 
 # --- the story ----------------------------------------------------------------------------
@@ -146,6 +169,11 @@ def usage():
     run(USAGE, "signet", "show", ALICE, "--fingerprint", "short")
     run(USAGE, "signet", "history", DOMAIN)
     run(USAGE, "signet", "verify", ALICE, "A" * 85)
+    run(USAGE, "unwrap", "x", "--domain", DOMAIN)
+    run(USAGE, "unwrap", "x", "--origin", "y")
+    run(USAGE, "unwrap", "--domain", DOMAIN, "--origin", "y")
+    run(USAGE, "unwrap", "x", "--domain", ALICE, "--origin", "y")
+    run(USAGE, "unwrap", "x", "--domain", DOMAIN, "--origin", "y", "--fingerprint", "short")
     run(USAGE, "account", "freeze", ALICE)
     run(USAGE, "account", "freeze", ALICE, "--reason", "whim")
     run(USAGE, "account", "attest", ALICE, "--level", "sa")
@@ -163,7 +191,7 @@ def usage():
     run(USAGE, "audit", "verify", "--file", "x", "--audit-key", "A" * 42)
     run(USAGE, "audit", "export")
     r = run(OK, "--help", socket=False)
-    for later in ("reissue", "bench", "unwrap"):
+    for later in ("reissue", "bench"):
         check("%s is not listed" % later, later not in r.out)
     check("version", run(OK, "--version", socket=False).out.startswith("keydctl "))
 
@@ -205,6 +233,8 @@ def no_daemon():
                  ["unseal"], ["key", "retire", "00" * 16],
                  ["signet", "issue", ALICE, SIGNETS + "/alice.ssr"],
                  ["token", "init", "--credential-file", path("never"), "--new"],
+                 ["unwrap", SIGNETS + "/alice.ssr", "--domain", DOMAIN, "--origin",
+                  SIGNETS + "/orgb.signet"],
                  ["audit", "export", "-o", path("never")]):
         run(UNAVAILABLE, *args, stdin=b"a passphrase").says("no keyd answers there")
     check("nothing was made", not os.path.exists(path("never")))
@@ -895,6 +925,67 @@ def tickets():
     run(NOINPUT, *issue, "--ticket", path("absent"))
 
 
+def unwrap():
+    run(OK, "signet", "show", ALICE, "-o", path("alice.now"))
+    shown = run(OK, "signet", "show", ALICE, "--json").json["fingerprints"]["core"]
+    opts = ["--domain", "ORGA.example", "--origin", SIGNETS + "/orgb.signet"]
+    octets = letter("letter")
+    ask = ["unwrap", path("letter"), *opts]
+    j = run(OK, *ask, "--json").json
+    check("whom it is for", j == {
+        "valid": True, "verdict": "current", "origin": "orgb.example", "domain": DOMAIN,
+        "recipient": ALICE, "fingerprint": shown, "metadata_bounce": "good",
+        "display_bounce": "good"})
+    lines = dict(line.split("  ", 1) for line in run(OK, *ask).out.splitlines())
+    check("as text", {k.strip(): v.strip() for k, v in lines.items()} == {
+        "verdict": "current", "origin": "orgb.example", "recipient": ALICE,
+        "fingerprint": shown, "metadata bounce": "good", "display bounce": "good"})
+    last = json.loads(run(OK, "audit", "tail", "-n", "1", "--json").out)
+    check("the use of the key is recorded", (last["op"], last["outcome"], last["class"]) ==
+          ("open-envelope", "done", "mta") and len(last["digests"]) == 1)
+    check("without names", ALICE not in json.dumps(last) and "orgb" not in json.dumps(last))
+
+    dime("message", "armor", path("letter"), "-o", path("letter.asc"))
+    r = run(OK, "unwrap", "-", *opts, "--json", stdin=read("letter.asc"))
+    check("in armour, from standard input", r.json == j)
+    old = run(OK, "signet", "show", DOMAIN, "--json").json["fingerprints"]["full"]
+    check("by the fingerprint", run(OK, *ask, "--fingerprint", old, "--json").json == j)
+    letter("long", size=200000)
+    check("in a descriptor", run(OK, "unwrap", path("long"), *opts, "--json").json == j)
+
+    letter("old", path("alice"))
+    j = run(OK, "unwrap", path("old"), *opts, "--json").json
+    check("for a signet superseded lately", j["verdict"] == "stale" and j["valid"] and
+          j["recipient"] == ALICE and j["fingerprint"] != shown)
+    for verdict, name in (("unknown", "nobody@orga.example"), ("elsewhere", "bob@orgb.example")):
+        letter(verdict, name=name)
+        r = run(NO, "unwrap", path(verdict), *opts, "--json")
+        check(verdict, r.json["verdict"] == verdict and not r.json["valid"])
+        check("names nobody", r.json["recipient"] is None and r.json["fingerprint"] is None and
+              name not in r.out)
+        r = run(NO, "unwrap", path(verdict), *opts)
+        check("nor as text", name not in r.out and "recipient" not in r.out)
+
+    bad = bytearray(octets)
+    bad[500] ^= 1
+    write("changed", bad)
+    r = run(DATA, "unwrap", path("changed"), *opts, "--json").says("[message-refused]")
+    check("nothing is shown of it", set(r.json) == {"status", "detail", "reason"})
+    run(NOUSER, *ask, "--fingerprint", "A" * 86).says("[no-such-recipient-key]")
+    run(DATA, "unwrap", path("letter"), *opts[:3], path("org")).says("[message-refused]")
+    run(DATA, "unwrap", path("letter"), *opts[:3], SIGNETS + "/orgb.full.signet") \
+        .says("not an organizational signet")
+    run(DATA, "unwrap", path("letter"), *opts[:3], SIGNETS + "/bob.signet") \
+        .says("not an organizational signet")
+    run(NOINPUT, "unwrap", path("letter"), *opts[:3], path("absent"))
+    run(NOINPUT, "unwrap", path("absent"), *opts)
+    run(DATA, "unwrap", write("nothing", b""), *opts)
+    run(DATA, "unwrap", write("cut", octets[:-1]), *opts).says("[message-corrupt]")
+    run(DATA, "unwrap", SIGNETS + "/bob.signet", *opts).says("[message-corrupt]")
+    run(NOPERM, "unwrap", path("letter"), "--domain", "other.example", *opts[2:])
+    run(NOPERM, *ask, user=STRANGER)
+
+
 def play():
     os.mkdir(path("run"), 0o755)
     os.mkdir(path("state"), 0o700)
@@ -911,6 +1002,7 @@ def play():
         publish(made)
         lint()
         user_signets()
+        unwrap()
         secrets()
         terminal()
         restart(daemon)  # a checkpoint is made soon after each
