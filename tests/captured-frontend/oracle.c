@@ -6,6 +6,7 @@
 #include <dime/message.h>
 #include <dime/naked.h>
 #include <dime/secp.h>
+#include <openssl/evp.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,6 +98,61 @@ judge_last(struct kd_slice object, const uint8_t key[32], struct digests *out)
         return "a signature over something else";
     digests_add(out, covered);
     return "";
+}
+
+/* AES-256-CBC without padding, in place. */
+static void
+unseal(const uint8_t iv[16], const uint8_t key[32], uint8_t *octets, size_t n)
+{
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    int k = 0;
+
+    assert_non_null(ctx);
+    assert_true(EVP_DecryptInit_ex(ctx, EVP_aes_256_cbc(), NULL, key, iv) == 1 &&
+                EVP_CIPHER_CTX_set_padding(ctx, 0) == 1 &&
+                EVP_DecryptUpdate(ctx, octets, &k, octets, (int)n) == 1 &&
+                (size_t)k == n);
+    EVP_CIPHER_CTX_free(ctx);
+}
+
+/* The key of what its slot gives to who has the KEK. */
+static struct dmw_key
+key_in(const struct dime_kek *kek, const uint8_t slot[64])
+{
+    uint8_t plain[64];
+    struct dmw_key out;
+
+    memcpy(plain, slot, sizeof plain);
+    unseal(kek->iv, kek->key, plain, sizeof plain);
+    for (size_t i = 0; i < sizeof out.iv; i++)
+        out.iv[i] = plain[i] ^ plain[16 + i];
+    memcpy(out.key, plain + 32, sizeof out.key);
+    return out;
+}
+
+const char *
+judge_bounce(struct kd_slice bounce, const uint8_t key[32], struct digests *out)
+{
+    const size_t at = 6 + 4 + 33, head = 4, slot = 64;
+    uint8_t plain[4096], scalar[32];
+    struct dime_kek kek;
+
+    if (bounce.n < at + head || bounce.p[at] != 6)
+        return "a bounce without a report";
+    size_t n = (size_t)bounce.p[at + 2] << 8 | bounce.p[at + 3];
+    if (bounce.p[at + 1] != 0 || n % 16 != 0 || n <= 64 || n > sizeof plain ||
+        bounce.n - at - head < n + slot)
+        return "a bounce with another report";
+    crypto_hash_sha256(scalar, (const uint8_t *)"keyd-test origin enc", 20);
+    if (dime_kek_agree(scalar, bounce.p + 6 + 4, &kek) != KD_OK)
+        return "a bounce with a point that is none";
+    struct dmw_key k = key_in(&kek, bounce.p + at + head + n);
+    memcpy(plain, bounce.p + at + head, n);
+    unseal(k.iv, k.key, plain, n);
+    if (crypto_sign_verify_detached(plain, plain + 64, n - 64, key) != 0)
+        return "a report with a signature over something else";
+    digests_add(out, kd_slice(plain + 64, n - 64));
+    return judge_last(bounce, key, out);
 }
 
 /* --- the log --- */

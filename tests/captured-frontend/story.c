@@ -58,12 +58,13 @@ static const struct way ways[] = {
 static uint64_t
 draw(struct story *s)
 {
-    uint8_t seed[randombytes_SEEDBYTES] = {0}, out[8];
+    uint8_t seed[randombytes_SEEDBYTES] = {0};
+    uint64_t n;
 
     kd_put_be64(seed, s->seed);
     kd_put_be64(seed + 8, ++s->drawn);
-    randombytes_buf_deterministic(out, sizeof out, seed);
-    return kd_get_be64(out);
+    randombytes_buf_deterministic(&n, sizeof n, seed);
+    return n;
 }
 
 size_t
@@ -210,23 +211,17 @@ judge_inbound(struct story *s, struct attempt *a, const struct post *at,
               const struct keyd_answer *answer, const char *named)
 {
     size_t side = strcmp(at->domain, s->com.domain) == 0 ? 0 : 1;
-    struct keyd_octets who = {NULL, 0};
 
-    switch (answer->op) {
-    case KEYD_OP_OPEN_ENVELOPE:
-        s->n_opened[side]++;
-        who = answer->out.envelope.recipient;
-        break;
-    case KEYD_OP_OPEN_BOUNCE:
-        s->n_opened[side]++;
-        who = answer->out.bounced.author;
-        break;
-    default:
+    if (answer->op == KEYD_OP_MAKE_BOUNCE) {
         found(a, "%s",
-              judge_last(ask_slice(answer->out.bounce.bounce),
-                         sg_world()->other_pok.key, &s->signed_by[side]));
+              judge_bounce(ask_slice(answer->out.bounce.bounce),
+                           sg_world()->other_pok.key, &s->signed_by[side]));
         return;
     }
+    struct keyd_octets who = answer->op == KEYD_OP_OPEN_ENVELOPE
+                                 ? answer->out.envelope.recipient
+                                 : answer->out.bounced.author;
+    s->n_opened[side]++;
     if (!is_text(who, named))
         found(a, "was told %.*s", (int)who.n, (const char *)who.p);
     else if (named == NULL && answer->op == KEYD_OP_OPEN_ENVELOPE)

@@ -113,9 +113,14 @@ struct post_inbound from_net(const struct story *s, const struct post *to,
 const char *judge_signatures(struct story *s, struct kd_slice asked,
                              const struct keyd_answer *answer, struct digests *out);
 
-/* "" if one of the signers' keys made the 64 octets over what is before the chunk. */
+/* "" if that key made the last 64 octets, over all that is before their chunk; the
+ * digest is written down. */
 const char *judge_last(struct kd_slice object, const uint8_t key[32],
                        struct digests *out);
+
+/* The same of a bounce to example.com, and of its report, which is opened for it. */
+const char *judge_bounce(struct kd_slice bounce, const uint8_t key[32],
+                         struct digests *out);
 
 /* "" if the log has exactly these signatures, and so many were opened. */
 const char *judge_records(const struct kd_audit_record *r, size_t n,

@@ -3,6 +3,7 @@
 
 #include "test.h"
 
+#include <dime/fingerprint.h>
 #include <keyd/base/clock.h>
 #include <sodium.h>
 #include <string.h>
@@ -313,9 +314,12 @@ timed(struct story *s, struct attempt *a, bool good_signature)
     struct post_inbound in = from_net(s, &s->org, octets_of(&s->whole));
     int64_t since = kd_clock_ns();
     try_open(s, a, &in, NULL);
+    int64_t ns = kd_clock_ns() - since;
+    if (a->status != KEYD_INVALID || strcmp(a->detail, "message-refused") != 0)
+        found(a, "another answer to one of the two");
     size_t *n = &s->n_took[good_signature];
     if (*n < STORY_TIMED)
-        s->took[good_signature][(*n)++] = (double)(kd_clock_ns() - since) / 1000;
+        s->took[good_signature][(*n)++] = (double)ns / 1000;
 }
 
 /* The durations are judged at the end. */

@@ -393,8 +393,8 @@ way_message_as_signet(struct story *s, struct attempt *a)
         b.p[5] = 37;
         say(a, "IssueUserSignet of chunk 2 in a request's header");
     } else {
-        b.n = b.n < 2000 ? b.n : 2000;
-        say(a, "IssueUserSignet of alice's message");
+        b.n = PERSON_SSR_MAX; /* no more can be asked for */
+        say(a, "IssueUserSignet of the first octets of alice's message");
     }
     struct keyd_answer *answer = ask_plain(s->submit, alice, kd_buf_slice(&b));
     a->status = answer->status;
