@@ -94,16 +94,21 @@ way_other_origin(struct story *s, struct attempt *a)
     try_open(s, a, &in, NULL);
 }
 
-/* The signature is good, the domain's and the signet's; the text is alice's, whose
- * chunk was copied or written again. */
+/* The signature is good, the domain's and the signet's; the text is alice's, or says
+ * that it is from her domain. */
 void
 way_taken_over(struct story *s, struct attempt *a)
 {
-    struct kd_slice text = kd_slice_str(dmw_text(5));
-    struct dmw_chunk c = post_envelope(5, text);
-    struct post_inbound in = from_net(s, &s->org, write_of_net(s, &c));
+    struct dmw_chunk c = post_envelope(5, kd_slice_str(dmw_text(5)));
 
-    say(a, "example.net signs what has alice's chunk 5");
+    if (story_pick(s, 2) == 0) {
+        c = post_envelope(
+            5, post_destination_text(bob, s->mallory.core, "example.com", s->net.full));
+        say(a, "example.net signs what says it is from example.com");
+    } else {
+        say(a, "example.net signs what has alice's chunk 5");
+    }
+    struct post_inbound in = from_net(s, &s->org, write_of_net(s, &c));
     try_open(s, a, &in, NULL);
 }
 

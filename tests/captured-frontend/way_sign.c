@@ -43,33 +43,35 @@ alice_fp(uint8_t out[64])
                      KD_OK);
 }
 
-/* Mallory writes: whose name, whose signet, by whose key the message and chunk 4. */
+/* Mallory writes: whose name and signet, and by whose key chunk 4 itself. */
 void
 way_forged_author(struct story *s, struct attempt *a)
 {
-    const struct sg_pair *m = &s->mallory.pair;
+    const struct sg_pair *m = &s->mallory.pair, *bob = &sg_world()->bob;
     const char *const mallory = s->mallory.address;
-    uint8_t fp[64];
+    uint8_t hers[64], *own = s->mallory.core;
 
-    alice_fp(fp);
+    alice_fp(hers);
     const struct {
         const char *what, *author, *account;
         const uint8_t *fp;
-    } lies[] = {{"alice and her signet", alice, alice, fp},
-                {"alice and mallory's signet", alice, alice, s->mallory.core},
-                {"mallory and alice's signet", mallory, alice, fp},
-                {"alice and her signet", alice, mallory, fp},
-                {"alice and mallory's signet", alice, mallory, s->mallory.core},
-                {"mallory and alice's signet", mallory, mallory, fp}};
+        const struct sg_pair *by;
+    } lies[] = {{"alice, her signet", alice, alice, hers, m},
+                {"alice, mallory's signet", alice, alice, own, m},
+                {"mallory, alice's signet", mallory, alice, hers, m},
+                {"alice, her signet", alice, mallory, hers, m},
+                {"alice, mallory's signet", alice, mallory, own, m},
+                {"mallory, alice's signet", mallory, mallory, hers, m},
+                {"mallory, by bob's key", mallory, mallory, own, bob}};
     size_t i = story_pick(s, LEN(lies));
     struct dmw_chunk c = post_envelope(
         4, post_origin_text(lies[i].author, lies[i].fp, destination, s->org.full));
-    c.by = m;
+    c.by = lies[i].by;
     struct dmw_recipe r = alices(s);
     r.instead = &c;
     r.tree_by = r.author_by = m;
     write_both(s, r);
-    say(a, "mallory signs, chunk 4 says %s; as %s", lies[i].what, lies[i].account);
+    say(a, "by mallory; author: %s; as %s", lies[i].what, lies[i].account);
     try_blank(s, a, lies[i].account);
 }
 
@@ -471,21 +473,44 @@ way_point_off_curve(struct story *s, struct attempt *a)
     try_blank(s, a, alice);
 }
 
+/* All of it right but that: slots and signatures are made for this point. */
+static struct kd_slice
+write_for_point(struct story *s, const uint8_t point[33])
+{
+    static const uint8_t types[] = {4, 5, 33, 34, 67};
+    struct dmw *w = &s->blank;
+
+    dmw_free(w);
+    dmw_begin(w, story_new(s));
+    memcpy(w->out.p + 6 + 4, point, 33);
+    for (size_t i = 0; i < DIME_ACTOR_COUNT; i++)
+        assert_int_equal(dime_kek_agree(w->people[i].scalar, point, &w->people[i].kek),
+                         KD_OK);
+    for (size_t i = 0; i < LEN(types); i++) {
+        size_t least = types[i] < 6 ? 512 : 256;
+        struct dmw_chunk c = {.type = types[i],
+                              .data = kd_slice_str(dmw_text(types[i]))};
+        c.padding = (uint32_t)(least - 69 - c.data.n);
+        dmw_put(w, &c);
+    }
+    dmw_sign(w, 225, &sg_world()->alice, 0);
+    dmw_sign(w, 226, &sg_world()->alice, 0);
+    dmw_sign(w, 255, NULL, 0);
+    return dmw_end(w);
+}
+
 void
 way_point_of_a_key(struct story *s, struct attempt *a)
 {
+    static const char *const texts[] = {"keyd-test origin enc", "keyd-test alice enc"};
+    static const char *const names[] = {"the organization's", "alice's"};
+    size_t i = story_pick(s, LEN(texts));
     uint8_t point[33];
 
+    sg_enc_text(texts[i], point);
     write_alices(s);
-    if (story_pick(s, 2) == 0) {
-        sg_enc_text("keyd-test origin enc", point);
-        say(a, "the organization's encryption key");
-    } else {
-        sg_enc_text("keyd-test alice enc", point);
-        say(a, "alice's encryption key");
-    }
-    memcpy(s->blank.out.p + 6 + 4, point, 33);
-    try_blank(s, a, alice);
+    say(a, "alice's message, its point %s encryption key", names[i]);
+    try_sign(s, a, alice, destination, NULL, write_for_point(s, point));
 }
 
 void
