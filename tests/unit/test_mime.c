@@ -417,6 +417,23 @@ a_raw_mail_must_be_what_chunks_33_and_34_say(void **state)
     dime_mime_free(&m);
 }
 
+static void
+a_delimiter_that_looks_like_a_field_is_none(void **state)
+{
+    struct dime_mime m;
+
+    (void)state;
+    assert_int_equal(
+        dime_mime_import(kd_slice_str(COMMON V
+                                      "Content-Type: multipart/mixed; "
+                                      "boundary=\"a:b\"\r\n\r\n--a:b\r\nX: y\r\n"
+                                      "--a:b\r\n\r\none\r\n--a:b--\r\n"),
+                         &m),
+        KD_OK);
+    assert_int_equal(m.raw, DIME_MIME_DELIMITER);
+    dime_mime_free(&m);
+}
+
 /* One reader takes a line that another passes over. */
 static void
 what_is_in_doubt_is_not_in_chunk_33(void **state)
@@ -637,6 +654,7 @@ main(void)
         cmocka_unit_test(a_raw_mail_must_be_what_chunks_33_and_34_say),
         cmocka_unit_test(a_multipart_is_what_its_chunk_says),
         cmocka_unit_test(what_is_in_doubt_is_not_in_chunk_33),
+        cmocka_unit_test(a_delimiter_that_looks_like_a_field_is_none),
         cmocka_unit_test(a_part_is_an_entity_or_text),
         cmocka_unit_test(mails_of_very_many_parts_are_carried_raw),
         cmocka_unit_test(very_long_header_lines_go_one_way_or_the_other),
