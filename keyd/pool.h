@@ -29,11 +29,16 @@ struct pool {
     int event;        /* readable when something is done */
 };
 
-/* Starts n threads (1 to POOL_THREADS_MAX). The pool lives as long as the process. */
+/* Starts n threads (1 to POOL_THREADS_MAX; two in place of one, see pool_run_long). The
+ * pool lives as long as the process. */
 kd_err pool_start(struct pool *p, unsigned n) KD_MUST_USE;
 
 /* Queues the item, which belongs to the pool until it is taken back. */
 void pool_run(struct pool *p, struct pool_item *item);
+
+/* The same for work that takes long. It waits for the short work queued before it, and
+ * is never done on all threads at once: one is always left for what is short. */
+void pool_run_long(struct pool *p, struct pool_item *item);
 
 /* All that is done, in order of completion, as a list; NULL if nothing. */
 struct pool_item *pool_take_done(struct pool *p);
