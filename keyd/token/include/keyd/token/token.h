@@ -245,7 +245,7 @@ kd_err kd_token_set_state(struct kd_token *t, const struct kd_key_id *id,
  * operations. There is no way back but opening anew. */
 void kd_token_seal(struct kd_token *t);
 
-/* Seals and releases; accepts NULL. */
+/* Seals and releases, as soon as no stream holds it; accepts NULL. */
 void kd_token_free(struct kd_token *t);
 
 /* The id of a public key: the first 16 octets of SHA-256 of algorithm, public key. */
