@@ -57,7 +57,7 @@ struct kd_token_stream {
     struct stream_secret *secret;
     struct dime_ed25519_verifier verifiers[KD_SIGN_AT_ONCE];
     struct kd_sha256 hash;
-    uint8_t digests[KD_SIGN_AT_ONCE][KD_SHA256_SIZE];
+    uint8_t digests[KD_SIGN_AT_ONCE][KD_SIGN_DIGEST_SIZE];
     uint8_t *whole; /* NULL: in pieces */
 };
 
@@ -506,7 +506,7 @@ kd_token_sign_step(struct kd_token_stream *s, size_t budget, bool *more)
 
 kd_err
 kd_token_sign_end(const struct kd_token_stream *s, struct kd_token_sig *sigs,
-                  uint8_t (*digests)[KD_SHA256_SIZE])
+                  uint8_t (*digests)[KD_SIGN_DIGEST_SIZE])
 {
     if (s->err != KD_OK)
         return s->err;
@@ -516,7 +516,7 @@ kd_token_sign_end(const struct kd_token_stream *s, struct kd_token_sig *sigs,
         if (sigs != NULL)
             sigs[i] = sig_of(s, i);
         if (digests != NULL)
-            memcpy(digests[i], s->digests[i], KD_SHA256_SIZE);
+            memcpy(digests[i], s->digests[i], KD_SIGN_DIGEST_SIZE);
     }
     return KD_OK;
 }

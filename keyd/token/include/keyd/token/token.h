@@ -22,7 +22,7 @@ enum {
     KD_SIG_MAX = 512,
     KD_ECDH_SIZE = 32,
     KD_PROBE_SIZE = 42,
-    KD_SHA256_SIZE = 32,
+    KD_SIGN_DIGEST_SIZE = 32,
     KD_SIGN_AT_ONCE = 3,
 };
 
@@ -207,7 +207,7 @@ kd_err kd_token_sign_step(struct kd_token_stream *s, size_t budget,
 /* All signatures, in the order of the ends, and SHA-256 of what each covers, taken from
  * the reading that made the nonces. KD_FAILED before the end. Either may be NULL. */
 kd_err kd_token_sign_end(const struct kd_token_stream *s, struct kd_token_sig *sigs,
-                         uint8_t (*digests)[KD_SHA256_SIZE]) KD_MUST_USE;
+                         uint8_t (*digests)[KD_SIGN_DIGEST_SIZE]) KD_MUST_USE;
 
 /* Wipes and releases; accepts NULL, at any time. */
 void kd_token_sign_free(struct kd_token_stream *s);
