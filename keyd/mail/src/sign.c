@@ -1,6 +1,6 @@
 #include "sign.h"
 
-#include "sha256.h"
+#include <keyd/base/sha256.h>
 
 #include <stdlib.h>
 
@@ -10,16 +10,16 @@ sign_slice(const struct mail_keys *k, enum kd_sign_purpose purpose,
            uint8_t digest[MAIL_SHA256_SIZE])
 {
     struct kd_token_sig made;
-    struct sha256 h;
+    struct kd_sha256 h;
     kd_err err = kd_token_sign(k->token, &k->signer, purpose, octets, &made);
 
     if (err == KD_OK && made.n != DIME_SIG_SIZE)
         err = KD_FAILED;
     if (err != KD_OK)
         return err == KD_INVALID ? KD_FAILED : err;
-    sha256_init(&h);
-    sha256_add(&h, octets);
-    sha256_final(&h, digest);
+    kd_sha256_init(&h);
+    kd_sha256_add(&h, octets);
+    kd_sha256_final(&h, digest);
     memcpy(sig, made.octets, DIME_SIG_SIZE);
     return KD_OK;
 }
