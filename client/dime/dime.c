@@ -67,13 +67,21 @@ verb_usage(const struct verb *v)
     return TROUBLE;
 }
 
-/* A primary key as management records have it: 43 characters; padding is forgiven. */
+/* A primary key as management records have it: 43 characters; padding is forgiven. In
+ * front of it may stand the domain whose key it is. */
 static bool
 add_pok(struct options *o, const char *text)
 {
     struct kd_slice s = kd_slice_str(text);
     size_t chars = dime_base64_chars(DIME_ED25519_KEY_SIZE);
+    const char *equals = strchr(text, '=');
 
+    if (equals != NULL && s.n > chars + 1) {
+        size_t n = (size_t)(equals - text);
+        if (o->n_poks < POKS_MAX)
+            o->pok_domains[o->n_poks] = kd_slice(s.p, n);
+        s = kd_slice(s.p + n + 1, s.n - n - 1);
+    }
     if (s.n == chars + 1 && s.p[chars] == '=')
         s.n = chars;
     if (o->n_poks == POKS_MAX ||
@@ -208,8 +216,10 @@ run(const struct verb *v, int argc, char **argv)
 {
     static struct options o; /* zero; a page of keys is no thing for the stack */
 
-    if (!read_options(v, argc, argv, &o))
+    if (!read_options(v, argc, argv, &o)) {
+        complain(v->noun, "an option or a word is wrong, missing or one too many");
         return verb_usage(v);
+    }
     if (v->needs_keys &&
         (kd_process_undumpable() != KD_OK || kd_secret_setup(SECRET_MEMORY) != KD_OK)) {
         complain("secret memory", "cannot be had");

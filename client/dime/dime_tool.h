@@ -43,6 +43,7 @@ struct options {
     const char *from;                                      /* --from KEYFILE,SIGNET */
     const char *to;                                        /* --to */
     uint8_t poks[POKS_MAX][DIME_ED25519_KEY_SIZE];
+    struct kd_slice pok_domains[POKS_MAX]; /* --pok DOMAIN=...; empty: any */
     size_t n_poks;
     bool has_part;
     enum dime_part part; /* --core, --full, --id, --ssr */

@@ -76,6 +76,13 @@ load_signets(struct new_job *j)
     const char *why = NULL;
     int status = signets_load(&j->signets, paths, o, &why);
 
+    if (status == FAILS)
+        emit(stderr, "%s: %s\n", tool_name, why);
+    if (status == HOLDS && !j->signets.anchored[SIGNET_ORIGIN])
+        complain(o->origin, "warning: not anchored: no --pok for that domain");
+    if (status == HOLDS && !j->signets.anchored[SIGNET_DESTINATION])
+        complain(o->destination, "warning: not anchored: no --pok for that domain");
+
     for (int role = 0; status == HOLDS && role < SIGNET_ROLES; role++)
         if (signets_get(&j->signets, (enum signet_role)role)->identifier.n == 0)
             status = refuse(paths[role], "the signet does not say whose it is");

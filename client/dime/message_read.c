@@ -69,7 +69,11 @@ read_message(struct read_job *j)
         complain(j->o->file, kd_err_text(err));
         return TROUBLE;
     }
+    r->anchored_origin = j->signets.anchored[SIGNET_ORIGIN];
+    r->anchored_destination = j->signets.anchored[SIGNET_DESTINATION];
     report_judge(r);
+    for (size_t i = 0; i < r->n_warnings; i++)
+        emit(stderr, "%s: %s: warning: %s\n", tool_name, j->o->file, r->warnings[i]);
     if (j->is_open && j->o->out != NULL && r->reading.refused == NULL) {
         status = directory_make(&d, j->o->out);
         if (status == HOLDS)
@@ -94,8 +98,10 @@ load_and_read(struct read_job *j)
 
     if (status == FAILS)
         return tell_failure(o, NULL, "unknown", why);
-    if (status == HOLDS && (status = keys_load(o->keys, &j->keys, &why)) == FAILS)
-        complain(o->keys, why);
+    if (status == HOLDS && (status = keys_load(o->keys, &j->keys, &why)) == FAILS) {
+        snprintf(j->signets.why, sizeof j->signets.why, "%s: %s", o->keys, why);
+        why = j->signets.why;
+    }
     if (status == HOLDS)
         status = signets_load(&j->signets, paths, o, &why);
     if (status == FAILS)
@@ -116,6 +122,10 @@ run(const struct options *o, bool is_open)
     if (!o->has_actor || o->keys == NULL) {
         complain(verb, "--as ROLE and --keys KEYFILE are needed: all signatures lie "
                        "behind keyslots");
+        return TROUBLE;
+    }
+    if (o->out != NULL && strcmp(o->out, "-") == 0) {
+        complain(verb, "-o makes a directory, and cannot be standard output");
         return TROUBLE;
     }
     if ((j = calloc(1, sizeof *j)) == NULL) {

@@ -16,7 +16,15 @@ const uint8_t reading_text_types[READING_TEXTS] = {
 enum { TREE, AUTHOR, METADATA, DISPLAY, ORGANIZATION };
 enum { T_ORIGIN, T_DESTINATION, T_COMMON, T_HEADERS };
 
-static const char corrupt[] = "the message is corrupt";
+/* Where signatures are not good either, that is the more likely reason: the keys or
+ * signets are others than the message's. */
+static void
+refuse_corrupt(struct reading *r)
+{
+    r->is_corrupt = true;
+    if (r->refused == NULL)
+        r->refused = "the message is corrupt";
+}
 
 const char *
 reading_signature_name(enum reading_signature state)
@@ -233,7 +241,11 @@ refusal(const struct reading *r)
     case DIME_DESTINATION:
         if (unmade)
             return "the origin's signet is needed to check its signature";
-        return is_good(s[ORGANIZATION]) ? NULL : "the origin's signature is not good";
+        if (s[ORGANIZATION] == SIGNATURE_PLACEHOLDER)
+            return "the origin has not signed it yet";
+        return is_good(s[ORGANIZATION]) ? NULL
+                                        : "the origin's signature is not good: other "
+                                          "keys or signets, or it was changed";
     case DIME_AUTHOR:
     case DIME_RECIPIENT:
     case DIME_ACTOR_COUNT:
@@ -242,12 +254,16 @@ refusal(const struct reading *r)
     if (r->author == NULL)
         return "the author's signet is needed to check his signatures";
     if (!by_author(r))
-        return "no signature of the author is good";
+        return "no signature of the author is good: other keys or signets, or it was "
+               "changed";
     if (r->naked && unmade)
         return "the signet of the domain that keeps it is needed to check its "
                "signature";
+    if (r->actor == DIME_RECIPIENT && s[ORGANIZATION] == SIGNATURE_PLACEHOLDER)
+        return "the origin has not signed it yet";
     if (r->actor == DIME_RECIPIENT && !unmade && !is_good(s[ORGANIZATION]))
-        return "the organization's signature is not good";
+        return r->naked ? "the signature of the domain that keeps it is not good"
+                        : "the origin's signature is not good";
     return NULL;
 }
 
@@ -394,7 +410,7 @@ read_text(struct reading *r, size_t i)
         r->texts[i] = TEXT_ALTERNATE;
     } else if (err == KD_INVALID || err == KD_MALFORMED) {
         r->texts[i] = TEXT_CORRUPT;
-        r->refused = corrupt;
+        refuse_corrupt(r);
     } else {
         return err;
     }
@@ -423,7 +439,7 @@ check_alternate(struct reading *r)
         err = KD_INVALID;
     if (err != KD_INVALID)
         return err;
-    r->refused = corrupt;
+    refuse_corrupt(r);
     return KD_OK;
 }
 
@@ -513,7 +529,7 @@ add_part(struct reading *r, const struct dime_span *span, uint32_t chunk)
         break;
     }
     if (span->rejects)
-        r->refused = corrupt;
+        refuse_corrupt(r);
     return KD_OK;
 }
 
@@ -606,7 +622,7 @@ reading_open(struct reading *r, const struct dime_source *source, enum dime_acto
     if ((err = check_alternate(r)) != KD_OK)
         return err;
     if ((actor != DIME_AUTHOR && actor != DIME_RECIPIENT) || !is_vouched_for(r) ||
-        r->refused == corrupt)
+        r->is_corrupt)
         return KD_OK;
     return read_parts(r);
 }

@@ -80,8 +80,9 @@ struct reading {
     struct dime_common_headers common;
     struct reading_part *parts;
     size_t n_parts;
-    bool complete;  /* metadata and parts are there, all good, none for another key */
-    uint64_t given; /* octets that parts came to, corrupt ones too */
+    bool is_corrupt; /* envelope or metadata are */
+    bool complete;   /* metadata and parts are there, all good, none for another key */
+    uint64_t given;  /* octets that parts came to, corrupt ones too */
     /* Why this actor does not go on with it; NULL: he does. One text for everything
      * that is wrong behind the encryption (DM-50). */
     const char *refused;

@@ -100,6 +100,10 @@ judge_signets(struct report *r)
         warn(r, "the author's signet is not verified: the origin's is needed");
     if (k->recipient != NULL && k->destination == NULL)
         warn(r, "the recipient's signet is not verified: the destination's is needed");
+    if (k->origin != NULL && !r->anchored_origin)
+        warn(r, "the origin's signet is not anchored: no --pok for that domain");
+    if (k->destination != NULL && !r->anchored_destination)
+        warn(r, "the destination's signet is not anchored: no --pok for that domain");
 }
 
 void
@@ -368,6 +372,4 @@ report_print(const struct report *r, const char *kind)
         if (g->common.value[i].p != NULL)
             print_named(dime_common_name((enum dime_common)i), g->common.value[i]);
     print_parts(r);
-    for (size_t i = 0; i < r->n_warnings; i++)
-        emit(stdout, "warning: %s\n", r->warnings[i]);
 }

@@ -11,7 +11,8 @@ enum { WARNINGS_MAX = 16 };
 
 struct report {
     struct reading reading;
-    const char *warnings[WARNINGS_MAX]; /* static texts */
+    bool anchored_origin, anchored_destination; /* their signets, if they were given */
+    const char *warnings[WARNINGS_MAX];         /* static texts */
     size_t n_warnings;
     bool has_files; /* the parts lie in files of a directory */
     bool has_mail;

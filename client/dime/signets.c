@@ -19,9 +19,29 @@ organization_of(const struct signets *s, enum signet_role role)
     return signets_get(s, role == SIGNET_AUTHOR ? SIGNET_ORIGIN : SIGNET_DESTINATION);
 }
 
+/* By the keys that are trusted for this domain: one domain's must not speak for
+ * another. */
+static kd_err
+verify_org(struct signets *s, enum signet_role role, const struct options *o,
+           struct dime_verdict *verdict)
+{
+    const struct dime_signet *signet = &s->objects[role].signet;
+    uint8_t trusted[POKS_MAX][DIME_ED25519_KEY_SIZE];
+    size_t n = 0;
+
+    for (size_t i = 0; i < o->n_poks; i++)
+        if (o->pok_domains[i].n == 0 ||
+            kd_slice_eq(o->pok_domains[i], signet->identifier))
+            memcpy(trusted[n++], o->poks[i], sizeof trusted[0]);
+    kd_err err = dime_org_verify(
+        signet, (const uint8_t(*)[DIME_ED25519_KEY_SIZE])trusted, n, verdict);
+    s->anchored[role] = verdict->anchored;
+    return err;
+}
+
 /* NULL if it holds, or cannot be said not to. */
 static const char *
-fault_of(const struct signets *s, enum signet_role role, const struct options *o)
+fault_of(struct signets *s, enum signet_role role, const struct options *o)
 {
     const struct dime_signet *signet = &s->objects[role].signet;
     struct dime_verdict verdict;
@@ -29,7 +49,7 @@ fault_of(const struct signets *s, enum signet_role role, const struct options *o
     if ((signet->kind == DIME_ORG) != is_org(role) || signet->kind == DIME_SSR)
         return dime_reason_text(DIME_WRONG_KIND);
     if (is_org(role)) {
-        kd_ignore(dime_org_verify(signet, o->poks, o->n_poks, &verdict));
+        kd_ignore(verify_org(s, role, o, &verdict));
     } else {
         const struct dime_signet *org = organization_of(s, role);
         if (org == NULL)
@@ -39,10 +59,24 @@ fault_of(const struct signets *s, enum signet_role role, const struct options *o
     return verdict.holds ? NULL : dime_reason_text(verdict.why);
 }
 
+static bool
+has_bare_pok(const struct options *o)
+{
+    for (size_t i = 0; i < o->n_poks; i++)
+        if (o->pok_domains[i].n == 0)
+            return true;
+    return false;
+}
+
 int
 signets_load(struct signets *s, const char *const paths[SIGNET_ROLES],
              const struct options *o, const char **why)
 {
+    if (paths[SIGNET_ORIGIN] != NULL && paths[SIGNET_DESTINATION] != NULL &&
+        has_bare_pok(o)) {
+        complain("--pok", "with two organizations it is --pok DOMAIN=KEY");
+        return TROUBLE;
+    }
     for (int role = 0; role < SIGNET_ROLES; role++) { /* organizations come first */
         if (paths[role] == NULL)
             continue;
@@ -50,8 +84,10 @@ signets_load(struct signets *s, const char *const paths[SIGNET_ROLES],
         s->has[role] = true;
         if (status == HOLDS && (*why = fault_of(s, (enum signet_role)role, o)) != NULL)
             status = FAILS;
-        if (status == FAILS)
-            complain(paths[role], *why);
+        if (status == FAILS) {
+            snprintf(s->why, sizeof s->why, "%s: %s", paths[role], *why);
+            *why = s->why;
+        }
         if (status != HOLDS)
             return status;
     }

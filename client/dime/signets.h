@@ -4,6 +4,8 @@
 
 #include "dime_tool.h"
 
+#include <limits.h>
+
 enum signet_role { SIGNET_ORIGIN, SIGNET_DESTINATION, SIGNET_AUTHOR, SIGNET_RECIPIENT };
 enum { SIGNET_ROLES = 4 };
 
@@ -11,12 +13,13 @@ enum { SIGNET_ROLES = 4 };
 struct signets {
     struct object objects[SIGNET_ROLES];
     bool has[SIGNET_ROLES];
+    bool anchored[SIGNET_ROLES]; /* organizations: by a key that is trusted for them */
+    char why[PATH_MAX + 256]; /* what signets_load says is wrong, the file's name too */
 };
 
 /* Loads what is named (NULL: not given) and checks it: an organization's by itself and
- * by the trusted keys, a user's against its organization's, if that was given. HOLDS,
- * FAILS with what is wrong told on standard error and in *why, TROUBLE. signets_free in
- * every case. */
+ * by the keys trusted for its domain, a user's against its organization's, if that was
+ * given. HOLDS, FAILS with *why (in s), TROUBLE. signets_free in every case. */
 int signets_load(struct signets *s, const char *const paths[SIGNET_ROLES],
                  const struct options *o, const char **why);
 void signets_free(struct signets *s);

@@ -218,6 +218,7 @@ signet_to_json(const struct dime_signet *s)
     return NULL;
 }
 
+/* In ASCII: a terminal may be what reads it, and obeys U+009B. */
 int
 json_finish(json_t *j, int status)
 {
@@ -225,7 +226,8 @@ json_finish(json_t *j, int status)
         complain("JSON", kd_err_text(KD_NOMEM));
         return TROUBLE;
     }
-    if (json_dumpf(j, stdout, JSON_INDENT(2)) != 0 || fputc('\n', stdout) == EOF) {
+    if (json_dumpf(j, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII) != 0 ||
+        fputc('\n', stdout) == EOF) {
         complain("standard output", "cannot be written");
         status = TROUBLE;
     }

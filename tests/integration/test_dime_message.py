@@ -26,7 +26,15 @@ DIME, V, MAIL_OBJECTS = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3]
 S = V / "libdime" / "signets"
 M = V / "libdime" / "messages"
 ROLES = {"author": "alice", "origin": "orga", "destination": "orgb", "recipient": "bob"}
-BELIEVED = ["--author", S / "alice.signet", "--origin", S / "orga.signet"]
+
+def pok(hexa):
+    return base64.b64encode(bytes.fromhex(hexa)).decode()[:43]
+
+
+POK_A = pok("e73c8624309431aef4079675df2b2dc11bbfe3c1a51bda2840803ccdeffabc03")
+POK_B = pok("3143051ea4a0f80ac7c030f78a053c36adad4a39b73515e049362149472cf8dc")
+ANCHOR = ["--pok", "orga.example=" + POK_A]
+BELIEVED = ["--author", S / "alice.signet", "--origin", S / "orga.signet", *ANCHOR]
 FROM = ["--from", f"{S}/alice.key,{S}/alice.signet", "--to", S / "bob.signet",
         "--origin", S / "orga.signet", "--destination", S / "orgb.signet"]
 MAIL = (b"Date: Mon, 2 Nov 2026 10:00:00 +0000\r\nTo: bob@orgb.example\r\n"
@@ -178,15 +186,36 @@ class Read(Case):
                   believed=["--author", bad / "sig255-flip.signet", *BELIEVED[2:]])
         self.read(1, "verify", M / "m1.signed.bin", "recipient",
                   believed=["--author", S / "orga.signet"])
-        self.read(1, "verify", M / "m1.signed.bin", "recipient",
-                  believed=[*BELIEVED[:2], "--origin", S / "orgb.signet"])
-        pok = base64.b64encode(bytes(32)).decode()[:43]
-        self.read(1, "verify", M / "m1.signed.bin", "recipient", "--pok", pok)
+        j = self.read(1, "verify", M / "m1.signed.bin", "recipient",
+                      believed=[*BELIEVED[:2], "--origin", S / "orgb.signet"])
+        self.assertIn("alice.signet: ", j["reason"])
+
+    def test_a_domain_is_anchored_by_its_own_keys_alone(self):
+        m, signets = M / "m1.signed.bin", BELIEVED[:4]
+        for key, status, warned in (("orga.example=" + POK_A, 0, False), (POK_A, 0, False),
+                                    ("orga.example=" + POK_A + "=", 0, False),
+                                    ("orgb.example=" + POK_B, 0, True),
+                                    ("orga.example=" + POK_B, 1, False), (POK_B, 1, False)):
+            j = self.read(status, "verify", m, "recipient", "--pok", key, believed=signets)
+            self.assertEqual(warned, any("not anchored" in w for w in j.get("warnings", [])))
+        # One domain's key must not anchor the other's signet.
+        both = [*signets, "--destination", S / "orgb.signet"]
+        self.dime(2, "verify", m, "--as", "recipient", "--keys", S / "bob.key", *both,
+                  "--pok", POK_A)
+        self.read(1, "verify", m, "recipient", "--pok", "orga.example=" + POK_B, "--pok",
+                  "orgb.example=" + POK_A, believed=both)
+        j = self.read(0, "verify", m, "recipient", "--pok", "orga.example=" + POK_A, "--pok",
+                      "orgb.example=" + POK_B, believed=both)
+        self.assertFalse(any("not anchored" in w for w in j["warnings"]))
 
     def test_a_wrong_key_opens_nothing(self):
         j = self.json(1, "open", M / "m1.signed.bin", "--as", "recipient", "--keys",
                       S / "carol.key", *BELIEVED)
         self.assertEqual(j["parts"], [])
+        self.assertIn("other keys or signets", j["reason"])
+        j = self.read(1, "verify", M / "m1.signed.bin", "recipient",
+                      believed=["--author", S / "alice2.signet", *BELIEVED[2:]])
+        self.assertIn("other keys or signets", j["reason"])
 
     def test_every_octet_changed_is_refused_and_leaves_nothing(self):
         good = (M / "m1.signed.bin").read_bytes()
@@ -202,6 +231,8 @@ class Read(Case):
         j = self.read(0, "open", M / "m1.signed.bin", "recipient", "-o", out)
         self.assertTrue(j["mail"])
         self.assertEqual(os.stat(out).st_mode & 0o777, 0o700)
+        for file in out.iterdir():
+            self.assertEqual(file.stat().st_mode & 0o777, 0o600, file)
         self.assertEqual(sorted(os.listdir(out)),
                          ["common.txt", "envelope-destination.txt", "envelope-origin.txt",
                           "headers.txt", "mail.eml", "part-1.bin"])
@@ -230,6 +261,9 @@ class Read(Case):
         self.dime(0, "open", made, "--as", "author", "--keys", S / "alice.key")
         self.assertNotIn(b"\x9b", self.out)
         self.assertIn(b"Subject      \\u{9b}2Jhello", self.out)
+        j = self.read(0, "open", made, "author")
+        self.assertEqual(j["common"]["Subject"], "\x9b2Jhello")
+        self.assertTrue(self.out.isascii())
 
 
 class New(Case):
@@ -256,7 +290,42 @@ class New(Case):
         self.assertEqual(j["signatures"]["249"]["state"], "placeholder")
         j = self.read(1, "verify", made, "destination")
         self.assertEqual(j["signatures"]["255"]["state"], "placeholder")
-        self.read(1, "verify", made, "recipient")
+        j = self.read(1, "verify", made, "recipient")
+        self.assertIn("has not signed it yet", j["reason"])
+
+    def test_private_keys_are_never_written_over(self):
+        key = self.write("own.key", (S / "alice.key").read_bytes())
+        binary = self.write("own.bin", (V / "prime/org.key.bin").read_bytes())
+        mail = self.write("mail", MAIL)
+        for target in (key, binary):
+            before = target.read_bytes()
+            self.dime(2, "new", *FROM, mail, "-o", target)
+            self.dime(2, "armor", M / "m1.signed.bin", "-o", target)
+            self.assertIn("private keys", self.err)
+            self.assertEqual(target.read_bytes(), before)
+        p = subprocess.run([DIME, "ssr", "new", "--keys", key, "-o", key], check=False,
+                           capture_output=True, timeout=60)
+        self.assertEqual((p.returncode, key.read_bytes()), (2, (S / "alice.key").read_bytes()))
+
+    def test_a_file_is_replaced_whole_or_not_at_all(self):
+        mail, old = self.write("mail", MAIL), self.write("old", b"old")
+        os.chmod(old, 0o640)
+
+        def small():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        before = sorted(os.listdir(self.dir))
+        self.dime(2, "new", *FROM, mail, "-o", old, preexec_fn=small)
+        self.assertEqual(old.read_bytes(), b"old")
+        self.assertEqual(sorted(os.listdir(self.dir)), before)
+        link = self.dir / "link"
+        link.symlink_to(old)
+        self.dime(0, "new", *FROM, mail, "-o", link)
+        self.assertTrue(link.is_symlink())
+        self.assertEqual(old.read_bytes()[:2], b"\x07\x37")
+        self.assertEqual(os.stat(old).st_mode & 0o777, 0o640)
+        self.dime(0, "new", *FROM, mail, "-o", "/dev/null")
+        self.dime(2, "new", *FROM, mail, "-o", self.dir)
 
     def test_compression_can_be_refused(self):
         mail = MAIL + b"the same line again and again\r\n" * 1000
@@ -368,6 +437,21 @@ class Crafted(Case):
             self.assertEqual((j["common"] is not None, j["headers"], len(j["parts"])),
                              (shown, shown, int(shown)))
 
+    def test_the_origin_wants_both_signatures_of_the_author(self):
+        bad = {"signature": "bad"}
+        self.read(0, "verify", self.make(), "origin")
+        for changed in ({"225": bad}, {"226": bad}):
+            self.read(1, "verify", self.make(**{"with": changed}), "origin")
+
+    def test_a_thousand_parts_are_read_and_no_more(self):
+        j = self.read(0, "open", self.make(parts=[{"type": 67, "text": "x"}] * 1000), "recipient")
+        self.assertEqual((len(j["parts"]), j["complete"]), (1000, True))
+        j = self.read(1, "open", self.make(parts=[{"type": 67, "text": "x"}] * 1001), "recipient",
+                      "-o", self.dir / "out")
+        self.assertIn("more parts", j["reason"])
+        self.assertEqual((len(j["parts"]), j["complete"]), (1000, False))
+        self.assertFalse((self.dir / "out").exists())
+
     def test_all_that_is_decompressed_counts(self):
         size = 40 << 20
         packer = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -408,6 +492,23 @@ class Crafted(Case):
                       believed=["--author", nameless, *BELIEVED[2:]])
         self.assertIn("the author's signet does not say whose it is", j["warnings"])
 
+    def test_the_tree_of_libdime_needs_the_other_signature_at_every_size(self):
+        for size in (10, 100000):  # small messages have their own way
+            parts = [{"type": 67, "fill": {"size": size}}]
+            j = self.read(0, "open", self.make(parts=parts, tree="libdime"), "recipient")
+            self.assertEqual(j["signatures"]["225"]["state"], "legacy")
+            m = self.make(parts=parts, tree="libdime", **{"with": {"226": {"signature": "bad"}}})
+            j = self.read(1, "open", m, "recipient")
+            self.assertEqual(j["signatures"]["225"]["state"], "bad")
+            self.assertEqual(j["parts"], [])
+
+    def test_256_octets_of_padding_are_zeros(self):
+        for octet, state in ((0, "good"), (7, "corrupt"), (255, "corrupt")):
+            part = {"type": 67, "fill": {"size": 11}, "pad": octet,
+                    "padding": {"total": 256, "octet": octet}}
+            j = self.read(0, "open", self.make(parts=[part]), "recipient")
+            self.assertEqual([p["state"] for p in j["parts"]], [state])
+
     def test_the_alternate_chunk_is_never_compressed(self):
         types = [2, 3, 4, 5, 33, 34, 67, 225, 226, 255]
         for flags, status in ((0, 0), (2, 0), (4, 1), (2 | 4, 1), (2 | 128, 1)):
@@ -440,6 +541,11 @@ class OfServers(Case):
     def test_bounces_of_others_are_refused(self):
         good = ["--origin", S / "orga.signet", "--destination", S / "orgb.signet"]
         self.read(1, "verify", self.dir / "bounce.other.bin", "origin", believed=good)
+        # rightly signed by a domain that the message did not go to
+        j = self.read(1, "verify", self.dir / "bounce.stranger.bin", "origin",
+                      believed=["--origin", S / "orga.signet", "--destination", S / "orga.signet"])
+        self.assertTrue(j["by-domain"] and j["by-origin"])
+        self.assertIn("another domain's", j["reason"])
         j = self.read(1, "verify", self.dir / "bounce.message.bin", "origin",
                       believed=["--origin", S / "orga.signet", "--destination", S / "orga.signet"])
         self.assertIsNone(j["author"])

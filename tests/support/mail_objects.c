@@ -54,7 +54,9 @@ keys_of(const char *dir, const char *name)
 {
     struct dime_dkey *key;
 
-    must(dime_dkey_load(load(dir, name), &key, NULL) == KD_OK, name);
+    struct kd_slice file = load(dir, name);
+    must(dime_dkey_load(file, &key, NULL) == KD_OK, name);
+    free((void *)(uintptr_t)file.p);
     return key;
 }
 
@@ -66,15 +68,15 @@ sign(void *ctx, struct kd_slice message, uint8_t sig[DIME_SIG_SIZE])
     return dime_ed25519_sign(key->seed, key->sign_pk, message, sig);
 }
 
-/* report: the domain that says it bounces. */
+/* domain: that says it bounces; by: the key file of who signs that. */
 static void
 make_bounce(const char *vectors, const char *out, const char *name, const char *domain,
-            enum dime_return part)
+            const char *by, enum dime_return part)
 {
     struct kd_slice octets = load(vectors, "messages/m1.signed.bin");
     const struct dime_source source = dime_source_of(octets);
     struct dime_dkey *orga = keys_of(vectors, "signets/orga.key");
-    struct dime_dkey *orgb = keys_of(vectors, "signets/orgb.key");
+    struct dime_dkey *bouncer = keys_of(vectors, by);
     struct dime_message m;
     struct kd_buf b;
     const struct dime_report report = {
@@ -89,13 +91,16 @@ make_bounce(const char *vectors, const char *out, const char *name, const char *
     const struct dime_bounce_plan plan = {.origin = orga->enc_pk,
                                           .report = &report,
                                           .message = &m,
-                                          .organization = {sign, orgb}};
+                                          .organization = {sign, bouncer}};
 
     kd_buf_init(&b, FILE_ROOM);
     must(dime_message_parse(&source, FILE_ROOM, &m, NULL) == KD_OK, "m1.signed.bin");
     must(dime_bounce_build(&plan, &b) == KD_OK, name);
     save(out, name, &b);
     kd_buf_free(&b);
+    dime_dkey_free(orga);
+    dime_dkey_free(bouncer);
+    free((void *)(uintptr_t)octets.p);
 }
 
 static void
@@ -126,6 +131,8 @@ make_naked(const char *vectors, const char *out)
          "naked mail");
     save(out, "naked.bin", &b);
     kd_buf_free(&b);
+    dime_dkey_free(bob);
+    dime_dkey_free(orgb);
 }
 
 int
@@ -134,11 +141,13 @@ main(int argc, char **argv)
     must(argc == 3, "VECTORS DIRECTORY are wanted");
     must(kd_secret_setup(SECRET_ROOM) == KD_OK, "secret memory");
     make_bounce(argv[1], argv[2], "bounce.metadata.bin", "orgb.example",
-                DIME_RETURN_METADATA);
+                "signets/orgb.key", DIME_RETURN_METADATA);
     make_bounce(argv[1], argv[2], "bounce.message.bin", "orgb.example",
-                DIME_RETURN_MESSAGE);
+                "signets/orgb.key", DIME_RETURN_MESSAGE);
     make_bounce(argv[1], argv[2], "bounce.other.bin", "orga.example",
-                DIME_RETURN_DISPLAY);
+                "signets/orgb.key", DIME_RETURN_DISPLAY);
+    make_bounce(argv[1], argv[2], "bounce.stranger.bin", "orga.example",
+                "signets/orga.key", DIME_RETURN_METADATA);
     make_naked(argv[1], argv[2]);
     return 0;
 }

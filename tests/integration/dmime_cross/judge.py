@@ -97,7 +97,7 @@ def of_python(file, view):
         "envelope": {k: list(v.values()) for k, v in opened.texts.items() if k in ENVELOPE},
         "agrees": {name[:-len("-Signet")].lower(): value or "none"
                    for name, value in agrees.items() if name.endswith("-Signet")},
-        "common": opened.texts.get(m.COMMON),
+        "common": opened.texts.get(m.COMMON) if opened.authentic_by else None,
         "texts": {p.type: p.data for p in opened.parts
                   if accepted and p.type in FILES and p.state == "ok"},
         "complete": role_reads(opened, view.role) and all(
