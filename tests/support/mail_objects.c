@@ -99,7 +99,7 @@ make_bounce(const char *vectors, const char *out, const char *name, const char *
     save(out, name, &b);
     kd_buf_free(&b);
     dime_dkey_free(orga);
-    dime_dkey_free(orgb);
+    dime_dkey_free(bouncer);
     free((void *)(uintptr_t)octets.p);
 }
 
