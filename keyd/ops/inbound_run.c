@@ -221,7 +221,8 @@ commit(struct vault *v, struct task *t, enum kd_audit_op op, const uint8_t *dige
     struct inbound *x = t->data;
     const struct mail_use use = {
         .op = op,
-        .key = op == KD_AUDIT_MAKE_BOUNCE ? &x->signer : &x->opener.id,
+        .key = op == KD_AUDIT_MAKE_BOUNCE && x->result == KD_OK ? &x->signer
+                                                                : &x->opener.id,
         .n_digests = n,
         .digests = digests,
         .notes = x->opener.superseded_ms != 0 ? (unsigned)KD_NOTE_RETAINED_KEY : 0u};
