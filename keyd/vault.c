@@ -259,6 +259,9 @@ on_ledger_ready(struct vault *v, struct kd_slice body)
     if (!v->knows_accounts)
         return KD_MALFORMED;
     v->ledger_phase = LEDGER_READY;
+    if (v->formers_bad != 0)
+        vault_event(v, EVENT_FORMERS_BAD, v->formers_bad, v->former_bad);
+    v->formers_bad = 0;
     if (v->state != VAULT_STARTING) {
         chain_send(v);
         task_ask_again(v);
@@ -374,8 +377,17 @@ on_ledger_org(struct vault *v, struct kd_slice body, int fd)
         err = kd_memfd_append(fd, DIME_SIGNET_MAX, &large);
     else
         kd_buf_put(&large, m.signet);
-    if (err == KD_OK)
+    if (err == KD_OK && m.superseded != 0) {
+        err = vault_org_former(v, m.domain, kd_buf_slice(&large), m.superseded);
+        /* It opens nothing, and everything else goes on. */
+        if (err == KD_INVALID || err == KD_MALFORMED || err == KD_UNSUPPORTED) {
+            v->formers_bad++;
+            v->former_bad = err;
+            err = KD_OK;
+        }
+    } else if (err == KD_OK) {
         err = vault_org_set(v, m.domain, m.version, &large);
+    }
     kd_buf_free(&large);
     /* Of domains that are not served as many are kept as there is room for. */
     return err == KD_TOO_LARGE ? KD_OK : err;
@@ -428,7 +440,9 @@ on_ledger_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
     bool in_order = is_in_order(v, type);
     if (in_order && (type == KD_MSG_told_issue || type == KD_MSG_told_key ||
                      type == KD_MSG_told_account || type == KD_MSG_told_resets ||
-                     type == KD_MSG_told_backup || type == KD_MSG_told_drop))
+                     type == KD_MSG_told_author || type == KD_MSG_told_recipient ||
+                     type == KD_MSG_told_naked || type == KD_MSG_told_backup ||
+                     type == KD_MSG_told_drop))
         return on_told(v, body, fd);
     if (!in_order)
         type = KD_MSG_NONE;
@@ -636,6 +650,7 @@ vault_begin(struct vault *v, struct kd_slice conf)
         return err;
     v->started = (uint64_t)kd_clock_wall_ms();
     v->credential = -1;
+    origins_init(&v->origins);
     kd_role_unlinked(&v->ledger);
     for (unsigned i = 0; i < KD_GATES_MAX; i++) {
         v->gates[i].klass = kd_gate_class(i);

@@ -89,6 +89,11 @@ enum keyd_op {
     KEYD_OP_ISSUE_USER_SIGNET = 16,
     KEYD_OP_FREEZE_ADDRESS = 17,
     KEYD_OP_RESET_ADDRESS = 18,
+    KEYD_OP_SIGN_OUTBOUND = 19,
+    KEYD_OP_OPEN_ENVELOPE = 20,
+    KEYD_OP_OPEN_BOUNCE = 21,
+    KEYD_OP_MAKE_BOUNCE = 22,
+    KEYD_OP_SEAL_NAKED = 23,
     KEYD_OP_TOKEN_INIT = 32,
     KEYD_OP_ADD_UNSEAL_SLOT = 33,
     KEYD_OP_UNSEAL = 34,
@@ -200,6 +205,25 @@ enum keyd_verdict {
     KEYD_UNKNOWN = 3, /* never was one of this name; current_fp is */
 };
 
+enum keyd_envelope {
+    KEYD_ENVELOPE_CURRENT = 1,   /* for the recipient's current signet */
+    KEYD_ENVELOPE_STALE = 2,     /* for one superseded lately; taken */
+    KEYD_ENVELOPE_UNKNOWN = 3,   /* no such recipient, or a signet too old: 586 */
+    KEYD_ENVELOPE_ELSEWHERE = 4, /* the recipient is of another domain: 510 */
+};
+
+enum keyd_bounce_signature {
+    KEYD_BOUNCE_SIGNATURE_NONE = 0,
+    KEYD_BOUNCE_SIGNATURE_GOOD = 1,
+    KEYD_BOUNCE_SIGNATURE_BAD = 2,
+};
+
+enum keyd_returned {
+    KEYD_RETURNED_METADATA = 1,
+    KEYD_RETURNED_DISPLAY = 2,
+    KEYD_RETURNED_MESSAGE = 3,
+};
+
 enum keyd_policy_verdict {
     KEYD_POLICY_ALLOWED = 1,
     KEYD_POLICY_NO_PRINCIPAL = 2,
@@ -294,6 +318,29 @@ struct keyd_request {
             struct keyd_octets
                 address; /* LIST: empty, or the `next` of the page before */
         } reset_address;
+        /* Messages whole and in binary, of whatever size the server takes. */
+        struct {
+            struct keyd_octets account;     /* address; who is authenticated */
+            struct keyd_octets destination; /* domain it is to be sent to */
+            struct keyd_octets origin_fp;   /* full, of our signet it was encrypted
+                                               for; empty: the current one */
+            struct keyd_octets message;     /* object 1847, its 255 still zeros */
+        } sign_outbound;
+        struct {
+            struct keyd_octets origin;        /* domain; of MAIL, or that bounced */
+            struct keyd_octets origin_fp;     /* full */
+            struct keyd_octets domain;        /* ours; of RCPT */
+            struct keyd_octets domain_fp;     /* full; of ours, that RCPT named */
+            struct keyd_octets origin_signet; /* identified, binary */
+            struct keyd_octets message;       /* object 1847; open_bounce: 1931 */
+            /* make_bounce only: */
+            enum keyd_returned part;
+            uint32_t klass, subject, detail; /* RFC 3463 */
+        } inbound; /* open_envelope, open_bounce, make_bounce */
+        struct {
+            struct keyd_octets recipient; /* address */
+            struct keyd_octets message;   /* object 1908, its 255 still zeros */
+        } seal_naked;
         struct {
             enum keyd_stop_action action;
             struct keyd_octets class_name; /* empty: whichever the name has */
@@ -532,6 +579,31 @@ struct keyd_answer {
             struct keyd_octets next; /* empty: the last page */
             bool changed;
         } resets;
+        struct {
+            /* Payloads of chunks 248, 249 (empty: the message has none) and 255. */
+            struct keyd_octets metadata_bounce, display_bounce, organization;
+            struct keyd_octets destination_fp; /* as the author says */
+            bool author_grace; /* the author's signet was superseded a short time ago */
+        } outbound;            /* sign_outbound */
+        struct {
+            enum keyd_envelope verdict;
+            struct keyd_octets recipient, recipient_fp; /* with CURRENT and STALE */
+            enum keyd_bounce_signature metadata_bounce,
+                display_bounce; /* to be noted */
+        } envelope;             /* open_envelope */
+        struct {
+            struct keyd_octets author, author_fp; /* who is to be told */
+            enum keyd_returned part;
+            uint32_t klass, subject, detail;
+            uint64_t time_s;
+            struct keyd_octets message_id;
+        } bounced; /* open_bounce */
+        struct {
+            struct keyd_octets bounce; /* object 1931, whole whatever its size */
+        } bounce;                      /* make_bounce */
+        struct {
+            struct keyd_octets signature; /* the payload of chunk 255 */
+        } naked;                          /* seal_naked */
         struct {
             const struct keyd_stopped *stopped; /* all that are */
             size_t n_stopped;
@@ -794,6 +866,21 @@ enum keyd_status keyd_client_issue_user_signet(
     keyd_client *c, struct keyd_octets address, struct keyd_octets ssr,
     enum keyd_account_mode mode, const struct keyd_profile_field *profile,
     size_t n_profile, struct keyd_octets image, struct keyd_answer **answer);
+enum keyd_status keyd_client_sign_outbound(keyd_client *c, struct keyd_octets account,
+                                           struct keyd_octets destination,
+                                           struct keyd_octets origin_fp,
+                                           struct keyd_octets message,
+                                           struct keyd_answer **answer);
+enum keyd_status keyd_client_open_envelope(keyd_client *c, struct keyd_octets origin,
+                                           struct keyd_octets origin_fp,
+                                           struct keyd_octets domain,
+                                           struct keyd_octets domain_fp,
+                                           struct keyd_octets origin_signet,
+                                           struct keyd_octets message,
+                                           struct keyd_answer **answer);
+enum keyd_status keyd_client_seal_naked(keyd_client *c, struct keyd_octets recipient,
+                                        struct keyd_octets message,
+                                        struct keyd_answer **answer);
 enum keyd_status keyd_client_token_init(keyd_client *c, enum keyd_slot_kind kind,
                                         struct keyd_secret secret,
                                         struct keyd_answer **answer);

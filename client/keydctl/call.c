@@ -167,6 +167,11 @@ is_changing(enum keyd_op op)
     case KEYD_OP_REGISTRY_RESTORE:
     case KEYD_OP_AUDIT_DROP:
         return true;
+    case KEYD_OP_SIGN_OUTBOUND:
+    case KEYD_OP_OPEN_ENVELOPE:
+    case KEYD_OP_OPEN_BOUNCE:
+    case KEYD_OP_MAKE_BOUNCE:
+    case KEYD_OP_SEAL_NAKED:
     case KEYD_OP_STATUS:
     case KEYD_OP_PUBLIC_KEYS:
     case KEYD_OP_LOOKUP_SIGNET:

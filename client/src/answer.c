@@ -359,15 +359,15 @@ struct apart {
     size_t n; /* octets in the box's object */
 };
 
-/* The signet, from the message or whole as it came apart. */
+/* A signet or bounce, from the message or whole as it came apart. */
 static enum keyd_status
 fill_object(struct box *box, ProtobufCBinaryData inline_octets, uint32_t object_size,
-            struct apart from)
+            struct apart from, struct keyd_octets *out)
 {
     size_t size = from.n;
 
     if (object_size == 0) {
-        box->answer.out.signet.signet = octets(inline_octets);
+        *out = octets(inline_octets);
         return KEYD_OK;
     }
     if (from.fd >= 0 && kd_memfd_check(from.fd, KD_RPC_OBJECT_MAX, &size) != KD_OK)
@@ -378,7 +378,7 @@ fill_object(struct box *box, ProtobufCBinaryData inline_octets, uint32_t object_
         return KEYD_NOMEM;
     if (from.fd >= 0 && kd_memfd_read(from.fd, 0, box->object, size) != KD_OK)
         return KEYD_PROTOCOL;
-    box->answer.out.signet.signet = (struct keyd_octets){box->object, size};
+    *out = (struct keyd_octets){box->object, size};
     return KEYD_OK;
 }
 
@@ -391,7 +391,8 @@ fill_looked_up(struct box *box, const Keyd__V1__LookupSignetResult *m,
     box->answer.out.signet.full_fp = octets(m->full_fp);
     box->answer.out.signet.generation = m->generation;
     box->answer.out.signet.seq = m->seq;
-    return fill_object(box, m->signet, m->signet_fd_size, from);
+    return fill_object(box, m->signet, m->signet_fd_size, from,
+                       &box->answer.out.signet.signet);
 }
 
 static enum keyd_status
@@ -403,7 +404,66 @@ fill_issued(struct box *box, const Keyd__V1__IssuedSignet *m, struct apart from)
     box->answer.out.signet.id_fp = octets(m->id_fp);
     box->answer.out.signet.generation = m->generation;
     box->answer.out.signet.seq = m->seq;
-    return fill_object(box, m->signet, m->signet_fd_size, from);
+    return fill_object(box, m->signet, m->signet_fd_size, from,
+                       &box->answer.out.signet.signet);
+}
+
+/* Of messages. */
+static void
+fill_outbound(struct box *box, const Keyd__V1__SignOutboundResult *m)
+{
+    box->answer.out.outbound.metadata_bounce = octets(m->metadata_bounce);
+    box->answer.out.outbound.display_bounce = octets(m->display_bounce);
+    box->answer.out.outbound.organization = octets(m->organization);
+    box->answer.out.outbound.destination_fp = octets(m->destination_fp);
+    box->answer.out.outbound.author_grace = m->author_grace;
+}
+
+static void
+fill_envelope(struct box *box, const Keyd__V1__OpenEnvelopeResult *m)
+{
+    box->answer.out.envelope.verdict = (enum keyd_envelope)m->verdict;
+    box->answer.out.envelope.recipient = octets(m->recipient);
+    box->answer.out.envelope.recipient_fp = octets(m->recipient_fp);
+    box->answer.out.envelope.metadata_bounce =
+        (enum keyd_bounce_signature)m->metadata_bounce;
+    box->answer.out.envelope.display_bounce =
+        (enum keyd_bounce_signature)m->display_bounce;
+}
+
+static void
+fill_bounced(struct box *box, const Keyd__V1__OpenBounceResult *m)
+{
+    box->answer.out.bounced.author = octets(m->author);
+    box->answer.out.bounced.author_fp = octets(m->author_fp);
+    box->answer.out.bounced.part = (enum keyd_returned)m->part;
+    box->answer.out.bounced.klass = m->klass;
+    box->answer.out.bounced.subject = m->subject;
+    box->answer.out.bounced.detail = m->detail;
+    box->answer.out.bounced.time_s = m->time_s;
+    box->answer.out.bounced.message_id = octets(m->message_id);
+}
+
+static enum keyd_status
+fill_of_mail(struct box *box, const Keyd__V1__Response *m, struct apart from)
+{
+    switch ((unsigned)m->result_case) {
+    case KEYD__V1__RESPONSE__RESULT_SIGN_OUTBOUND:
+        fill_outbound(box, m->sign_outbound);
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_OPEN_ENVELOPE:
+        fill_envelope(box, m->open_envelope);
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_OPEN_BOUNCE:
+        fill_bounced(box, m->open_bounce);
+        return KEYD_OK;
+    case KEYD__V1__RESPONSE__RESULT_MAKE_BOUNCE:
+        return fill_object(box, m->make_bounce->bounce, m->make_bounce->bounce_fd_size,
+                           from, &box->answer.out.bounce.bounce);
+    default:
+        box->answer.out.naked.signature = octets(m->seal_naked->signature);
+        return KEYD_OK;
+    }
 }
 
 /* Of the registry and its log. */
@@ -526,6 +586,12 @@ answer_fill(struct box *box, const Keyd__V1__Response *m, int fd, size_t n_objec
         return fill_issued(box, m->issue_user_signet, from);
     case KEYD__V1__RESPONSE__RESULT_ISSUE_ORG_SIGNET:
         return fill_issued(box, m->issue_org_signet, from);
+    case KEYD__V1__RESPONSE__RESULT_SIGN_OUTBOUND:
+    case KEYD__V1__RESPONSE__RESULT_OPEN_ENVELOPE:
+    case KEYD__V1__RESPONSE__RESULT_OPEN_BOUNCE:
+    case KEYD__V1__RESPONSE__RESULT_MAKE_BOUNCE:
+    case KEYD__V1__RESPONSE__RESULT_SEAL_NAKED:
+        return fill_of_mail(box, m, from);
     default:
         return fill_of_keys(box, m);
     }
@@ -541,6 +607,8 @@ answer_object_size(const Keyd__V1__Response *m)
         return m->issue_user_signet->signet_fd_size;
     case KEYD__V1__RESPONSE__RESULT_ISSUE_ORG_SIGNET:
         return m->issue_org_signet->signet_fd_size;
+    case KEYD__V1__RESPONSE__RESULT_MAKE_BOUNCE:
+        return m->make_bounce->bounce_fd_size;
     default:
         return 0;
     }

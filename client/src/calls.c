@@ -69,6 +69,46 @@ keyd_client_issue_user_signet(keyd_client *c, struct keyd_octets address,
     return keyd_client_call(c, &q, answer);
 }
 
+enum keyd_status
+keyd_client_sign_outbound(keyd_client *c, struct keyd_octets account,
+                          struct keyd_octets destination, struct keyd_octets origin_fp,
+                          struct keyd_octets message, struct keyd_answer **answer)
+{
+    struct keyd_request q = {
+        .op = KEYD_OP_SIGN_OUTBOUND,
+        .in.sign_outbound = {account, destination, origin_fp, message}};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
+keyd_client_open_envelope(keyd_client *c, struct keyd_octets origin,
+                          struct keyd_octets origin_fp, struct keyd_octets domain,
+                          struct keyd_octets domain_fp,
+                          struct keyd_octets origin_signet, struct keyd_octets message,
+                          struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_OPEN_ENVELOPE,
+                             .in.inbound = {.origin = origin,
+                                            .origin_fp = origin_fp,
+                                            .domain = domain,
+                                            .domain_fp = domain_fp,
+                                            .origin_signet = origin_signet,
+                                            .message = message}};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
+keyd_client_seal_naked(keyd_client *c, struct keyd_octets recipient,
+                       struct keyd_octets message, struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_SEAL_NAKED,
+                             .in.seal_naked = {recipient, message}};
+
+    return keyd_client_call(c, &q, answer);
+}
+
 static enum keyd_status
 call_slot(keyd_client *c, enum keyd_op op, enum keyd_slot_kind kind,
           struct keyd_secret secret, struct keyd_answer **answer)

@@ -104,6 +104,34 @@ attach_image(struct maker *k, struct keyd_octets image, protobuf_c_boolean *imag
     *image_fd = true;
 }
 
+/* What travels as a descriptor if it is large: a message, and behind it the signet, if
+ * there is one (signet_to is NULL otherwise). size: of the message there. */
+static void
+put_message(struct maker *k, struct keyd_octets message, struct keyd_octets signet,
+            ProtobufCBinaryData *message_to, ProtobufCBinaryData *signet_to,
+            uint32_t *size)
+{
+    if (message.n <= KD_RPC_MESSAGE_INLINE_MAX &&
+        signet.n <= KD_RPC_SIGNET_INLINE_MAX) {
+        *message_to = octets(k, message);
+        if (signet_to != NULL)
+            *signet_to = octets(k, signet);
+        return;
+    }
+    if (message.n == 0 || message.p == NULL || message.n > KD_RPC_MESSAGE_MAX ||
+        signet.n > KD_RPC_SIGNET_MAX || (signet.p == NULL) != (signet.n == 0)) {
+        fail(k, KEYD_USAGE);
+        return;
+    }
+    if (kd_memfd_seal_both(kd_slice(message.p, message.n), kd_slice(signet.p, signet.n),
+                           &k->fd) != KD_OK) {
+        fail(k, KEYD_NOMEM);
+        return;
+    }
+    k->m->takes_fd = true;
+    *size = (uint32_t)message.n;
+}
+
 /* The message of an operation, made in the arena and put into the oneof. */
 static void *
 make(struct maker *k, unsigned oneof_case)
@@ -172,6 +200,73 @@ make_issue_user_signet(struct maker *k, const struct keyd_request *in, void *mes
     q->profile = profile(k, in->in.issue_user_signet.profile, q->n_profile);
     attach_image(k, in->in.issue_user_signet.image, &q->image_fd);
     q->ticket = octets(k, in->in.issue_user_signet.ticket);
+}
+
+static void
+make_sign_outbound(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__SignOutboundRequest *q = message;
+
+    q->account = octets(k, in->in.sign_outbound.account);
+    q->destination = octets(k, in->in.sign_outbound.destination);
+    q->origin_fp = octets(k, in->in.sign_outbound.origin_fp);
+    put_message(k, in->in.sign_outbound.message, KEYD_NONE, &q->message, NULL,
+                &q->message_object_size);
+}
+
+static Keyd__V1__Inbound *
+inbound(struct maker *k, const struct keyd_request *in)
+{
+    Keyd__V1__Inbound *q = take(k, 1, sizeof *q);
+
+    if (q == NULL)
+        return NULL;
+    keyd__v1__inbound__init(q);
+    q->origin = octets(k, in->in.inbound.origin);
+    q->origin_fp = octets(k, in->in.inbound.origin_fp);
+    q->domain = octets(k, in->in.inbound.domain);
+    q->domain_fp = octets(k, in->in.inbound.domain_fp);
+    put_message(k, in->in.inbound.message, in->in.inbound.origin_signet, &q->message,
+                &q->origin_signet, &q->message_object_size);
+    return q;
+}
+
+static void
+make_open_envelope(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__OpenEnvelopeRequest *q = message;
+
+    q->inbound = inbound(k, in);
+}
+
+static void
+make_open_bounce(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__OpenBounceRequest *q = message;
+
+    q->inbound = inbound(k, in);
+}
+
+static void
+make_make_bounce(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__MakeBounceRequest *q = message;
+
+    q->inbound = inbound(k, in);
+    q->part = (Keyd__V1__Returned)in->in.inbound.part;
+    q->klass = in->in.inbound.klass;
+    q->subject = in->in.inbound.subject;
+    q->detail = in->in.inbound.detail;
+}
+
+static void
+make_seal_naked(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__SealNakedRequest *q = message;
+
+    q->recipient = octets(k, in->in.seal_naked.recipient);
+    put_message(k, in->in.seal_naked.message, KEYD_NONE, &q->message, NULL,
+                &q->message_object_size);
 }
 
 static void
@@ -390,6 +485,11 @@ static const struct {
     {KEYD_OP_FREEZE_ADDRESS, make_freeze_address},
     {KEYD_OP_RESET_ADDRESS, make_reset_address},
     {KEYD_OP_STOP_PRINCIPAL, make_stop_principal},
+    {KEYD_OP_SIGN_OUTBOUND, make_sign_outbound},
+    {KEYD_OP_OPEN_ENVELOPE, make_open_envelope},
+    {KEYD_OP_OPEN_BOUNCE, make_open_bounce},
+    {KEYD_OP_MAKE_BOUNCE, make_make_bounce},
+    {KEYD_OP_SEAL_NAKED, make_seal_naked},
     {KEYD_OP_TOKEN_INIT, make_slot},
     {KEYD_OP_ADD_UNSEAL_SLOT, make_slot},
     {KEYD_OP_UNSEAL, make_slot},
@@ -437,6 +537,11 @@ request_reads(enum keyd_op op)
     case KEYD_OP_VERIFY_CURRENT:
     case KEYD_OP_AUDIT_READ:
     case KEYD_OP_AUDIT_HEAD:
+    case KEYD_OP_SIGN_OUTBOUND: /* recorded each time, and the same each time */
+    case KEYD_OP_OPEN_ENVELOPE:
+    case KEYD_OP_OPEN_BOUNCE:
+    case KEYD_OP_MAKE_BOUNCE:
+    case KEYD_OP_SEAL_NAKED:
         return true;
     default:
         return false;

@@ -8,7 +8,10 @@
 
 #include <unistd.h>
 
-enum { HEALTH_MS = 1000 };
+enum { HEALTH_MS = 1000, FORMERS_A_DOMAIN = 64 };
+
+/* Asked for in place of an empty address: nobody has it. */
+static const char nobody[] = "@";
 
 static void
 put_account(struct kd_buf *b, const struct kd_account *a)
@@ -121,6 +124,126 @@ on_ask_account(struct ledger *l, struct kd_slice body)
     kd_buf_free(&account);
     return KD_OK;
 }
+
+/* --- messages --- */
+
+/* State and reason of the address, into an empty buffer; *part borrows it. */
+static kd_err
+find_account(struct ledger *l, struct kd_slice address, struct kd_buf *b,
+             struct kd_slice *part)
+{
+    struct kd_account a = {0};
+    kd_err err = kd_store_account(l->store, address, &a);
+
+    if (err == KD_OK)
+        put_account(b, &a);
+    if (err == KD_OK)
+        err = b->err;
+    *part = kd_buf_slice(b);
+    return err;
+}
+
+static bool
+add_author_signet(void *arg, const struct kd_signet_row *row)
+{
+    const struct kd_told_signet m = {.superseded = row->superseded_ms,
+                                     .signet = row->signet};
+    struct kd_buf *list = arg;
+    size_t size = row->signet.n + 8 + 4; /* of the message */
+
+    /* What there is no room for is older than what there is. */
+    if (list->err != KD_OK || size + 4 > list->max - list->n)
+        return false;
+    kd_buf_u32(list, (uint32_t)size);
+    kd_told_signet_put(list, &m);
+    return list->err == KD_OK;
+}
+
+static kd_err
+on_ask_author(struct ledger *l, struct kd_slice body)
+{
+    struct kd_ask_author ask;
+    struct kd_buf account, signets;
+    int fd = -1;
+    kd_err err = kd_ask_author_get(body, &ask);
+
+    if (err != KD_OK)
+        return err;
+    struct kd_told_author m = {.tag = ask.tag};
+    kd_buf_init(&account, 64);
+    kd_buf_init(&signets, KD_AUTHOR_OCTETS_MAX);
+    err = kd_store_user_since(l->store, ask.address, ask.since, KD_AUTHOR_SIGNETS,
+                              add_author_signet, &signets);
+    if (err == KD_OK)
+        err = signets.err;
+    if (err == KD_OK)
+        err = find_account(l, ask.address, &account, &m.account);
+    if (err == KD_UNAVAILABLE)
+        ledger_disk_failed("query", err);
+    if (err == KD_OK)
+        err = kd_memfd_if_large(kd_buf_slice(&signets), KD_CHAN_INLINE_MAX, &m.signets,
+                                &fd);
+    m.err = (uint8_t)err;
+    kd_told_author_put(&l->scratch, &m);
+    ledger_send(l, &l->vault.chan, KD_MSG_told_author, fd);
+    kd_buf_free(&account);
+    kd_buf_free(&signets);
+    return KD_OK;
+}
+
+static kd_err
+on_ask_recipient(struct ledger *l, struct kd_slice body)
+{
+    struct kd_ask_recipient ask;
+    struct kd_signet_row row = {0};
+    struct kd_buf account;
+    kd_err err = kd_ask_recipient_get(body, &ask);
+
+    if (err != KD_OK)
+        return err;
+    struct kd_told_recipient m = {.tag = ask.tag};
+    struct kd_slice address = ask.address.n == 0 ? kd_slice_str(nobody) : ask.address;
+    kd_buf_init(&account, 64);
+    err = kd_store_user_by_fp(l->store, address, ask.fp, &row);
+    m.known = err == KD_OK;
+    m.superseded = row.superseded_ms;
+    if (err == KD_OK || err == KD_NOT_FOUND)
+        err = find_account(l, address, &account, &m.account);
+    if (err == KD_UNAVAILABLE)
+        ledger_disk_failed("query", err);
+    m.err = (uint8_t)err;
+    kd_told_recipient_put(&l->scratch, &m);
+    ledger_send(l, &l->vault.chan, KD_MSG_told_recipient, -1);
+    kd_buf_free(&account);
+    return KD_OK;
+}
+
+static kd_err
+on_ask_naked(struct ledger *l, struct kd_slice body)
+{
+    struct kd_ask_naked ask;
+    struct kd_buf account;
+    bool known = true;
+    kd_err err = kd_ask_naked_get(body, &ask);
+
+    if (err != KD_OK)
+        return err;
+    struct kd_told_naked m = {.tag = ask.tag};
+    kd_buf_init(&account, 64);
+    err = kd_store_signing_key_known(l->store, ask.key, &known);
+    if (err == KD_OK)
+        err = find_account(l, ask.address, &account, &m.account);
+    if (err == KD_UNAVAILABLE)
+        ledger_disk_failed("query", err);
+    m.err = (uint8_t)err;
+    m.key_known = known;
+    kd_told_naked_put(&l->scratch, &m);
+    ledger_send(l, &l->vault.chan, KD_MSG_told_naked, -1);
+    kd_buf_free(&account);
+    return KD_OK;
+}
+
+/* --- resets, requests, counters --- */
 
 struct resets_page {
     struct kd_buf lines;
@@ -280,6 +403,12 @@ questions_on_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         err = drop_on_ask(l, body);
     else if (type == KD_MSG_ask_account && fd < 0)
         err = on_ask_account(l, body);
+    else if (type == KD_MSG_ask_author && fd < 0)
+        err = on_ask_author(l, body);
+    else if (type == KD_MSG_ask_recipient && fd < 0)
+        err = on_ask_recipient(l, body);
+    else if (type == KD_MSG_ask_naked && fd < 0)
+        err = on_ask_naked(l, body);
     else if (type == KD_MSG_ask_resets && fd < 0)
         err = on_ask_resets(l, body);
     else if (type == KD_MSG_uptime && fd < 0)
@@ -341,7 +470,9 @@ static bool
 tell_org(void *arg, const struct kd_org_row *row)
 {
     struct ledger *l = arg;
-    struct kd_ledger_org m = {.domain = row->domain, .version = row->version};
+    struct kd_ledger_org m = {.domain = row->domain,
+                              .version = row->version,
+                              .superseded = row->superseded_ms};
     int fd = -1;
 
     if (kd_memfd_if_large(row->signet, KD_CHAN_INLINE_MAX, &m.signet, &fd) != KD_OK) {
@@ -351,6 +482,21 @@ tell_org(void *arg, const struct kd_org_row *row)
     kd_ledger_org_put(&l->scratch, &m);
     ledger_send(l, &l->vault.chan, KD_MSG_ledger_org, fd);
     return true;
+}
+
+/* Those that may still open mail, then the current ones. */
+static void
+tell_orgs(struct ledger *l)
+{
+    int64_t now = kd_clock_wall_ms();
+    uint64_t since =
+        now > 0 && (uint64_t)now > KD_FORMER_MS ? (uint64_t)now - KD_FORMER_MS : 0;
+    kd_err err = kd_store_org_formers(l->store, since, FORMERS_A_DOMAIN, tell_org, l);
+
+    if (err == KD_OK)
+        err = kd_store_org_heads(l->store, tell_org, l);
+    if (err != KD_OK)
+        ledger_disk_failed("organizational signets", err);
 }
 
 static bool
@@ -439,8 +585,7 @@ questions_greet(struct ledger *l)
         m.outside = kd_slice(l->outside.found.octets, l->outside.found.n);
     kd_ledger_state_put(&l->scratch, &m);
     ledger_send(l, &l->vault.chan, KD_MSG_ledger_state, -1);
-    if ((err = kd_store_org_heads(l->store, tell_org, l)) != KD_OK)
-        ledger_disk_failed("organizational signets", err);
+    tell_orgs(l);
     tell_accounts(l);
     tell_keystore(l);
     drop_forget(l);

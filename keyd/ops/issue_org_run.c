@@ -114,8 +114,10 @@ committed(struct vault *v, struct task *t)
     struct org_issue *x = t->data;
     uint32_t version = v->orgs[x->org]->version + 1;
 
-    if (t->err == KD_OK)
+    if (t->err == KD_OK) {
+        vault_org_supersede(v, x->job.domain, v->chain.time);
         t->err = vault_org_set(v, x->job.domain, version, &x->kept);
+    }
     if (t->err != KD_OK) {
         task_finish(v, t, t->err, t->err == KD_CONFLICT ? KD_REASON_LOST_RACE : 0);
         return;

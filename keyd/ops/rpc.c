@@ -20,7 +20,9 @@ static const struct op_rpc *const all[] = {
     &op_rpc_set_quorum,      &op_rpc_approval_list,
     &op_rpc_approval_show,   &op_rpc_approval_sign,
     &op_rpc_registry_backup, &op_rpc_registry_restore,
-    &op_rpc_audit_drop,
+    &op_rpc_audit_drop,      &op_rpc_sign_outbound,
+    &op_rpc_open_envelope,   &op_rpc_open_bounce,
+    &op_rpc_make_bounce,     &op_rpc_seal_naked,
 };
 
 const struct op_rpc *

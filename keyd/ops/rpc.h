@@ -77,6 +77,11 @@ struct answer {
         Keyd__V1__FreezeAddressResult freeze_address;
         Keyd__V1__ResetAddressResult reset_address;
         Keyd__V1__StopPrincipalResult stop_principal;
+        Keyd__V1__SignOutboundResult sign_outbound;
+        Keyd__V1__OpenEnvelopeResult open_envelope;
+        Keyd__V1__OpenBounceResult open_bounce;
+        Keyd__V1__MakeBounceResult make_bounce;
+        Keyd__V1__SealNakedResult seal_naked;
     } u;
     Keyd__V1__Key keys[ANSWER_KEYS_MAX];
     Keyd__V1__Key *key_list[ANSWER_KEYS_MAX];
@@ -140,6 +145,8 @@ extern const struct op_rpc op_rpc_lookup_signet, op_rpc_lookup_history,
     op_rpc_verify_current;
 extern const struct op_rpc op_rpc_freeze_address, op_rpc_reset_address,
     op_rpc_stop_principal;
+extern const struct op_rpc op_rpc_sign_outbound, op_rpc_open_envelope,
+    op_rpc_open_bounce, op_rpc_make_bounce, op_rpc_seal_naked;
 extern const struct op_rpc op_rpc_status;
 extern const struct op_rpc op_rpc_public_keys, op_rpc_generate_key, op_rpc_retire_key,
     op_rpc_import_key;
@@ -168,7 +175,8 @@ kd_err rpc_pack_nothing(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf 
 kd_err rpc_profile_put(enum kd_op op, Keyd__V1__ProfileField *const *fields, size_t n,
                        struct kd_buf *out) KD_MUST_USE;
 
-/* A signet of the answer: inline, or the size of what came as a descriptor. */
+/* A signet or bounce of the answer: inline, or the size of what came as a descriptor.
+ */
 kd_err rpc_signet(struct answer *a, struct kd_slice inl, ProtobufCBinaryData *octets,
                   uint32_t *fd_size) KD_MUST_USE;
 

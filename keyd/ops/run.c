@@ -22,6 +22,11 @@ static const struct {
     {KD_OP_FreezeAddress, run_freeze_address},
     {KD_OP_ResetAddress, run_reset_address},
     {KD_OP_StopPrincipal, run_stop_principal},
+    {KD_OP_SignOutbound, run_sign_outbound},
+    {KD_OP_OpenEnvelope, run_open_envelope},
+    {KD_OP_OpenBounce, run_open_bounce},
+    {KD_OP_MakeBounce, run_make_bounce},
+    {KD_OP_SealNaked, run_seal_naked},
     {KD_OP_Status, run_status},
     {KD_OP_PublicKeys, run_public_keys},
     {KD_OP_TokenInit, run_token_init},
@@ -71,7 +76,6 @@ run_held(const struct vault *v)
 bool
 run_may_be_recorded(struct vault *v, struct task *t)
 {
-    const unsigned stores = KD_OPF_CHANGES | KD_OPF_KEY;
     const unsigned wanting = KD_HEALTH_DISK_LOW | KD_HEALTH_OUTSIDE_OVERDUE;
     unsigned flags = kd_op_flags(t->op);
 
@@ -81,7 +85,7 @@ run_may_be_recorded(struct vault *v, struct task *t)
         task_finish(v, t, KD_UNAVAILABLE, (uint16_t)run_held(v));
         return false;
     }
-    if ((flags & stores) != 0 && (flags & (KD_OPF_RESCUE | KD_OPF_FREES)) == 0 &&
+    if (kd_op_is_recorded(t->op) && (flags & (KD_OPF_RESCUE | KD_OPF_FREES)) == 0 &&
         (v->health.flags & wanting) != 0) {
         task_finish(v, t, KD_UNAVAILABLE,
                     (v->health.flags & KD_HEALTH_DISK_LOW) != 0
@@ -148,7 +152,7 @@ run_allowed(struct vault *v, struct task *t, struct kd_slice domain)
         return false;
     }
     /* What would be recorded now would be recorded at a wrong time. */
-    if ((kd_op_flags(t->op) & KD_OPF_CHANGES) != 0 && !t->only_looks &&
+    if (kd_op_is_recorded(t->op) && !t->only_looks &&
         chain_clock(&v->chain, NULL) != CLOCK_GOOD) {
         task_finish(v, t, KD_UNAVAILABLE, KD_REASON_CLOCK);
         return false;

@@ -21,7 +21,11 @@ enum {
      * or will be served. */
     VAULT_ORGS_MAX = 4096,
     VAULT_UNSERVED_MAX = 2048,
-    VAULT_UNSERVED_OCTETS_MAX = 64 * 1024 * 1024 /* of their signets */
+    VAULT_UNSERVED_OCTETS_MAX = 64 * 1024 * 1024, /* of their signets */
+    /* Former organizational signets that are kept of a domain, the last superseded; and
+     * of all domains that are not served. */
+    VAULT_FORMERS_MAX = 64,
+    VAULT_UNSERVED_FORMERS_MAX = 8192
 };
 
 /* A public key of ours: Ed25519, or the x coordinate of a secp256k1 key (ECDH uses
@@ -29,6 +33,23 @@ enum {
 struct vault_own_key {
     enum kd_key_alg alg;
     uint8_t key[32];
+};
+
+/* What is left to know of an organizational signet that is not the current one. It held
+ * by the POK in it; whether that is one of ours is asked at every refresh. */
+struct vault_former {
+    uint8_t pok[DIME_ED25519_KEY_SIZE];
+    uint8_t enc_key[DIME_SECP_KEY_SIZE];
+    uint8_t full[64], core[64];
+    uint64_t superseded_ms; /* wall clock */
+    bool is_usable;         /* its POK is trusted, and id is a key of ours that opens */
+    struct kd_key_id id;
+};
+
+/* A key that signs for the domain now. */
+struct vault_usable {
+    struct kd_key_id id;
+    enum kd_key_role role;
 };
 
 /* A domain: its current organizational signet, verified under a POK of the token, and
@@ -41,17 +62,23 @@ struct vault_org {
     size_t size;
     uint32_t version;
     bool verified;
-    uint8_t full[64];
+    uint8_t full[64], core[64];
+    bool opens; /* the encryption key in it is ours: opener */
+    struct kd_key_id opener;
+    struct vault_former *formers; /* owned; in no order */
+    size_t n_formers;
     /* Active keys that the signet permits to sign users, in the token's order. */
     size_t n_usable;
-    struct vault_usable {
-        struct kd_key_id id;
-        enum kd_key_role role;
-    } usable[VAULT_USABLE_MAX];
+    struct vault_usable usable[VAULT_USABLE_MAX];
     /* Keys under which a user signet of this domain can have been made: our POKs and
      * SOKs with the bit, in whatever state but revoked; the first usable one first. */
     size_t n_signers;
     uint8_t signers[VAULT_SIGNERS_MAX][DIME_ED25519_KEY_SIZE];
+    /* The same two lists for messages; as a message signer a POK counts only if it is
+     * the one of the signet. */
+    size_t n_mail_usable, n_mail_signers;
+    struct vault_usable mail_usable[VAULT_USABLE_MAX];
+    uint8_t mail_signers[VAULT_SIGNERS_MAX][DIME_ED25519_KEY_SIZE];
 };
 
 /* The place of a domain, made if it has none. KD_TOO_LARGE: no place is left;
@@ -65,6 +92,21 @@ kd_err vault_org_place(struct vault *v, struct kd_slice domain, bool is_served,
  * buffer's own error. Not verified before the next refresh. */
 kd_err vault_org_set(struct vault *v, struct kd_slice domain, uint32_t version,
                      struct kd_buf *signet) KD_MUST_USE;
+
+/* Keeps of a domain's former signet what opening mail needs; octets are not kept.
+ * Beyond VAULT_FORMERS_MAX of a domain those superseded first are forgotten.
+ * KD_TOO_LARGE as above; KD_INVALID, KD_MALFORMED, KD_UNSUPPORTED: not an
+ * organizational signet of that domain that holds by itself; KD_NOMEM. Used at the next
+ * refresh. */
+kd_err vault_org_former(struct vault *v, struct kd_slice domain, struct kd_slice signet,
+                        uint64_t superseded_ms) KD_MUST_USE;
+
+/* The current signet of the domain becomes a former one, superseded now; nothing if
+ * there is none. */
+void vault_org_supersede(struct vault *v, struct kd_slice domain, uint64_t now_ms);
+
+/* Frees the place. */
+void vault_org_free(struct vault_org *org);
 
 /* Its name; borrowed. */
 struct kd_slice vault_org_name(const struct vault_org *org);
@@ -88,5 +130,47 @@ bool vault_signed(const struct vault *v, size_t org_place, const struct dime_sig
  * KD_DENIED if there is none for it. */
 kd_err vault_signer(const struct task *t, size_t org_place,
                     struct kd_key_id *out) KD_MUST_USE;
+
+/* --- messages --- */
+
+/* An encryption key and the organizational signet that it stands in. */
+struct vault_opener {
+    struct kd_key_id id;
+    uint8_t full[64], core[64];
+    uint64_t superseded_ms; /* wall clock; 0: the current signet */
+};
+
+/* The key for mail to the organizational signet of that fingerprint, full or core
+ * (D-111), NULL for the current one: a former one is found until key-retention after it
+ * was superseded (D-079), under the configuration of the task. Uses no key.
+ *   KD_SEALED
+ *   KD_UNAVAILABLE  the domain has no good current signet, or (NULL) none that opens
+ *   KD_NOT_FOUND    576: no such signet, or too long ago, or its key is not ours any
+ *                   more
+ *   KD_DENIED       policy does not let the task's caller have the key used */
+kd_err vault_opener_find(const struct task *t, size_t org_place, const uint8_t *fp,
+                         struct vault_opener *out) KD_MUST_USE;
+
+/* The others that open now and that the caller may have used, each key once and none
+ * that is first's: the current one, then the last superseded first. At most max. */
+size_t vault_openers_beside(const struct task *t, size_t org_place,
+                            const struct vault_opener *first, struct vault_opener *out,
+                            size_t max);
+
+/* The key that signs messages of the domain now, for this task: a SOK, or the POK, as
+ * message-signer says. Errors as vault_signer. */
+kd_err vault_mail_signer(const struct task *t, size_t org_place,
+                         struct kd_key_id *out) KD_MUST_USE;
+
+/* The keys under which a message of the domain can have been signed, those of today
+ * first: whatever state but revoked, whatever version of the signet. Borrowed until the
+ * next refresh. */
+size_t vault_mail_keys(const struct vault *v, size_t org_place,
+                       const uint8_t (**keys)[DIME_ED25519_KEY_SIZE]);
+
+/* The secp256k1 keys of the organization, in whatever state: no message's ephemeral key
+ * is one of them (D-090). Borrowed until the next refresh. */
+size_t vault_enc_keys(const struct vault *v,
+                      const uint8_t (**keys)[DIME_SECP_KEY_SIZE]);
 
 #endif

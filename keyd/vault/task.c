@@ -413,8 +413,8 @@ task_take_done(struct vault *v)
         v->tasks.n_working--;
         /* Its principal was stopped meanwhile: what was made is not recorded, so it is
          * not let out. */
-        if (t->err == KD_OK && (kd_op_flags(t->op) & KD_OPF_CHANGES) != 0 &&
-            !task_is_internal(t) && stops_has(v, t->conf, &t->caller)) {
+        if (t->err == KD_OK && kd_op_is_recorded(t->op) && !task_is_internal(t) &&
+            stops_has(v, t->conf, &t->caller)) {
             t->err = KD_DENIED;
             t->reason = KD_REASON_PRINCIPAL_STOPPED;
         }

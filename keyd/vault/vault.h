@@ -7,6 +7,7 @@
 #include "chain.h"
 #include "conf.h"
 #include "keys.h"
+#include "origins.h"
 #include "reset_clock.h"
 #include "shadow.h"
 #include "state.h"
@@ -76,8 +77,12 @@ struct vault {
      * at by a crypto thread before a task names it. */
     struct vault_org *orgs[VAULT_ORGS_MAX];
     size_t n_orgs;
+    uint64_t formers_bad; /* former signets the ledger told that do not hold */
+    kd_err former_bad;    /* the last of them */
     size_t n_own;
     struct vault_own_key own[VAULT_KEYS_MAX];
+    size_t n_own_enc;
+    uint8_t own_enc[VAULT_KEYS_MAX][DIME_SECP_KEY_SIZE];
     bool has_audit;
     struct kd_key_id audit; /* the key that signs checkpoints */
     uint8_t audit_key[32];
@@ -87,6 +92,8 @@ struct vault {
     int credential;    /* descriptor of the credential file, -1 if none */
     bool opens_itself; /* by the credential, now: no operator is needed */
     int64_t unseal_at; /* CLOCK_MONOTONIC, ms: when to try that again; 0: not */
+
+    struct origins origins; /* how much strangers may have opened */
 
     bool knows_accounts; /* the ledger has told what the next four are made of */
     struct vault_stops stops;

@@ -71,6 +71,52 @@ check_part(const Keyd__V1__UploadPartRequest *m, struct kd_rpc_fault *fault)
     return KD_OK;
 }
 
+/* Where a message is: in the request, or so many octets of the object; a signet is
+ * there or behind it. */
+static kd_err
+check_message(ProtobufCBinaryData message, uint32_t size, bool has_object,
+              const ProtobufCMessage *m, struct kd_rpc_fault *fault)
+{
+    if ((size != 0) != has_object)
+        return refuse(fault, KD_RPC_FD_MISMATCH, m, "message_object_size");
+    if ((message.len != 0) == has_object)
+        return refuse(fault, KD_RPC_FIELD_VALUE, m, "message");
+    return KD_OK;
+}
+
+static kd_err
+check_inbound(const Keyd__V1__Inbound *m, bool has_object, struct kd_rpc_fault *fault)
+{
+    kd_err err =
+        check_message(m->message, m->message_object_size, has_object, &m->base, fault);
+
+    if (err == KD_OK && (m->origin_signet.len != 0) == has_object)
+        return refuse(fault, KD_RPC_FIELD_VALUE, &m->base, "origin_signet");
+    return err;
+}
+
+static kd_err
+check_mail(const Keyd__V1__Request *m, bool has_object, struct kd_rpc_fault *fault)
+{
+    const Keyd__V1__SignOutboundRequest *s = m->sign_outbound;
+    const Keyd__V1__SealNakedRequest *n = m->seal_naked;
+
+    switch ((unsigned)m->op_case) {
+    case KEYD__V1__REQUEST__OP_SIGN_OUTBOUND:
+        return check_message(s->message, s->message_object_size, has_object, &s->base,
+                             fault);
+    case KEYD__V1__REQUEST__OP_OPEN_ENVELOPE:
+        return check_inbound(m->open_envelope->inbound, has_object, fault);
+    case KEYD__V1__REQUEST__OP_OPEN_BOUNCE:
+        return check_inbound(m->open_bounce->inbound, has_object, fault);
+    case KEYD__V1__REQUEST__OP_MAKE_BOUNCE:
+        return check_inbound(m->make_bounce->inbound, has_object, fault);
+    default:
+        return check_message(n->message, n->message_object_size, has_object, &n->base,
+                             fault);
+    }
+}
+
 /* Actions of one operation that need different fields. */
 static kd_err
 check_account(const Keyd__V1__Request *m, struct kd_rpc_fault *fault)
@@ -124,6 +170,12 @@ check_operation(const Keyd__V1__Request *m, bool has_object, struct kd_rpc_fault
     case KEYD__V1__REQUEST__OP_RESET_ADDRESS:
     case KEYD__V1__REQUEST__OP_STOP_PRINCIPAL:
         return check_account(m, fault);
+    case KEYD__V1__REQUEST__OP_SIGN_OUTBOUND:
+    case KEYD__V1__REQUEST__OP_OPEN_ENVELOPE:
+    case KEYD__V1__REQUEST__OP_OPEN_BOUNCE:
+    case KEYD__V1__REQUEST__OP_MAKE_BOUNCE:
+    case KEYD__V1__REQUEST__OP_SEAL_NAKED:
+        return check_mail(m, has_object, fault);
     case KEYD__V1__REQUEST__OP_IMPORT_KEY:
         if (m->import_key->signing_role == KEYD__V1__KEY_ROLE__KEY_ROLE_NONE &&
             !m->import_key->encryption_key)
@@ -171,15 +223,49 @@ kd_rpc_check_request(const Keyd__V1__Request *m, bool has_fd,
     return check_request_rules(m, has_fd, fault);
 }
 
-/* A signet is in the answer or in its object, never in both or neither. */
+/* What is large is in the answer or in its object, never in both or neither. */
+static kd_err
+check_large(const ProtobufCBinaryData *octets, uint32_t fd_size, bool has_object,
+            const ProtobufCMessage *m, const char *const names[2],
+            struct kd_rpc_fault *fault)
+{
+    if ((fd_size != 0) != has_object)
+        return refuse(fault, KD_RPC_FD_MISMATCH, m, names[1]);
+    if ((octets->len != 0) == has_object)
+        return refuse(fault, KD_RPC_FIELD_VALUE, m, names[0]);
+    return KD_OK;
+}
+
 static kd_err
 check_signet(const ProtobufCBinaryData *signet, uint32_t fd_size, bool has_object,
              const ProtobufCMessage *m, struct kd_rpc_fault *fault)
 {
-    if ((fd_size != 0) != has_object)
-        return refuse(fault, KD_RPC_FD_MISMATCH, m, "signet_fd_size");
-    if ((signet->len != 0) == has_object)
-        return refuse(fault, KD_RPC_FIELD_VALUE, m, "signet");
+    static const char *const names[] = {"signet", "signet_fd_size"};
+
+    return check_large(signet, fd_size, has_object, m, names, fault);
+}
+
+static kd_err
+check_bounce(const Keyd__V1__MakeBounceResult *m, bool has_object,
+             struct kd_rpc_fault *fault)
+{
+    static const char *const names[] = {"bounce", "bounce_fd_size"};
+
+    return check_large(&m->bounce, m->bounce_fd_size, has_object, &m->base, names,
+                       fault);
+}
+
+/* Who it is for is told exactly where somebody is to have it. */
+static kd_err
+check_envelope(const Keyd__V1__OpenEnvelopeResult *m, struct kd_rpc_fault *fault)
+{
+    bool for_somebody = m->verdict == KEYD__V1__ENVELOPE__ENVELOPE_CURRENT ||
+                        m->verdict == KEYD__V1__ENVELOPE__ENVELOPE_STALE;
+
+    if (for_somebody != (m->recipient.len != 0))
+        return refuse(fault, KD_RPC_FIELD_VALUE, &m->base, "recipient");
+    if (for_somebody != (m->recipient_fp.len != 0))
+        return refuse(fault, KD_RPC_FIELD_VALUE, &m->base, "recipient_fp");
     return KD_OK;
 }
 
@@ -198,6 +284,12 @@ check_result(const Keyd__V1__Response *m, bool has_object, struct kd_rpc_fault *
     case KEYD__V1__RESPONSE__RESULT_LOOKUP_SIGNET:
         return check_signet(&m->lookup_signet->signet, m->lookup_signet->signet_fd_size,
                             has_object, &m->lookup_signet->base, fault);
+    case KEYD__V1__RESPONSE__RESULT_MAKE_BOUNCE:
+        return check_bounce(m->make_bounce, has_object, fault);
+    case KEYD__V1__RESPONSE__RESULT_OPEN_ENVELOPE:
+        if (check_envelope(m->open_envelope, fault) != KD_OK)
+            return KD_INVALID;
+        break;
     case KEYD__V1__RESPONSE__RESULT_ISSUE_USER_SIGNET:
         issued = m->issue_user_signet;
         break;

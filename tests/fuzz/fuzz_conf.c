@@ -72,9 +72,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                     .find_group = find_account};
     struct kd_conf *conf = NULL;
 
-    /* libconfuse keeps half a KiB for a section that is written in 16 octets, and 32
-     * KiB of buffers for any text. */
-    fuzz_begin(4 * size + 8192);
+    /* libconfuse keeps some 230 octets for each key that a section may have, written or
+     * not, so 2 KiB for one that is written in 20 octets; and 32 KiB of buffers for any
+     * text. */
+    fuzz_begin(7 * size + 8192);
     kd_err err = kd_conf_parse(kd_slice(data, size), &env, &conf, &problems);
     fuzz_end();
     fuzz_require(err == KD_OK || err == KD_INVALID);

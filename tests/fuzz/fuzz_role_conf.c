@@ -109,7 +109,11 @@ try_vault(struct kd_slice octets)
         fuzz_require(!kd_domain_rules_may_add(r, 253));
         fuzz_require(!kd_domain_rules_allow_mode(r, KD_ACCOUNT_MODES));
         fuzz_require(r->tickets == 0 || r->account_keys.n > 0);
-        fuzz_require(r->reset_delay >= kd_reset_delay_least());
+        fuzz_require(r->reset_delay >= kd_delay_least(72 * 3600));
+        fuzz_require(r->key_retention >= kd_delay_least(23 * 24 * 3600));
+        fuzz_require(r->author_grace <= 72 * 3600);
+        fuzz_require(r->recipient_stale >= kd_delay_least(72 * 3600));
+        fuzz_require(r->message_signer <= KD_MESSAGE_SIGNER_POK);
     }
     kd_conf_for_vault_clear(&c);
 }

@@ -41,43 +41,6 @@ __asan_default_options(void)
     return "quarantine_size_mb=4:malloc_context_size=8:max_malloc_fill_size=256";
 }
 
-/* --- pool.h for both roles, without threads: what is run is done --- */
-
-kd_err
-pool_start(struct pool *p, unsigned n)
-{
-    (void)n;
-    *p = (struct pool){.event = -1};
-    return KD_OK;
-}
-
-void
-pool_run(struct pool *p, struct pool_item *item)
-{
-    item->work(item);
-    item->next = NULL;
-    if (p->done.last == NULL)
-        p->done.first = item;
-    else
-        p->done.last->next = item;
-    p->done.last = item;
-}
-
-void
-pool_run_long(struct pool *p, struct pool_item *item)
-{
-    pool_run(p, item);
-}
-
-struct pool_item *
-pool_take_done(struct pool *p)
-{
-    struct pool_item *first = p->done.first;
-
-    p->done = (struct pool_queue){NULL, NULL};
-    return first;
-}
-
 /* --- life --- */
 
 /* All of them, each from where it is: one that ends may let others go on. */
@@ -119,10 +82,8 @@ session_vault_free(void)
     }
     kd_token_free(v->token);
     free(v->store);
-    for (size_t i = 0; i < v->n_orgs; i++) {
-        free(v->orgs[i]->octets);
-        free(v->orgs[i]);
-    }
+    for (size_t i = 0; i < v->n_orgs; i++)
+        vault_org_free(v->orgs[i]);
     vault_conf_drop(v->conf);
     approvals_clear(&v->approvals);
     munmap(v->quotas.rows, sizeof *v->quotas.rows);

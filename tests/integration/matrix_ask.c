@@ -231,6 +231,39 @@ ask_of_service(struct matrix_ask *a, enum kd_op op, const struct matrix_about *a
 }
 
 static bool
+ask_of_mail(struct matrix_ask *a, enum kd_op op, const struct matrix_about *about)
+{
+    const struct keyd_octets fp = {a->fp, sizeof a->fp};
+
+    switch ((unsigned)op) {
+    case KD_OP_SignOutbound:
+        a->q.in.sign_outbound.account = KEYD_STR("nobody@example.com");
+        a->q.in.sign_outbound.destination = KEYD_STR("example.org");
+        a->q.in.sign_outbound.message = KEYD_STR("not a message");
+        return true;
+    case KD_OP_MakeBounce:
+        a->q.in.inbound.part = KEYD_RETURNED_METADATA;
+        a->q.in.inbound.klass = 5;
+        /* fall through */
+    case KD_OP_OpenEnvelope:
+    case KD_OP_OpenBounce:
+        a->q.in.inbound.origin = KEYD_STR("example.org");
+        a->q.in.inbound.origin_fp = fp;
+        a->q.in.inbound.domain = COM;
+        a->q.in.inbound.domain_fp = fp;
+        a->q.in.inbound.origin_signet = KEYD_STR("not a signet");
+        a->q.in.inbound.message = KEYD_STR("not a message");
+        return true;
+    case KD_OP_SealNaked:
+        a->q.in.seal_naked.recipient = KEYD_STR("nobody@example.com");
+        a->q.in.seal_naked.message = KEYD_STR("not mail");
+        return true;
+    default:
+        return ask_of_service(a, op, about);
+    }
+}
+
+static bool
 ask_for(struct matrix_ask *a, enum kd_op op, const struct matrix_about *about)
 {
     switch ((unsigned)op) {
@@ -256,7 +289,7 @@ ask_for(struct matrix_ask *a, enum kd_op op, const struct matrix_about *about)
         a->q.in.reset_address.action = KEYD_RESET_REQUEST;
         return true;
     default:
-        return ask_of_service(a, op, about);
+        return ask_of_mail(a, op, about);
     }
 }
 

@@ -204,10 +204,20 @@ lie(struct world *w, uint64_t tag)
     struct kd_told_resets resets = {
         .tag = told.tag, .more = any(2) == 0, .lines = kd_slice(w, any(3000))};
     struct kd_ledger_resets n_resets = {any(3)};
+    struct kd_told_author author = {.tag = told.tag,
+                                    .err = told.err,
+                                    .account = told.account,
+                                    .signets = kd_slice(w, any(3000))};
+    struct kd_told_recipient recipient = {.tag = told.tag,
+                                          .err = told.err,
+                                          .known = (uint8_t)any(3),
+                                          .superseded = any(2),
+                                          .account = told.account};
+    struct kd_told_naked naked = {told.tag, told.err, (uint8_t)any(3), told.account};
     struct kd_buf b;
 
     kd_buf_init(&b, KD_CHAN_BODY_MAX);
-    uint32_t which = any(6);
+    uint32_t which = any(9);
     if (which == 0)
         kd_told_issue_put(&b, &told);
     else if (which == 1)
@@ -218,17 +228,24 @@ lie(struct world *w, uint64_t tag)
         kd_told_resets_put(&b, &resets);
     else if (which == 4)
         kd_ledger_resets_put(&b, &n_resets);
+    else if (which == 5)
+        kd_told_author_put(&b, &author);
+    else if (which == 6)
+        kd_told_recipient_put(&b, &recipient);
+    else if (which == 7)
+        kd_told_naked_put(&b, &naked);
     else
         kd_ack_put(&b, &ack);
     if (any(20) == 0)
         spoil(&b);
-    static const uint16_t types[] = {KD_MSG_told_issue,    KD_MSG_told_key,
-                                     KD_MSG_told_account,  KD_MSG_told_resets,
-                                     KD_MSG_ledger_resets, KD_MSG_ack};
+    static const uint16_t types[] = {
+        KD_MSG_told_issue,     KD_MSG_told_key,      KD_MSG_told_account,
+        KD_MSG_told_resets,    KD_MSG_ledger_resets, KD_MSG_told_author,
+        KD_MSG_told_recipient, KD_MSG_told_naked,    KD_MSG_ack};
     uint16_t type = any(100) == 0 ? (uint16_t)any(60) : types[which];
     if (b.err == KD_OK && type != KD_MSG_ledger_state)
         link_put(&w->ledger, type, kd_slice(b.p, b.n),
-                 which == 0 ? any_descriptor(w) : -1);
+                 which == 0 || which == 5 ? any_descriptor(w) : -1);
     kd_buf_free(&b);
 }
 

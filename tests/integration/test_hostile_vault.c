@@ -111,6 +111,54 @@ ledger_that_is_ready_again_and_again_is_cut_off(void **state)
     end_world(w);
 }
 
+/* Signets that hold by a key of somebody's, more than are kept, and octets that are no
+ * signet: the vault starts, within its memory, and says once that there were such. */
+static void
+former_signets_that_a_ledger_makes_up_do_not_keep_a_vault_from_starting(void **state)
+{
+    struct world *w = &world;
+    struct kd_ledger_org m = {.domain = kd_slice_str("example.com"),
+                              .signet = kd_slice_str("no signet at all")};
+    const struct kd_ledger_accounts accounts = {.uptime = 1000};
+    static uint8_t junk[20000];
+    char domain[32];
+
+    (void)state;
+    new_world(w);
+    provision(w);
+    link_clear(&w->admin);
+    link_clear(&w->submission);
+    link_clear(&w->ledger);
+    assert_int_equal(peer_stop(&w->vault), 0);
+    peer_start(&w->vault, KD_ROLE_VAULT, KD_CLASS_ADMIN, &w->d, w->conf);
+    peer_join(&w->vault, &w->admin, KD_LINK_GATE, ADMIN);
+    peer_join(&w->vault, &w->submission, KD_LINK_GATE, SUBMISSION);
+    peer_join(&w->vault, &w->ledger, KD_LINK_LEDGER, 0);
+    LINK_PUT(&w->ledger, ledger_state, &w->state, -1);
+    randombytes_buf(junk, sizeof junk);
+    for (unsigned i = 0; i < 3000; i++) {
+        snprintf(domain, sizeof domain, "d%u.example", i % 97);
+        m.domain = kd_slice_str(i % 3 == 0 ? "example.com" : domain);
+        m.superseded = 1 + i;
+        m.signet = kd_slice(junk, 1 + i % sizeof junk);
+        if (i % 100 == 0) {
+            m.signet = kd_slice(NULL, 0);
+            LINK_PUT(&w->ledger, ledger_org, &m, sealed_octets(junk, sizeof junk));
+        } else {
+            LINK_PUT(&w->ledger, ledger_org, &m, -1);
+        }
+        if (w->ledger.chan.backlog > 1024 * 1024)
+            assert_true(link_drain(&w->ledger, SOON_MS));
+    }
+    LINK_PUT(&w->ledger, ledger_accounts, &accounts, -1);
+    link_put(&w->ledger, KD_MSG_KEYSTORE, kd_buf_slice(&w->store), -1);
+    LINK_PUT(&w->ledger, ledger_ready, &(struct kd_ledger_ready){w->keystore}, -1);
+    assert_int_equal(store_next(w, KD_OK), KD_AUDIT_START);
+    assert_int_equal(vault_state(w), SEALED_STATE);
+    assert_true(peer_most_kib(&w->vault) < MOST_KIB);
+    end_world(w);
+}
+
 /* What is not acknowledged is sent once on a channel, however often the ledger says
  * where it stands. */
 static void
@@ -379,6 +427,8 @@ main(int argc, char **argv)
         cmocka_unit_test(sealing_between_question_and_answer_ends_a_change_well),
         cmocka_unit_test(a_refused_change_leaves_the_key_store_as_it_was),
         cmocka_unit_test(ledger_that_is_ready_again_and_again_is_cut_off),
+        cmocka_unit_test(
+            former_signets_that_a_ledger_makes_up_do_not_keep_a_vault_from_starting),
         cmocka_unit_test(ledger_that_stands_there_again_and_again_is_cut_off),
         cmocka_unit_test(a_new_ledger_speaks_first),
         cmocka_unit_test(a_ledger_that_went_back_ends_what_waits_and_leaves_seal),

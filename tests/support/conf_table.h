@@ -28,6 +28,7 @@ enum type {
     ACCOUNT_KEYS,
     TICKETS,
     DELAY,
+    SIGNER,
     ACCOUNT_MODES,
     KEYS,
     QUOTAS

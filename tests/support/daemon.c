@@ -81,21 +81,23 @@ write_file(const char *path, const void *octets, size_t n, mode_t mode)
 }
 
 #define LOOKUPS "\"LookupSignet\", \"LookupHistory\", \"VerifyCurrent\""
-#define BOTH "domains = { \"example.com\", \"example.net\" }\n"
+#define COM_AND_NET "\"example.com\", \"example.net\""
+#define BOTH "domains = { " COM_AND_NET " }\n"
 
 /* The caller, who may do all that its class is served. */
 static void
-put_caller(FILE *f, const char *in_caller)
+put_caller(FILE *f, const char *domains, const char *in_caller)
 {
     static const enum kd_class classes[] = {KD_CLASS_ADMIN, KD_CLASS_SUBMISSION,
-                                            KD_CLASS_MTA};
+                                            KD_CLASS_MTA, KD_CLASS_MILTER};
 
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
         const char *name = kd_class_name(classes[i]), *comma = "";
         fprintf(f,
-                "principal \"caller-%s\" {\n uid = %u\n class = \"%s\"\n " BOTH
-                " operations = {",
-                name, (unsigned)geteuid(), name);
+                "principal \"caller-%s\" {\n uid = %u\n class = \"%s\"\n "
+                "domains = { %s }\n operations = {",
+                name, (unsigned)geteuid(), name,
+                domains == NULL ? COM_AND_NET : domains);
         for (unsigned op = 1; op <= KD_OP_MAX; op++) {
             if (!kd_op_is_served(op, classes[i]) ||
                 (kd_op_flags(op) & KD_OPF_EVERYONE) != 0)
@@ -113,12 +115,13 @@ put_others(FILE *f)
 {
     fprintf(f,
             "principal \"submitd\" {\n uid = %d\n class = \"submission\"\n "
-            "operations = { \"IssueUserSignet\", " LOOKUPS " }\n "
+            "operations = { \"IssueUserSignet\", \"SignOutbound\", " LOOKUPS " }\n "
             "domains = { \"example.com\" }\n}\n",
             DAEMON_SUBMITD);
     fprintf(f,
             "principal \"dmtpd\" {\n uid = %d\n class = \"mta\"\n "
-            "operations = { " LOOKUPS " }\n " BOTH "}\n",
+            "operations = { \"OpenEnvelope\", \"OpenBounce\", \"MakeBounce\", " LOOKUPS
+            " }\n " BOTH "}\n",
             DAEMON_DMTPD);
     fprintf(f,
             "principal \"milter\" {\n uid = %d\n class = \"milter\"\n operations = { "
@@ -164,7 +167,7 @@ write_conf(const struct daemon *d)
     if (geteuid() == 0) /* operators and auditors of other uids come in */
         fprintf(f, "listener \"admin\" {\n group = \"%d\"\n mode = \"0660\"\n}\n",
                 DAEMON_GROUP);
-    put_caller(f, o->in_caller);
+    put_caller(f, o->domains, o->in_caller);
     put_others(f);
     if (o->sections != NULL)
         fprintf(f, "%s\n", o->sections);

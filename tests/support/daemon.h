@@ -37,6 +37,8 @@ struct daemon_options {
     const char *top;       /* lines before the sections, or NULL */
     const char *in_domain; /* lines in the section of example.com, or NULL */
     const char *in_caller; /* lines in the caller's sections but admin's, or NULL */
+    const char *domains;   /* of the caller's, each in quotation marks, with commas;
+                              NULL: example.com and example.net */
     const char *sections;  /* more sections, or NULL */
     const int *sockets; /* listening: handed over as a service manager does, or NULL */
     size_t n_sockets;

@@ -112,6 +112,46 @@ member_type(const ProtobufCMessageDescriptor *type, unsigned oneof_case)
     return protobuf_c_message_descriptor_get_field(type, oneof_case)->descriptor;
 }
 
+static void
+put_inline(struct kd_arena *a, ProtobufCBinaryData *octets, uint32_t *size)
+{
+    if (octets->len == 0)
+        *octets = sample_octets(a, 1);
+    *size = 0;
+}
+
+static void
+inbound_inline(struct kd_arena *a, Keyd__V1__Inbound *m)
+{
+    put_inline(a, &m->message, &m->message_object_size);
+    put_inline(a, &m->origin_signet, &m->message_object_size);
+}
+
+void
+sample_inline(struct kd_arena *a, Keyd__V1__Request *r, unsigned oneof_case)
+{
+    switch (oneof_case) {
+    case KEYD__V1__REQUEST__OP_SIGN_OUTBOUND:
+        put_inline(a, &r->sign_outbound->message,
+                   &r->sign_outbound->message_object_size);
+        break;
+    case KEYD__V1__REQUEST__OP_OPEN_ENVELOPE:
+        inbound_inline(a, r->open_envelope->inbound);
+        break;
+    case KEYD__V1__REQUEST__OP_OPEN_BOUNCE:
+        inbound_inline(a, r->open_bounce->inbound);
+        break;
+    case KEYD__V1__REQUEST__OP_MAKE_BOUNCE:
+        inbound_inline(a, r->make_bounce->inbound);
+        break;
+    case KEYD__V1__REQUEST__OP_SEAL_NAKED:
+        put_inline(a, &r->seal_naked->message, &r->seal_naked->message_object_size);
+        break;
+    default:
+        break;
+    }
+}
+
 Keyd__V1__Request *
 sample_request(struct kd_arena *a, unsigned oneof_case)
 {
@@ -125,6 +165,7 @@ sample_request(struct kd_arena *a, unsigned oneof_case)
     r->takes_fd = sample_request_has_fd(oneof_case);
     if (op->changing)
         r->idempotency_key = sample_octets(a, 16);
+    sample_inline(a, r, oneof_case);
     if (oneof_case == KEYD__V1__REQUEST__OP_IMPORT_KEY)
         r->import_key->encryption_key = true;
     return r;
@@ -146,5 +187,11 @@ sample_response(struct kd_arena *a, unsigned oneof_case)
         r->issue_user_signet->signet = sample_octets(a, 1);
     if (oneof_case == KEYD__V1__RESPONSE__RESULT_ISSUE_ORG_SIGNET)
         r->issue_org_signet->signet = sample_octets(a, 1);
+    if (oneof_case == KEYD__V1__RESPONSE__RESULT_MAKE_BOUNCE)
+        r->make_bounce->bounce = sample_octets(a, 1);
+    if (oneof_case == KEYD__V1__RESPONSE__RESULT_OPEN_ENVELOPE) {
+        r->open_envelope->recipient = sample_octets(a, 3);
+        r->open_envelope->recipient_fp = sample_octets(a, 64);
+    }
     return r;
 }

@@ -13,6 +13,10 @@ bool sample_request_has_fd(unsigned oneof_case);
 
 /* Built in the arena, whose budget the caller has set. */
 Keyd__V1__Request *sample_request(struct kd_arena *a, unsigned oneof_case);
+
+/* Puts the message of a request of that operation, if it has one, into the request and
+ * not into an object: which of the two, the request has to say. */
+void sample_inline(struct kd_arena *a, Keyd__V1__Request *r, unsigned oneof_case);
 Keyd__V1__Response *sample_response(struct kd_arena *a, unsigned oneof_case);
 
 /* Room for a value of n octets, filled. */

@@ -103,6 +103,31 @@ lint_finds_what_is_hardly_meant(void **state)
           1, 2, "nobody may ask for it in domain \"example.com\"");
 }
 
+/* Whether it changes something or only signs or opens: who has it without a quota, has
+ * it as often as the machine can. */
+static void
+every_operation_of_a_front_end_that_uses_a_key_wants_a_quota(void **state)
+{
+    char text[1024], part[64];
+    unsigned n = 0;
+
+    (void)state;
+    for (unsigned op = 1; op <= KD_OP_MAX; op++)
+        for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++) {
+            if (!kd_op_uses_key(op) || !kd_op_is_served(op, klass) ||
+                klass == KD_CLASS_ADMIN || klass == KD_CLASS_TLS)
+                continue;
+            n++;
+            snprintf(text, sizeof text,
+                     OPERATOR "principal \"x\" { uid = 1 class = %s operations = { "
+                              "\"%s\" } domains = { \"example.com\" } }\n",
+                     kd_class_name(klass), kd_op_name(op));
+            snprintf(part, sizeof part, "no quota on %s", kd_op_name(op));
+            lints(text, 1, 3, part);
+        }
+    assert_true(n > 0);
+}
+
 static void
 operations_listed_twice_are_an_error(void **state)
 {
@@ -555,6 +580,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lint_finds_what_is_hardly_meant),
+        cmocka_unit_test(every_operation_of_a_front_end_that_uses_a_key_wants_a_quota),
         cmocka_unit_test(operations_listed_twice_are_an_error),
         cmocka_unit_test(domains_served_are_valid_and_there),
         cmocka_unit_test(the_most_domains_and_principals_fit_and_one_more_does_not),

@@ -48,7 +48,8 @@ every_number_is_accepted_within_its_range_and_not_beyond(void **state)
         const struct key *key = &keys[i];
         if (key->type != INT && key->type != AUTO_INT && key->type != DELAY)
             continue;
-        int64_t least = key->type == DELAY ? kd_reset_delay_least() : key->min;
+        int64_t least =
+            key->type == DELAY ? kd_delay_least((uint32_t)key->min) : key->min;
         n++;
         snprintf(value, sizeof value, "%lld", (long long)least);
         accepted_silently(with_key(key, value, text, sizeof text));
@@ -64,7 +65,7 @@ every_number_is_accepted_within_its_range_and_not_beyond(void **state)
         snprintf(value, sizeof value, "%lld", (long long)least - 1);
         refused(with_key(key, value, text, sizeof text), 4, "is not within");
     }
-    assert_int_equal(n, 29);
+    assert_int_equal(n, 32);
 }
 
 static void
@@ -329,10 +330,42 @@ a_reset_waits_three_days_or_longer(void **state)
     assert_int_equal(c->domains[0].rules.reset_delay, 600000);
     assert_int_equal(c->domains[1].rules.reset_delay, 72 * 3600);
     kd_conf_free(c);
-    if (kd_reset_delay_least() == 72 * 3600)
+    if (kd_delay_least(72 * 3600) == 72 * 3600)
         refused(TAIL "domain \"a.example\" { reset-delay = 259199 }\n", 4,
                 "is not within 259200");
     refused(TAIL "domain \"a.example\" { reset-delay = 0 }\n", 4, "is not within");
+}
+
+static void
+a_domain_says_how_its_mail_is_kept_and_signed(void **state)
+{
+    struct kd_conf *c = accepted(
+        TAIL "domain \"a.example\" { message-signer = pok key-retention = 31622400 "
+             "author-grace = 0 recipient-stale = 2592000 }\n",
+        &as_user);
+    const struct kd_domain_rules *r = &c->domains[0].rules;
+
+    (void)state;
+    assert_int_equal(r->message_signer, KD_MESSAGE_SIGNER_POK);
+    assert_int_equal(r->key_retention, 366 * 24 * 3600);
+    assert_int_equal(r->author_grace, 0);
+    assert_int_equal(r->recipient_stale, 30 * 24 * 3600);
+    r = &c->domains[1].rules;
+    assert_int_equal(r->message_signer, KD_MESSAGE_SIGNER_SOK);
+    assert_int_equal(r->key_retention, 71 * 24 * 3600);
+    assert_int_equal(r->author_grace, 24 * 3600);
+    assert_int_equal(r->recipient_stale, 7 * 24 * 3600);
+    kd_conf_free(c);
+    refused(TAIL "domain \"a.example\" { message-signer = enc }\n", 4,
+            "is not sok or pok");
+    refused(TAIL "domain \"a.example\" { author-grace = 259201 }\n", 4,
+            "is not within");
+    if (kd_delay_least(72 * 3600) == 1)
+        return; /* a build for tests of what happens after them */
+    refused(TAIL "domain \"a.example\" { key-retention = 1987199 }\n", 4,
+            "is not within 1987200");
+    refused(TAIL "domain \"a.example\" { recipient-stale = 259199 }\n", 4,
+            "is not within 259200");
 }
 
 #define X(rest)                                                                        \
@@ -430,6 +463,7 @@ main(void)
         cmocka_unit_test(a_ticket_takes_a_key_and_a_key_a_ticket),
         cmocka_unit_test(account_modes_are_all_unless_named),
         cmocka_unit_test(a_reset_waits_three_days_or_longer),
+        cmocka_unit_test(a_domain_says_how_its_mail_is_kept_and_signed),
         cmocka_unit_test(keys_are_roles_and_ids),
         cmocka_unit_test(quotas_keep_their_lines_and_one_for_each_operation),
         cmocka_unit_test(lines_of_principals_reach_the_policy),

@@ -115,6 +115,11 @@ static const struct {
     {"IssueUserSignet", "st", "cdk"},
     {"FreezeAddress", "sta", "cd"},
     {"ResetAddress", "sta", "cdq"},
+    {"SignOutbound", "st", "dk"},
+    {"OpenEnvelope", "mt", "dk"},
+    {"OpenBounce", "mt", "dk"},
+    {"MakeBounce", "mt", "dk"},
+    {"SealNaked", "it", "dk"},
     {"TokenInit", "a", "cs"},
     {"AddUnsealSlot", "a", "cksq"},
     {"Unseal", "a", "sr"},
@@ -845,7 +850,9 @@ some_conf(void)
         "domain \"example.org\" { issue-profile-fields = { 16, 252 } }\n"
         "domain \"example.com\" { issue-profile-fields = { 19 }\n"
         "  account-key = { \"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo\" }\n"
-        "  require-ticket = reset account-modes = { paranoid } reset-delay = 300000 }\n"
+        "  require-ticket = reset account-modes = { paranoid } reset-delay = 300000\n"
+        "  message-signer = pok key-retention = 2000000 author-grace = 0\n"
+        "  recipient-stale = 300001 }\n"
         "principal \"submitd\" { uid = 1001 class = submission\n"
         "  operations = { \"IssueUserSignet\", \"LookupSignet\" }\n"
         "  domains = { \"example.org\" } }\n"
@@ -903,6 +910,14 @@ the_vault_is_told_all_of_the_policy(void **state)
     assert_int_equal(got.rules[1].tickets, 0);
     assert_int_equal(got.rules[1].account_modes, KD_ACCOUNT_MODES_ALL);
     assert_int_equal(got.rules[1].reset_delay, 259200);
+    assert_int_equal(got.rules[0].message_signer, KD_MESSAGE_SIGNER_POK);
+    assert_int_equal(got.rules[0].key_retention, 2000000);
+    assert_int_equal(got.rules[0].author_grace, 0);
+    assert_int_equal(got.rules[0].recipient_stale, 300001);
+    assert_int_equal(got.rules[1].message_signer, KD_MESSAGE_SIGNER_SOK);
+    assert_int_equal(got.rules[1].key_retention, 71 * 24 * 3600);
+    assert_int_equal(got.rules[1].author_grace, 24 * 3600);
+    assert_int_equal(got.rules[1].recipient_stale, 7 * 24 * 3600);
     kd_conf_for_vault_clear(&made);
     kd_conf_for_vault_clear(&got);
     kd_buf_free(&b);
@@ -927,7 +942,7 @@ rules_that_contradict_each_other_do_not_decode(void **state)
     (void)state;
     assert_int_equal(kd_conf_for_vault_make(conf, &made), KD_OK);
     kd_conf_free(conf);
-    for (unsigned i = 0; i < 7; i++) {
+    for (unsigned i = 0; i < 11; i++) {
         struct kd_domain_rules *r = &made.rules[0], kept = *r;
         struct kd_buf b;
         if (i == 0)
@@ -939,9 +954,17 @@ rules_that_contradict_each_other_do_not_decode(void **state)
         else if (i == 3)
             r->tickets = KD_TICKET_ALL + 1;
         else if (i == 4)
-            r->reset_delay = kd_reset_delay_least() - 1;
+            r->reset_delay = kd_delay_least(72 * 3600) - 1;
         else if (i == 5)
             r->profile_fields[1] = 0x80;
+        else if (i == 6)
+            r->message_signer = KD_MESSAGE_SIGNER_POK + 1;
+        else if (i == 7)
+            r->key_retention = 366 * 24 * 3600 + 1;
+        else if (i == 8)
+            r->author_grace = 72 * 3600 + 1;
+        else if (i == 9)
+            r->recipient_stale = kd_delay_least(72 * 3600) - 1;
         else
             *r = with_the_key_twice(r);
         kd_buf_init(&b, KD_ROLE_CONF_SIZE_MAX);
@@ -1036,9 +1059,9 @@ damaged_octets_of_a_role_are_refused(void **state)
     b.p[4] = 2; /* single_operator */
     assert_int_equal(kd_conf_for_vault_decode(kd_buf_slice(&b), &got), KD_MALFORMED);
     b.p[4] = 1;
-    b.p[b.n - KD_PROFILE_FIELDS_SIZE - 7] = 2; /* field 1 of the last domain */
+    b.p[b.n - KD_PROFILE_FIELDS_SIZE - 20] = 2; /* field 1 of the last domain */
     assert_int_equal(kd_conf_for_vault_decode(kd_buf_slice(&b), &got), KD_MALFORMED);
-    b.p[b.n - KD_PROFILE_FIELDS_SIZE - 7] = 0;
+    b.p[b.n - KD_PROFILE_FIELDS_SIZE - 20] = 0;
     kd_buf_u8(&b, 0);
     assert_int_equal(kd_conf_for_vault_decode(kd_buf_slice(&b), &got), KD_MALFORMED);
     kd_conf_for_vault_clear(&vault);

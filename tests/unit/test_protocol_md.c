@@ -168,7 +168,7 @@ make_hello(struct kd_buf *b)
         "no descriptor, 27 octets",     "1: id = 1 (status 0 is not sent)",
         "101: hello, 22 octets",        "  1: version = 1",
         "  2: max_frame = 65536",       "  3: max_in_flight = 32",
-        "  4: class_name = \"mta\"",    "  5: max_object = 33554432",
+        "  4: class_name = \"mta\"",    "  5: max_object = 68157440",
         "  6: idle_timeout_ms = 300000"};
     Keyd__V1__HelloRequest hello = KEYD__V1__HELLO_REQUEST__INIT;
     Keyd__V1__HelloResult result = KEYD__V1__HELLO_RESULT__INIT;
@@ -187,7 +187,7 @@ make_hello(struct kd_buf *b)
     result.max_frame = 65536;
     result.max_in_flight = 32;
     result.class_name = kd_rpc_data(kd_slice_str("mta"));
-    result.max_object = 33554432;
+    result.max_object = 68157440;
     result.idle_timeout_ms = 300000;
     r.id = 1;
     r.result_case = KEYD__V1__RESPONSE__RESULT_HELLO;

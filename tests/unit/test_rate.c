@@ -321,6 +321,36 @@ who_takes_at_the_same_time_takes_no_more_together(void **state)
     assert_int_equal(n, 100000);
 }
 
+/* Taken together they are what they are one by one: all or none, and as long to wait.
+ */
+static void
+many_at_once_are_as_many_one_by_one(void **state)
+{
+    uint64_t x = 99;
+
+    (void)state;
+    for (unsigned i = 0; i < RATES; i++) {
+        const struct kd_rate *r = &rates[i];
+        kd_rate_state together = 0, single = 0;
+        int64_t now = 777 * SECOND, wait = 0, other;
+        for (unsigned k = 0; k < 2000; k++) {
+            now += (int64_t)(roll(&x) % (SECOND / 8));
+            uint32_t most = r->burst < 500 ? r->burst : 500;
+            uint32_t n = 1 + (uint32_t)(roll(&x) % most);
+            uint32_t left = kd_rate_left(r, &single, now);
+            bool taken = kd_rate_take_n(r, &together, n, now, &wait);
+            assert_int_equal(taken, n <= left);
+            for (uint32_t j = 0; taken && j < n; j++)
+                assert_true(kd_rate_take(r, &single, now, &other));
+            assert_true(together == single);
+            if (taken)
+                continue;
+            kd_rate_state later = together;
+            assert_true(kd_rate_take_n(r, &later, n, now + wait, &other));
+        }
+    }
+}
+
 int
 main(void)
 {
@@ -336,6 +366,7 @@ main(void)
         cmocka_unit_test(a_small_step_back_gives_nothing_away),
         cmocka_unit_test(any_state_is_at_worst_an_empty_bucket),
         cmocka_unit_test(what_is_given_back_can_be_taken_again),
+        cmocka_unit_test(many_at_once_are_as_many_one_by_one),
         cmocka_unit_test(who_takes_at_the_same_time_takes_no_more_together),
     };
 

@@ -293,6 +293,168 @@ old_and_resigned_signets_are_found_by_their_fingerprints(void **state)
                      KD_NOT_FOUND);
 }
 
+/* --- what message operations ask --- */
+
+struct since {
+    unsigned n, most;
+    uint32_t seq[8], version[8];
+    uint64_t superseded[8];
+};
+
+static bool
+note_signet(void *arg, const struct kd_signet_row *row)
+{
+    struct since *s = arg;
+
+    assert_true(s->n < 8);
+    assert_true(kd_slice_eq(row->address, kd_slice_str("alice@example.com")));
+    assert_int_equal(row->superseded_ms == 0, row->head);
+    s->seq[s->n] = row->seq;
+    s->version[s->n] = row->version;
+    s->superseded[s->n] = row->superseded_ms;
+    return ++s->n < s->most;
+}
+
+static struct since
+signets_since(struct world *w, uint64_t since_ms, unsigned max)
+{
+    struct since s = {.most = 8};
+
+    assert_int_equal(kd_store_user_since(w->store, kd_slice_str("alice@example.com"),
+                                         since_ms, max, note_signet, &s),
+                     KD_OK);
+    return s;
+}
+
+/* Alice's steps 1 and 2, and 2 signed anew, and 3. */
+static void
+signets_in_use_are_the_current_and_those_superseded_since(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(signets_since(w, 0, 8).n, 0);
+    issue(w, &w->alice);
+    issue(w, &w->alice);
+    reg_org(&w->reg, &w->item, true);
+    put_as(w, KD_OK);
+    reg_reissue(&w->reg, &w->item, &w->alice);
+    put_as(w, KD_OK);
+    issue(w, &w->alice);
+    struct since all = signets_since(w, 0, 8);
+    assert_int_equal(all.n, 4);
+    assert_true(all.seq[0] == 3 && all.superseded[0] == 0);
+    assert_true(all.seq[1] == 2 && all.version[1] == 2);
+    assert_true(all.seq[2] == 2 && all.version[2] == 1);
+    assert_true(all.seq[3] == 1 && all.version[3] == 1);
+    assert_true(all.superseded[1] == all.superseded[2]);
+    assert_true(all.superseded[3] < all.superseded[2]);
+    /* the very moment counts, the next does not */
+    assert_int_equal(signets_since(w, all.superseded[3], 8).n, 4);
+    assert_int_equal(signets_since(w, all.superseded[3] + 1, 8).n, 3);
+    assert_int_equal(signets_since(w, all.superseded[2], 8).n, 3);
+    assert_int_equal(signets_since(w, all.superseded[2] + 1, 8).n, 1);
+    assert_int_equal(signets_since(w, UINT64_MAX, 8).n, 1);
+    /* the newest, however many */
+    struct since two = signets_since(w, 0, 2);
+    assert_true(two.n == 2 && two.seq[0] == 3 && two.seq[1] == 2);
+    assert_int_equal(two.version[1], 2);
+}
+
+/* What a reset ended is in use no longer: its keys are lost, or somebody else's. */
+static void
+signets_of_an_ended_chain_are_not_in_use(void **state)
+{
+    struct world *w = *state;
+
+    issue(w, &w->alice);
+    issue(w, &w->alice);
+    make_reset(w);
+    reg_issue(&w->reg, &w->item, &w->alice, true);
+    put_as(w, KD_OK);
+    struct since s = signets_since(w, 0, 8);
+    assert_true(s.n == 1 && s.seq[0] == 1 && s.superseded[0] == 0);
+}
+
+struct formers {
+    unsigned n;
+    uint32_t version[8];
+    uint64_t superseded[8];
+};
+
+static bool
+note_former(void *arg, const struct kd_org_row *row)
+{
+    struct formers *f = arg;
+
+    assert_true(f->n < 8 && !row->current && row->superseded_ms != 0);
+    f->version[f->n] = row->version;
+    f->superseded[f->n++] = row->superseded_ms;
+    return true;
+}
+
+static struct formers
+formers_since(struct world *w, uint64_t since_ms, unsigned max)
+{
+    struct formers f = {0};
+
+    assert_int_equal(kd_store_org_formers(w->store, since_ms, max, note_former, &f),
+                     KD_OK);
+    return f;
+}
+
+static void
+former_org_signets_are_told_as_long_as_they_were_superseded_lately(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(formers_since(w, 0, 8).n, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        reg_org(&w->reg, &w->item, true);
+        put_as(w, KD_OK);
+        w->reg.clock_ms += 1000;
+    }
+    struct formers all = formers_since(w, 0, 8);
+    assert_int_equal(all.n, 3);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(all.version[i], i + 1);
+    assert_int_equal(formers_since(w, all.superseded[1], 8).n, 2);
+    struct formers later = formers_since(w, all.superseded[1] + 1, 8);
+    assert_true(later.n == 1 && later.version[0] == 3);
+    struct formers newest = formers_since(w, 0, 2);
+    assert_true(newest.n == 2 && newest.version[0] == 2 && newest.version[1] == 3);
+    assert_int_equal(formers_since(w, UINT64_MAX, 8).n, 0);
+    reopen(w);
+    assert_int_equal(formers_since(w, 0, 8).n, 3);
+}
+
+static void
+signing_keys_of_users_and_of_the_organization_are_known(void **state)
+{
+    struct world *w = *state;
+    uint8_t first[32], strange[32];
+    bool known = true;
+
+    reg_octets(&w->reg, "a stranger", 1, strange);
+    issue(w, &w->alice);
+    memcpy(first, w->item.link.signing_key, sizeof first);
+    issue(w, &w->alice);
+    assert_int_equal(kd_store_signing_key_known(w->store, strange, &known), KD_OK);
+    assert_false(known);
+    assert_int_equal(kd_store_signing_key_known(w->store, first, &known), KD_OK);
+    assert_true(known); /* of long ago */
+    known = false;
+    assert_int_equal(
+        kd_store_signing_key_known(w->store, w->item.link.signing_key, &known), KD_OK);
+    assert_true(known);
+    reg_org(&w->reg, &w->item, true);
+    put_as(w, KD_OK);
+    known = false;
+    assert_true(w->item.item.n_keys > 0);
+    assert_int_equal(kd_store_signing_key_known(w->store, w->item.keys[0].key, &known),
+                     KD_OK);
+    assert_true(known);
+}
+
 static void
 verify_tells_current_from_update(void **state)
 {
@@ -2297,6 +2459,10 @@ main(void)
         TEST(files_are_for_their_owner_only),
         TEST(unknown_names_are_not_found),
         TEST(old_and_resigned_signets_are_found_by_their_fingerprints),
+        TEST(signets_in_use_are_the_current_and_those_superseded_since),
+        TEST(signets_of_an_ended_chain_are_not_in_use),
+        TEST(former_org_signets_are_told_as_long_as_they_were_superseded_lately),
+        TEST(signing_keys_of_users_and_of_the_organization_are_known),
         TEST(verify_tells_current_from_update),
         TEST(T_OP_23_history_has_51_cores_after_50_rotations),
         TEST(history_has_the_newest_signature_of_each_step_and_one_generation_only),

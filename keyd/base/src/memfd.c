@@ -9,10 +9,10 @@
 static const int all_seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 
 static kd_err
-write_whole(int fd, struct kd_slice s)
+write_at(int fd, size_t place, struct kd_slice s)
 {
     for (size_t at = 0; at < s.n;) {
-        ssize_t k = pwrite(fd, s.p + at, s.n - at, (off_t)at);
+        ssize_t k = pwrite(fd, s.p + at, s.n - at, (off_t)(place + at));
         if (k < 0 && errno == EINTR)
             continue;
         if (k <= 0)
@@ -25,12 +25,19 @@ write_whole(int fd, struct kd_slice s)
 kd_err
 kd_memfd_seal(struct kd_slice octets, int *out)
 {
+    return kd_memfd_seal_both(octets, kd_slice(NULL, 0), out);
+}
+
+kd_err
+kd_memfd_seal_both(struct kd_slice first, struct kd_slice second, int *out)
+{
     kd_err err;
     int fd = memfd_create("keyd", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
     if (fd < 0)
         return errno == ENOMEM ? KD_NOMEM : KD_IO;
-    if ((err = write_whole(fd, octets)) != KD_OK)
+    if ((err = write_at(fd, 0, first)) != KD_OK ||
+        (err = write_at(fd, first.n, second)) != KD_OK)
         goto fail;
     if (fcntl(fd, F_ADD_SEALS, all_seals) != 0) {
         err = KD_IO;

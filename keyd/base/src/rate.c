@@ -46,11 +46,11 @@ full_at(const struct kd_rate *r, uint64_t state, uint64_t g)
     return state > most && state - most > slack ? most : state;
 }
 
-/* Parts that are missing for one more event; 0 if there is one. */
+/* Parts that are missing for so many parts more; 0 if they are there. */
 static uint64_t
-missing(const struct kd_rate *r, uint64_t full, uint64_t g)
+missing(const struct kd_rate *r, uint64_t full, uint64_t g, uint64_t more)
 {
-    uint64_t ahead = full - g + ONE, burst = (uint64_t)r->burst << PARTS_BITS;
+    uint64_t ahead = full - g + more, burst = (uint64_t)r->burst << PARTS_BITS;
 
     return ahead <= burst ? 0 : ahead - burst;
 }
@@ -67,13 +67,20 @@ time_of(const struct kd_rate *r, uint64_t parts)
 bool
 kd_rate_take(const struct kd_rate *r, kd_rate_state *state, int64_t now, int64_t *wait)
 {
-    uint64_t g = present(r, now);
+    return kd_rate_take_n(r, state, 1, now, wait);
+}
+
+bool
+kd_rate_take_n(const struct kd_rate *r, kd_rate_state *state, uint32_t n, int64_t now,
+               int64_t *wait)
+{
+    uint64_t g = present(r, now), more = n * ONE;
     uint64_t was = atomic_load_explicit(state, memory_order_relaxed);
 
     for (;;) {
-        uint64_t full = full_at(r, was, g), lack = missing(r, full, g);
+        uint64_t full = full_at(r, was, g), lack = missing(r, full, g, more);
         if (lack == 0) {
-            if (atomic_compare_exchange_weak_explicit(state, &was, full + ONE,
+            if (atomic_compare_exchange_weak_explicit(state, &was, full + more,
                                                       memory_order_relaxed,
                                                       memory_order_relaxed))
                 return true;
@@ -94,8 +101,8 @@ kd_rate_has(const struct kd_rate *r, const kd_rate_state *state, int64_t now,
             int64_t *wait)
 {
     uint64_t g = present(r, now);
-    uint64_t lack =
-        missing(r, full_at(r, atomic_load_explicit(state, memory_order_relaxed), g), g);
+    uint64_t lack = missing(
+        r, full_at(r, atomic_load_explicit(state, memory_order_relaxed), g), g, ONE);
 
     if (lack == 0)
         return true;

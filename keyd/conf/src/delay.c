@@ -1,7 +1,7 @@
 #include <keyd/conf/role_conf.h>
 
 uint32_t
-kd_reset_delay_least(void)
+kd_delay_least(uint32_t least)
 {
-    return 72 * 3600;
+    return least;
 }

@@ -2,7 +2,8 @@
 #include <keyd/conf/role_conf.h>
 
 uint32_t
-kd_reset_delay_least(void)
+kd_delay_least(uint32_t least)
 {
+    (void)least;
     return 1;
 }

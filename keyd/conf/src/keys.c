@@ -51,7 +51,7 @@ kd_conf_key_is_list(const struct kd_conf_key *key)
 int64_t
 kd_conf_key_least(const struct kd_conf_key *key)
 {
-    return key->type == KD_CONF_DELAY ? kd_reset_delay_least() : key->min;
+    return key->type == KD_CONF_DELAY ? kd_delay_least((uint32_t)key->min) : key->min;
 }
 
 bool

@@ -114,10 +114,8 @@ static void
 lint_missing(const struct kd_conf_principal *p, struct kd_conf_problems *problems)
 {
     for (unsigned op = 1; op <= KD_OP_MAX; op++) {
-        unsigned flags = kd_op_flags(op);
-        bool issues = (flags & KD_OPF_CHANGES) != 0 && (flags & KD_OPF_KEY) != 0 &&
-                      p->klass != KD_CLASS_ADMIN;
-        if (issues && has_op(p, op) && rate_for(&p->quotas, op) == NULL)
+        bool signs = kd_op_uses_key(op) && p->klass != KD_CLASS_ADMIN;
+        if (signs && has_op(p, op) && rate_for(&p->quotas, op) == NULL)
             kd_conf_warn(problems, p->lines.section,
                          "principal \"%s\": no quota on %s: captured, it makes as many "
                          "as the machine can sign",

@@ -57,6 +57,7 @@ option_of(const struct kd_conf_key *key)
     case KD_CONF_PIN:
     case KD_CONF_ADDRESS:
     case KD_CONF_TICKETS:
+    case KD_CONF_SIGNER:
         break;
     }
     return (cfg_opt_t)CFG_STR(key->name, NULL, CFGF_NODEFAULT);

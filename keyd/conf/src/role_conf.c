@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 enum { ROLE_GATE = 1, ROLE_VAULT = 2, ROLE_LEDGER = 3 };
-enum { VERSION = 2 };
+enum { VERSION = 3 };
 enum { WORKERS_MAX = 4 }; /* of a listener, as its key workers */
 
 _Static_assert(KD_POLICY_SIZE_MAX +
@@ -244,6 +244,10 @@ put_rules(struct kd_buf *b, const struct kd_domain_rules *r)
     kd_buf_u8(b, r->tickets);
     kd_buf_u8(b, r->account_modes);
     kd_buf_u32(b, r->reset_delay);
+    kd_buf_u8(b, r->message_signer);
+    kd_buf_u32(b, r->key_retention);
+    kd_buf_u32(b, r->author_grace);
+    kd_buf_u32(b, r->recipient_stale);
 }
 
 void
@@ -288,6 +292,10 @@ take_rules(struct kd_cur *cur, struct kd_domain_rules *r)
     r->tickets = take_at_most(cur, KD_TICKET_ALL);
     r->account_modes = take_at_most(cur, KD_ACCOUNT_MODES_ALL);
     r->reset_delay = take_u32_of(cur, KD_CONF_DOMAIN, "reset-delay");
+    r->message_signer = take_at_most(cur, KD_MESSAGE_SIGNER_POK);
+    r->key_retention = take_u32_of(cur, KD_CONF_DOMAIN, "key-retention");
+    r->author_grace = take_u32_of(cur, KD_CONF_DOMAIN, "author-grace");
+    r->recipient_stale = take_u32_of(cur, KD_CONF_DOMAIN, "recipient-stale");
     if (r->account_modes == 0 || (r->tickets != 0 && r->account_keys.n == 0))
         kd_cur_fail(cur, KD_MALFORMED);
 }

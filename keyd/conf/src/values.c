@@ -490,6 +490,18 @@ set_tickets(const struct setting *s)
     refuse(s, "none, first, reset or both");
 }
 
+static void
+set_signer(const struct setting *s)
+{
+    bool is_pok = is_word(s->value, "pok");
+
+    assert(s->key->size == sizeof(uint8_t));
+    if (is_pok || is_word(s->value, "sok"))
+        *(uint8_t *)s->member = is_pok ? KD_MESSAGE_SIGNER_POK : KD_MESSAGE_SIGNER_SOK;
+    else
+        refuse(s, "sok or pok");
+}
+
 static void (*const setters[])(const struct setting *s) = {
     [KD_CONF_DELAY] = set_int,
     [KD_CONF_INT] = set_int,
@@ -512,6 +524,7 @@ static void (*const setters[])(const struct setting *s) = {
     [KD_CONF_ACCOUNT_KEYS] = add_account_key,
     [KD_CONF_ACCOUNT_MODES] = add_account_mode,
     [KD_CONF_TICKETS] = set_tickets,
+    [KD_CONF_SIGNER] = set_signer,
     [KD_CONF_KEYS] = add_key,
     [KD_CONF_QUOTAS] = add_quota,
 };

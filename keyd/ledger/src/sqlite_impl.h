@@ -60,6 +60,8 @@ kd_err sq_user_current(struct kd_backend *b, struct kd_slice address,
                        struct kd_signet_row *out) KD_MUST_USE;
 kd_err sq_user_by_fp(struct kd_backend *b, struct kd_slice address, const uint8_t *fp,
                      struct kd_signet_row *out) KD_MUST_USE;
+kd_err sq_user_since(struct kd_backend *b, struct kd_slice address, uint64_t since_ms,
+                     unsigned max, kd_signet_visitor visitor, void *arg) KD_MUST_USE;
 kd_err sq_user_verify(struct kd_backend *b, struct kd_slice address,
                       uint8_t newest[KD_FP_SIZE]) KD_MUST_USE;
 kd_err sq_user_history(struct kd_backend *b, struct kd_slice address,
@@ -77,6 +79,10 @@ kd_err sq_org_by_fp(struct kd_backend *b, struct kd_slice domain,
 kd_err sq_org_history(struct kd_backend *b, struct kd_slice domain,
                       kd_org_visitor visitor, void *arg) KD_MUST_USE;
 kd_err sq_org_heads(struct kd_backend *b, kd_org_visitor visitor, void *arg);
+kd_err sq_org_formers(struct kd_backend *b, uint64_t since_ms, unsigned max,
+                      kd_org_visitor visitor, void *arg) KD_MUST_USE;
+kd_err sq_signing_key_known(struct kd_backend *b, const uint8_t *key,
+                            bool *known) KD_MUST_USE;
 kd_err sq_issue_query(struct kd_backend *b, const struct kd_issue_query *query,
                       struct kd_issue_state *out) KD_MUST_USE;
 kd_err sq_idem_find(struct kd_backend *b, const uint8_t *key, uint8_t *request,

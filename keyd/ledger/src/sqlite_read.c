@@ -133,6 +133,28 @@ sq_user_by_fp(struct kd_backend *b, struct kd_slice address, const uint8_t *fp,
 }
 
 kd_err
+sq_user_since(struct kd_backend *b, struct kd_slice address, uint64_t since_ms,
+              unsigned max, kd_signet_visitor visitor, void *arg)
+{
+    struct kd_signet_row row;
+    kd_err err;
+
+    sq_release(b);
+    sqlite3_stmt *st = sq_use(b, ST_USER_SINCE);
+    sq_bind_text(st, 1, address);
+    sq_bind_u64(st, 2, since_ms > INT64_MAX ? INT64_MAX : since_ms);
+    sq_bind_u64(st, 3, max);
+    while ((err = sq_row(b, ST_USER_SINCE)) == KD_OK) {
+        if ((err = read_signet(st, &row)) != KD_OK)
+            break;
+        if (!visitor(arg, &row))
+            break;
+    }
+    sq_reset(b, ST_USER_SINCE);
+    return err == KD_NOT_FOUND ? KD_OK : err;
+}
+
+kd_err
 sq_user_next(struct kd_backend *b, uint64_t after, bool heads_only,
              struct kd_signet_row *out)
 {
@@ -350,6 +372,17 @@ sq_org_heads(struct kd_backend *b, kd_org_visitor visitor, void *arg)
     return visit_orgs(b, ST_ORG_HEADS, visitor, arg);
 }
 
+kd_err
+sq_org_formers(struct kd_backend *b, uint64_t since_ms, unsigned max,
+               kd_org_visitor visitor, void *arg)
+{
+    sq_release(b);
+    sq_bind_u64(sq_use(b, ST_ORG_FORMERS), 1,
+                since_ms > INT64_MAX ? INT64_MAX : since_ms);
+    sq_bind_u64(sq_use(b, ST_ORG_FORMERS), 2, max);
+    return visit_orgs(b, ST_ORG_FORMERS, visitor, arg);
+}
+
 /* --- before issuing --- */
 
 static kd_err
@@ -409,6 +442,22 @@ find_known_keys(struct kd_backend *b, const struct kd_issue_query *q,
         return err;
     out->signing_key_known = sq_u64(st, 0) != 0;
     out->encryption_key_known = sq_u64(st, 1) != 0;
+    sq_reset(b, ST_KEYS_KNOWN);
+    return KD_OK;
+}
+
+kd_err
+sq_signing_key_known(struct kd_backend *b, const uint8_t *key, bool *known)
+{
+    sqlite3_stmt *st = sq_use(b, ST_KEYS_KNOWN);
+    kd_err err;
+
+    sq_release(b);
+    sq_bind_blob(st, 1, key, 32);
+    sq_bind_blob(st, 2, key, 32);
+    if ((err = sq_row(b, ST_KEYS_KNOWN)) != KD_OK)
+        return err;
+    *known = sq_u64(st, 0) != 0;
     sq_reset(b, ST_KEYS_KNOWN);
     return KD_OK;
 }

@@ -86,6 +86,18 @@ kd_store_user_by_fp(struct kd_store *s, struct kd_slice address,
 }
 
 kd_err
+kd_store_user_since(struct kd_store *s, struct kd_slice address, uint64_t since_ms,
+                    unsigned max, kd_signet_visitor visitor, void *arg)
+{
+    kd_err err = may_look_up(s, address);
+
+    if (err != KD_OK)
+        return err == KD_NOT_FOUND ? KD_OK : err;
+    return settle(s,
+                  s->ops->user_since(s->backend, address, since_ms, max, visitor, arg));
+}
+
+kd_err
 kd_store_user_verify(struct kd_store *s, struct kd_slice address,
                      const uint8_t core_fp[KD_FP_SIZE], bool *current,
                      uint8_t newest[KD_FP_SIZE])
@@ -181,6 +193,15 @@ kd_store_org_heads(struct kd_store *s, kd_org_visitor visitor, void *arg)
     return settle(s, s->ops->org_heads(s->backend, visitor, arg));
 }
 
+kd_err
+kd_store_org_formers(struct kd_store *s, uint64_t since_ms, unsigned max,
+                     kd_org_visitor visitor, void *arg)
+{
+    if (s->broken)
+        return KD_UNAVAILABLE;
+    return settle(s, s->ops->org_formers(s->backend, since_ms, max, visitor, arg));
+}
+
 /* --- accounts and principals --- */
 
 kd_err
@@ -251,6 +272,16 @@ kd_store_issue_query(struct kd_store *s, const struct kd_issue_query *query,
         return KD_INVALID;
     *out = (struct kd_issue_state){0};
     return settle(s, s->ops->issue_query(s->backend, query, out));
+}
+
+kd_err
+kd_store_signing_key_known(struct kd_store *s, const uint8_t key[32], bool *known)
+{
+    kd_err err = may_read(s);
+
+    if (err != KD_OK)
+        return err;
+    return settle(s, s->ops->signing_key_known(s->backend, key, known));
 }
 
 kd_err

@@ -211,6 +211,17 @@ kd_key_allows(const struct kd_key_info *key, enum kd_sign_purpose purpose)
 }
 
 kd_err
+kd_key_agrees(const struct kd_key_info *key)
+{
+    const struct kd_state_row *state = kd_state_row(key->state);
+
+    return key->role == KD_KEY_ROLE_ENC && key->alg == KD_ALG_SECP256K1 &&
+                   state != NULL && state->agrees
+               ? KD_OK
+               : KD_DENIED;
+}
+
+kd_err
 kd_purpose_begins(enum kd_sign_purpose purpose, struct kd_slice head, uint64_t size)
 {
     const struct kd_purpose_row *row = kd_purpose_row(purpose);

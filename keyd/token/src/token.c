@@ -256,9 +256,8 @@ ecdh_locked(struct kd_token *t, const struct kd_key_id *id,
     if ((err = kd_token_find(t, id, &at)) != KD_OK)
         return err;
     const struct kd_key_info *key = t->ops->info(t, at);
-    if (key->role != KD_KEY_ROLE_ENC || key->alg != KD_ALG_SECP256K1 ||
-        !kd_state_row(key->state)->agrees)
-        return KD_DENIED;
+    if ((err = kd_key_agrees(key)) != KD_OK)
+        return err;
     return t->ops->ecdh(t, at, peer, z);
 }
 

@@ -193,6 +193,9 @@ class Connection:
         for name, value in (fields or {}).items():
             if isinstance(value, list):
                 getattr(member, name).extend(value)
+            elif isinstance(value, dict):
+                for inner, octets in value.items():
+                    setattr(getattr(member, name), inner, octets)
             else:
                 setattr(member, name, value)
         return r
@@ -221,20 +224,22 @@ class Connection:
         return response, fd
 
     def ask(self, operation, fields=None, obj=None, key=None, deadline_ms=0):
-        """One operation. The result; where it has an object, that replaces `signet`."""
+        """One operation. The result; where it has an object, that is put where it would stand
+        if it were smaller."""
         r = self.request(operation, fields, key, deadline_ms)
         response, fd = self.wait(self.send(r, obj))
         self.checked(response)
         if response.WhichOneof("result") != operation:
             raise ValueError("the result of another operation")
         result = getattr(response, operation)
-        size = getattr(result, "signet_fd_size", 0)
+        large = "bounce" if operation == "make_bounce" else "signet"
+        size = getattr(result, large + "_fd_size", 0)
         if (size != 0) != (fd is not None or response.object_id != b""):
             raise ValueError("an object without its size, or the reverse")
         if fd is not None:
-            result.signet = unsealed(fd, size)
+            setattr(result, large, unsealed(fd, size))
         elif size:
-            result.signet = self.fetch(response.object_id, size)
+            setattr(result, large, self.fetch(response.object_id, size))
         return result
 
     # --- objects in parts

@@ -15,6 +15,8 @@ import zlib
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from dmime_py import making
+
 from .client import Connection, Ended, Refused
 
 EXERCISES = []
@@ -260,6 +262,135 @@ def lookup_signet(s):
     s.check("of the domain", r.full_fp == s.org_fp and not r.core_fp)
     s.refused(s.pb.STATUS_NOT_FOUND, "nobody", "lookup_signet",
               {"name": b"nobody@example.com"}, on=s.mta)
+
+
+class Letter:
+    """A message from alice to clara, made by another implementation (dmime_py), and what a
+    server knows about it beside."""
+
+    def __init__(self, s, size=100):
+        people = {"author": (s.second.signet, "alice2.keys"), "origin": (s.org_signet, None),
+                  "destination": (s.org_signet, None), "recipient": (s.clara_signet, None)}
+        spec = {"with": {kind: {"signature": "placeholder"} for kind in ("248", "249", "255")},
+                "parts": [{"type": 67, "fill": {"size": size, "octet": 65}}]}
+        for role, (signet, keys) in people.items():
+            with open(s.path(role + ".signet.bin"), "wb") as f:
+                f.write(signet)
+            spec[role] = {"signet": role + ".signet.bin"}
+            if keys is not None:
+                spec[role]["key"] = keys
+        spec["origin"]["key"] = {"seed": "11" * 32, "scalar": "22" * 32}  # signs nothing
+        self.octets = making.make(spec, s.dir)
+        self.inbound = {"origin": DOMAIN, "origin_fp": s.org_fp, "domain": DOMAIN,
+                        "domain_fp": s.org_fp}
+        self.signet = s.org_signet
+
+    def with_signatures(self, result):
+        """The finished payloads in their places, which are those of the last chunks."""
+        octets, end = bytearray(self.octets), len(self.octets)
+        for payload in (result.organization, result.display_bounce, result.metadata_bounce):
+            at = end - 64 - 4 * 64
+            octets[at:at + 64] = payload
+            end = at - 4
+        self.octets = bytes(octets)
+        return self
+
+    def small(self):
+        return {**self.inbound, "origin_signet": self.signet, "message": self.octets}
+
+    def large(self):
+        return {**self.inbound, "message_object_size": len(self.octets)}
+
+
+@exercise("sign_outbound")
+def sign_outbound(s):
+    s.clara = b"clara@example.com"
+    s.clara_signet = s.submission.ask(
+        "issue_user_signet", {"address": s.clara, "ssr": s.ssr("clara"),
+                              "account_mode": s.pb.ACCOUNT_MODE_TRUSTFUL}, key=s.key()).signet
+    s.org_signet = s.mta.ask("lookup_signet", {"name": DOMAIN}).signet
+    letter = Letter(s)
+    request = {"account": s.alice, "destination": DOMAIN, "message": letter.octets}
+    r = s.submission.ask("sign_outbound", request)
+    s.check("three signatures", {len(x) for x in (r.metadata_bounce, r.display_bounce,
+                                                  r.organization)} == {64})
+    s.check("for whom the author meant it", r.destination_fp == s.org_fp)
+    s.letter = letter.with_signatures(r)
+    long = Letter(s, 200000)
+    r = s.submission.ask("sign_outbound", {"account": s.alice, "destination": DOMAIN,
+                                           "message_object_size": len(long.octets)},
+                         obj=long.octets)
+    s.long_letter = long.with_signatures(r)
+    s.refused(s.pb.STATUS_INVALID, "of somebody else", "sign_outbound",
+              {**request, "account": s.clara}, on=s.submission, word="message-refused")
+    s.refused(s.pb.STATUS_INVALID, "for another domain", "sign_outbound",
+              {**request, "destination": b"example.org"}, on=s.submission,
+              word="message-refused")
+    s.refused(s.pb.STATUS_INVALID, "signed already", "sign_outbound",
+              {**request, "message": s.letter.octets}, on=s.submission, word="message-refused")
+    s.refused(s.pb.STATUS_INVALID, "no message", "sign_outbound",
+              {**request, "message": letter.octets[:-1]}, on=s.submission,
+              word="message-corrupt")
+
+
+@exercise("open_envelope")
+def open_envelope(s):
+    r = s.mta.ask("open_envelope", {"inbound": s.letter.small()})
+    s.check("for clara", r.verdict == s.pb.ENVELOPE_CURRENT and r.recipient == s.clara)
+    s.check("bounces can be made", (r.metadata_bounce, r.display_bounce) ==
+            (s.pb.BOUNCE_SIGNATURE_GOOD,) * 2)
+    for on in (s.mta, s.tls):
+        r = on.ask("open_envelope", {"inbound": s.long_letter.large()},
+                   obj=s.long_letter.octets + s.long_letter.signet)
+        s.check("a large one", r.recipient == s.clara)
+    broken = bytearray(s.letter.octets)
+    broken[500] ^= 1
+    s.refused(s.pb.STATUS_INVALID, "changed on the way", "open_envelope",
+              {"inbound": {**s.letter.small(), "message": bytes(broken)}}, on=s.mta,
+              word="message-refused")
+    s.refused(s.pb.STATUS_NOT_FOUND, "to a signet we never had", "open_envelope",
+              {"inbound": {**s.letter.small(), "domain_fp": bytes(64)}}, on=s.mta,
+              word="no-such-recipient-key")
+    s.refused(s.pb.STATUS_INVALID, "another signet than the one named", "open_envelope",
+              {"inbound": {**s.letter.small(), "origin_fp": bytes(64)}}, on=s.mta,
+              word="bad-origin-signet")
+
+
+@exercise("make_bounce")
+def make_bounce(s):
+    code = {"klass": 5, "subject": 2, "detail": 2}
+    r = s.mta.ask("make_bounce", {"inbound": s.letter.small(), **code,
+                                  "part": s.pb.RETURNED_METADATA})
+    s.check("object 1931", r.bounce[:2] == (1931).to_bytes(2, "big"))
+    s.bounce = r.bounce
+    r = s.mta.ask("make_bounce", {"inbound": s.long_letter.large(), **code,
+                                  "part": s.pb.RETURNED_MESSAGE},
+                  obj=s.long_letter.octets + s.long_letter.signet)
+    s.check("with all of a large one", len(r.bounce) == r.bounce_fd_size > 200000)
+    s.long_bounce = r.bounce
+
+
+@exercise("open_bounce")
+def open_bounce(s):
+    r = s.mta.ask("open_bounce", {"inbound": {**s.letter.small(), "message": s.bounce}})
+    s.check("to alice", r.author == s.alice and r.part == s.pb.RETURNED_METADATA)
+    s.check("why", (r.klass, r.subject, r.detail) == (5, 2, 2) and r.time_s > 0)
+    s.check("of that message", r.message_id == hashlib.sha512(s.letter.octets).digest())
+    r = s.mta.ask("open_bounce", {"inbound": {
+        **s.letter.inbound, "message_object_size": len(s.long_bounce)}},
+        obj=s.long_bounce + s.letter.signet)
+    s.check("the large one", r.author == s.alice and r.part == s.pb.RETURNED_MESSAGE)
+    s.refused(s.pb.STATUS_INVALID, "a message is no bounce", "open_bounce",
+              {"inbound": s.letter.small()}, on=s.mta, word="message-corrupt")
+
+
+@exercise("seal_naked")
+def seal_naked(s):
+    request = {"recipient": s.alice, "message": s.letter.octets}
+    s.refused(s.pb.STATUS_INVALID, "a message is no naked mail", "seal_naked", request,
+              on=s.tls, word="message-corrupt")
+    s.refused(s.pb.STATUS_UNSUPPORTED, "not of mail transfer agents", "seal_naked", request,
+              on=s.mta, word="operation-not-served")
 
 
 @exercise("freeze_address")
@@ -597,7 +728,7 @@ def policy_explain(s):
     s.check("where it stands", 0 < r.section_line < r.operations_line and
             r.section_line < r.domains_line and r.domain_line > 0 and r.keys_line == 0)
     s.check("every operation of the class, in order",
-            list(verdicts) == sorted(verdicts) == [1, 2, 3, 8, 9, 10])
+            list(verdicts) == sorted(verdicts) == [1, 2, 3, 8, 9, 10, 20, 21, 22])
     s.check("all allowed", set(verdicts.values()) == {"ALLOWED"})
     r2, _ = explain(class_name=b"mta", uid=r.uid, domain=DOMAIN)
     s.check("the same by class and uid", r2.principal == b"dmtpd")

@@ -16,7 +16,13 @@ enum {
     KD_RPC_ARENA_BASE = 56 * 1024,
     KD_RPC_ARENA_MAX = 1024 * 1024,
     KD_RPC_INLINE_MAX = 48 * 1024, /* larger objects travel as a sealed memfd */
-    KD_RPC_OBJECT_MAX = 32 * 1024 * 1024,
+    /* A message for keyd, inline and as an object; and the signet that stands with a
+     * message in either. */
+    KD_RPC_MESSAGE_INLINE_MAX = 40 * 1024,
+    KD_RPC_SIGNET_INLINE_MAX = 8 * 1024,
+    KD_RPC_MESSAGE_MAX = 64 * 1024 * 1024,
+    KD_RPC_SIGNET_MAX = 1024 * 1024,
+    KD_RPC_OBJECT_MAX = KD_RPC_MESSAGE_MAX + KD_RPC_SIGNET_MAX,
 };
 
 /* Why a message was refused, for the answer and the log. */

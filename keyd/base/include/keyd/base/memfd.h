@@ -10,6 +10,10 @@
  * to close. */
 kd_err kd_memfd_seal(struct kd_slice octets, int *fd) KD_MUST_USE;
 
+/* The same with the octets of both, one behind the other. */
+kd_err kd_memfd_seal_both(struct kd_slice first, struct kd_slice second,
+                          int *fd) KD_MUST_USE;
+
 /* Checks that fd carries exactly the four seals and at most max octets; *size is
  * its size. KD_INVALID for anything else, KD_TOO_LARGE past max. */
 kd_err kd_memfd_check(int fd, size_t max, size_t *size) KD_MUST_USE;

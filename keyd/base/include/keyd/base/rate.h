@@ -34,7 +34,11 @@ typedef _Atomic uint64_t kd_rate_state;
 bool kd_rate_take(const struct kd_rate *r, kd_rate_state *state, int64_t now,
                   int64_t *wait);
 
-/* The same answer, and nothing is taken. */
+/* The same for n events together, 1 to burst: all of them or none. */
+bool kd_rate_take_n(const struct kd_rate *r, kd_rate_state *state, uint32_t n,
+                    int64_t now, int64_t *wait);
+
+/* The same answer as to one, and nothing is taken. */
 bool kd_rate_has(const struct kd_rate *r, const kd_rate_state *state, int64_t now,
                  int64_t *wait);
 

@@ -2,7 +2,7 @@
  * supervisor writes and the role checks in full before it uses any of it. Versioned, so
  * that a role of another build refuses instead of guessing.
  *
- *   u8 role (1 gate, 2 vault, 3 ledger)   u8 version (1)   u8 hardening   u8 log level
+ *   u8 role (1 gate, 2 vault, 3 ledger)   u8 version (3)   u8 hardening   u8 log level
  *   then the members in the order below; u32 for numbers, u8 for booleans, the limits
  * in the order of conf_keys.def, the policy as u32 size and octets. */
 #ifndef KEYD_CONF_ROLE_CONF_H
@@ -66,7 +66,10 @@ struct kd_account_keys {
     uint8_t key[KD_ACCOUNT_KEYS_MAX][KD_ACCOUNT_KEY_SIZE];
 };
 
-/* What a domain's section says about issuing for it. */
+/* Which key signs messages (D-083). */
+enum kd_message_signer { KD_MESSAGE_SIGNER_SOK, KD_MESSAGE_SIGNER_POK };
+
+/* What a domain's section says about issuing for it, and about its mail. */
 struct kd_domain_rules {
     /* Signet fields that may be added at issuance: field i is bit i % 8 of octet i / 8.
      */
@@ -74,12 +77,16 @@ struct kd_domain_rules {
     struct kd_account_keys account_keys; /* none only if tickets is 0 */
     uint8_t tickets;                     /* KD_TICKET_* */
     uint8_t account_modes;               /* bit 1 << enum kd_account_mode; never 0 */
-    uint32_t reset_delay;                /* seconds */
+    uint32_t reset_delay;                /* this and the rest: seconds */
+    uint32_t key_retention;              /* former encryption keys (D-079) */
+    uint32_t author_grace;               /* authors' former signets (D-087) */
+    uint32_t recipient_stale;            /* recipients' former signets (D-078) */
+    uint8_t message_signer;              /* enum kd_message_signer */
 };
 
-/* The least that reset-delay may be: 72 hours (D-072), except in builds for tests
- * (KEYD_TEST_SHORT_DELAYS), which are never installed. */
-uint32_t kd_reset_delay_least(void);
+/* The least that a key of type DELAY may be: what its table says, except in builds for
+ * tests (KEYD_TEST_SHORT_DELAYS), which are never installed. */
+uint32_t kd_delay_least(uint32_t least);
 
 struct kd_conf;
 

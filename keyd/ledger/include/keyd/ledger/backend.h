@@ -73,6 +73,9 @@ struct kd_store_ops {
                            struct kd_signet_row *out);
     kd_err (*user_by_fp)(struct kd_backend *b, struct kd_slice address,
                          const uint8_t *fp, struct kd_signet_row *out);
+    kd_err (*user_since)(struct kd_backend *b, struct kd_slice address,
+                         uint64_t since_ms, unsigned max, kd_signet_visitor visitor,
+                         void *arg);
     kd_err (*user_verify)(struct kd_backend *b, struct kd_slice address,
                           uint8_t newest[KD_FP_SIZE]);
     kd_err (*user_history)(struct kd_backend *b, struct kd_slice address,
@@ -90,6 +93,8 @@ struct kd_store_ops {
     kd_err (*org_history)(struct kd_backend *b, struct kd_slice domain,
                           kd_org_visitor visitor, void *arg);
     kd_err (*org_heads)(struct kd_backend *b, kd_org_visitor visitor, void *arg);
+    kd_err (*org_formers)(struct kd_backend *b, uint64_t since_ms, unsigned max,
+                          kd_org_visitor visitor, void *arg);
     kd_err (*account)(struct kd_backend *b, struct kd_slice address,
                       struct kd_account *out);
     kd_err (*stopped)(struct kd_backend *b, kd_stopped_visitor visitor, void *arg);
@@ -99,6 +104,7 @@ struct kd_store_ops {
     kd_err (*uptime)(struct kd_backend *b, uint64_t *ms);
     kd_err (*issue_query)(struct kd_backend *b, const struct kd_issue_query *query,
                           struct kd_issue_state *out);
+    kd_err (*signing_key_known)(struct kd_backend *b, const uint8_t *key, bool *known);
     kd_err (*idem_find)(struct kd_backend *b, const uint8_t *key, uint8_t *request,
                         uint64_t *audit_seq);
 

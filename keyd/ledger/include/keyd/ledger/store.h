@@ -118,6 +118,15 @@ kd_err kd_store_user_by_fp(struct kd_store *s, struct kd_slice address,
                            const uint8_t fp[KD_FP_SIZE],
                            struct kd_signet_row *out) KD_MUST_USE;
 
+typedef bool (*kd_signet_visitor)(void *arg, const struct kd_signet_row *row);
+
+/* The signed forms of the head and of the steps of its generation that were superseded
+ * at since_ms or later: the newest step first, its newest version first; at most max.
+ * None for an address without a signet. */
+kd_err kd_store_user_since(struct kd_store *s, struct kd_slice address,
+                           uint64_t since_ms, unsigned max, kd_signet_visitor visitor,
+                           void *arg) KD_MUST_USE;
+
 /* VRFY (D-168): *current, and the newest core fingerprint of the head whatever it is.
  * KD_NOT_FOUND for an address without a signet. */
 kd_err kd_store_user_verify(struct kd_store *s, struct kd_slice address,
@@ -180,6 +189,11 @@ kd_err kd_store_org_history(struct kd_store *s, struct kd_slice domain,
 /* The current one of every domain. */
 kd_err kd_store_org_heads(struct kd_store *s, kd_org_visitor visitor,
                           void *arg) KD_MUST_USE;
+
+/* Of every domain the versions that were superseded at since_ms or later, oldest first;
+ * at most max of a domain, the newest. */
+kd_err kd_store_org_formers(struct kd_store *s, uint64_t since_ms, unsigned max,
+                            kd_org_visitor visitor, void *arg) KD_MUST_USE;
 
 /* --- accounts and principals --- */
 
@@ -258,6 +272,10 @@ struct kd_issue_state {
 
 kd_err kd_store_issue_query(struct kd_store *s, const struct kd_issue_query *query,
                             struct kd_issue_state *out) KD_MUST_USE;
+
+/* *known: it is or was a user's signing key, or is an organizational key. */
+kd_err kd_store_signing_key_known(struct kd_store *s, const uint8_t key[32],
+                                  bool *known) KD_MUST_USE;
 
 /* The request that used an idempotency key. KD_NOT_FOUND. */
 kd_err kd_store_idem_find(struct kd_store *s, const uint8_t key[KD_IDEM_SIZE],

@@ -93,6 +93,22 @@ kd_op_flags(unsigned op)
     return info == NULL ? 0 : info->flags;
 }
 
+/* True for an operation that works with the organization's keys: each use is recorded
+ * before what it made is let out (OP-58), whether anything stored changes or not. Not
+ * so those that only look into the key store while the registry is not accepted. */
+static inline bool
+kd_op_uses_key(unsigned op)
+{
+    return (kd_op_flags(op) & (KD_OPF_KEY | KD_OPF_RESCUE)) == KD_OPF_KEY;
+}
+
+/* True for one that leaves a record: of a change, or of the use of a key. */
+static inline bool
+kd_op_is_recorded(unsigned op)
+{
+    return (kd_op_flags(op) & KD_OPF_CHANGES) != 0 || kd_op_uses_key(op);
+}
+
 /* The operation of that name (case counts); KD_OP_NONE if there is none. */
 static inline enum kd_op
 kd_op_find(struct kd_slice name)

@@ -132,6 +132,10 @@ kd_err kd_token_get(struct kd_token *t, const struct kd_key_id *id,
 kd_err kd_key_allows(const struct kd_key_info *key,
                      enum kd_sign_purpose purpose) KD_MUST_USE;
 
+/* KD_OK if a key with this metadata may agree on secrets (ECDH), else KD_DENIED. Pure.
+ */
+kd_err kd_key_agrees(const struct kd_key_info *key) KD_MUST_USE;
+
 /* KD_OK if a message may be signed for the purpose by its start and size, else
  * KD_INVALID. Pure. */
 kd_err kd_purpose_fits(enum kd_sign_purpose purpose,

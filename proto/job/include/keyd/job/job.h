@@ -11,7 +11,22 @@
 #include <keyd/base/chan.h>
 #include <keyd/base/cur.h>
 
-enum { KD_JOB_BODY_MAX = KD_CHAN_INLINE_MAX + 1024 };
+enum {
+    KD_JOB_BODY_MAX = KD_CHAN_INLINE_MAX + 1024,
+    KD_MAIL_INLINE_MAX = 40 * 1024, /* of a message in a job; larger ones are objects */
+    KD_MAIL_MESSAGE_MAX = 64 * 1024 * 1024,
+    KD_MAIL_SIGNET_MAX = 1024 * 1024, /* that stands behind a message in an object */
+    KD_MAIL_OBJECT_MAX = KD_MAIL_MESSAGE_MAX + KD_MAIL_SIGNET_MAX,
+    KD_MAIL_BOUNCE_MAX = 16 * 1024 * 1024 + 65536, /* one chunk, and what is around */
+};
+
+enum {
+    KD_AUTHOR_SIGNETS = 8,                       /* in told_author */
+    KD_AUTHOR_OCTETS_MAX = 16777220 + 64 * 1024, /* of them: one of any size fits */
+};
+/* How long ago a former organizational signet was superseded, that a vault is told of:
+ * no key-retention is longer (conf_keys.def). */
+#define KD_FORMER_MS (UINT64_C(366) * 24 * 3600 * 1000)
 
 /* Message types, for all channels together: a message on the wrong channel is then
  * unknown there. */

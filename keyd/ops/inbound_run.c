@@ -1,0 +1,404 @@
+/* OpenEnvelope, OpenBounce and MakeBounce, the vault's halves (D-086 to D-089;
+ * open-design 5).
+ *
+ * Before any key: which of our signets the sender named, 576 if it is none; then the
+ * meter of strangers. On a crypto thread: the origin's signet holds and is the one that
+ * was named; then the walker. What OpenEnvelope finds is asked of the ledger: whose
+ * signet is it? After a failure that is asked about nobody. Commit; answer. */
+#include "mail.h"
+
+#include <dime/fingerprint.h>
+#include <dime/identifier.h>
+#include <dime/verify.h>
+#include <keyd/base/clock.h>
+#include <keyd/base/memfd.h>
+#include <keyd/base/secret.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { SOK_OCTETS = 36 /* the least that a secondary key takes in a signet */ };
+
+struct inbound {
+    struct kd_inbound_job job; /* borrows from the task's body */
+    struct mail_place place;
+    struct mail_object object;
+    struct vault_opener opener;
+    struct kd_key_id signer; /* MakeBounce */
+    struct kd_key_id openers[MAIL_OPENERS_MAX];
+    size_t n_openers;
+
+    bool key_used;
+    union {
+        struct mail_opened opened;
+        struct mail_bounce bounce;
+        struct mail_made_bounce made;
+    } out;
+    struct kd_buf octets; /* the bounce that was made */
+    kd_err result;
+    uint16_t reason;
+    struct mail_recipient recipient;
+    task_step answer;
+};
+
+static void
+inbound_free(void *data)
+{
+    struct inbound *x = data;
+
+    kd_secret_wipe(&x->out, sizeof x->out);
+    if (x->octets.p != NULL)
+        kd_secret_wipe(x->octets.p, x->octets.cap);
+    kd_buf_free(&x->octets);
+    mail_object_free(&x->object);
+    free(x);
+}
+
+/* --- before any key --- */
+
+/* An upper bound of what will be done, from sizes alone: looking closer would cost what
+ * the meter is there to save. */
+static unsigned
+cost_of(const struct inbound *x)
+{
+    size_t signet =
+        x->object.signet_size != 0 ? x->object.signet_size : x->object.signet.n;
+    size_t keys = 1 + signet / SOK_OCTETS;
+    size_t most = x->object.source.n > MAIL_MANY_KEYS_SIZE ? (size_t)MAIL_FEW_KEYS
+                                                           : DIME_SOKS_MAX + 1u;
+
+    return origins_cost(keys < most ? keys : most, x->object.source.n);
+}
+
+static bool
+is_within_meter(struct vault *v, struct task *t, struct inbound *x)
+{
+    kd_err err = origins_take(&v->origins, x->job.origin, cost_of(x), kd_clock_ns(),
+                              &t->retry_ms);
+
+    if (err == KD_OK)
+        return true;
+    task_finish(v, t, err, KD_REASON_ORIGIN_OVER_RATE);
+    return false;
+}
+
+/* --- on a crypto thread --- */
+
+/* The signet that was named with the origin: it holds, says it is that domain's, and
+ * has the fingerprint. Whether it is the domain's in truth, the caller has to know. */
+static kd_err
+origin_signet(struct task *t, struct inbound *x, struct dime_signet *out,
+              uint8_t core[MAIL_FP_SIZE])
+{
+    uint8_t full[DIME_FINGERPRINT_SIZE];
+    struct dime_verdict verdict;
+    enum dime_reason why;
+    struct kd_slice octets;
+    kd_err err = mail_object_signet(t, &x->object, &octets);
+
+    if (err != KD_OK)
+        return err;
+    if (dime_signet_parse_as(DIME_ORG, octets, out, &why) != KD_OK ||
+        out->part != DIME_PART_IDENTIFIED ||
+        !kd_slice_eq(out->identifier, x->job.origin) ||
+        dime_fingerprint(out, DIME_PART_FULL, full) != KD_OK ||
+        dime_fingerprint(out, DIME_PART_CORE, core) != KD_OK ||
+        memcmp(full, x->job.origin_fp, sizeof full) != 0 ||
+        dime_org_verify(out, NULL, 0, &verdict) != KD_OK)
+        return run_refuse(t, KD_INVALID, KD_REASON_BAD_ORIGIN_SIGNET);
+    return KD_OK;
+}
+
+struct from {
+    struct dime_signet signet;
+    uint8_t core[MAIL_FP_SIZE];
+    struct mail_keys keys;
+    struct mail_inbound inbound;
+};
+
+static kd_err
+begin(struct task *t, struct inbound *x, struct from *f)
+{
+    kd_err err = mail_keys_of(t, &x->opener.id, &x->signer, &f->keys);
+
+    if (err != KD_OK || (err = origin_signet(t, x, &f->signet, f->core)) != KD_OK)
+        return err;
+    f->inbound = (struct mail_inbound){.origin = x->job.origin,
+                                       .signet = &f->signet,
+                                       .origin_core = f->core,
+                                       .origin_full = x->job.origin_fp,
+                                       .max = KD_MAIL_MESSAGE_MAX};
+    return KD_OK;
+}
+
+static void
+open_envelope(struct task *t)
+{
+    struct inbound *x = t->data;
+    struct mail_opened *out = &x->out.opened;
+    struct from f;
+
+    if ((t->err = begin(t, x, &f)) != KD_OK)
+        return;
+    kd_err err = mail_open_inbound(&f.keys, &x->object.source, &f.inbound, out);
+    x->key_used = out->key_used;
+    t->err = mail_result(t, err, out->flaw);
+}
+
+static void
+open_bounce(struct task *t)
+{
+    struct inbound *x = t->data;
+    struct mail_bounce *out = &x->out.bounce;
+    struct mail_bounced in;
+    struct from f;
+
+    if ((t->err = begin(t, x, &f)) != KD_OK)
+        return;
+    in = (struct mail_bounced){
+        .from = f.inbound, .openers = x->openers, .n_openers = x->n_openers};
+    in.n_signers = vault_mail_keys(t->vault, x->place.org, &in.signers);
+    kd_err err = mail_open_bounce(&f.keys, &x->object.source, &in, out);
+    x->key_used = out->key_used;
+    t->err = mail_result(t, err, out->flaw);
+}
+
+static void
+make_bounce(struct task *t)
+{
+    struct inbound *x = t->data;
+    struct mail_made_bounce *out = &x->out.made;
+    struct from f;
+
+    if ((t->err = begin(t, x, &f)) != KD_OK)
+        return;
+    const struct mail_to_bounce in = {.from = f.inbound,
+                                      .domain = x->place.domain,
+                                      .part = (enum dime_return)x->job.part,
+                                      .klass = x->job.klass,
+                                      .subject = x->job.subject,
+                                      .detail = x->job.detail,
+                                      .time = kd_clock_wall_ms() / 1000};
+    kd_err err = mail_make_bounce(&f.keys, &x->object.source, &in, out, &x->octets);
+    x->key_used = out->opened.key_used;
+    if (out->opened.flaw == DIME_FLAW_NONE &&
+        (err == KD_NOT_FOUND || err == KD_TOO_LARGE))
+        t->err = run_refuse(t, KD_NOT_FOUND, KD_REASON_NOTHING_TO_RETURN);
+    else
+        t->err = mail_result(t, err, out->opened.flaw);
+}
+
+/* --- record and answer --- */
+
+static void
+committed(struct vault *v, struct task *t)
+{
+    struct inbound *x = t->data;
+
+    if (t->err != KD_OK)
+        task_finish(v, t, t->err, 0);
+    else if (x->result != KD_OK)
+        task_finish(v, t, x->result, x->reason);
+    else
+        x->answer(v, t);
+}
+
+/* Nothing was used: nothing to record. */
+static bool
+is_over(struct vault *v, struct task *t, struct inbound *x)
+{
+    x->result = t->err;
+    x->reason = t->reason;
+    if (x->key_used)
+        return false;
+    task_finish(v, t, t->err, t->reason);
+    return true;
+}
+
+static void
+commit(struct vault *v, struct task *t, enum kd_audit_op op, const uint8_t *digests,
+       unsigned n)
+{
+    struct inbound *x = t->data;
+    const struct mail_use use = {
+        .op = op,
+        .key = op == KD_AUDIT_MAKE_BOUNCE ? &x->signer : &x->opener.id,
+        .n_digests = n,
+        .digests = digests,
+        .notes = x->opener.superseded_ms != 0 ? (unsigned)KD_NOTE_RETAINED_KEY : 0u};
+
+    if (x->result == KD_OK)
+        origins_passed(&v->origins, x->job.origin, kd_clock_ns());
+    mail_commit(v, t, &x->place, &use, x->result, committed);
+}
+
+/* OpenEnvelope's answer: 586 and 510 name nobody. */
+static void
+answer_envelope(struct vault *v, struct task *t)
+{
+    enum { CURRENT = 1, STALE, UNKNOWN, ELSEWHERE, NONE = 0, GOOD = 1, BAD };
+    struct inbound *x = t->data;
+    const struct mail_opened *o = &x->out.opened;
+    struct kd_slice address = kd_slice(o->address, o->address_n);
+    struct kd_open_envelope_done done = {
+        .verdict = ELSEWHERE,
+        .metadata = o->metadata == DIME_VERDICT_GOOD  ? GOOD
+                    : o->metadata == DIME_VERDICT_BAD ? BAD
+                                                      : NONE,
+        .display = o->display == DIME_VERDICT_GOOD  ? GOOD
+                   : o->display == DIME_VERDICT_BAD ? BAD
+                                                    : NONE};
+
+    if (kd_slice_eq(dime_identifier_domain(address), x->place.domain))
+        done.verdict = (uint8_t)mail_recipient_standing(
+            &x->recipient, x->place.rules->recipient_stale, kd_clock_wall_ms());
+    if (done.verdict == CURRENT || done.verdict == STALE) {
+        done.recipient = address;
+        done.recipient_fp = kd_slice(o->address_fp, sizeof o->address_fp);
+    }
+    kd_open_envelope_done_put(&t->reply, &done);
+    task_finish(v, t, t->reply.err, 0);
+}
+
+static void
+recipient_told(struct vault *v, struct task *t)
+{
+    struct inbound *x = t->data;
+    kd_err err = mail_told_recipient(t, &x->recipient);
+
+    if (err != KD_OK && x->result == KD_OK) {
+        x->result = err;
+        x->reason = t->reason;
+    }
+    commit(v, t, KD_AUDIT_OPEN_ENVELOPE, x->out.opened.digest, 1);
+}
+
+static void
+envelope_opened(struct vault *v, struct task *t)
+{
+    struct inbound *x = t->data;
+    const struct mail_opened *o = &x->out.opened;
+
+    if (!is_over(v, t, x))
+        mail_ask_recipient(v, t, kd_slice(o->address, o->address_n), o->address_fp,
+                           recipient_told);
+}
+
+static void
+answer_bounce(struct vault *v, struct task *t)
+{
+    struct inbound *x = t->data;
+    const struct mail_bounce *b = &x->out.bounce;
+    struct kd_open_bounce_done done = {.author = kd_slice(b->author, b->author_n),
+                                       .part = (uint8_t)b->part,
+                                       .klass = (uint8_t)b->klass,
+                                       .subject = b->subject,
+                                       .detail = b->detail,
+                                       .time = (uint64_t)b->time};
+
+    memcpy(done.author_fp, b->author_fp, sizeof done.author_fp);
+    memcpy(done.message, b->message, sizeof done.message);
+    kd_open_bounce_done_put(&t->reply, &done);
+    task_finish(v, t, t->reply.err, 0);
+}
+
+static void
+bounce_opened(struct vault *v, struct task *t)
+{
+    struct inbound *x = t->data;
+
+    if (!is_over(v, t, x))
+        commit(v, t, KD_AUDIT_OPEN_BOUNCE, x->out.bounce.digest, 1);
+}
+
+static void
+answer_made(struct vault *v, struct task *t)
+{
+    struct inbound *x = t->data;
+    struct kd_make_bounce_done done = {.bounce = kd_slice(NULL, 0)};
+    kd_err err = kd_memfd_if_large(kd_buf_slice(&x->octets), KD_CHAN_INLINE_MAX,
+                                   &done.bounce, &t->reply_fd);
+
+    kd_make_bounce_done_put(&t->reply, &done);
+    task_finish(v, t, err == KD_OK ? t->reply.err : err, 0);
+}
+
+static void
+bounce_made(struct vault *v, struct task *t)
+{
+    struct inbound *x = t->data;
+    const struct mail_made_bounce *m = &x->out.made;
+    bool is_done = t->err == KD_OK;
+
+    if (!is_over(v, t, x))
+        commit(v, t, KD_AUDIT_MAKE_BOUNCE, is_done ? m->digests[0] : m->opened.digest,
+               is_done ? 2 : 1);
+}
+
+/* --- start --- */
+
+static struct inbound *
+take(struct vault *v, struct task *t, task_step answer)
+{
+    struct inbound *x = calloc(1, sizeof *x);
+
+    if (x == NULL) {
+        task_finish(v, t, KD_NOMEM, 0);
+        return NULL;
+    }
+    t->data = x;
+    t->data_free = inbound_free;
+    x->answer = answer;
+    kd_buf_init(&x->octets, KD_MAIL_BOUNCE_MAX);
+    if (kd_inbound_job_get(t->body, &x->job) != KD_OK ||
+        x->job.part >= DIME_RETURN_COUNT) {
+        task_finish(v, t, KD_MALFORMED, 0);
+        return NULL;
+    }
+    if (!dime_identifier_is_domain(x->job.origin) ||
+        !dime_identifier_is_domain(x->job.domain)) {
+        task_finish(v, t, KD_INVALID, KD_REASON_DIME + DIME_IDENTIFIER_FORM);
+        return NULL;
+    }
+    if (!mail_place_find(v, t, x->job.domain, &x->place) ||
+        !mail_opener(v, t, &x->place, kd_slice(x->job.domain_fp, MAIL_FP_SIZE),
+                     &x->opener) ||
+        !mail_object_take(v, t, x->job.message, x->job.size, x->job.origin_signet, true,
+                          &x->object))
+        return NULL;
+    return x;
+}
+
+void
+run_open_envelope(struct vault *v, struct task *t)
+{
+    struct inbound *x = take(v, t, answer_envelope);
+
+    if (x != NULL && is_within_meter(v, t, x))
+        task_work(v, t, open_envelope, envelope_opened);
+}
+
+void
+run_open_bounce(struct vault *v, struct task *t)
+{
+    struct vault_opener beside[MAIL_OPENERS_MAX - 1];
+    struct inbound *x = take(v, t, answer_bounce);
+
+    if (x == NULL || !is_within_meter(v, t, x))
+        return;
+    size_t n =
+        vault_openers_beside(t, x->place.org, &x->opener, beside, MAIL_OPENERS_MAX - 1);
+    x->openers[x->n_openers++] = x->opener.id;
+    for (size_t i = 0; i < n; i++)
+        x->openers[x->n_openers++] = beside[i].id;
+    task_work(v, t, open_bounce, bounce_opened);
+}
+
+void
+run_make_bounce(struct vault *v, struct task *t)
+{
+    struct inbound *x = take(v, t, answer_made);
+
+    if (x != NULL && mail_signer(v, t, &x->place, &x->signer) &&
+        is_within_meter(v, t, x))
+        task_work(v, t, make_bounce, bounce_made);
+}

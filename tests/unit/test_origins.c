@@ -1,0 +1,191 @@
+/* The meter of strangers, with a clock of our own. */
+#include "../support/test.h"
+
+#include <origins.h>
+
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SECOND INT64_C(1000000000)
+#define START (1000 * SECOND)
+
+static struct origins meter;
+
+static int
+begin(void **state)
+{
+    (void)state;
+    origins_init(&meter);
+    return 0;
+}
+
+static struct kd_slice
+domain(unsigned i)
+{
+    static char text[32];
+
+    snprintf(text, sizeof text, "d%u.example", i);
+    return kd_slice_str(text);
+}
+
+static unsigned
+take_all(struct kd_slice origin, int64_t now, uint32_t *retry_ms)
+{
+    unsigned n = 0;
+
+    while (n < 10 * ORIGINS_BURST &&
+           origins_take(&meter, origin, 1, now, retry_ms) == KD_OK)
+        n++;
+    return n;
+}
+
+static void
+strangers_share_one_bucket(void **state)
+{
+    uint32_t retry = 0;
+    unsigned n = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 5000; i++)
+        n += origins_take(&meter, domain(i), 1, START, &retry) == KD_OK;
+    assert_int_equal(n, ORIGINS_BURST);
+    assert_in_range(retry, 1, 1000 / ORIGINS_STRANGERS_RATE + 1);
+    /* nobody is told a time that is not enough */
+    assert_int_equal(
+        origins_take(&meter, domain(77), 1, START + retry * SECOND / 1000, &retry),
+        KD_OK);
+    assert_in_range(take_all(domain(1), START + 2 * SECOND, &retry),
+                    2 * ORIGINS_STRANGERS_RATE - 2, 2 * ORIGINS_STRANGERS_RATE);
+}
+
+static void
+who_has_passed_is_not_kept_out_by_strangers(void **state)
+{
+    struct kd_slice good = kd_slice_str("good.example");
+    uint32_t retry = 0;
+
+    (void)state;
+    origins_passed(&meter, good, START);
+    take_all(kd_slice_str("made-up.example"), START, &retry);
+    assert_int_equal(
+        origins_take(&meter, kd_slice_str("other.example"), 1, START, &retry), KD_BUSY);
+    assert_int_equal(take_all(good, START, &retry), ORIGINS_BURST);
+    assert_in_range(take_all(good, START + SECOND, &retry), ORIGINS_KNOWN_RATE - 1,
+                    ORIGINS_KNOWN_RATE);
+    /* and its own flood is no other's */
+    origins_passed(&meter, kd_slice_str("new.example"), START + SECOND);
+    assert_int_equal(take_all(kd_slice_str("new.example"), START + SECOND, &retry),
+                     ORIGINS_BURST);
+    /* passing again fills nothing */
+    origins_passed(&meter, good, START + SECOND);
+    assert_int_equal(origins_take(&meter, good, 1, START + SECOND, &retry), KD_BUSY);
+}
+
+static void
+who_comes_often_stays_and_the_longest_silent_goes(void **state)
+{
+    struct kd_slice often = kd_slice_str("often.example");
+    struct kd_slice silent = kd_slice_str("silent.example");
+    int64_t now = START;
+    uint32_t retry = 0;
+
+    (void)state;
+    origins_passed(&meter, silent, now);
+    for (unsigned i = 0; i < 20 * ORIGINS_SETS * ORIGINS_WAYS; i++) {
+        now += 1000;
+        origins_passed(&meter, domain(i), now);
+        if (i % 64 == 0)
+            origins_passed(&meter, often, now);
+    }
+    take_all(kd_slice_str("stranger.example"), now, &retry);
+    assert_int_equal(origins_take(&meter, often, 1, now, &retry), KD_OK);
+    assert_int_equal(origins_take(&meter, silent, 1, now, &retry), KD_BUSY);
+}
+
+static void
+every_cell_is_used(void **state)
+{
+    int64_t now = START;
+    uint32_t retry = 0;
+    unsigned n = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 20 * ORIGINS_SETS * ORIGINS_WAYS; i++)
+        origins_passed(&meter, domain(i), now += 1000);
+    for (size_t i = 0; i < ORIGINS_SETS; i++)
+        for (size_t k = 0; k < ORIGINS_WAYS; k++)
+            n += meter.cells[i][k].hash != 0;
+    assert_int_equal(n, ORIGINS_SETS * ORIGINS_WAYS);
+    take_all(kd_slice_str("stranger.example"), now, &retry);
+    n = 0;
+    for (unsigned i = 0; i < 20 * ORIGINS_SETS * ORIGINS_WAYS; i++)
+        n += origins_take(&meter, domain(i), 1, now, &retry) == KD_OK;
+    assert_int_equal(n, ORIGINS_SETS * ORIGINS_WAYS);
+}
+
+/* Another process's cells lie elsewhere: nobody can choose names that meet. */
+static void
+places_follow_from_a_key(void **state)
+{
+    static struct origins other;
+    unsigned same = 0;
+
+    (void)state;
+    origins_init(&other);
+    for (unsigned i = 0; i < 64; i++) {
+        origins_passed(&meter, domain(i), START);
+        origins_passed(&other, domain(i), START);
+    }
+    for (size_t i = 0; i < ORIGINS_SETS; i++)
+        same += meter.cells[i][0].hash != 0 &&
+                meter.cells[i][0].hash == other.cells[i][0].hash;
+    assert_int_equal(same, 0);
+}
+
+static void
+cost_grows_with_octets_and_keys_and_ends(void **state)
+{
+    const uint64_t mib = 1024 * 1024;
+    uint32_t retry = 0;
+
+    (void)state;
+    assert_int_equal(origins_cost(1, 4096), 1);
+    assert_int_equal(origins_cost(65, 4096), 1);
+    assert_int_equal(origins_cost(65, mib), 66);
+    assert_int_equal(origins_cost(64, mib / 2), 33);
+    assert_int_equal(origins_cost(1, 64 * mib), 65);
+    assert_int_equal(origins_cost(8, 64 * mib), 513);
+    assert_int_equal(origins_cost(65, 64 * mib), ORIGINS_BURST);
+    assert_int_equal(origins_cost(SIZE_MAX, UINT64_MAX), ORIGINS_BURST);
+    assert_int_equal(origins_cost(0, 64 * mib), 1);
+    assert_true(origins_cost(8, 64 * mib) <= ORIGINS_BURST);
+    /* all or nothing: what is too dear takes nothing, what is left is still had */
+    struct kd_slice one = kd_slice_str("one.example");
+    assert_int_equal(origins_take(&meter, one, 1000, START, &retry), KD_OK);
+    assert_int_equal(origins_take(&meter, one, 25, START, &retry), KD_BUSY);
+    assert_int_equal(origins_take(&meter, one, 24, START, &retry), KD_OK);
+    assert_int_equal(origins_take(&meter, one, UINT32_MAX, START, &retry), KD_BUSY);
+    assert_in_range(retry, 20000, 21000); /* the whole burst: it will be there */
+    assert_int_equal(
+        origins_take(&meter, one, UINT32_MAX, START + retry * SECOND / 1000, &retry),
+        KD_OK);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(strangers_share_one_bucket, begin),
+        cmocka_unit_test_setup(who_has_passed_is_not_kept_out_by_strangers, begin),
+        cmocka_unit_test_setup(who_comes_often_stays_and_the_longest_silent_goes,
+                               begin),
+        cmocka_unit_test_setup(every_cell_is_used, begin),
+        cmocka_unit_test_setup(places_follow_from_a_key, begin),
+        cmocka_unit_test_setup(cost_grows_with_octets_and_keys_and_ends, begin),
+    };
+
+    if (sodium_init() < 0)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
