@@ -142,7 +142,7 @@ told(struct vault *v, struct task *t)
     else if (x->authors.n == 0)
         task_finish(v, t, KD_NOT_FOUND, KD_REASON_NO_SIGNET);
     else
-        task_work(v, t, sign, signed_);
+        mail_work(v, t, &x->object, sign, signed_);
 }
 
 void
