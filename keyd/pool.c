@@ -5,7 +5,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { TOGETHER = 4 };
+enum {
+    TOGETHER = 4,
+    THREADS_MIN = 2, /* one may have long work */
+};
 
 static void
 queue_add(struct pool_queue *q, struct pool_item *item)
@@ -52,6 +55,49 @@ announce(struct pool *p)
     kd_ignore(write(p->event, &one, sizeof one));
 }
 
+static void
+announce_quiet(struct pool *p)
+{
+    if (p->n_quiet == 0)
+        return;
+    p->n_quiet = 0;
+    announce(p);
+}
+
+/* True if the next thing to do is the first of the long ones, and it may begin. */
+static bool
+long_is_next(const struct pool *p)
+{
+    const struct pool_item *item = p->todo_long.first;
+
+    if (item == NULL || p->n_long + 1 >= p->n_threads)
+        return false;
+    return p->todo.first == NULL || item->number < p->todo.first->number;
+}
+
+static void
+work(struct pool *p, struct pool_item *item)
+{
+    unlock(p);
+    item->work(item);
+    lock(p);
+    queue_add(&p->done, item);
+    /* A wake-up of the main thread takes a core from a crypto thread, and each of its
+     * turns costs the ledger one too: while there is more to do, a few results go
+     * together. The last of a burst is announced at once. */
+    if (++p->n_quiet >= TOGETHER || p->todo.first == NULL)
+        announce_quiet(p);
+}
+
+static void
+work_long(struct pool *p, struct pool_item *item)
+{
+    announce_quiet(p); /* what is done does not wait for this */
+    p->n_long++;
+    work(p, item);
+    p->n_long--;
+}
+
 static void *
 thread_main(void *arg)
 {
@@ -59,23 +105,14 @@ thread_main(void *arg)
 
     lock(p);
     for (;;) {
-        struct pool_item *item = queue_pop(&p->todo);
-        if (item == NULL) {
+        if (long_is_next(p))
+            work_long(p, queue_pop(&p->todo_long));
+        else if (p->todo.first != NULL)
+            work(p, queue_pop(&p->todo));
+        else {
             p->n_idle++;
             kd_ignore(pthread_cond_wait(&p->wake, &p->lock)); /* spurious is fine */
             p->n_idle--;
-            continue;
-        }
-        unlock(p);
-        item->work(item);
-        lock(p);
-        queue_add(&p->done, item);
-        /* A wake-up of the main thread takes a core from a crypto thread, and each of
-         * its turns costs the ledger one too: while there is more to do, a few results
-         * go together. The last of a burst is announced at once. */
-        if (++p->n_quiet >= TOGETHER || p->todo.first == NULL) {
-            p->n_quiet = 0;
-            announce(p);
         }
     }
     return NULL;
@@ -84,7 +121,9 @@ thread_main(void *arg)
 kd_err
 pool_start(struct pool *p, unsigned n)
 {
-    *p = (struct pool){.event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    if (n < THREADS_MIN)
+        n = THREADS_MIN;
+    *p = (struct pool){.n_threads = n, .event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     if (p->event < 0 || pthread_mutex_init(&p->lock, NULL) != 0 ||
         pthread_cond_init(&p->wake, NULL) != 0)
         return KD_FAILED;
@@ -97,15 +136,28 @@ pool_start(struct pool *p, unsigned n)
     return KD_OK;
 }
 
-void
-pool_run(struct pool *p, struct pool_item *item)
+static void
+put(struct pool *p, struct pool_queue *q, struct pool_item *item)
 {
     lock(p);
-    queue_add(&p->todo, item);
+    item->number = p->n_queued++;
+    queue_add(q, item);
     bool wake = p->n_idle > 0;
     unlock(p);
     if (wake)
         kd_ignore(pthread_cond_signal(&p->wake)); /* cannot fail */
+}
+
+void
+pool_run(struct pool *p, struct pool_item *item)
+{
+    put(p, &p->todo, item);
+}
+
+void
+pool_run_long(struct pool *p, struct pool_item *item)
+{
+    put(p, &p->todo_long, item);
 }
 
 struct pool_item *

@@ -8,12 +8,14 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 enum { POOL_THREADS_MAX = 16 };
 
 struct pool_item {
     struct pool_item *next;
     void (*work)(struct pool_item *item);
+    uint64_t number; /* the pool's: in which order they came */
 };
 
 struct pool_queue {
@@ -23,17 +25,25 @@ struct pool_queue {
 struct pool {
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    struct pool_queue todo, done;
+    struct pool_queue todo, todo_long, done;
+    uint64_t n_queued;
+    unsigned n_threads;
+    unsigned n_long; /* threads with long work */
     unsigned n_idle;
     unsigned n_quiet; /* done and not announced yet */
     int event;        /* readable when something is done */
 };
 
-/* Starts n threads (1 to POOL_THREADS_MAX). The pool lives as long as the process. */
+/* Starts n threads (1 to POOL_THREADS_MAX; two in place of one, see pool_run_long). The
+ * pool lives as long as the process. */
 kd_err pool_start(struct pool *p, unsigned n) KD_MUST_USE;
 
 /* Queues the item, which belongs to the pool until it is taken back. */
 void pool_run(struct pool *p, struct pool_item *item);
+
+/* The same for work that takes long. It is begun in its turn, but never on all threads
+ * at once: one is always left for what is short, which may so overtake it. */
+void pool_run_long(struct pool *p, struct pool_item *item);
 
 /* All that is done, in order of completion, as a list; NULL if nothing. */
 struct pool_item *pool_take_done(struct pool *p);

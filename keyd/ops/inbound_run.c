@@ -221,7 +221,8 @@ commit(struct vault *v, struct task *t, enum kd_audit_op op, const uint8_t *dige
     struct inbound *x = t->data;
     const struct mail_use use = {
         .op = op,
-        .key = op == KD_AUDIT_MAKE_BOUNCE ? &x->signer : &x->opener.id,
+        .key = op == KD_AUDIT_MAKE_BOUNCE && x->result == KD_OK ? &x->signer
+                                                                : &x->opener.id,
         .n_digests = n,
         .digests = digests,
         .notes = x->opener.superseded_ms != 0 ? (unsigned)KD_NOTE_RETAINED_KEY : 0u};
@@ -374,7 +375,7 @@ run_open_envelope(struct vault *v, struct task *t)
     struct inbound *x = take(v, t, answer_envelope);
 
     if (x != NULL && is_within_meter(v, t, x))
-        task_work(v, t, open_envelope, envelope_opened);
+        mail_work(v, t, &x->object, open_envelope, envelope_opened);
 }
 
 void
@@ -390,7 +391,7 @@ run_open_bounce(struct vault *v, struct task *t)
     x->openers[x->n_openers++] = x->opener.id;
     for (size_t i = 0; i < n; i++)
         x->openers[x->n_openers++] = beside[i].id;
-    task_work(v, t, open_bounce, bounce_opened);
+    mail_work(v, t, &x->object, open_bounce, bounce_opened);
 }
 
 void
@@ -400,5 +401,5 @@ run_make_bounce(struct vault *v, struct task *t)
 
     if (x != NULL && mail_signer(v, t, &x->place, &x->signer) &&
         is_within_meter(v, t, x))
-        task_work(v, t, make_bounce, bounce_made);
+        mail_work(v, t, &x->object, make_bounce, bounce_made);
 }

@@ -43,6 +43,16 @@ mail_object_free(struct mail_object *o)
     kd_buf_free(&o->signet_read);
 }
 
+void
+mail_work(struct vault *v, struct task *t, const struct mail_object *o,
+          task_working work, task_step next)
+{
+    if (o->source.n > MAIL_LONG_SIZE)
+        task_work_long(v, t, work, next);
+    else
+        task_work(v, t, work, next);
+}
+
 kd_err
 mail_object_signet(struct task *t, struct mail_object *o, struct kd_slice *out)
 {

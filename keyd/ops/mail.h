@@ -36,6 +36,11 @@ void mail_object_free(struct mail_object *o);
 kd_err mail_object_signet(struct task *t, struct mail_object *o,
                           struct kd_slice *out) KD_MUST_USE;
 
+/* task_work for the object: as what takes long where it is large. */
+enum { MAIL_LONG_SIZE = 256 << 10 };
+void mail_work(struct vault *v, struct task *t, const struct mail_object *o,
+               task_working work, task_step next);
+
 /* A domain that is served, whose organizational signet is good, after policy and the
  * rest of run_allowed. False: the task has been answered. */
 struct mail_place {

@@ -90,7 +90,7 @@ told(struct vault *v, struct task *t)
     else if (m.is_key_known || vault_owns_sign_key(v, x->one_time))
         task_finish(v, t, KD_INVALID, KD_REASON_ONE_TIME_KEY_KNOWN);
     else
-        task_work(v, t, seal, sealed);
+        mail_work(v, t, &x->object, seal, sealed);
 }
 
 static void
@@ -141,5 +141,5 @@ run_seal_naked(struct vault *v, struct task *t)
         mail_signer(v, t, &x->place, &x->signer) &&
         mail_object_take(v, t, x->job.message, x->job.size, kd_slice(NULL, 0), false,
                          &x->object))
-        task_work(v, t, look, looked);
+        mail_work(v, t, &x->object, look, looked);
 }

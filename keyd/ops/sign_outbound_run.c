@@ -82,7 +82,7 @@ signed_(struct vault *v, struct task *t)
     bool grace = t->err == KD_OK && x->authors.list[m->author].superseded_ms != 0;
     const struct mail_use use = {
         .op = KD_AUDIT_SIGN_OUTBOUND,
-        .key = &x->signer,
+        .key = t->err == KD_OK ? &x->signer : &x->opener.id, /* which was used */
         .n_digests = t->err == KD_OK ? m->n_digests : 0,
         .digests = m->digests[0],
         .notes = (grace ? (unsigned)KD_NOTE_AUTHOR_GRACE : 0u) |
@@ -142,7 +142,7 @@ told(struct vault *v, struct task *t)
     else if (x->authors.n == 0)
         task_finish(v, t, KD_NOT_FOUND, KD_REASON_NO_SIGNET);
     else
-        task_work(v, t, sign, signed_);
+        mail_work(v, t, &x->object, sign, signed_);
 }
 
 void

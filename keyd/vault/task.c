@@ -248,7 +248,10 @@ start_work(struct vault *v, struct task *t)
     t->stage = TASK_WORKING;
     t->item.work = item_work;
     v->tasks.n_working++;
-    pool_run(&v->pool, &t->item);
+    if (t->is_long)
+        pool_run_long(&v->pool, &t->item);
+    else
+        pool_run(&v->pool, &t->item);
 }
 
 static void
@@ -281,11 +284,12 @@ queue_take(struct pool_queue *q)
 static bool
 is_quick_here(const struct vault *v, const struct task *t)
 {
-    return v->tasks.n == 1 && v->tasks.alone == NULL && t->fd < 0 && t->told_fd < 0;
+    return v->tasks.n == 1 && v->tasks.alone == NULL && t->fd < 0 && t->told_fd < 0 &&
+           !t->is_long;
 }
 
-void
-task_work(struct vault *v, struct task *t, task_working work, task_step next)
+static void
+work_somewhere(struct vault *v, struct task *t, task_working work, task_step next)
 {
     t->work = work;
     t->next = next;
@@ -296,6 +300,20 @@ task_work(struct vault *v, struct task *t, task_working work, task_step next)
         queue_put(&v->tasks.held, t);
     else
         start_work(v, t);
+}
+
+void
+task_work(struct vault *v, struct task *t, task_working work, task_step next)
+{
+    t->is_long = false;
+    work_somewhere(v, t, work, next);
+}
+
+void
+task_work_long(struct vault *v, struct task *t, task_working work, task_step next)
+{
+    t->is_long = true;
+    work_somewhere(v, t, work, next);
 }
 
 static void
@@ -341,6 +359,7 @@ task_work_alone(struct vault *v, struct task *t, task_working work, task_step ne
 {
     t->work = work;
     t->next = next;
+    t->is_long = false; /* there is nothing short beside it */
     if (v->tasks.alone == NULL) {
         be_alone(v, t);
     } else if (is_under_way(v, t)) {

@@ -72,6 +72,7 @@ struct task {
     bool is_counted;     /* by its quotas */
     bool is_bound;       /* the descriptor's octets are in it */
     bool is_recorded;    /* what it changes is stored */
+    bool is_long;        /* its work takes long (task_work_long) */
     uint8_t *octets;     /* owned; body lies in it */
     struct kd_slice body;
     int fd;      /* -1 if none */
@@ -139,6 +140,10 @@ void task_finish(struct vault *v, struct task *t, kd_err err, uint16_t reason);
 /* work runs on a crypto thread and may touch the task, the token and the vault's
  * fields that only tasks running alone change. */
 void task_work(struct vault *v, struct task *t, task_working work, task_step next);
+
+/* As task_work, for what takes long (a message of megabytes): never on the last crypto
+ * thread that is free of such work, and never on the main thread. */
+void task_work_long(struct vault *v, struct task *t, task_working work, task_step next);
 
 /* As task_work, while no other task works and until the task has ended, commit
  * included: for what changes the token. Those who want it wait for each other, in order

@@ -4,6 +4,7 @@
  *   I2, I3  the registry is whole (check.h), every use of a key recorded
  *   I4  a signet that was answered is of the address asked for and verifies under an
  *       organizational signet of ours
+ *   no operation on a message gives anything: nobody here can make one that holds
  * and every answer is one that the gate can put into a frame. */
 #include "fuzz.h"
 #include "session_ledger.h"
@@ -16,6 +17,8 @@
 #include "../../keyd/ops/rpc.h"
 #include "../../keyd/role.h"
 
+#include <dime/bounce.h>
+#include <dime/fingerprint.h>
 #include <dime/verify.h>
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
@@ -33,8 +36,11 @@
 #include <unistd.h>
 
 enum {
-    ADMIN = KD_CLASS_ADMIN * KD_GATE_WORKERS_MAX,
-    SUBMISSION = KD_CLASS_SUBMISSION * KD_GATE_WORKERS_MAX,
+    ADMIN = 0, /* of the gates below */
+    SUBMISSION,
+    MTA,
+    MILTER,
+    GATES,
     PEOPLE = 6,
     VARIANTS = 3,   /* keys of a person */
     STEPS_MOST = 8, /* of a chain of custody */
@@ -60,6 +66,11 @@ static char dir[160], acks_path[180];
 static struct kd_buf vault_conf, ledger_conf;
 static uint8_t keys_of_org[3][16];
 
+static const enum kd_class classes[GATES] = {[ADMIN] = KD_CLASS_ADMIN,
+                                             [SUBMISSION] = KD_CLASS_SUBMISSION,
+                                             [MTA] = KD_CLASS_MTA,
+                                             [MILTER] = KD_CLASS_MILTER};
+
 /* What the session has open and knows. */
 struct person {
     uint32_t n;       /* steps that were answered OK, in order */
@@ -74,7 +85,7 @@ struct job {
 static struct session {
     const uint8_t *p;
     size_t n;
-    struct kd_chan admin, submission, looks;
+    struct kd_chan gates[GATES], looks;
     struct person people[PEOPLE];
     struct job jobs[JOBS_MOST];
     size_t n_jobs;
@@ -110,14 +121,14 @@ forget(void *ctx, uint16_t type, struct kd_slice body, int fd)
 }
 
 static void
-link_gate(struct kd_chan *ch, unsigned gate)
+link_gate(unsigned gate)
 {
     int fds[2];
 
-    kd_chan_close(ch);
+    kd_chan_close(&session.gates[gate]);
     fuzz_require(kd_chan_pair(fds) == KD_OK);
-    kd_chan_init(ch, fds[0]);
-    session_vault_link_gate(gate, fds[1]);
+    kd_chan_init(&session.gates[gate], fds[0]);
+    session_vault_link_gate(classes[gate] * KD_GATE_WORKERS_MAX, fds[1]);
 }
 
 static void
@@ -128,7 +139,7 @@ link_looks(void)
     kd_chan_close(&session.looks);
     fuzz_require(kd_chan_pair(fds) == KD_OK);
     kd_chan_init(&session.looks, fds[0]);
-    session_ledger_link_gate(ADMIN, fds[1]);
+    session_ledger_link_gate(KD_CLASS_ADMIN * KD_GATE_WORKERS_MAX, fds[1]);
 }
 
 static void
@@ -146,14 +157,11 @@ link_core(void)
 static void
 hear(void)
 {
-    if (session.admin.fd >= 0 &&
-        (kd_chan_flush(&session.admin) != KD_OK ||
-         kd_chan_recv(&session.admin, 64, on_answer, NULL) != KD_OK))
-        link_gate(&session.admin, ADMIN);
-    if (session.submission.fd >= 0 &&
-        (kd_chan_flush(&session.submission) != KD_OK ||
-         kd_chan_recv(&session.submission, 64, on_answer, NULL) != KD_OK))
-        link_gate(&session.submission, SUBMISSION);
+    for (unsigned i = 0; i < GATES; i++)
+        if (session.gates[i].fd >= 0 &&
+            (kd_chan_flush(&session.gates[i]) != KD_OK ||
+             kd_chan_recv(&session.gates[i], 64, on_answer, NULL) != KD_OK))
+            link_gate(i);
     if (session.looks.fd >= 0 &&
         (kd_chan_flush(&session.looks) != KD_OK ||
          kd_chan_recv(&session.looks, 64, forget, NULL) != KD_OK))
@@ -175,7 +183,7 @@ settle(unsigned turns)
 /* --- asking --- */
 
 static struct job *
-put_job(struct kd_chan *gate, enum kd_op op, struct kd_slice body, int fd)
+put_job(unsigned gate, enum kd_op op, struct kd_slice body, int fd)
 {
     struct kd_job m = {.id = ++session.next_id,
                        .op = (uint8_t)op,
@@ -190,8 +198,8 @@ put_job(struct kd_chan *gate, enum kd_op op, struct kd_slice body, int fd)
         m.key[0] = byte() % 8;
     }
     kd_job_put(&b, &m);
-    kd_ignore(
-        kd_chan_put(gate, KD_MSG_job, kd_buf_slice(&b), fd)); /* closed: no answer */
+    kd_ignore(kd_chan_put(&session.gates[gate], KD_MSG_job, kd_buf_slice(&b),
+                          fd)); /* closed: no answer */
     kd_buf_free(&b);
     if (session.n_jobs == JOBS_MOST)
         session.n_jobs = 0;
@@ -243,8 +251,7 @@ issue(int who, uint32_t step, uint32_t variant, bool next_step, int of)
     const struct kd_issue_job m = {.address = kd_slice_str(address),
                                    .ssr = request_of(who, step, variant)};
     kd_issue_job_put(&body, &m);
-    struct job *j =
-        put_job(&session.submission, KD_OP_IssueUserSignet, kd_buf_slice(&body), -1);
+    struct job *j = put_job(SUBMISSION, KD_OP_IssueUserSignet, kd_buf_slice(&body), -1);
     j->person = of;
     j->next_step = next_step;
     kd_buf_free(&body);
@@ -260,7 +267,7 @@ slot_job(enum kd_op op, bool right)
     memcpy(secret, place.credential, sizeof secret);
     secret[0] ^= right ? 0 : 1;
     fuzz_require(kd_memfd_seal(kd_slice(secret, sizeof secret), &fd) == KD_OK);
-    put_job(&session.admin, op, kd_slice(&kind, 1), fd);
+    put_job(ADMIN, op, kd_slice(&kind, 1), fd);
 }
 
 static void
@@ -274,7 +281,7 @@ generate(uint8_t role, uint8_t permissions)
 
     kd_buf_init(&b, 256);
     kd_generate_job_put(&b, &m);
-    put_job(&session.admin, KD_OP_GenerateKey, kd_buf_slice(&b), -1);
+    put_job(ADMIN, KD_OP_GenerateKey, kd_buf_slice(&b), -1);
     kd_buf_free(&b);
 }
 
@@ -289,8 +296,85 @@ issue_org(void)
     memcpy(m.encryption, keys_of_org[2], 16);
     kd_buf_init(&b, 1024);
     kd_issue_org_job_put(&b, &m);
-    put_job(&session.admin, KD_OP_IssueOrgSignet, kd_buf_slice(&b), -1);
+    put_job(ADMIN, KD_OP_IssueOrgSignet, kd_buf_slice(&b), -1);
     kd_buf_free(&b);
+}
+
+/* The first gate that may ask for it. */
+static unsigned
+gate_of(enum kd_op op)
+{
+    unsigned gate = 0;
+
+    while (gate < GATES - 1 && !kd_op_is_served(op, classes[gate]))
+        gate++;
+    return gate;
+}
+
+static const enum kd_op mail_ops[] = {KD_OP_SignOutbound, KD_OP_OpenEnvelope,
+                                      KD_OP_OpenBounce, KD_OP_MakeBounce,
+                                      KD_OP_SealNaked};
+enum { MAIL_OPS = sizeof mail_ops / sizeof *mail_ops };
+
+/* The job around a message: good names, the signet that comes with it our own. */
+static void
+mail_job(enum kd_op op, const struct dime_signet *org, const uint8_t *fp,
+         struct kd_slice message, struct kd_buf *out)
+{
+    const struct kd_slice domain = kd_slice_str("example.com");
+    struct kd_inbound_job in = {.origin = domain,
+                                .domain = domain,
+                                .origin_signet = org->raw,
+                                .message = message};
+    char address[32];
+
+    address_of(byte() % PEOPLE, address);
+    if (op == KD_OP_SignOutbound) {
+        const struct kd_sign_outbound_job m = {.account = kd_slice_str(address),
+                                               .destination = domain,
+                                               .origin_fp =
+                                                   kd_slice(fp, DIME_FINGERPRINT_SIZE),
+                                               .message = message};
+        kd_sign_outbound_job_put(out, &m);
+    } else if (op == KD_OP_SealNaked) {
+        const struct kd_seal_naked_job m = {.recipient = kd_slice_str(address),
+                                            .message = message};
+        kd_seal_naked_job_put(out, &m);
+    } else {
+        in.part = op == KD_OP_MakeBounce ? byte() % (DIME_RETURN_COUNT + 1) : 0;
+        in.klass = op == KD_OP_MakeBounce ? 5 : 0;
+        memcpy(in.origin_fp, fp, DIME_FINGERPRINT_SIZE);
+        memcpy(in.domain_fp, fp, DIME_FINGERPRINT_SIZE);
+        kd_inbound_job_put(out, &in);
+    }
+}
+
+/* Octets of the input as a message. None is one whose signatures hold, so none may come
+ * to anything: on_answer sees to it. */
+static void
+mail(void)
+{
+    enum kd_op op = mail_ops[byte() % MAIL_OPS];
+    uint8_t fp[DIME_FINGERPRINT_SIZE] = {0};
+    struct dime_signet org;
+    enum dime_reason why;
+    struct kd_buf body;
+    size_t n;
+
+    fuzz_require(dime_signet_parse_as(DIME_ORG, kd_buf_slice(&session.orgs[0]), &org,
+                                      &why) == KD_OK);
+    if (byte() % 4 != 3) /* else that of no signet */
+        fuzz_require(dime_fingerprint(&org, DIME_PART_FULL, fp) == KD_OK);
+    n = byte();
+    n = n > session.n ? session.n : n;
+    const struct kd_slice message = kd_slice(session.p, n);
+    session.p += n;
+    session.n -= n;
+    kd_buf_init(&body, KD_JOB_BODY_MAX);
+    mail_job(op, &org, fp, message, &body);
+    fuzz_require(body.err == KD_OK);
+    put_job(gate_of(op), op, kd_buf_slice(&body), -1);
+    kd_buf_free(&body);
 }
 
 /* Octets of the input as a request of a client: decoded, packed and sent as a gate
@@ -324,10 +408,8 @@ raw_request(void)
         if (rpc->message != KD_MSG_NONE)
             kd_ignore(
                 kd_chan_put(&session.looks, rpc->message, kd_buf_slice(&body), -1));
-        else if (kd_op_is_served(rpc->op, KD_CLASS_ADMIN))
-            put_job(&session.admin, rpc->op, kd_buf_slice(&body), -1);
         else
-            put_job(&session.submission, rpc->op, kd_buf_slice(&body), -1);
+            put_job(gate_of(rpc->op), rpc->op, kd_buf_slice(&body), -1);
     }
     kd_buf_free(&body);
 }
@@ -441,7 +523,11 @@ on_answer(void *ctx, uint16_t type, struct kd_slice body, int fd)
     for (size_t i = 0; i < JOBS_MOST; i++)
         if (session.jobs[i].id == m.id && m.id != 0)
             j = &session.jobs[i];
-    if (j == NULL || m.err != KD_OK || has_fd)
+    if (j == NULL || m.err != KD_OK)
+        return KD_OK;
+    for (size_t i = 0; i < MAIL_OPS; i++)
+        fuzz_require(j->op != mail_ops[i]);
+    if (has_fd)
         return KD_OK;
     check_frame(j->op, m.body);
     if (j->op != KD_OP_IssueUserSignet && j->op != KD_OP_IssueOrgSignet)
@@ -490,8 +576,8 @@ static void
 new_vault(void)
 {
     session_vault_new(kd_buf_slice(&vault_conf));
-    link_gate(&session.admin, ADMIN);
-    link_gate(&session.submission, SUBMISSION);
+    for (unsigned i = 0; i < GATES; i++)
+        link_gate(i);
 }
 
 static void
@@ -500,7 +586,9 @@ begin(void)
     memset(session.jobs, 0, sizeof session.jobs);
     memset(session.people, 0, sizeof session.people);
     session.n_jobs = 0;
-    session.admin.fd = session.submission.fd = session.looks.fd = -1;
+    for (unsigned i = 0; i < GATES; i++)
+        session.gates[i].fd = -1;
+    session.looks.fd = -1;
     session.acks = fopen(acks_path, "we");
     fuzz_require(session.acks != NULL);
     new_ledger();
@@ -512,8 +600,8 @@ begin(void)
 static void
 end(void)
 {
-    kd_chan_close(&session.admin);
-    kd_chan_close(&session.submission);
+    for (unsigned i = 0; i < GATES; i++)
+        kd_chan_close(&session.gates[i]);
     kd_chan_close(&session.looks);
     session_vault_free();
     session_ledger_free();
@@ -588,13 +676,13 @@ ask_keys(void)
 
     kd_buf_init(&b, 512);
     kd_keys_job_put(&b, &m);
-    put_job(&session.admin, KD_OP_PublicKeys, kd_buf_slice(&b), -1);
+    put_job(ADMIN, KD_OP_PublicKeys, kd_buf_slice(&b), -1);
     kd_buf_free(&b);
     for (unsigned i = 0; i < TURNS; i++) {
-        fuzz_require(kd_chan_flush(&session.admin) == KD_OK);
+        fuzz_require(kd_chan_flush(&session.gates[ADMIN]) == KD_OK);
         session_vault_step();
         session_ledger_step();
-        fuzz_require(kd_chan_recv(&session.admin, 64, on_keys, NULL) == KD_OK);
+        fuzz_require(kd_chan_recv(&session.gates[ADMIN], 64, on_keys, NULL) == KD_OK);
     }
     fuzz_require(n_ids == 3);
 }
@@ -643,7 +731,7 @@ act(void)
     int who = byte() % PEOPLE;
     struct person *p = &session.people[who];
 
-    switch (byte() % 24) {
+    switch (byte() % 25) {
     case 0:
     case 1:
     case 2:
@@ -672,7 +760,7 @@ act(void)
         issue_org();
         break;
     case 11:
-        put_job(&session.admin, KD_OP_Seal, kd_slice(NULL, 0), -1);
+        put_job(ADMIN, KD_OP_Seal, kd_slice(NULL, 0), -1);
         break;
     case 12:
     case 13:
@@ -682,13 +770,13 @@ act(void)
         slot_job(KD_OP_AddUnsealSlot, true);
         break;
     case 15:
-        put_job(&session.admin, KD_OP_Status, kd_slice(NULL, 0), -1);
+        put_job(ADMIN, KD_OP_Status, kd_slice(NULL, 0), -1);
         break;
     case 16:
         raw_request();
         break;
     case 17:
-        raw_message(byte() % 2 == 0 ? &session.submission : &session.admin);
+        raw_message(&session.gates[(byte() + SUBMISSION) % GATES]);
         break;
     case 18:
         raw_message(&session.looks);
@@ -706,7 +794,10 @@ act(void)
         link_core();
         break;
     case 22:
-        link_gate(&session.submission, SUBMISSION);
+        link_gate(SUBMISSION);
+        break;
+    case 24:
+        mail();
         break;
     default:
         settle(byte() % 4); /* only so far */

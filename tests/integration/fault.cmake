@@ -3,8 +3,9 @@ if(TARGET fault-shim)
   function(keyd_fault_test name)
     keyd_system_test(${name} ${ARGN})
     target_sources(${name} PRIVATE ../support/fault.c ../support/fault_suite.c
-                   ../support/check.c ../support/load.c ../support/people.c)
-    target_link_libraries(${name} PRIVATE kd-audit dime-core Keyd::sqlite3 Keyd::secp256k1
+                   ../support/check.c ../support/dmw.c ../support/letter.c ../support/load.c
+                   ../support/people.c ../support/sg.c)
+    target_link_libraries(${name} PRIVATE kd-audit dime-core Keyd::crypto Keyd::sqlite3 Keyd::secp256k1
                           Threads::Threads)
     add_dependencies(${name} fault-shim fault-role)
   endfunction()

@@ -1,8 +1,9 @@
-/* kill -9 while signets are issued: whichever process dies, and whenever, what was
- * acknowledged is there, every use of a key has its record, and the service is back
- * within two seconds. The registry is judged by keyd-check, which shares no code with
- * the ledger but the codec of records. */
+/* kill -9 while signets are issued and messages signed and opened: whichever process
+ * dies, and whenever, what was acknowledged is there, every use of a key has its
+ * record, and the service is back within two seconds. The registry is judged by
+ * keyd-check, which shares no code with the ledger but the codec of records. */
 #include "daemon.h"
+#include "post.h"
 #include "scale.h"
 #include "suite.h"
 #include "test.h"
@@ -18,6 +19,7 @@
 enum {
     KILLS_WHOLE = 1000,
     RESTARTS_WHOLE = 100,
+    LOADS_MAX = 3,
     READY_MS = 2000,
     RESTART_MS = 5000,
     ROUNDS_MAX = KILLS_WHOLE / TEST_SCALE_WHOLE * TEST_SCALE_MAX
@@ -25,7 +27,8 @@ enum {
 
 struct run {
     struct daemon d;
-    pid_t load;
+    pid_t loads[LOADS_MAX];
+    size_t n_loads;
     char acks[128];
     char audit_key[65];
     uint32_t ms[ROUNDS_MAX]; /* from a kill until ready */
@@ -51,24 +54,51 @@ get_audit_key(struct run *r)
     assert_int_equal(strlen(r->audit_key), 64);
 }
 
+/* One load more, on the socket of that class. */
+static void
+add_load(struct run *r, const char *class, const char *mix, const char *rate)
+{
+    char socket[108], output[32];
+
+    assert_true(r->n_loads < LOADS_MAX);
+    snprintf(output, sizeof output, "load-%zu.out", r->n_loads);
+    daemon_socket(&r->d, class, socket);
+    const char *const arguments[] = {
+        "--socket",      socket,  "--mix",       mix,         "--steps", "5",
+        "--connections", "4",     "--in-flight", "16",        "--rate",  rate,
+        "--seconds",     "90000", "--lazy",      "--give-up", "60",      "--acks",
+        r->acks,         NULL};
+    pid_t pid = daemon_spawn(&r->d, "keyd-load", output, arguments);
+    assert_int_not_equal(pid, 0);
+    r->loads[r->n_loads++] = pid;
+}
+
 static void
 begin(struct run *r, const char *mix)
 {
-    char socket[108];
-
     *r = (struct run){0};
     assert_true(daemon_start(&r->d, NULL));
     assert_true(daemon_provision(&r->d, NULL));
     get_audit_key(r);
     snprintf(r->acks, sizeof r->acks, "%s/acks", r->d.dir);
-    daemon_socket(&r->d, "submission", socket);
-    const char *const arguments[] = {
-        "--socket",      socket,  "--mix",       mix,         "--steps", "5",
-        "--connections", "4",     "--in-flight", "16",        "--rate",  "600",
-        "--seconds",     "90000", "--lazy",      "--give-up", "60",      "--acks",
-        r->acks,         NULL};
-    r->load = daemon_spawn(&r->d, "keyd-load", "load.out", arguments);
-    assert_int_not_equal(r->load, 0);
+    add_load(r, "submission", mix, "600");
+}
+
+/* Signets, and messages both ways. */
+static void
+begin_mixed(struct run *r)
+{
+    struct post p;
+
+    *r = (struct run){0};
+    post_start_com(&p, NULL);
+    post_disconnect(&p);
+    r->d = p.d;
+    get_audit_key(r);
+    snprintf(r->acks, sizeof r->acks, "%s/acks", r->d.dir);
+    add_load(r, "submission", "rotate", "300");
+    add_load(r, "submission", "sign", "100");
+    add_load(r, "mta", "open", "100");
 }
 
 static size_t
@@ -110,10 +140,16 @@ by_value(const void *a, const void *b)
 static void
 end(struct run *r, const char *what)
 {
-    kill(r->load, SIGTERM);
-    int loaded = daemon_reap(r->load, 60000);
-    show_file(r, "load.out");
-    assert_int_equal(loaded, 0);
+    for (size_t i = 0; i < r->n_loads; i++)
+        kill(r->loads[i], SIGTERM);
+    for (size_t i = 0; i < r->n_loads; i++) {
+        char output[32];
+        int loaded = daemon_reap(r->loads[i], 60000);
+        r->loads[i] = 0;
+        snprintf(output, sizeof output, "load-%zu.out", i);
+        show_file(r, output);
+        assert_int_equal(loaded, 0);
+    }
     assert_int_equal(daemon_stop(&r->d), 0);
 
     const char *const arguments[] = {r->d.state,    "--acks",     r->acks,
@@ -123,7 +159,7 @@ end(struct run *r, const char *what)
     show_file(r, "check.out");
     qsort(r->ms, r->n, sizeof *r->ms, by_value);
     printf("%s: %zu kills, ready again after %u ms (median), %u ms (most); "
-           "%zu signets acknowledged, lost: %s\n",
+           "%zu results acknowledged, lost: %s\n",
            what, r->n, r->ms[r->n / 2], r->ms[r->n - 1], count_lines(r->acks),
            checked == 0 ? "0" : "see above");
     assert_int_equal(checked, 0);
@@ -191,23 +227,38 @@ choose(const struct run *r)
 }
 
 static void
+kill_roles(struct run *r, size_t kills)
+{
+    for (size_t i = 0; i < kills; i++) {
+        nap(20 + randombytes_uniform(180));
+        pid_t pid = choose(r);
+        int64_t since = kd_clock_ms();
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        r->ms[r->n++] = wait_until_ready(r, pid, since);
+        if (r->ms[r->n - 1] > READY_MS)
+            fail_msg("ready only %u ms after kill %zu", r->ms[r->n - 1], i);
+    }
+}
+
+static void
 T_OP_24_roles_killed_at_random_lose_nothing_and_leave_no_use_of_a_key_unrecorded(
     void **state)
 {
-    size_t kills = test_rounds(KILLS_WHOLE);
-
     (void)state;
     begin(&run, "rotate");
-    for (size_t i = 0; i < kills; i++) {
-        nap(20 + randombytes_uniform(180));
-        pid_t pid = choose(&run);
-        int64_t since = kd_clock_ms();
-        assert_int_equal(kill(pid, SIGKILL), 0);
-        run.ms[run.n++] = wait_until_ready(&run, pid, since);
-        if (run.ms[run.n - 1] > READY_MS)
-            fail_msg("ready only %u ms after kill %zu", run.ms[run.n - 1], i);
-    }
+    kill_roles(&run, test_rounds(KILLS_WHOLE));
     end(&run, "roles");
+}
+
+/* What was signed and what was opened, and given away, has its record. */
+static void
+T_OP_24_roles_killed_while_messages_are_signed_and_opened_leave_none_unrecorded(
+    void **state)
+{
+    (void)state;
+    begin_mixed(&run);
+    kill_roles(&run, test_rounds(KILLS_WHOLE));
+    end(&run, "mixed");
 }
 
 /* --- the whole daemon --- */
@@ -283,8 +334,9 @@ clean_up(void **state)
 {
     (void)state;
     /* After a failure, whose evidence stays: the directory and its log. */
-    if (run.load != 0)
-        kill(run.load, SIGKILL);
+    for (size_t i = 0; i < run.n_loads; i++)
+        if (run.loads[i] != 0)
+            kill(run.loads[i], SIGKILL);
     if (run.d.pid != 0)
         printf("left for inspection: %s\n", run.d.dir);
     daemon_kill(&run.d);
@@ -297,6 +349,9 @@ main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(
             T_OP_24_roles_killed_at_random_lose_nothing_and_leave_no_use_of_a_key_unrecorded,
+            clean_up),
+        cmocka_unit_test_teardown(
+            T_OP_24_roles_killed_while_messages_are_signed_and_opened_leave_none_unrecorded,
             clean_up),
         cmocka_unit_test_teardown(
             T_OP_24_the_whole_daemon_killed_and_started_again_loses_nothing, clean_up),

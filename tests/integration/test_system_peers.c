@@ -590,10 +590,27 @@ T_OP_27_a_gate_that_asks_for_another_class_is_dropped(void **state)
         enum kd_class klass;
         enum kd_op op;
     } cases[] = {
-        {KD_CLASS_MILTER, KD_OP_IssueUserSignet}, {KD_CLASS_MTA, KD_OP_IssueUserSignet},
-        {KD_CLASS_ADMIN, KD_OP_IssueUserSignet},  {KD_CLASS_SUBMISSION, KD_OP_Seal},
-        {KD_CLASS_SUBMISSION, KD_OP_TokenInit},   {KD_CLASS_MILTER, KD_OP_ImportKey},
-        {KD_CLASS_MTA, KD_OP_GenerateKey},        {KD_CLASS_MTA, KD_OP_IssueOrgSignet},
+        {KD_CLASS_MILTER, KD_OP_IssueUserSignet},
+        {KD_CLASS_MTA, KD_OP_IssueUserSignet},
+        {KD_CLASS_ADMIN, KD_OP_IssueUserSignet},
+        {KD_CLASS_SUBMISSION, KD_OP_Seal},
+        {KD_CLASS_SUBMISSION, KD_OP_TokenInit},
+        {KD_CLASS_MILTER, KD_OP_ImportKey},
+        {KD_CLASS_MTA, KD_OP_GenerateKey},
+        {KD_CLASS_MTA, KD_OP_IssueOrgSignet},
+        {KD_CLASS_MTA, KD_OP_SignOutbound},
+        {KD_CLASS_ADMIN, KD_OP_SignOutbound},
+        {KD_CLASS_MILTER, KD_OP_SignOutbound},
+        {KD_CLASS_SUBMISSION, KD_OP_OpenEnvelope},
+        {KD_CLASS_MILTER, KD_OP_OpenEnvelope},
+        {KD_CLASS_ADMIN, KD_OP_OpenEnvelope},
+        {KD_CLASS_SUBMISSION, KD_OP_OpenBounce},
+        {KD_CLASS_MILTER, KD_OP_OpenBounce},
+        {KD_CLASS_SUBMISSION, KD_OP_MakeBounce},
+        {KD_CLASS_MILTER, KD_OP_MakeBounce},
+        {KD_CLASS_MTA, KD_OP_SealNaked},
+        {KD_CLASS_SUBMISSION, KD_OP_SealNaked},
+        {KD_CLASS_ADMIN, KD_OP_SealNaked},
     };
     struct peer admin, bad;
 

@@ -580,17 +580,19 @@ T_OP_15_a_message_to_the_former_encryption_key_is_signed_within_retention(void *
 static void
 write_largest(uint64_t seed)
 {
-    static uint8_t octets[16776000]; /* nearly what one chunk holds */
-    struct dmw_chunk parts[] = {{.type = 67, .data = {octets, sizeof octets}},
-                                {.type = 67, .data = {octets, sizeof octets}},
-                                {.type = 67, .data = {octets, sizeof octets}},
-                                {.type = 67, .data = {octets, sizeof octets - 8000}}};
+    enum { PART = 16776000, LEAST = PART - 16000 };
+    static uint8_t octets[DIME_DATA_MAX];
+    struct dmw_chunk parts[] = {{.type = 67, .data = {octets, PART}},
+                                {.type = 67, .data = {octets, PART}},
+                                {.type = 67, .data = {octets, PART}},
+                                {.type = 67, .data = {octets, LEAST}}};
     const struct dmw_recipe r = {
         .seed = seed, .contents = parts, .n_contents = 4, .placeholders = true};
 
     dmw_free(&blank);
     dmw_message(&blank, &r);
     parts[3].data.n += (MESSAGE_MAX - blank.out.n) / 16 * 16;
+    assert_true(parts[3].data.n <= sizeof octets);
     write_both(r);
     assert_in_range(blank.out.n, MESSAGE_MAX - 15, MESSAGE_MAX);
 }
@@ -680,6 +682,8 @@ T_OP_26_the_largest_message_is_signed_and_ten_at_once_in_bounded_memory(void **s
     for (size_t i = 0; i < AT_ONCE; i++)
         keyd_client_free(clients[i]);
     assert_int_equal(post_records(&com, before, NULL, 0), AT_ONCE);
+    if (INSTRUMENTED) /* which keeps copies of what was freed */
+        return;
     if (threads > 2)
         threads = 2; /* as many as one principal may have under way */
     assert_true(most_kib(vault) < vault_kib + threads * MESSAGE_KIB + SLACK_KIB);
@@ -709,21 +713,15 @@ T_OP_26_a_message_above_the_limit_is_refused(void **state)
 static void
 over_TLS_messages_of_every_size_are_signed(void **state)
 {
-    static const char before[] = "\"IssueUserSignet\" }";
-    static const char with[] = "\"IssueUserSignet\", \"SignOutbound\" }";
     static uint8_t octets[3 << 20];
     static const size_t sizes[] = {100, 48000, 60000, sizeof octets};
     struct tls_place place;
     struct post p;
-    char cert[160], key[160], address[64], top[4200];
+    char cert[160], key[160], address[64];
 
     (void)state;
     tls_place_make(&place, NULL);
-    char *at = strstr(place.top, before);
-    assert_non_null(at);
-    snprintf(top, sizeof top, "%.*s%s%s", (int)(at - place.top), place.top, with,
-             at + strlen(before));
-    post_start_com(&p, &(struct post_options){.top = top});
+    post_start_com(&p, &(struct post_options){.top = place.top});
     const struct identity *list[] = {&place.mx1};
     snprintf(cert, sizeof cert, "%s/mx1.pem", p.d.dir);
     snprintf(key, sizeof key, "%s/mx1.key", p.d.dir);

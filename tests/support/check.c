@@ -862,11 +862,93 @@ check_acked_signet(struct check *c, const char *address, const uint8_t *sha256)
         wrong(c, "I1 acknowledged signet of %s is lost", address);
 }
 
+/* Results of message operations that were returned. */
+struct messages {
+    uint8_t (*digests)[KD_SHA256_SIZE];
+    bool *is_recorded;
+    size_t n, room;
+};
+
+static void
+add_message(struct check *c, struct messages *m, const uint8_t *digest)
+{
+    if (m->n == m->room) {
+        size_t room = m->room == 0 ? 4096 : 2 * m->room;
+        void *more = realloc(m->digests, room * sizeof *m->digests);
+        if (more == NULL) {
+            wrong(c, "no memory for acknowledged messages");
+            return;
+        }
+        m->digests = more;
+        m->room = room;
+    }
+    memcpy(m->digests[m->n++], digest, KD_SHA256_SIZE);
+}
+
+static int
+by_octets(const void *a, const void *b)
+{
+    return memcmp(a, b, KD_SHA256_SIZE);
+}
+
+static bool
+is_done_with_message(const struct kd_audit_record *r)
+{
+    return (r->op == KD_AUDIT_SIGN_OUTBOUND || r->op == KD_AUDIT_OPEN_ENVELOPE) &&
+           r->outcome == KD_OUTCOME_DONE && r->n_digests != 0;
+}
+
+/* The same message may have been asked about more than once: one record will do. */
+static void
+check_messages(struct check *c, struct messages *m)
+{
+    sqlite3_stmt *st = prepare(c, "SELECT record FROM audit ORDER BY seq");
+    size_t n_lost = 0;
+
+    qsort(m->digests, m->n, sizeof *m->digests, by_octets);
+    while (step(c, st)) {
+        struct kd_audit_record r;
+        if (kd_audit_decode(octets(st, 0), &r) != KD_OK || !is_done_with_message(&r))
+            continue;
+        uint8_t(*found)[KD_SHA256_SIZE] =
+            bsearch(r.digests[r.n_digests - 1], m->digests, m->n, sizeof *m->digests,
+                    by_octets);
+        if (found == NULL)
+            continue;
+        size_t at = (size_t)(found - m->digests);
+        while (at > 0 && by_octets(m->digests[at - 1], *found) == 0)
+            at--;
+        for (; at < m->n && by_octets(m->digests[at], *found) == 0; at++)
+            m->is_recorded[at] = true;
+    }
+    sqlite3_finalize(st);
+    for (size_t i = 0; i < m->n; i++)
+        n_lost += !m->is_recorded[i];
+    if (n_lost != 0)
+        wrong(c, "I3 %zu of %zu results of messages that were returned have no record",
+              n_lost, m->n);
+}
+
+static void
+end_messages(struct check *c, struct messages *m)
+{
+    if (m->n != 0) {
+        m->is_recorded = calloc(m->n, sizeof *m->is_recorded);
+        if (m->is_recorded == NULL)
+            wrong(c, "no memory for acknowledged messages");
+        else
+            check_messages(c, m);
+    }
+    free(m->is_recorded);
+    free(m->digests);
+}
+
 static void
 check_acks(struct check *c)
 {
     char line[512], name[300], hex[80];
     uint8_t digest[KD_SHA256_SIZE];
+    struct messages messages = {.n = 0};
     size_t n;
 
     if (c->conf->acks == NULL)
@@ -884,12 +966,15 @@ check_acks(struct check *c)
                 0 ||
             n != sizeof digest)
             wrong(c, "bad line in %s: %s", c->conf->acks, line);
+        else if (name[0] == '!')
+            add_message(c, &messages, digest);
         else if (name[0] == '@')
             check_acked_record(c, strtoull(name + 1, NULL, 10), digest);
         else
             check_acked_signet(c, name, digest);
     }
     fclose(f);
+    end_messages(c, &messages);
 }
 
 /* --- all of it --- */

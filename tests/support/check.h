@@ -19,8 +19,9 @@ struct check_conf {
  * number of violations; 1 or more too if it cannot be read.
  *
  * A line of the file of acknowledged results is "ADDRESS HEX", the SHA-256 of a signet
- * that was returned, or "@SEQ HEX", the hash of a record that was acknowledged. The
- * last line may be cut. */
+ * that was returned, "@SEQ HEX", the hash of a record that was acknowledged, or
+ * "! HEX", the last digest that the record of a message operation has whose result was
+ * returned. The last line may be cut. */
 unsigned check_registry(const struct check_conf *conf);
 
 #endif

@@ -30,7 +30,8 @@ on_signal(int number)
     stop = 1;
 }
 
-static const char *const mixes[] = {"issue", "rotate", "lookup", "verify"};
+static const char *const mixes[] = {"issue",  "rotate", "lookup",
+                                    "verify", "sign",   "open"};
 
 static int
 usage(FILE *to, int status)
@@ -42,13 +43,14 @@ usage(FILE *to, int status)
         "                 [--look-up-issued] [--deadline MS] [--tls-certificate FILE\n"
         "                 --tls-key FILE --tls-ca FILE [--tls-name NAME]] [--domain\n"
         "                 NAME] [--seed TEXT] [--acks FILE] [--json]\n"
-        "  --mix issue|rotate|lookup|verify   what to ask (issue)\n"
+        "  --mix issue|rotate|lookup|verify|sign|open   what to ask (issue)\n"
         "  --connections N   (1)              --in-flight M  on each connection (32)\n"
         "  --seconds S       run so long      --count K      or so many requests\n"
         "  --domain NAME     (example.com)    --seed TEXT    users are TEXT-number "
         "(load)\n"
         "  --steps N         of a chain, for rotate (10)\n"
-        "  --population N    addresses, for lookup and verify (1000)\n"
+        "  --population N    addresses or messages (1000)\n"
+        "  --content N       octets of text in a message (2000)\n"
         "  --known           which have signets already\n"
         "  --prepare N       requests made before the clock starts\n"
         "  --lazy            make more when they are used up, instead of ending\n"
@@ -102,6 +104,7 @@ enum load_option {
     OPT_SEED,
     OPT_STEPS,
     OPT_POPULATION,
+    OPT_CONTENT,
     OPT_KNOWN,
     OPT_PREPARE,
     OPT_LAZY,
@@ -133,6 +136,7 @@ static const struct option options[] = {
     {"seed", required_argument, NULL, OPT_SEED},
     {"steps", required_argument, NULL, OPT_STEPS},
     {"population", required_argument, NULL, OPT_POPULATION},
+    {"content", required_argument, NULL, OPT_CONTENT},
     {"known", no_argument, NULL, OPT_KNOWN},
     {"prepare", required_argument, NULL, OPT_PREPARE},
     {"lazy", no_argument, NULL, OPT_LAZY},
@@ -236,6 +240,8 @@ set_option(struct load_options *o, enum load_option opt, const char *arg)
         return small_number(arg, &o->steps) && o->steps > 0;
     case OPT_POPULATION:
         return small_number(arg, &o->population) && o->population > 0;
+    case OPT_CONTENT:
+        return small_number(arg, &o->content);
     case OPT_KNOWN:
         o->known = true;
         return true;
@@ -422,6 +428,7 @@ main(int argc, char **argv)
                              .in_flight = 32,
                              .steps = 10,
                              .population = 1000,
+                             .content = 2000,
                              .give_up = 30,
                              .stop = &stop};
     struct load_result r;

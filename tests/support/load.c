@@ -1,5 +1,6 @@
 #include "load.h"
 
+#include "letter.h"
 #include "people.h"
 
 #include <keyd/base/clock.h>
@@ -27,6 +28,7 @@ struct chain {
     uint8_t core_fp[64];
     uint8_t *signet; /* the one issued last, if it will be looked up; owned */
     size_t signet_n;
+    struct letter *letter; /* instead of steps; owned */
     struct chain *next;
     struct {
         uint8_t octets[PERSON_SSR_MAX];
@@ -67,6 +69,7 @@ struct load {
     struct conn *conns;
     struct pollfd *polled;
     uint64_t chance; /* state of next_random */
+    struct letter_org org;
 
     uint64_t n_started, n_ended, count;
     int64_t begin_ns, end_ns, last_ok_ns;
@@ -80,8 +83,10 @@ struct load {
 static void
 chain_free(struct chain *c)
 {
-    if (c != NULL)
+    if (c != NULL) {
         free(c->signet);
+        free(c->letter);
+    }
     free(c);
 }
 
@@ -113,6 +118,35 @@ chain_new(const struct load_options *o, uint64_t person, uint32_t n_steps)
     return c;
 }
 
+static bool
+is_mail(const struct load *l)
+{
+    return l->o->mix == LOAD_SIGN || l->o->mix == LOAD_OPEN;
+}
+
+/* NULL unless messages are opened. */
+static const struct letter_org *
+org_of(const struct load *l)
+{
+    return l->o->mix == LOAD_OPEN ? &l->org : NULL;
+}
+
+static struct chain *
+make_one(const struct load *l, uint64_t person, uint32_t n_steps)
+{
+    if (!is_mail(l))
+        return chain_new(l->o, person, n_steps);
+    struct chain *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return NULL;
+    c->person = person;
+    c->letter = letter_new(person, l->o->content, org_of(l));
+    if (c->letter != NULL)
+        return c;
+    free(c);
+    return NULL;
+}
+
 struct maker {
     pthread_t thread;
     struct load *l;
@@ -126,7 +160,7 @@ make_some(void *arg)
     struct maker *m = arg;
 
     for (uint64_t i = m->first; i < m->l->n_made; i += m->step)
-        m->l->made[i] = chain_new(m->l->o, i, m->n_steps);
+        m->l->made[i] = make_one(m->l, i, m->n_steps);
     return NULL;
 }
 
@@ -175,6 +209,13 @@ is_lookup(const struct load *l)
     return l->mix == LOAD_LOOKUP || l->mix == LOAD_VERIFY;
 }
 
+/* One of those there are is asked about again and again. */
+static bool
+has_population(const struct load *l)
+{
+    return is_lookup(l) || (is_mail(l) && !l->o->lazy);
+}
+
 static struct chain *
 take_issue(struct load *l)
 {
@@ -190,8 +231,7 @@ take_issue(struct load *l)
         return c;
     }
     if (l->o->lazy)
-        return chain_new(l->o, l->next_person++,
-                         l->mix == LOAD_ROTATE ? l->o->steps : 1);
+        return make_one(l, l->next_person++, l->mix == LOAD_ROTATE ? l->o->steps : 1);
     return NULL;
 }
 
@@ -247,13 +287,13 @@ next_flight(struct load *l, int64_t now_ns)
     }
     if ((f = l->idle) == NULL || !may_start(l, now_ns))
         return NULL;
-    struct chain *c = is_lookup(l) ? take_known(l) : take_issue(l);
+    struct chain *c = has_population(l) ? take_known(l) : take_issue(l);
     if (c == NULL)
         return NULL;
     l->idle = f->next;
     f->chain = c;
     f->first_ns = now_ns;
-    if (!is_lookup(l))
+    if (!is_lookup(l) && !is_mail(l))
         randombytes_buf(f->key, sizeof f->key);
     l->n_started++;
     return f;
@@ -336,6 +376,20 @@ on_issued(struct load *l, struct chain *c, const struct keyd_answer *a)
     fflush(l->o->acks);
 }
 
+/* Whoever has it has it: a record of it must be there from here on. */
+static void
+on_mail(struct load *l, const struct letter *letter, const struct keyd_answer *a)
+{
+    char hex[65];
+
+    l->result->n_wrong += !letter_is_right(letter, a);
+    if (l->o->acks == NULL)
+        return;
+    sodium_bin2hex(hex, sizeof hex, letter->record, sizeof letter->record);
+    fprintf(l->o->acks, "! %s\n", hex);
+    fflush(l->o->acks);
+}
+
 static bool
 is_right(const struct load *l, const struct chain *c, const struct keyd_answer *a)
 {
@@ -350,7 +404,7 @@ is_right(const struct load *l, const struct chain *c, const struct keyd_answer *
 static void
 chain_done(struct load *l, struct chain *c, bool ok)
 {
-    if (is_lookup(l))
+    if (has_population(l))
         return;
     if (ok && ++c->at < c->n_steps)
         chain_is_ready(l, c);
@@ -426,7 +480,9 @@ on_answer(void *cookie, struct keyd_answer *a)
         l->result->n_ok++;
         l->last_ok_ns = now;
         keep_micros(l, now - f->first_ns);
-        if (!is_lookup(l))
+        if (is_mail(l))
+            on_mail(l, f->chain->letter, a);
+        else if (!is_lookup(l))
             on_issued(l, f->chain, a);
         else if (!is_right(l, f->chain, a))
             l->result->n_wrong++;
@@ -456,7 +512,9 @@ submit(struct load *l, struct conn *conn, struct flight *f)
     struct keyd_octets name = {(const uint8_t *)address,
                                (size_t)address_of(l, c, address)};
 
-    if (l->mix == LOAD_LOOKUP || l->mix == LOAD_LEARN) {
+    if (is_mail(l)) {
+        q = letter_request(c->letter, org_of(l));
+    } else if (l->mix == LOAD_LOOKUP || l->mix == LOAD_LEARN) {
         q.op = KEYD_OP_LOOKUP_SIGNET;
         q.in.lookup_signet.name = name;
     } else if (l->mix == LOAD_VERIFY) {
@@ -507,7 +565,8 @@ keep_connected(struct load *l, struct conn *conn, int64_t now_ms)
 static bool
 has_more(const struct load *l)
 {
-    return is_lookup(l) || l->o->lazy || l->ready != NULL || l->next_made < l->n_made;
+    return has_population(l) || l->o->lazy || l->ready != NULL ||
+           l->next_made < l->n_made;
 }
 
 /* An answer that came while its own request was sent leaves room for the next. */
@@ -694,7 +753,8 @@ chosen_preparation(const struct load_options *o)
 {
     uint64_t steps = o->mix == LOAD_ROTATE ? o->steps : 1;
 
-    if (o->mix == LOAD_LOOKUP || o->mix == LOAD_VERIFY)
+    if (o->mix == LOAD_LOOKUP || o->mix == LOAD_VERIFY ||
+        (!o->lazy && (o->mix == LOAD_SIGN || o->mix == LOAD_OPEN)))
         return o->population;
     uint64_t n = o->prepare != 0 ? o->prepare
                  : o->count != 0 ? o->count
@@ -725,6 +785,32 @@ clear(struct load *l)
     free(l->micros);
 }
 
+/* Messages to be opened are from and to the organization that is there. */
+static bool
+meet_organization(struct load *l)
+{
+    keyd_client *c;
+    bool good;
+
+    if (l->mix != LOAD_OPEN)
+        return true;
+    if ((c = keyd_client_new()) == NULL)
+        return false;
+    good = connect_one(l->o, c) == KEYD_OK && letter_org_get(c, &l->org);
+    keyd_client_free(c);
+    return good;
+}
+
+/* What was made is the population. */
+static void
+know_all(struct load *l)
+{
+    l->known = l->made;
+    l->n_known = l->n_made;
+    l->made = NULL;
+    l->n_made = 0;
+}
+
 int
 load_run(const struct load_options *o, struct load_result *result)
 {
@@ -735,8 +821,8 @@ load_run(const struct load_options *o, struct load_result *result)
 
     *result = (struct load_result){0};
     randombytes_buf(&l.chance, sizeof l.chance);
-    if (sodium_init() < 0 || prepare(&l, chosen_preparation(o), steps) != 0 ||
-        connect_all(&l) != 0)
+    if (sodium_init() < 0 || !meet_organization(&l) ||
+        prepare(&l, chosen_preparation(o), steps) != 0 || connect_all(&l) != 0)
         goto out;
     if (looks_up) {
         if ((l.known = calloc(o->population, sizeof(struct chain *))) == NULL)
@@ -748,6 +834,8 @@ load_run(const struct load_options *o, struct load_result *result)
         }
         *result = (struct load_result){0};
     }
+    if (is_mail(&l) && has_population(&l))
+        know_all(&l);
     if (o->say_begin)
         fputs("begin\n", stderr);
     double cpu = cpu_seconds();

@@ -13,6 +13,9 @@ enum load_mix {
     LOAD_ROTATE, /* the same, then steps of its custody chain */
     LOAD_LOOKUP, /* current signet of random addresses of a population */
     LOAD_VERIFY, /* VerifyCurrent of the same */
+    LOAD_SIGN,   /* SignOutbound of a population of messages (letter.h); lazy: of one
+                    new message after another */
+    LOAD_OPEN,   /* OpenEnvelope of the same */
     LOAD_LEARN   /* for load_run: the population is there, what is it? */
 };
 
@@ -34,7 +37,9 @@ struct load_options {
     bool lazy;           /* make more when those are used up */
     unsigned rate;       /* requests started a second, at most; 0: as they come */
     unsigned give_up;    /* seconds a request is tried again for */
-    FILE *acks;          /* NULL, or gets "address sha256-of-signet" for each issued */
+    unsigned content;    /* octets of text in a message */
+    FILE *acks;          /* NULL, or gets "address sha256-of-signet" for each issued, "!
+                            digest" for each message */
     volatile sig_atomic_t *stop; /* NULL, or ends the run when not 0 */
 };
 

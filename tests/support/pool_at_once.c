@@ -21,6 +21,12 @@ pool_run(struct pool *p, struct pool_item *item)
     p->done.last = item;
 }
 
+void
+pool_run_long(struct pool *p, struct pool_item *item)
+{
+    pool_run(p, item);
+}
+
 struct pool_item *
 pool_take_done(struct pool *p)
 {

@@ -27,8 +27,9 @@ struct kd_slice
 token_message_for(enum kd_sign_purpose purpose)
 {
     static const uint8_t signet[80] = {1, 32};
-    static const uint8_t chunks[80] = {2, 0, 0, 33};
-    static const uint8_t naked[80] = {2, 0, 0, 65};
+    static const uint8_t chunks[80] = {2, 0, 0, 33, [37] = 4};
+    static const uint8_t bounce[80] = {2, 0, 0, 33, [37] = 6};
+    static const uint8_t naked[80] = {2, 0, 0, 65, [69] = 33};
     static const uint8_t report[80] = {0, 0, 180};
     static const uint8_t der[80] = {0x30, 78};
     static const uint8_t hash[64] = {9};
@@ -42,8 +43,9 @@ token_message_for(enum kd_sign_purpose purpose)
     case KD_SIGN_USER_SIGNET:
         return kd_slice(signet, sizeof signet);
     case KD_SIGN_MESSAGE:
-    case KD_SIGN_BOUNCE:
         return kd_slice(chunks, sizeof chunks);
+    case KD_SIGN_BOUNCE:
+        return kd_slice(bounce, sizeof bounce);
     case KD_SIGN_NAKED:
         return kd_slice(naked, sizeof naked);
     case KD_SIGN_REPORT:
@@ -214,8 +216,8 @@ static void
 messages_of_one_purpose_do_not_fit_another(void **state)
 {
     static const char *const fits[N_CELLS] = {
-        "XX-----------", "XX-----------", "--X--X-------", "---X---------",
-        "----X--------", "--X--X-------", "------X-X----", "-------X-X---",
+        "XX-----------", "XX-----------", "--X----------", "---X---------",
+        "----X--------", "-----X-------", "------X-X----", "-------X-X---",
         "------X-X----", "-------X-X---", "----------X--", "-----------X-",
         "------------X",
     };
@@ -236,7 +238,7 @@ message_that_does_not_fit_is_not_signed(void **state)
     struct kd_key_info key;
     struct kd_token *t = make_one(KD_KEY_ROLE_SOK, 7, &key);
     struct kd_token_sig sig;
-    uint8_t m[200] = {1, 0, 0, 33};
+    uint8_t m[200] = {1, 0, 0, 33, [37] = 4};
 
     (void)state;
     for (size_t first = 0; first < 256; first++) {
@@ -653,7 +655,7 @@ work(void *arg)
 {
     struct worker *w = arg;
     uint8_t *z = kd_secret_new(32);
-    uint8_t m[300] = {2, 0, 0, 33};
+    uint8_t m[400] = {2, 0, 0, 33, [37] = 4};
     struct kd_slice peer = kd_slice(w->enc.public_key, w->enc.public_size);
 
     for (unsigned i = 0; i < N_ROUNDS; i++) {

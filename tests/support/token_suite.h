@@ -15,6 +15,9 @@ struct token_backend {
 /* Runs the suite; the number of failed tests. kd_secret_setup has been called. */
 int token_suite_run(const struct token_backend *backend);
 
+/* The part of it that is about signing in pieces (token_stream_suite.c). */
+int token_stream_suite_run(const struct token_backend *backend);
+
 /* The key at a position, or a failed test. */
 struct kd_key_info token_key(struct kd_token *t, size_t at);
 

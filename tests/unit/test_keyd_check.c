@@ -482,6 +482,58 @@ what_the_log_itself_shows_is_found(void **state)
     }
 }
 
+/* The result of a message operation was returned: its record is there, and says that it
+ * was done. */
+static void
+results_of_messages_without_their_record_are_found(void **state)
+{
+    static const struct {
+        enum kd_audit_op op;
+        enum kd_audit_outcome outcome;
+        uint8_t recorded;
+        bool good;
+    } cases[] = {{KD_AUDIT_SIGN_OUTBOUND, KD_OUTCOME_DONE, 7, true},
+                 {KD_AUDIT_OPEN_ENVELOPE, KD_OUTCOME_DONE, 7, true},
+                 {KD_AUDIT_SIGN_OUTBOUND, KD_OUTCOME_DONE, 8, false},
+                 {KD_AUDIT_OPEN_ENVELOPE, KD_OUTCOME_FAILED, 7, false}};
+    struct kd_store_conf conf = {.dir = w.bad};
+    char why[KD_STORE_WHY_MAX], acks[160];
+    struct kd_store_ack a;
+    const struct check_conf c = {
+        .dir = w.bad, .acks = acks, .audit_key = w.reg.audit.key, .report = keep};
+
+    (void)state;
+    snprintf(acks, sizeof acks, "%s/message-acks", w.dir);
+    w.ack_file = fopen(acks, "w");
+    assert_non_null(w.ack_file);
+    for (int i = 0; i < 3; i++) /* one more than once */
+        ack("!", (const uint8_t[32]){7});
+    assert_int_equal(fclose(w.ack_file), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct reg reg = w.reg;
+        copy_all();
+        assert_int_equal(kd_store_open(&kd_store_sqlite, &conf, &w.store, why), KD_OK);
+        reg_plain(&reg, &w.item, cases[i].op);
+        w.item.decoded.outcome = cases[i].outcome;
+        w.item.decoded.n_digests = 1;
+        memset(w.item.decoded.digests, 0, sizeof w.item.decoded.digests);
+        w.item.decoded.digests[0][0] = cases[i].recorded;
+        reg = w.reg; /* in the place of the other */
+        reg_seal(&reg, &w.item);
+        assert_int_equal(kd_store_begin(w.store), KD_OK);
+        assert_int_equal(kd_store_add(w.store, &w.item.item, &a), KD_OK);
+        assert_int_equal(kd_store_commit(w.store), KD_OK);
+        kd_store_close(w.store);
+        w.expect = "I3 3 of 3 results";
+        w.said = false;
+        unsigned n_wrong = check_registry(&c);
+        if (n_wrong != !cases[i].good)
+            fail_msg("case %zu: %u violations, the last: %s", i, n_wrong, w.last);
+        assert_int_equal(w.said, !cases[i].good);
+    }
+    assert_int_equal(remove(acks), 0);
+}
+
 int
 main(void)
 {
@@ -493,6 +545,7 @@ main(void)
         cmocka_unit_test(other_key_store_is_found),
         cmocka_unit_test(wrong_audit_key_is_found),
         cmocka_unit_test(what_the_log_itself_shows_is_found),
+        cmocka_unit_test(results_of_messages_without_their_record_are_found),
     };
 
     return cmocka_run_group_tests(tests, start, end);

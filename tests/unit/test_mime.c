@@ -417,6 +417,43 @@ a_raw_mail_must_be_what_chunks_33_and_34_say(void **state)
     dime_mime_free(&m);
 }
 
+static void
+text_in_a_digest_is_mapped_and_stays_what_it_is(void **state)
+{
+    struct kd_slice mail =
+        kd_slice_str(COMMON V "Content-Type: multipart/digest; boundary=d\r\n"
+                              "\r\n--d\r\n\r\nno field\r\n--d--\r\n");
+    struct dime_mime m;
+    struct kd_buf back;
+
+    (void)state;
+    assert_int_equal(dime_mime_import(mail, &m), KD_OK);
+    assert_int_equal(m.raw, DIME_MIME_MAPPED);
+    kd_buf_init(&back, 4096);
+    assert_int_equal(dime_mime_export(&m.content, &back), KD_OK);
+    assert_int_equal(back.n, mail.n);
+    assert_memory_equal(back.p, mail.p, mail.n);
+    kd_buf_free(&back);
+    dime_mime_free(&m);
+}
+
+static void
+a_delimiter_that_looks_like_a_field_is_none(void **state)
+{
+    struct dime_mime m;
+
+    (void)state;
+    assert_int_equal(
+        dime_mime_import(kd_slice_str(COMMON V
+                                      "Content-Type: multipart/mixed; "
+                                      "boundary=\"a:b\"\r\n\r\n--a:b\r\nX: y\r\n"
+                                      "--a:b\r\n\r\none\r\n--a:b--\r\n"),
+                         &m),
+        KD_OK);
+    assert_int_equal(m.raw, DIME_MIME_DELIMITER);
+    dime_mime_free(&m);
+}
+
 /* One reader takes a line that another passes over. */
 static void
 what_is_in_doubt_is_not_in_chunk_33(void **state)
@@ -637,6 +674,8 @@ main(void)
         cmocka_unit_test(a_raw_mail_must_be_what_chunks_33_and_34_say),
         cmocka_unit_test(a_multipart_is_what_its_chunk_says),
         cmocka_unit_test(what_is_in_doubt_is_not_in_chunk_33),
+        cmocka_unit_test(a_delimiter_that_looks_like_a_field_is_none),
+        cmocka_unit_test(text_in_a_digest_is_mapped_and_stays_what_it_is),
         cmocka_unit_test(a_part_is_an_entity_or_text),
         cmocka_unit_test(mails_of_very_many_parts_are_carried_raw),
         cmocka_unit_test(very_long_header_lines_go_one_way_or_the_other),

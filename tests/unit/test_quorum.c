@@ -322,7 +322,8 @@ no_other_stream_starts_like_an_approval(void **state)
         const char *start;
         size_t n;
     } purposes[] = {
-#define KD_PURPOSE(code, name, start, min, max, always) {start, sizeof start - 1},
+#define KD_PURPOSE(code, name, start, next_at, next, min, max, always)                 \
+    {start, sizeof start - 1},
 #include <keyd/token/purposes.def>
 #undef KD_PURPOSE
     };

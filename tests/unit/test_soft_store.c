@@ -1014,7 +1014,7 @@ nothing_secret_stays_outside_secret_memory(void **state)
     struct kd_token_sig sig;
     struct needles needles = {.n = 0};
     uint8_t *z = kd_secret_new(32);
-    static const uint8_t message[80] = {2, 0, 0, 33};
+    static const uint8_t message[80] = {2, 0, 0, 33, [37] = 4};
 
     (void)state;
     if (!may_search()) {

@@ -1,6 +1,7 @@
 /* The software token: the suite of every backend, and faults in memory and arithmetic.
  */
 #include "soft_impl.h"
+#include "tables.h"
 #include "token_suite.h"
 
 #include <keyd/base/secret.h>
@@ -273,6 +274,62 @@ faulty_pair_is_not_taken_in(void **state)
     kd_token_free(t);
 }
 
+/* True if no octets fit both: told by size, by how they start, or by what is next. */
+static bool
+are_disjoint(const struct kd_purpose_row *a, const struct kd_purpose_row *b)
+{
+    size_t n = a->start.n < b->start.n ? a->start.n : b->start.n;
+
+    if (a->max < b->min || b->max < a->min)
+        return true;
+    if (n != 0 && memcmp(a->start.p, b->start.p, n) != 0)
+        return true;
+    if (a->next.n == 0 || b->next.n == 0 || a->next_at != b->next_at)
+        return false;
+    for (size_t i = 0; i < a->next.n; i++)
+        if (memchr(b->next.p, a->next.p[i], b->next.n) != NULL)
+            return false;
+    return true;
+}
+
+static bool
+may_be_of_one_key(enum kd_sign_purpose a, enum kd_sign_purpose b)
+{
+    for (unsigned role = 1; kd_role_row(role) != NULL; role++)
+        for (unsigned bits = 0; bits < 16; bits++) {
+            const struct kd_key_info key = {.role = (enum kd_key_role)role,
+                                            .alg = KD_ALG_ED25519,
+                                            .state = KD_KEY_ACTIVE,
+                                            .permissions = (uint8_t)bits};
+            if (kd_key_allows(&key, a) == KD_OK && kd_key_allows(&key, b) == KD_OK)
+                return true;
+        }
+    return false;
+}
+
+/* Proven from the table, not by samples (D-085): whatever a key signs for one purpose,
+ * it does not sign for another. */
+static void
+purposes_of_one_key_have_no_octets_in_common(void **state)
+{
+    unsigned n_pairs = 0;
+
+    (void)state;
+    for (unsigned a = 0; a < KD_SIGN_COUNT; a++)
+        for (unsigned b = 0; b < a; b++) {
+            if (!may_be_of_one_key((enum kd_sign_purpose)a, (enum kd_sign_purpose)b))
+                continue;
+            n_pairs++;
+            if (!are_disjoint(kd_purpose_row(a), kd_purpose_row(b)))
+                fail_msg("%s and %s", kd_purpose_name((enum kd_sign_purpose)a),
+                         kd_purpose_name((enum kd_sign_purpose)b));
+        }
+    assert_true(n_pairs > 30);
+    /* and where keys do not tell, these do not either */
+    assert_false(are_disjoint(kd_purpose_row(KD_SIGN_ORG_SIGNET),
+                              kd_purpose_row(KD_SIGN_USER_SIGNET)));
+}
+
 int
 main(void)
 {
@@ -285,6 +342,7 @@ main(void)
         cmocka_unit_test(flipped_scalar_stops_every_agreement),
         cmocka_unit_test(probe_really_signs),
         cmocka_unit_test(faulty_pair_is_not_taken_in),
+        cmocka_unit_test(purposes_of_one_key_have_no_octets_in_common),
     };
 
     if (kd_secret_setup((size_t)128 * 1024) != KD_OK) {

@@ -1,15 +1,15 @@
 /* MakeBounce (open-design.md 5). */
 #include "inbound.h"
-#include "sha256.h"
 
 #include <dime/fingerprint.h>
 #include <dime/message_verify.h>
 #include <keyd/base/be.h>
 #include <keyd/base/secret.h>
+#include <keyd/base/sha256.h>
 
 #include <stdlib.h>
 
-/* SHA-512, by the older calls as in sha256.h. */
+/* SHA-512, by the older calls as in keyd/base/sha256.h. */
 #define HASH_SIZE 64
 
 enum { PIECE = 64 << 10 };
@@ -134,7 +134,7 @@ sign(void *ctx, struct kd_slice message, uint8_t sig[DIME_SIG_SIZE])
 {
     struct signing *s = ctx;
     struct kd_token_sig made;
-    struct sha256 h;
+    struct kd_sha256 h;
 
     if (s->n == N_SIGNATURES)
         return KD_FAILED;
@@ -144,9 +144,9 @@ sign(void *ctx, struct kd_slice message, uint8_t sig[DIME_SIG_SIZE])
         err = KD_FAILED;
     if (err != KD_OK)
         return err == KD_INVALID ? KD_FAILED : err;
-    sha256_init(&h);
-    sha256_add(&h, message);
-    sha256_final(&h, s->out->digests[s->n++]);
+    kd_sha256_init(&h);
+    kd_sha256_add(&h, message);
+    kd_sha256_final(&h, s->out->digests[s->n++]);
     memcpy(sig, made.octets, DIME_SIG_SIZE);
     return KD_OK;
 }

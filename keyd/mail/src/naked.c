@@ -43,10 +43,15 @@ mail_seal_naked(const struct mail_keys *k, const struct dime_source *source,
         return err;
     if (memcmp(out->signer, signer, sizeof out->signer) != 0)
         return KD_INVALID;
-    const struct sign_what what = {
-        .source = &n.m.source,
-        .begin = n.m.begin,
-        .end = dime_message_signed_until(&n.m, DIME_CHUNK_ORGANIZATION)};
+    const struct sign_one one = {
+        .end = dime_message_signed_until(&n.m, DIME_CHUNK_ORGANIZATION),
+        .payload = out->organization,
+        .digest = out->digest};
+    const struct sign_what what = {.purpose = KD_SIGN_NAKED,
+                                   .source = &n.m.source,
+                                   .begin = n.m.begin,
+                                   .ones = &one,
+                                   .n = 1};
     out->key_used = true;
-    return sign_octets(k, KD_SIGN_NAKED, &what, out->organization, out->digest);
+    return sign_octets(k, &what);
 }

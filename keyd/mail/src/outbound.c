@@ -166,31 +166,39 @@ out:
 
 /* --- what we make --- */
 
-/* Signs what lies under a chunk and encrypts the signature as its payload. */
-static kd_err
-sign_chunk(struct work *w, const struct dime_chunk *c, const struct sign_patch *patches,
-           size_t n_patches, struct mail_signed *out, uint8_t payload[DIME_SIG_SIZE])
-{
-    const struct sign_what what = {
-        .source = &w->m->source,
-        .begin = w->m->begin,
-        .end = dime_message_signed_until(w->m, c->def->type),
-        .patches = patches,
-        .n_patches = n_patches,
-    };
-    struct work_secret *s = w->secret;
-    uint8_t sig[DIME_SIG_SIZE];
-    kd_err err;
+struct making {
+    struct work *w;
+    const struct dime_chunk *chunks[KD_SIGN_AT_ONCE];
+    struct sign_one ones[KD_SIGN_AT_ONCE];
+    unsigned n;
+};
 
-    err =
-        sign_octets(w->keys, KD_SIGN_MESSAGE, &what, sig, out->digests[out->n_digests]);
-    if (err == KD_OK)
-        err = dime_chunk_key_of(w->m, c, DIME_ORIGIN, &s->in_use, &s->key);
-    if (err == KD_OK)
-        err = dime_signature_seal(&s->key, sig, payload);
-    kd_secret_wipe(sig, sizeof sig);
-    out->n_digests += err == KD_OK;
-    return err;
+static void
+make(struct making *x, const struct dime_chunk *c, struct mail_signed *out,
+     uint8_t payload[DIME_SIG_SIZE])
+{
+    const struct sign_one one = {
+        .end = dime_message_signed_until(x->w->m, c->def->type),
+        .at = dime_chunk_payload(c),
+        .payload = payload,
+        .digest = out->digests[x->n],
+    };
+
+    x->chunks[x->n] = c;
+    x->ones[x->n++] = one;
+}
+
+/* Encrypts a signature as its chunk's payload. */
+static kd_err
+seal(void *ctx, unsigned which, const uint8_t sig[DIME_SIG_SIZE],
+     uint8_t payload[DIME_SIG_SIZE])
+{
+    const struct making *x = ctx;
+    struct work_secret *s = x->w->secret;
+    kd_err err =
+        dime_chunk_key_of(x->w->m, x->chunks[which], DIME_ORIGIN, &s->in_use, &s->key);
+
+    return err == KD_OK ? dime_signature_seal(&s->key, sig, payload) : err;
 }
 
 /* 255 last: it covers the others as they will be. */
@@ -198,27 +206,24 @@ static kd_err
 sign_all(struct work *w, struct mail_signed *out)
 {
     const struct dime_message *m = w->m;
-    struct sign_patch patches[2];
-    size_t n = 0;
-    kd_err err;
+    struct making x = {.w = w};
 
-    if (m->metadata_bounce.def != NULL) {
-        if ((err = sign_chunk(w, &m->metadata_bounce, NULL, 0, out, out->metadata)) !=
-            KD_OK)
-            return err;
-        patches[n++] =
-            (struct sign_patch){dime_chunk_payload(&m->metadata_bounce), out->metadata};
-        out->has_metadata = true;
-    }
-    if (m->display_bounce.def != NULL) {
-        if ((err = sign_chunk(w, &m->display_bounce, NULL, 0, out, out->display)) !=
-            KD_OK)
-            return err;
-        patches[n++] =
-            (struct sign_patch){dime_chunk_payload(&m->display_bounce), out->display};
-        out->has_display = true;
-    }
-    return sign_chunk(w, &m->organization, patches, n, out, out->organization);
+    out->has_metadata = m->metadata_bounce.def != NULL;
+    out->has_display = m->display_bounce.def != NULL;
+    if (out->has_metadata)
+        make(&x, &m->metadata_bounce, out, out->metadata);
+    if (out->has_display)
+        make(&x, &m->display_bounce, out, out->display);
+    make(&x, &m->organization, out, out->organization);
+    const struct sign_what what = {.purpose = KD_SIGN_MESSAGE,
+                                   .source = &m->source,
+                                   .begin = m->begin,
+                                   .ones = x.ones,
+                                   .n = x.n,
+                                   .seal = seal,
+                                   .ctx = &x};
+    out->n_digests = x.n;
+    return sign_octets(w->keys, &what);
 }
 
 /* --- all of it --- */

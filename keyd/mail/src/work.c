@@ -1,11 +1,11 @@
 #include "work.h"
 
 #include "mask.h"
-#include "sha256.h"
 
 #include <dime/kek.h>
 #include <dime/verify.h>
 #include <keyd/base/secret.h>
+#include <keyd/base/sha256.h>
 
 #include <sodium.h>
 
@@ -176,7 +176,7 @@ work_is_good(enum dime_message_verdict v)
 /* --- digests --- */
 
 static kd_err
-add_range(struct sha256 *h, const struct work_range *r)
+add_range(struct kd_sha256 *h, const struct work_range *r)
 {
     uint8_t scratch[PIECE];
     struct kd_slice octets;
@@ -187,7 +187,7 @@ add_range(struct sha256 *h, const struct work_range *r)
             r->source, at, left < PIECE ? (size_t)left : PIECE, scratch, &octets);
         if (err != KD_OK)
             return err;
-        sha256_add(h, octets);
+        kd_sha256_add(h, octets);
     }
     return KD_OK;
 }
@@ -195,14 +195,14 @@ add_range(struct sha256 *h, const struct work_range *r)
 kd_err
 work_digest(const struct work_range *ranges, size_t n, uint8_t out[MAIL_SHA256_SIZE])
 {
-    struct sha256 h;
+    struct kd_sha256 h;
     kd_err err = KD_OK;
 
-    sha256_init(&h);
+    kd_sha256_init(&h);
     for (size_t i = 0; i < n && err == KD_OK; i++)
         err = add_range(&h, &ranges[i]);
     if (err == KD_OK)
-        sha256_final(&h, out);
+        kd_sha256_final(&h, out);
     return err;
 }
 

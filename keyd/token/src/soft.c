@@ -109,6 +109,33 @@ soft_sign(struct kd_token *t, size_t at, struct kd_slice message,
 }
 
 static kd_err
+soft_begin(struct kd_token *t, size_t at, struct dime_ed25519_nonce *nonce)
+{
+    const struct soft_secret *x;
+    kd_err err;
+
+    if ((err = secret_of(t, at, &x)) != KD_OK)
+        return err;
+    if (!copies_equal(x) || dime_ed25519_nonce_init(nonce, &x->ed) != KD_OK)
+        return kd_token_fault(t);
+    return KD_OK;
+}
+
+static kd_err
+soft_finish(struct kd_token *t, size_t at, struct dime_ed25519_signer *signer,
+            uint8_t sig[DIME_SIG_SIZE])
+{
+    const struct soft_secret *x;
+    kd_err err;
+
+    if ((err = secret_of(t, at, &x)) != KD_OK)
+        return err;
+    if (!copies_equal(x) || dime_ed25519_signer_end(signer, &x->ed, sig) != KD_OK)
+        return kd_token_fault(t);
+    return KD_OK;
+}
+
+static kd_err
 soft_ecdh(struct kd_token *t, size_t at, const uint8_t peer[DIME_SECP_KEY_SIZE],
           uint8_t z[KD_ECDH_SIZE])
 {
@@ -378,6 +405,8 @@ static const struct kd_token_ops soft_ops = {
     .n_keys = soft_n_keys,
     .info = soft_info,
     .sign = soft_sign,
+    .begin = soft_begin,
+    .finish = soft_finish,
     .ecdh = soft_ecdh,
     .generate = soft_generate,
     .import = soft_import,

@@ -28,12 +28,26 @@ static const struct kd_state_row states[] = {
 
 static const struct kd_purpose_row purposes[KD_SIGN_COUNT] = {
 #define KD_SIZE_ANY SIZE_MAX
-#define KD_PURPOSE(code, name, start, min, max, always)                                \
-    {name, {(const uint8_t *)(start), sizeof(start) - 1}, min, max, always},
+#define OCTETS(text)                                                                   \
+    {                                                                                  \
+        (const uint8_t *)(text), sizeof(text) - 1                                      \
+    }
+#define KD_PURPOSE(code, name, start, next_at, next, min, max, always)                 \
+    {name, OCTETS(start), next_at, OCTETS(next), min, max, always},
 #include <keyd/token/purposes.def>
 #undef KD_PURPOSE
+#undef OCTETS
 #undef KD_SIZE_ANY
 };
+
+/* What is compared lies in the head. */
+#define KD_PURPOSE(code, name, start, next_at, next, min, max, always)                 \
+    _Static_assert(sizeof(start) - 1 <= KD_PURPOSE_HEAD &&                             \
+                       (next_at) < KD_PURPOSE_HEAD &&                                  \
+                       ((next_at) == 0 || (next_at) < (min)),                          \
+                   name);
+#include <keyd/token/purposes.def>
+#undef KD_PURPOSE
 
 static const struct use {
     enum kd_sign_purpose purpose;
@@ -208,15 +222,26 @@ kd_key_agrees(const struct kd_key_info *key)
 }
 
 kd_err
-kd_purpose_fits(enum kd_sign_purpose purpose, struct kd_slice message)
+kd_purpose_begins(enum kd_sign_purpose purpose, struct kd_slice head, uint64_t size)
 {
     const struct kd_purpose_row *row = kd_purpose_row(purpose);
 
-    if (row == NULL || message.n < row->min || message.n > row->max)
+    if (row == NULL || size < row->min || size > row->max)
         return KD_INVALID;
-    if (message.n < row->start.n)
+    if (head.n > size || head.n < row->start.n)
         return KD_INVALID;
-    if (row->start.n != 0 && memcmp(message.p, row->start.p, row->start.n) != 0)
+    if (row->start.n != 0 && memcmp(head.p, row->start.p, row->start.n) != 0)
         return KD_INVALID;
-    return KD_OK;
+    if (row->next.n == 0)
+        return KD_OK;
+    if (head.n <= row->next_at)
+        return KD_INVALID;
+    bool is_one = memchr(row->next.p, head.p[row->next_at], row->next.n) != NULL;
+    return is_one ? KD_OK : KD_INVALID;
+}
+
+kd_err
+kd_purpose_fits(enum kd_sign_purpose purpose, struct kd_slice message)
+{
+    return kd_purpose_begins(purpose, message, message.n);
 }

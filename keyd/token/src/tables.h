@@ -37,6 +37,8 @@ struct kd_state_row {
 struct kd_purpose_row {
     const char *name;
     struct kd_slice start;
+    size_t next_at;
+    struct kd_slice next; /* one of these; empty: any */
     size_t min;
     size_t max;
     bool always;
@@ -48,5 +50,11 @@ const struct kd_alg_row *kd_alg_row(unsigned alg);
 const struct kd_role_row *kd_role_row(unsigned role);
 const struct kd_state_row *kd_state_row(unsigned state);
 const struct kd_purpose_row *kd_purpose_row(unsigned purpose);
+
+/* kd_purpose_fits for a message of size octets of which only the first are at hand:
+ * all, or KD_PURPOSE_HEAD. */
+enum { KD_PURPOSE_HEAD = 80 };
+kd_err kd_purpose_begins(enum kd_sign_purpose purpose, struct kd_slice head,
+                         uint64_t size) KD_MUST_USE;
 
 #endif

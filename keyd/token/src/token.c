@@ -20,8 +20,10 @@ kd_err
 kd_token_init(struct kd_token *t, const struct kd_token_ops *ops)
 {
     t->ops = ops;
+    t->sealed = false;
     atomic_init(&t->verify_every, 1);
     atomic_init(&t->faults, 0);
+    atomic_init(&t->holders, 1);
     return pthread_rwlock_init(&t->lock, NULL) == 0 ? KD_OK : KD_FAILED;
 }
 
@@ -181,9 +183,9 @@ verify(struct kd_token *t, const struct kd_key_info *key, struct kd_slice messag
     return KD_UNSUPPORTED;
 }
 
-static bool
-verified_before_release(const struct kd_token *t, const struct kd_token_caps *caps,
-                        const struct kd_key_info *key, enum kd_sign_purpose purpose)
+bool
+kd_token_verifies(const struct kd_token *t, const struct kd_token_caps *caps,
+                  const struct kd_key_info *key, enum kd_sign_purpose purpose)
 {
     unsigned every = atomic_load_explicit(&t->verify_every, memory_order_relaxed);
 
@@ -216,7 +218,7 @@ sign_locked(struct kd_token *t, const struct kd_key_id *id,
         return KD_TOO_LARGE;
     if ((err = t->ops->sign(t, at, message, sig)) != KD_OK)
         return err;
-    if (!verified_before_release(t, &caps, key, purpose))
+    if (!kd_token_verifies(t, &caps, key, purpose))
         return sig->n == DIME_SIG_SIZE || key->alg != KD_ALG_ED25519
                    ? KD_OK
                    : kd_token_fault(t);
@@ -419,6 +421,7 @@ void
 kd_token_seal(struct kd_token *t)
 {
     kd_token_lock(t);
+    t->sealed = true;
     t->ops->seal(t);
     kd_token_unlock(t);
 }
@@ -429,5 +432,19 @@ kd_token_free(struct kd_token *t)
     if (t == NULL)
         return;
     kd_token_seal(t);
-    t->ops->free(t);
+    kd_token_release(t);
+}
+
+void
+kd_token_hold(struct kd_token *t)
+{
+    atomic_fetch_add_explicit(&t->holders, 1, memory_order_relaxed);
+}
+
+void
+kd_token_release(struct kd_token *t)
+{
+    /* What the others did with it is over before it goes. */
+    if (atomic_fetch_sub_explicit(&t->holders, 1, memory_order_acq_rel) == 1)
+        t->ops->free(t);
 }

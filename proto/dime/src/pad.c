@@ -2,7 +2,7 @@
 
 #include <dime/message.h>
 
-enum { SMALLEST = 256, ENVELOPE = 512, STEP = 16, OCTET_MAX = 255 };
+enum { SMALLEST = 256, STEP = 16, OCTET_MAX = 255 };
 
 static uint32_t
 round_up(uint32_t n, uint32_t step)
@@ -14,12 +14,10 @@ uint8_t
 pad_envelope(uint32_t n)
 {
     uint32_t size = DIME_PAYLOAD_FIXED + n;
-    uint32_t padded = round_up(size, SMALLEST);
 
-    /* One octet cannot pad less than 257 octets to 512. */
-    if (padded == SMALLEST && ENVELOPE - size <= OCTET_MAX)
-        padded = ENVELOPE;
-    return (uint8_t)(padded - size);
+    /* 512, or more: two fingerprints alone leave nothing below 257 octets, which one
+     * octet could not pad to 512. */
+    return (uint8_t)(round_up(size, SMALLEST) - size);
 }
 
 uint8_t

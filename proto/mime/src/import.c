@@ -212,17 +212,25 @@ is_bare(uint8_t type, struct kd_slice body)
            mime_field_next(&rest, &f) != DIME_MIME_MAPPED;
 }
 
+/* There a part without fields is a mail (RFC 2046, 5.1.5), and a bare one is text. */
+static bool
+is_in_digest(const struct mapping *m, const struct mime_node *node)
+{
+    return node->parent != MIME_NO_PARENT && m->tree.node[node->parent].digest;
+}
+
 static void
 put_leaf(struct mapping *m, uint32_t index, uint8_t type, bool reordered)
 {
     const struct mime_node *node = &m->tree.node[index];
     struct kd_slice body = between(m, node->body, node->end);
+    bool may_be_bare = is_bare(type, body) && !is_in_digest(m, node);
     struct kd_buf *data = &m->own->data;
     size_t before = data->n;
 
     put_fields(m, index);
     bool fields = data->n != before;
-    if (reordered || (!fields && !is_bare(type, body))) {
+    if (reordered || (!fields && !may_be_bare)) {
         data->n = before;
         kd_buf_printf(data, MIME_POSITION "%u\r\n", index - m->first + 1);
         put_fields(m, index);

@@ -17,19 +17,11 @@
 #define DIME_ED25519_STREAM_H
 
 #include <dime/ed25519.h>
+#include <dime/parts.h>
 
 enum {
-    DIME_STREAM_MAX = 64 << 20,    /* the usual limit of a message */
-    DIME_STREAM_BUFFER = 64 << 10, /* heap of one stream; more gains no speed */
-};
-
-/* The message is the parts in order, a part its head followed by a range of its file.
- */
-struct dime_stream_part {
-    struct kd_slice head; /* in memory; may be empty */
-    int fd;               /* sealed memfd (any file to verify); unused if n is 0 */
-    uint64_t off;
-    uint64_t n;
+    DIME_STREAM_MAX = 64 << 20,             /* the usual limit of a message */
+    DIME_STREAM_BUFFER = DIME_PARTS_BUFFER, /* heap of one stream */
 };
 
 struct dime_ed25519_stream;

@@ -9,6 +9,7 @@
 #ifndef KEYD_TOKEN_BACKEND_H
 #define KEYD_TOKEN_BACKEND_H
 
+#include <dime/ed25519_signer.h>
 #include <keyd/token/token.h>
 
 #include <pthread.h>
@@ -26,6 +27,13 @@ struct kd_token_ops {
     kd_err (*ecdh)(struct kd_token *t, size_t at, const uint8_t peer[33],
                    uint8_t z[KD_ECDH_SIZE]);
 
+    /* A signature in pieces by an Ed25519 key: begins a nonce, and finishes a signer
+     * that was committed from it (secret memory); all between is the layer's. Both NULL
+     * where a backend signs only what it has whole. Locked as sign is. */
+    kd_err (*begin)(struct kd_token *t, size_t at, struct dime_ed25519_nonce *nonce);
+    kd_err (*finish)(struct kd_token *t, size_t at, struct dime_ed25519_signer *signer,
+                     uint8_t sig[DIME_SIG_SIZE]);
+
     /* *at: the position of the new key, which is pre-active. The pair has been tried
      * (signed and verified, or agreed) before it is listed. */
     kd_err (*generate)(struct kd_token *t, const struct kd_key_spec *spec, size_t *at);
@@ -36,7 +44,7 @@ struct kd_token_ops {
     kd_err (*set_state)(struct kd_token *t, size_t at, enum kd_key_state state);
 
     void (*seal)(struct kd_token *t);
-    void (*free)(struct kd_token *t); /* sealed before */
+    void (*free)(struct kd_token *t); /* sealed before, and no stream is left */
 };
 
 struct kd_token {
@@ -44,6 +52,8 @@ struct kd_token {
     pthread_rwlock_t lock;
     atomic_uint verify_every;
     atomic_uint_least64_t faults;
+    atomic_uint holders; /* the owner, and streams */
+    bool sealed;         /* under the lock */
 };
 
 kd_err kd_token_init(struct kd_token *t, const struct kd_token_ops *ops) KD_MUST_USE;
@@ -62,6 +72,16 @@ kd_err kd_token_fault(struct kd_token *t) KD_MUST_USE;
  * KD_INVALID for a public key whose size is not the algorithm's. */
 kd_err kd_key_info_set(struct kd_key_info *out, const struct kd_key_spec *spec,
                        struct kd_slice public_key) KD_MUST_USE;
+
+/* Who holds a token keeps its memory; the last one to let go releases it. */
+void kd_token_hold(struct kd_token *t);
+void kd_token_release(struct kd_token *t);
+
+/* Whether a signature is to be verified before it is released (kd_token_set_verify):
+ * asked once for each, since it counts. */
+bool kd_token_verifies(const struct kd_token *t, const struct kd_token_caps *caps,
+                       const struct kd_key_info *key,
+                       enum kd_sign_purpose purpose) KD_MUST_USE;
 
 /* Position of a key, or KD_NOT_FOUND; the lock is held. */
 kd_err kd_token_find(const struct kd_token *t, const struct kd_key_id *id,

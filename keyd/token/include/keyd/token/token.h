@@ -11,6 +11,7 @@
 #ifndef KEYD_TOKEN_TOKEN_H
 #define KEYD_TOKEN_TOKEN_H
 
+#include <dime/parts.h>
 #include <keyd/base/err.h>
 #include <keyd/base/slice.h>
 
@@ -21,6 +22,8 @@ enum {
     KD_SIG_MAX = 512,
     KD_ECDH_SIZE = 32,
     KD_PROBE_SIZE = 42,
+    KD_SIGN_DIGEST_SIZE = 32,
+    KD_SIGN_AT_ONCE = 3,
 };
 
 /* Permission bits: those of signet field 2 (D-034). */
@@ -54,7 +57,7 @@ enum kd_key_state {
 #define KD_STATE_BIT(state) (1u << (state))
 
 enum kd_sign_purpose {
-#define KD_PURPOSE(code, name, start, min, max, always) code,
+#define KD_PURPOSE(code, name, start, next_at, next, min, max, always) code,
 #include <keyd/token/purposes.def>
 #undef KD_PURPOSE
     KD_SIGN_COUNT
@@ -148,6 +151,71 @@ kd_err kd_token_sign(struct kd_token *t, const struct kd_key_id *id,
                      enum kd_sign_purpose purpose, struct kd_slice message,
                      struct kd_token_sig *out) KD_MUST_USE;
 
+/* What is signed in pieces: parts in memory and in sealed memfds (dime/parts.h), in
+ * order, with up to three signatures, all by one key and for one purpose, over the
+ * octets from the start to each end. Signatures that share octets share their hashing:
+ * one pass for all nonces and digests, then two for each signature. */
+struct kd_token_text {
+    enum kd_sign_purpose purpose;
+    const struct dime_stream_part *parts;
+    size_t n_parts;
+    uint64_t max; /* octets of all parts */
+
+    /* Ascending; the last one is where the parts end. */
+    unsigned n_ends;
+    uint64_t ends[KD_SIGN_AT_ONCE];
+
+    /* Called from a step with each signature but the last, once it is good for release:
+     * octets behind the last end but one may depend on it, and are written before it
+     * returns. Its error ends the stream. NULL: nobody asks. */
+    kd_err (*made)(void *ctx, unsigned which, const struct kd_token_sig *sig);
+    void *ctx;
+};
+
+/* Signs in steps, so that one thread can take turns between several:
+ *
+ *   err = kd_token_sign_begin(t, &id, &text, &s);
+ *   for (bool more = true; err == KD_OK && more;)
+ *       err = kd_token_sign_step(s, budget, &more);
+ *   if (err == KD_OK)
+ *       err = kd_token_sign_end(s, sigs, digests);
+ *   kd_token_sign_free(s);
+ *
+ * No lock is held between the steps and while a step hashes. The secret is only looked
+ * at where a nonce is begun and a signature is finished; there, and at the start of
+ * each step, the key has to be what it was: a stream whose token was sealed meanwhile
+ * ends with KD_SEALED, one whose key was retired, revoked or destroyed with KD_DENIED,
+ * and what it had is wiped. Neither waits for a stream. The stream keeps the token's
+ * memory (not its secrets) until it is freed, so kd_token_free may come first. One
+ * stream is used by one thread at a time.
+ *
+ * text is copied; its parts are borrowed until the stream is freed, and no octet below
+ * the last end but one may change from begin on, none at all from the last call of
+ * `made` on: what reads differently a second time gives the key away. Therefore a file
+ * has to carry all seals (KD_INVALID), and signatures over files are always read again
+ * and verified, those over memory as kd_token_sign does it.
+ *
+ * Errors as kd_token_sign's; KD_TOO_LARGE past max, KD_MALFORMED for a range beyond a
+ * file's end, KD_IO, KD_NOMEM, and KD_INVALID for ends out of order. */
+struct kd_token_stream;
+kd_err kd_token_sign_begin(struct kd_token *t, const struct kd_key_id *id,
+                           const struct kd_token_text *text,
+                           struct kd_token_stream **out) KD_MUST_USE;
+
+/* Reads up to about budget octets (not 0), at least 512 for each part; *more: call
+ * again. Errors stay. A backend that signs only what it has whole takes as long as it
+ * takes. */
+kd_err kd_token_sign_step(struct kd_token_stream *s, size_t budget,
+                          bool *more) KD_MUST_USE;
+
+/* All signatures, in the order of the ends, and SHA-256 of what each covers, taken from
+ * the reading that made the nonces. KD_FAILED before the end. Either may be NULL. */
+kd_err kd_token_sign_end(const struct kd_token_stream *s, struct kd_token_sig *sigs,
+                         uint8_t (*digests)[KD_SIGN_DIGEST_SIZE]) KD_MUST_USE;
+
+/* Wipes and releases; accepts NULL, at any time. */
+void kd_token_sign_free(struct kd_token_stream *s);
+
 /* ECDH: z is the plain x coordinate (D-093). z must lie in kd_secret memory, else
  * KD_FAILED; it belongs to the caller, never leaves the vault, and is wiped on
  * failure. Only a canonical compressed point (D-090) gets as far as a key: anything
@@ -181,7 +249,7 @@ kd_err kd_token_set_state(struct kd_token *t, const struct kd_key_id *id,
  * operations. There is no way back but opening anew. */
 void kd_token_seal(struct kd_token *t);
 
-/* Seals and releases; accepts NULL. */
+/* Seals and releases, as soon as no stream holds it; accepts NULL. */
 void kd_token_free(struct kd_token *t);
 
 /* The id of a public key: the first 16 octets of SHA-256 of algorithm, public key. */
