@@ -5,6 +5,8 @@
 #   provisioning/quickstart.sh [OPTION]...
 #
 #   --keep           leave the daemon running, and say how to stop it
+#   --attack         instead: two daemons, whose front-ends are an intruder's; a thousand
+#                    abuses, and what each got (tests/captured-frontend)
 #   --build-dir DIR  build nothing, use what DIR/bin has
 #   --no-install     install no packages
 #   --help           this text
@@ -19,10 +21,11 @@ from=$(pwd)
 cd "$(dirname "$0")/.."
 export LC_ALL=C.UTF-8
 
-keep=no install=yes build_dir=
+keep=no attack=no install=yes build_dir=
 while [ $# -gt 0 ]; do
     case $1 in
     --keep) keep=yes ;;
+    --attack) attack=yes ;;
     --build-dir) build_dir=${2:?--build-dir needs a directory} && shift ;;
     --no-install) install=no ;;
     --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p;}' "$0" && exit 0 ;;
@@ -32,6 +35,7 @@ while [ $# -gt 0 ]; do
 done
 
 programs='dime-keyd keyd-vault keyd-gate keyd-ledger keydctl dime'
+attacker=tests/captured_frontend
 vectors=tests/vectors/libdime/signets
 domain=orga.example
 dir='' keyd=''
@@ -44,6 +48,8 @@ fail() {
 # --- building -------------------------------------------------------------------------
 
 build() {
+    targets=$programs
+    [ "$attack" = no ] || targets="$programs keyd-check captured_frontend"
     log=$(mktemp)
     if ! cmake --preset release >"$log" 2>&1; then
         cat "$log"
@@ -52,8 +58,8 @@ build() {
     fi
     # shellcheck disable=SC2086 # words: one argument a program
     if [ -t 1 ]; then # ninja shows one line that moves
-        cmake --build --preset release --target $programs || fail 'building failed'
-    elif ! cmake --build --preset release --target $programs >"$log" 2>&1; then
+        cmake --build --preset release --target $targets || fail 'building failed'
+    elif ! cmake --build --preset release --target $targets >"$log" 2>&1; then
         tail -n 40 "$log"
         rm -f "$log"
         fail 'building failed'
@@ -77,11 +83,14 @@ fi
 for program in $programs; do
     [ -x "$build_dir/bin/$program" ] || fail "$build_dir/bin/$program is not there"
 done
+[ "$attack" = no ] || [ -x "$build_dir/$attacker" ] ||
+    fail "$build_dir/$attacker is not there"
 
 if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null || fail 'neither root nor able to use sudo'
     set -- --build-dir "$build_dir"
     [ "$keep" = no ] || set -- "$@" --keep
+    [ "$attack" = no ] || set -- "$@" --attack
     exec sudo sh provisioning/quickstart.sh "$@"
 fi
 command -v setpriv >/dev/null && command -v python3 >/dev/null ||
@@ -429,6 +438,17 @@ say_next() {
     say COMMANDS 'keydctl token init, key import, key generate, signet issue-org, publish show,'
     say '' 'signet issue, signet history, health, audit verify; dime signet show, verify'
 }
+
+# Daemons, front-ends and intruder are the program's own, and end with it.
+if [ "$attack" = yes ]; then
+    for parent in "${TMPDIR:-/tmp}" /var/tmp; do
+        dir=$(mktemp -d "$parent/keyd-quickstart.XXXXXX") && break
+    done
+    [ -n "$dir" ] || fail 'no directory for the daemons (TMPDIR?)'
+    chmod 711 "$dir"
+    TMPDIR=$dir KEYD_TEST_SCALE=1 "$build_dir/$attacker"
+    exit
+fi
 
 first=$(free_ids) || fail 'no free user ids from 64200 on'
 group=$first front=$((first + 3)) stranger=$((first + 4))

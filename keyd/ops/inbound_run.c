@@ -72,8 +72,10 @@ cost_of(const struct inbound *x)
 static bool
 is_within_meter(struct vault *v, struct task *t, struct inbound *x)
 {
-    kd_err err = origins_take(&v->origins, x->job.origin, cost_of(x), kd_clock_ns(),
-                              &t->retry_ms);
+    const struct kd_limits *limits = &t->conf->is.limits;
+    const struct origins_rates rates = {limits->origin_rate, limits->stranger_rate};
+    kd_err err = origins_take(&v->origins, &rates, x->job.origin, cost_of(x),
+                              kd_clock_ns(), &t->retry_ms);
 
     if (err == KD_OK)
         return true;

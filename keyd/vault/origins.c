@@ -5,8 +5,17 @@
 
 #define MIB (UINT64_C(1024) * 1024)
 
-static const struct kd_rate known = {ORIGINS_KNOWN_RATE, 1, ORIGINS_BURST};
-static const struct kd_rate strangers = {ORIGINS_STRANGERS_RATE, 1, ORIGINS_BURST};
+static struct kd_rate
+rate_of(uint32_t a_second)
+{
+    uint32_t burst = ORIGINS_BURST_SECONDS * a_second;
+
+    return (struct kd_rate){a_second, 1, burst > ORIGINS_BURST ? burst : ORIGINS_BURST};
+}
+
+_Static_assert(ORIGINS_RATE_MAX <= KD_RATE_N_MAX &&
+                   ORIGINS_RATE_MAX * ORIGINS_BURST_SECONDS <= KD_RATE_BURST_MAX,
+               "what may be set is a rate");
 
 void
 origins_init(struct origins *o)
@@ -54,17 +63,17 @@ find(struct origins *o, uint64_t hash)
 }
 
 kd_err
-origins_take(struct origins *o, struct kd_slice origin, unsigned cost, int64_t now,
-             uint32_t *retry_ms)
+origins_take(struct origins *o, const struct origins_rates *rates,
+             struct kd_slice origin, unsigned cost, int64_t now, uint32_t *retry_ms)
 {
     struct origins_cell *cell = find(o, hash_of(o, origin));
     uint32_t n = cost == 0 ? 1 : cost > ORIGINS_BURST ? ORIGINS_BURST : cost;
+    const struct kd_rate r = rate_of(cell == NULL ? rates->strangers : rates->known);
     int64_t wait;
 
-    if (cell == NULL ? kd_rate_take_n(&strangers, &o->strangers, n, now, &wait)
-                     : kd_rate_take_n(&known, &cell->state, n, now, &wait))
+    if (kd_rate_take_n(&r, cell == NULL ? &o->strangers : &cell->state, n, now, &wait))
         return KD_OK;
-    /* At most burst / rate: some twenty seconds. */
+    /* At most burst / rate: some twenty seconds at the strangers' usual one. */
     *retry_ms = (uint32_t)((wait + 999999) / 1000000);
     return KD_BUSY;
 }

@@ -22,8 +22,14 @@ enum {
     /* Units: a small message costs one. The bursts take the dearest message there is
      * (64 MiB, 8 keys). */
     ORIGINS_BURST = 1024,
-    ORIGINS_KNOWN_RATE = 200,    /* a second, of each */
-    ORIGINS_STRANGERS_RATE = 50, /* of all together */
+    ORIGINS_BURST_SECONDS = 5, /* or so many seconds of the rate, if that is more */
+    ORIGINS_RATE_MAX = 100000,
+};
+
+/* Units a second, 1 to ORIGINS_RATE_MAX (keyd.conf(5): origin-rate, stranger-rate). */
+struct origins_rates {
+    uint32_t known;     /* of each origin that has passed */
+    uint32_t strangers; /* of all others together */
 };
 
 struct origins {
@@ -44,8 +50,9 @@ unsigned origins_cost(size_t n_keys, uint64_t octets);
 
 /* KD_OK, and cost units are taken (never more than ORIGINS_BURST); or KD_BUSY, nothing
  * is taken, and *retry_ms is when they could be there. now: ns. */
-kd_err origins_take(struct origins *o, struct kd_slice origin, unsigned cost,
-                    int64_t now, uint32_t *retry_ms) KD_MUST_USE;
+kd_err origins_take(struct origins *o, const struct origins_rates *rates,
+                    struct kd_slice origin, unsigned cost, int64_t now,
+                    uint32_t *retry_ms) KD_MUST_USE;
 
 /* A message of it was good. */
 void origins_passed(struct origins *o, struct kd_slice origin, int64_t now);

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Speed of a running keyd as ratios to floors (design.md, "Speed").
 
-usage: bench.py BUILD [quick] [--rounds N] [--json FILE]
+usage: bench.py BUILD [quick] [--rounds N] [--json FILE] [--only PART]
 
 BUILD is the build directory (its bin, tests and bench). Everything is measured in turns,
 round after round within one run, so that a machine that is slower for a while slows both
 sides of a ratio; what is printed is the median over the rounds. Nothing is asserted but
-that every request ended well: figures are for reading. A goal that was missed is marked,
+that every request ended well: figures are for reading. PART is one of issuance, lookups,
+tls, messages, memory. A goal that was missed is marked,
 and so is a run in which others used much of the machine."""
 import json
 import os
@@ -73,9 +74,10 @@ def busy_seconds():
 class Daemon:
     """A provisioned daemon, with lines of its own in the configuration."""
 
-    def __init__(self, build, lines="", remote=False):
+    def __init__(self, build, lines="", how=None):
+        """how: -t with a remote listener, -m for messages."""
         self.process = subprocess.Popen(
-            [build / "bench/bench_daemon", *(["-t"] if remote else []), lines],
+            [build / "bench/bench_daemon", *([how] if how else []), lines],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -119,9 +121,10 @@ class Daemon:
         return f"{self.directory}/run/{name}.sock"
 
     def way(self, name):
-        """Options of keyd-load: "socket", or through an endpoint, "unix" or "tls"."""
-        if name == "socket":
-            return ["--socket", self.socket()]
+        """Options of keyd-load: "socket" (or "mta"), or through an endpoint, "unix" or
+        "tls"."""
+        if name in ("socket", "mta"):
+            return ["--socket", self.socket("submission" if name == "socket" else name)]
         if name == "unix":
             return ["--endpoint", f"unix:{self.socket()}"]
         port = pathlib.Path(f"{self.directory}/port").read_text().strip()
@@ -179,7 +182,7 @@ class Bench:
             # More than it will use: it must not end for want of requests.
             options.setdefault("prepare", int(9000 * options["seconds"]))
         command = [self.build / "tests/keyd-load", "--json", "--begin", "--mix", mix]
-        command += [*daemon.way(way), "--give-up", "5"]
+        command += [*daemon.way(way), "--give-up", str(options.pop("give_up", 5))]
         command += ["--connections", str(connections), "--in-flight", str(in_flight)]
         for name, value in options.items():
             command.append("--" + name)
@@ -400,7 +403,7 @@ def work_of(mix):
 def tls(bench, table):
     """The same work through libkeyd's endpoints, unix and TLS in turns; a ratio is that of
     neighbours in time, and which of the two goes first changes."""
-    daemon = Daemon(bench.build, remote=True)
+    daemon = Daemon(bench.build, how="-t")
     fill(bench, daemon, 10000)
     mixes, ways = ("issue", "lookup"), ("unix", "tls")
     runs = {(mix, way): [] for mix in mixes for way in ways}
@@ -432,6 +435,114 @@ def tls(bench, table):
 
 def cpu_of_all(run):
     return sum(run["cpu_us"].values()) + run["client_cpu_us"]
+
+
+# --- messages ----------------------------------------------------------------------------------
+
+LARGE = 64 * MIB - 65536
+SMALL = {"content": 4096, "population": 512}
+
+
+class Beside:
+    """Small requests at a steady rate while something else is done."""
+
+    def __init__(self, bench, daemon, seconds):
+        self.bench = bench
+        bench.serial += 1
+        command = [bench.build / "tests/keyd-load", "--json", "--mix", "sign"]
+        command += [*daemon.way("socket"), "--connections", "4", "--in-flight", "8"]
+        command += ["--rate", "100", "--seconds", str(seconds), "--seed", f"b{bench.serial}"]
+        command += ["--content", "4096", "--population", "64"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def end(self):
+        out, _ = self.process.communicate()
+        result = json.loads(out)
+        if self.process.returncode != 0:
+            self.bench.bad.append(f"beside large messages: {out.strip()}")
+        return result
+
+
+def large_messages(bench, daemon, runs):
+    """A large message again and again, alone and beside small requests."""
+    seconds = 2 if bench.quick else 6
+    large = {"content": LARGE, "population": 1, "seconds": seconds, "give_up": 60}
+    for mix, way in (("sign", "socket"), ("open", "mta")):
+        runs.setdefault((mix, "large"), []).append(
+            bench.load(daemon, mix, 1, 1, way, **large)
+        )
+        beside = Beside(bench, daemon, seconds + 2)
+        runs.setdefault((mix, "large, not alone"), []).append(
+            bench.load(daemon, mix, 1, 1, way, **large)
+        )
+        runs.setdefault((mix, "small beside large"), []).append(beside.end())
+
+
+def messages(bench, table):
+    """Messages signed and opened beside what this takes, in turns."""
+    daemon = Daemon(bench.build, "origin-rate = 100000", how="-m")
+    mixes = (("sign", "socket", "SignOutbound"), ("open", "mta", "OpenEnvelope"))
+    names = ("sign", "open", "sign-quick", "open-quick", "readings", "ipc")
+    runs, floors = {}, []
+    for _ in range(bench.rounds):
+        floors.append(bench.floors(*names, f"commit={daemon.state}"))
+        for mix, way, _name in mixes:
+            for shape in ((16, 32), (1, 1)):
+                runs.setdefault((mix, shape), []).append(
+                    bench.load(daemon, mix, *shape, way, **SMALL)
+                )
+        large_messages(bench, daemon, runs)
+    daemon.end()
+
+    print("\nfloors of messages, one core")
+    for name, text in (
+        ("sign", "SignOutbound, hidden signatures at one cost"),
+        ("sign-quick", "the same with nothing to hide"),
+        ("open", "OpenEnvelope, hidden signatures at one cost, 2 keys"),
+        ("open-quick", "the same with nothing to hide, 1 key"),
+        ("readings", "four readings of 64 MiB"),
+    ):
+        table.figure(f"  {text}", median(f[name]["p50_us"] for f in floors), "us")
+    table.heading("messages with 4 KiB of text")
+    for mix, _way, name in mixes:
+        table.row(f"{name} lock step", runs[mix, (1, 1)])
+        table.row(f"{name} 16 clients x 32", runs[mix, (16, 32)])
+    table.heading("messages of 64 MiB, one at a time")
+    for mix, _way, name in mixes:
+        table.row(f"{name} alone", runs[mix, "large"])
+        table.row(f"{name} beside 100 small a second", runs[mix, "large, not alone"])
+    print()
+    for mix, _way, name in mixes:
+        for floor, goal, text in ((mix, 0.8, ""), (f"{mix}-quick", None, ", nothing hidden")):
+            table.figure(
+                f"{name} 16 x 32 to two cores' floor{text}",
+                median(
+                    r["rate"] * f[floor]["p50_us"] / 2e6
+                    for r, f in zip(runs[mix, (16, 32)], floors)
+                ),
+                goal=goal,
+            )
+        table.figure(
+            f"{name} lock step p50 to floor + 2 IPC + commit",
+            median(
+                r["p50_us"] / (f[mix]["p50_us"] + 2 * f["ipc"]["p50_us"] + f["commit"]["p50_us"])
+                for r, f in zip(runs[mix, (1, 1)], floors)
+            ),
+            goal=1.0,
+            most=True,
+        )
+        table.figure(
+            f"{name} of 64 MiB, four readings to its time",
+            median(f["readings"]["p50_us"] / r["p50_us"] for r, f in zip(runs[mix, "large"], floors)),
+            goal=0.6,
+        )
+        table.figure(
+            f"small requests' p99 beside {name} of 64 MiB",
+            median(r["p99_us"] for r in runs[mix, "small beside large"]) / 1000,
+            "ms",
+            goal=50,
+            most=True,
+        )
 
 
 # --- policy and quotas -----------------------------------------------------------------------
@@ -547,6 +658,17 @@ def machine():
     return f"{len(os.sched_getaffinity(0))} x {name}, {kind}, load {os.getloadavg()[0]:.1f}"
 
 
+# policy is compared with what issuance and lookups measured
+PARTS = {
+    "issuance": issuance,
+    "lookups": lookups,
+    "tls": tls,
+    "messages": messages,
+    "policy": policy,
+    "memory": memory,
+}
+
+
 def main(arguments):
     if not arguments:
         sys.exit(__doc__)
@@ -558,11 +680,11 @@ def main(arguments):
     bench, table = Bench(build, quick, rounds), Table()
     print(f"keyd on {machine()}; {rounds} rounds")
     since = time.monotonic()
-    issuance(bench, table)
-    lookups(bench, table)
-    tls(bench, table)
-    policy(bench, table)
-    memory(bench, table)
+    if "--only" in arguments:
+        PARTS[arguments[arguments.index("--only") + 1]](bench, table)
+    else:
+        for part in PARTS.values():
+            part(bench, table)
     others = max(0.0, 1 - bench.ours / bench.total) if bench.total else 0
     much = "   too much to judge by" if others > OTHERS_MUCH else ""
     print(f"\nof the CPU time used meanwhile, others had {others:.0%}{much}")

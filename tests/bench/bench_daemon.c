@@ -1,12 +1,15 @@
 /* A provisioned daemon for bench.py, which stops it to fill its registry and starts it
  * again.
  *
- *   bench_daemon [-t] [LINES]    LINES: put into the configuration before its sections;
- *                                -t: a remote listener too (tls_place_share)
+ *   bench_daemon [-m|-t] [LINES]    LINES: put into the configuration before its
+ *                                   sections; -t: a remote listener too
+ *                                   (tls_place_share); -m: with the keys of
+ *                                   example.com of the vectors, for messages (post.h)
  *
  * Prints "ready DIRECTORY PID MS" when it serves; MS is what that took since it was
  * launched. Reads "stop" (prints "stopped STATUS") and "start" (prints as above) until
  * the end of its input. */
+#include "post.h"
 #include "tls_peer.h"
 
 #include <keyd/base/clock.h>
@@ -49,11 +52,22 @@ obey(struct daemon *d, const char *line)
 }
 
 static int
+serve(struct daemon *d, bool ok)
+{
+    char line[64];
+
+    while (ok && fgets(line, sizeof line, stdin) != NULL)
+        ok = obey(d, line);
+    int status = daemon_stop(d);
+    daemon_clear(d);
+    return ok && status == 0 ? 0 : 1;
+}
+
+static int
 run(const char *top, const struct tls_place *place)
 {
     struct daemon d;
     struct daemon_options options = {.top = top};
-    char line[64];
 
     bool ok = daemon_prepare(&d, &options);
     if (ok && place != NULL)
@@ -63,11 +77,20 @@ run(const char *top, const struct tls_place *place)
          daemon_provision(&d, NULL);
     if (ok)
         say_ready(&d, since);
-    while (ok && fgets(line, sizeof line, stdin) != NULL)
-        ok = obey(&d, line);
-    int status = daemon_stop(&d);
-    daemon_clear(&d);
-    return ok && status == 0 ? 0 : 1;
+    return serve(&d, ok);
+}
+
+static int
+run_for_messages(const char *top)
+{
+    const struct post_options options = {.top = top};
+    struct post p;
+    int64_t since = kd_clock_ns();
+
+    post_start_com(&p, &options);
+    post_disconnect(&p);
+    say_ready(&p.d, since);
+    return serve(&p.d, true);
 }
 
 int
@@ -75,9 +98,12 @@ main(int argc, char **argv)
 {
     static struct tls_place place;
     bool remote = argc > 1 && strcmp(argv[1], "-t") == 0;
-    const char *lines = argc > 1 + remote ? argv[1 + remote] : NULL;
+    bool mail = argc > 1 && strcmp(argv[1], "-m") == 0;
+    const char *lines = argc > 1 + (remote || mail) ? argv[1 + (remote || mail)] : NULL;
 
     signal(SIGPIPE, SIG_IGN);
+    if (mail)
+        return run_for_messages(lines);
     if (!remote)
         return run(lines, NULL);
     tls_place_make(&place, lines);

@@ -7,10 +7,14 @@
 #include <string.h>
 #include <sysexits.h>
 
+/* Messages: a text of 4 KiB; 64 MiB. */
+enum { TEXT = 4096, LARGE = 64 << 20 };
+
 static int
 usage(void)
 {
-    fputs("usage: bench_floor SECONDS [issue|step|ipc|commit=DIRECTORY]...\n"
+    fputs("usage: bench_floor SECONDS [issue|step|sign|open|sign-quick|open-quick|\n"
+          "                           readings|ipc|commit=DIRECTORY]...\n"
           "       bench_floor SECONDS primitives\n",
           stderr);
     return EX_USAGE;
@@ -43,6 +47,16 @@ main(int argc, char **argv)
             print("issue", floor_issue(false, seconds));
         else if (strcmp(argv[i], "step") == 0)
             print("step", floor_issue(true, seconds));
+        else if (strcmp(argv[i], "sign") == 0)
+            print("sign", floor_sign_outbound(TEXT, false, seconds));
+        else if (strcmp(argv[i], "open") == 0)
+            print("open", floor_open_envelope(TEXT, false, seconds));
+        else if (strcmp(argv[i], "sign-quick") == 0)
+            print("sign-quick", floor_sign_outbound(TEXT, true, seconds));
+        else if (strcmp(argv[i], "open-quick") == 0)
+            print("open-quick", floor_open_envelope(TEXT, true, seconds));
+        else if (strcmp(argv[i], "readings") == 0)
+            print("readings", floor_readings(LARGE, seconds));
         else if (strcmp(argv[i], "ipc") == 0)
             print("ipc", floor_ipc(seconds));
         else if (strncmp(argv[i], commit, sizeof commit - 1) == 0)

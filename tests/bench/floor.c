@@ -18,14 +18,10 @@
 
 enum { SAMPLES_MAX = 1 << 20, ROW_SIZE = 1024, ASK_SIZE = 200, ANSWER_SIZE = 100 };
 
-#define must(x)                                                                        \
-    do {                                                                               \
-        if (!(x))                                                                      \
-            die(#x);                                                                   \
-    } while (0)
+#define must floor_must
 
-static _Noreturn void
-die(const char *what)
+_Noreturn void
+floor_die(const char *what)
 {
     fprintf(stderr, "floor: %s\n", what);
     abort();
@@ -44,8 +40,8 @@ by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static struct floor
-measure(operation op, void *ctx, double seconds)
+struct floor
+floor_measure(operation op, void *ctx, double seconds)
 {
     uint32_t *ns = malloc(SAMPLES_MAX * sizeof *ns);
     size_t n = 0, total = 0;
@@ -216,7 +212,7 @@ struct floor
 floor_issue(bool is_step, double seconds)
 {
     make_work();
-    return measure(issue, &is_step, seconds);
+    return floor_measure(issue, &is_step, seconds);
 }
 
 void
@@ -236,7 +232,7 @@ floor_print_primitives(double seconds)
     make_work();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         printf("  %-18s %8.2f us\n", rows[i].name,
-               measure(rows[i].op, rows[i].ctx, seconds).p50_us);
+               floor_measure(rows[i].op, rows[i].ctx, seconds).p50_us);
 }
 
 /* --- commit
@@ -293,7 +289,7 @@ floor_commit(const char *directory, double seconds)
     prepare(&r, "BEGIN IMMEDIATE", &r.begin);
     prepare(&r, "INSERT INTO t(octets) VALUES(?1)", &r.put);
     prepare(&r, "COMMIT", &r.commit);
-    struct floor f = measure(commit_row, &r, seconds);
+    struct floor f = floor_measure(commit_row, &r, seconds);
     must(sqlite3_finalize(r.begin) == SQLITE_OK);
     must(sqlite3_finalize(r.put) == SQLITE_OK);
     must(sqlite3_finalize(r.commit) == SQLITE_OK);
@@ -378,7 +374,7 @@ floor_ipc(double seconds)
     }
     close(fds[1]);
     bind_to_cpu(0);
-    struct floor f = measure(ask, &fds[0], seconds);
+    struct floor f = floor_measure(ask, &fds[0], seconds);
     close(fds[0]);
     must(waitpid(child, &status, 0) == child && status == 0);
     must(sched_setaffinity(0, sizeof before, &before) == 0);

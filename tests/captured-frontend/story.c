@@ -4,7 +4,10 @@
  * shown to notice what is planted, then the abuses are played; at the end the logs are
  * compared with what was received.
  *
- *   captured_frontend [--brief] [SEED [ABUSES]]
+ *   captured_frontend [--brief|--all] [SEED [ABUSES]]
+ *
+ * Of the abuses it says what each way got the first time; --all, every time; --brief,
+ * only what was not as it must be.
  *
  * Exit status 0 if nothing was given away that should not have been. */
 #include "story.h"
@@ -441,7 +444,7 @@ struct tally {
 };
 
 static bool
-play(struct story *s, const struct way *w, size_t number, bool is_brief)
+play(struct story *s, const struct way *w, size_t number, bool is_told)
 {
     struct attempt a = {.status = KEYD_FAILED};
 
@@ -451,7 +454,7 @@ play(struct story *s, const struct way *w, size_t number, bool is_brief)
         ok = ok && (a.detail[0] == '\0' || strcmp(a.detail, w->detail) == 0);
     else
         ok = ok && (w->detail == NULL || strcmp(a.detail, w->detail) == 0);
-    if (!ok || !is_brief)
+    if (!ok || is_told)
         printf("%s%5zu %-64s -> %s %s%s%s\n", ok ? "" : "HOLE ", number, a.what,
                keyd_client_status_text(a.status),
                w->status == KEYD_OK && a.detail[0] == '\0' ? w->detail : a.detail,
@@ -471,8 +474,10 @@ nothing_was_heard(struct story *s)
     return *what == '\0';
 }
 
+enum telling { TELL_FAULTS, TELL_FIRST, TELL_ALL };
+
 static bool
-play_all(struct story *s, size_t n, bool is_brief)
+play_all(struct story *s, size_t n, enum telling telling)
 {
     static struct tally tally[LEN(ways)];
     size_t first = 0, played = 0, n_good = 0;
@@ -480,14 +485,18 @@ play_all(struct story *s, size_t n, bool is_brief)
 
     while (played < n) {
         /* each once, then any */
-        size_t i = first < LEN(ways) ? first++ : story_pick(s, LEN(ways));
+        bool is_first = first < LEN(ways);
+        size_t i = is_first ? first++ : story_pick(s, LEN(ways));
         if (ways[i].title != NULL) {
-            if (!is_brief && first < LEN(ways))
+            if (telling != TELL_FAULTS && is_first)
                 printf("  -- %s\n", ways[i].title);
             continue;
         }
+        bool is_told = telling == TELL_ALL || (telling == TELL_FIRST && is_first);
         tally[i].tried++;
-        tally[i].good += play(s, &ways[i], ++played, is_brief);
+        tally[i].good += play(s, &ways[i], ++played, is_told);
+        if (telling == TELL_FIRST && first == LEN(ways) && is_first && played < n)
+            printf("  -- and %zu more of the same kinds\n", n - played);
         if (played % LISTENED == 0)
             ok &= nothing_was_heard(s);
     }
@@ -577,14 +586,14 @@ log_agrees(struct story *s, struct post *p, size_t side, size_t n_abuses)
 /* --- */
 
 static bool
-tell(struct story *s, size_t n, bool is_brief)
+tell(struct story *s, size_t n, enum telling telling)
 {
     printf("What is right is served:\n");
     bool ok = serves(s);
     printf("The oracle notices:\n");
     ok &= oracle_notices(s);
     printf("The front-ends are captured:\n");
-    ok &= play_all(s, n, is_brief);
+    ok &= play_all(s, n, telling);
     printf("Afterwards, what is right is served:\n");
     struct attempt a = {.status = KEYD_OK};
     write_alices(s);
@@ -603,17 +612,23 @@ int
 main(int argc, char **argv)
 {
     static struct story s;
-    bool is_brief = argc > 1 && strcmp(argv[1], "--brief") == 0;
-    char **rest = argv + 1 + is_brief;
+    char **rest = argv + 1;
+    enum telling telling = TELL_FIRST;
 
     suite_begin(1, argv);
+    if (argc > 1 && strncmp(argv[1], "--", 2) == 0) {
+        telling = strcmp(argv[1], "--brief") == 0 ? TELL_FAULTS
+                  : strcmp(argv[1], "--all") == 0 ? TELL_ALL
+                                                  : TELL_FIRST;
+        rest++;
+    }
     s.seed = rest[0] != NULL ? strtoull(rest[0], NULL, 0) : randombytes_random();
     size_t n = rest[0] != NULL && rest[1] != NULL ? strtoul(rest[1], NULL, 0)
                                                   : test_rounds(ABUSES_WHOLE);
     printf("seed %llu, %zu abuses\n", (unsigned long long)s.seed, n);
     int64_t since = kd_clock_ms();
     start(&s);
-    bool ok = tell(&s, n, is_brief);
+    bool ok = tell(&s, n, telling);
     end(&s);
     printf("%s (seed %llu, %lld ms)\n",
            ok ? "Nothing was given away that should not have been."

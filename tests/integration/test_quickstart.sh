@@ -103,6 +103,18 @@ sed -n 's/^STOP *//p' "$T/out" >"$T/stop"
 check 'what it says stops it' sh "$T/stop"
 nothing_left 'after --keep'
 
+echo '# the front-ends captured'
+check 'with --attack' quickstart --attack
+says 'what is right is served' "^ +alice's message is signed +ok\$"
+says 'what each way got' '^ +1 .* -> '
+says 'a thousand abuses' '^1000 abuses, 1000 got what they must get$'
+says 'the logs' '^example\.com: .* the log has these and no others$'
+says 'what came of it' '^Nothing was given away that should not have been\.'
+nothing_left 'after --attack'
+timeout -s INT --foreground 1 sh "$SOURCE/provisioning/quickstart.sh" \
+    --build-dir "$BUILD" --attack >"$T/out" 2>&1
+nothing_left 'after --attack, interrupted'
+
 echo '# interrupted, at different moments'
 for after in 0.2 0.5 0.9 1.3; do
     timeout -s INT --foreground $after sh "$SOURCE/provisioning/quickstart.sh" \

@@ -80,7 +80,7 @@ small_number(const char *text, unsigned *out)
 {
     uint64_t v;
 
-    if (!number(text, 1000000, &v))
+    if (!number(text, 64 << 20, &v)) /* octets of a message, at most */
         return false;
     *out = (unsigned)v;
     return true;

@@ -9,7 +9,12 @@
 
 #define ALICE "alice@example.com"
 
-enum { FP_CHARS = 86, CHUNK_4_AND_5 = 512 - 69 };
+enum {
+    FP_CHARS = 86,
+    CHUNK_4_AND_5 = 512 - 69,
+    TEXT_MAX = 32 << 10, /* more is attached, in chunks of so much: */
+    ATTACHED_MAX = 8 << 20
+};
 
 bool
 letter_org_get(keyd_client *c, struct letter_org *out)
@@ -81,7 +86,13 @@ write_message(struct dmw *w, uint64_t seed, size_t content)
     }
     dmw_put(w, &(struct dmw_chunk){
                    .type = 33, .data = kd_slice_str(dmw_text(33)), .padding = 64});
-    dmw_put(w, &(struct dmw_chunk){.type = 67, .data = {octets, content}});
+    size_t text = content < TEXT_MAX ? content : TEXT_MAX;
+    dmw_put(w, &(struct dmw_chunk){.type = 67, .data = {octets, text}});
+    for (size_t at = text; at < content;) {
+        size_t left = content - at, n = left < ATTACHED_MAX ? left : ATTACHED_MAX;
+        dmw_put(w, &(struct dmw_chunk){.type = 131, .data = {octets + at, n}});
+        at += n;
+    }
     dmw_sign(w, 225, &world->alice, 0);
     dmw_sign(w, 226, &world->alice, 0);
     for (uint8_t type = 248; type < 250; type++)

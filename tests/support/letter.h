@@ -25,7 +25,8 @@ struct letter {
     uint8_t octets[];         /* n */
 };
 
-/* To be signed, or (org) to be opened. content: octets of text. NULL: no memory. */
+/* To be signed, or (org) to be opened. content: octets of text, and beyond 32 KiB of
+ * attachments. NULL: no memory. */
 struct letter *letter_new(uint64_t seed, size_t content, const struct letter_org *org);
 
 /* What is asked about it; borrows both. */

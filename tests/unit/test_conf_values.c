@@ -65,7 +65,7 @@ every_number_is_accepted_within_its_range_and_not_beyond(void **state)
         snprintf(value, sizeof value, "%lld", (long long)least - 1);
         refused(with_key(key, value, text, sizeof text), 4, "is not within");
     }
-    assert_int_equal(n, 32);
+    assert_int_equal(n, 34);
 }
 
 static void
@@ -80,7 +80,7 @@ numbers_land_in_their_members(void **state)
         "hello-timeout = 16 first-octet-timeout = 10 frame-timeout = 17\n"
         "write-timeout = 18 idle-timeout = 19 max-remote-connections = 20\n"
         "max-handshakes = 21 handshake-timeout = 22 handshake-rate = 23\n"
-        "handshake-rate-total = 24\n"
+        "handshake-rate-total = 24 origin-rate = 26 stranger-rate = 27\n"
         "listener \"admin\" { workers = 4 }\n" TAIL,
         &as_user);
 
@@ -108,6 +108,8 @@ numbers_land_in_their_members(void **state)
     assert_int_equal(c->limits.handshake_timeout, 22);
     assert_int_equal(c->limits.handshake_rate, 23);
     assert_int_equal(c->limits.handshake_rate_total, 24);
+    assert_int_equal(c->limits.origin_rate, 26);
+    assert_int_equal(c->limits.stranger_rate, 27);
     assert_int_equal(c->listeners[KD_CLASS_ADMIN].workers, 4);
     kd_conf_free(c);
 }

@@ -10,6 +10,7 @@
 #define SECOND INT64_C(1000000000)
 #define START (1000 * SECOND)
 
+static const struct origins_rates rates = {200, 50};
 static struct origins meter;
 
 static int
@@ -35,7 +36,7 @@ take_all(struct kd_slice origin, int64_t now, uint32_t *retry_ms)
     unsigned n = 0;
 
     while (n < 10 * ORIGINS_BURST &&
-           origins_take(&meter, origin, 1, now, retry_ms) == KD_OK)
+           origins_take(&meter, &rates, origin, 1, now, retry_ms) == KD_OK)
         n++;
     return n;
 }
@@ -48,15 +49,15 @@ strangers_share_one_bucket(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 5000; i++)
-        n += origins_take(&meter, domain(i), 1, START, &retry) == KD_OK;
+        n += origins_take(&meter, &rates, domain(i), 1, START, &retry) == KD_OK;
     assert_int_equal(n, ORIGINS_BURST);
-    assert_in_range(retry, 1, 1000 / ORIGINS_STRANGERS_RATE + 1);
+    assert_in_range(retry, 1, 1000 / rates.strangers + 1);
     /* nobody is told a time that is not enough */
-    assert_int_equal(
-        origins_take(&meter, domain(77), 1, START + retry * SECOND / 1000, &retry),
-        KD_OK);
+    assert_int_equal(origins_take(&meter, &rates, domain(77), 1,
+                                  START + retry * SECOND / 1000, &retry),
+                     KD_OK);
     assert_in_range(take_all(domain(1), START + 2 * SECOND, &retry),
-                    2 * ORIGINS_STRANGERS_RATE - 2, 2 * ORIGINS_STRANGERS_RATE);
+                    2 * rates.strangers - 2, 2 * rates.strangers);
 }
 
 static void
@@ -69,17 +70,19 @@ who_has_passed_is_not_kept_out_by_strangers(void **state)
     origins_passed(&meter, good, START);
     take_all(kd_slice_str("made-up.example"), START, &retry);
     assert_int_equal(
-        origins_take(&meter, kd_slice_str("other.example"), 1, START, &retry), KD_BUSY);
+        origins_take(&meter, &rates, kd_slice_str("other.example"), 1, START, &retry),
+        KD_BUSY);
     assert_int_equal(take_all(good, START, &retry), ORIGINS_BURST);
-    assert_in_range(take_all(good, START + SECOND, &retry), ORIGINS_KNOWN_RATE - 1,
-                    ORIGINS_KNOWN_RATE);
+    assert_in_range(take_all(good, START + SECOND, &retry), rates.known - 1,
+                    rates.known);
     /* and its own flood is no other's */
     origins_passed(&meter, kd_slice_str("new.example"), START + SECOND);
     assert_int_equal(take_all(kd_slice_str("new.example"), START + SECOND, &retry),
                      ORIGINS_BURST);
     /* passing again fills nothing */
     origins_passed(&meter, good, START + SECOND);
-    assert_int_equal(origins_take(&meter, good, 1, START + SECOND, &retry), KD_BUSY);
+    assert_int_equal(origins_take(&meter, &rates, good, 1, START + SECOND, &retry),
+                     KD_BUSY);
 }
 
 static void
@@ -99,8 +102,8 @@ who_comes_often_stays_and_the_longest_silent_goes(void **state)
             origins_passed(&meter, often, now);
     }
     take_all(kd_slice_str("stranger.example"), now, &retry);
-    assert_int_equal(origins_take(&meter, often, 1, now, &retry), KD_OK);
-    assert_int_equal(origins_take(&meter, silent, 1, now, &retry), KD_BUSY);
+    assert_int_equal(origins_take(&meter, &rates, often, 1, now, &retry), KD_OK);
+    assert_int_equal(origins_take(&meter, &rates, silent, 1, now, &retry), KD_BUSY);
 }
 
 static void
@@ -120,7 +123,7 @@ every_cell_is_used(void **state)
     take_all(kd_slice_str("stranger.example"), now, &retry);
     n = 0;
     for (unsigned i = 0; i < 20 * ORIGINS_SETS * ORIGINS_WAYS; i++)
-        n += origins_take(&meter, domain(i), 1, now, &retry) == KD_OK;
+        n += origins_take(&meter, &rates, domain(i), 1, now, &retry) == KD_OK;
     assert_int_equal(n, ORIGINS_SETS * ORIGINS_WAYS);
 }
 
@@ -162,14 +165,40 @@ cost_grows_with_octets_and_keys_and_ends(void **state)
     assert_true(origins_cost(8, 64 * mib) <= ORIGINS_BURST);
     /* all or nothing: what is too dear takes nothing, what is left is still had */
     struct kd_slice one = kd_slice_str("one.example");
-    assert_int_equal(origins_take(&meter, one, 1000, START, &retry), KD_OK);
-    assert_int_equal(origins_take(&meter, one, 25, START, &retry), KD_BUSY);
-    assert_int_equal(origins_take(&meter, one, 24, START, &retry), KD_OK);
-    assert_int_equal(origins_take(&meter, one, UINT32_MAX, START, &retry), KD_BUSY);
+    assert_int_equal(origins_take(&meter, &rates, one, 1000, START, &retry), KD_OK);
+    assert_int_equal(origins_take(&meter, &rates, one, 25, START, &retry), KD_BUSY);
+    assert_int_equal(origins_take(&meter, &rates, one, 24, START, &retry), KD_OK);
+    assert_int_equal(origins_take(&meter, &rates, one, UINT32_MAX, START, &retry),
+                     KD_BUSY);
     assert_in_range(retry, 20000, 21000); /* the whole burst: it will be there */
-    assert_int_equal(
-        origins_take(&meter, one, UINT32_MAX, START + retry * SECOND / 1000, &retry),
-        KD_OK);
+    assert_int_equal(origins_take(&meter, &rates, one, UINT32_MAX,
+                                  START + retry * SECOND / 1000, &retry),
+                     KD_OK);
+}
+
+static void
+rates_are_those_that_are_set(void **state)
+{
+    const struct origins_rates slow = {1, 1}, quick = {5000, ORIGINS_RATE_MAX};
+    struct kd_slice known = kd_slice_str("known.example");
+    uint32_t retry = 0;
+    unsigned n = 0;
+
+    (void)state;
+    origins_passed(&meter, known, START);
+    for (; origins_take(&meter, &quick, known, 1, START, &retry) == KD_OK; n++)
+        assert_true(n < 10 * 5000);
+    assert_int_equal(n, ORIGINS_BURST_SECONDS * 5000);
+    assert_in_range(retry, 1, 2);
+    /* all of them together */
+    for (n = 0; origins_take(&meter, &quick, domain(n), 1, START, &retry) == KD_OK; n++)
+        assert_true(n < 10 * ORIGINS_RATE_MAX);
+    assert_int_equal(n, ORIGINS_BURST_SECONDS * ORIGINS_RATE_MAX);
+    /* a smaller one, as after a reload: no more than its own burst */
+    for (n = 0;
+         origins_take(&meter, &slow, known, 1, START + 2 * SECOND, &retry) == KD_OK;
+         n++)
+        assert_true(n <= ORIGINS_BURST);
 }
 
 int
@@ -181,6 +210,7 @@ main(void)
         cmocka_unit_test_setup(who_comes_often_stays_and_the_longest_silent_goes,
                                begin),
         cmocka_unit_test_setup(every_cell_is_used, begin),
+        cmocka_unit_test_setup(rates_are_those_that_are_set, begin),
         cmocka_unit_test_setup(places_follow_from_a_key, begin),
         cmocka_unit_test_setup(cost_grows_with_octets_and_keys_and_ends, begin),
     };

@@ -42,6 +42,7 @@ struct kd_limits {
     uint32_t handshake_timeout; /* seconds */
     uint32_t handshake_rate;    /* a second */
     uint32_t handshake_rate_total;
+    uint32_t origin_rate, stranger_rate; /* units a second; of the vault (origins.h) */
 };
 
 /* How far the provider is from a user's keys (P5); the number travels in requests. */
