@@ -10,8 +10,11 @@
 #include <dime/bounce.h>
 #include <dime/fingerprint.h>
 #include <dime/kek.h>
+#include <dime/message_verify.h>
 #include <dime/naked.h>
+#include <dime/payload.h>
 #include <dime/secp.h>
+#include <dime/span.h>
 #include <keyd/base/clock.h>
 
 #include <fcntl.h>
@@ -679,11 +682,13 @@ no_bounce_is_made_of_what_was_not_for_us(void **state)
 
 /* --- naked mail --- */
 
+#define NAKED_TEXT "Hello.\r\n"
+
 static void
 write_naked(struct kd_buf *out, struct dime_naked *n)
 {
-    const struct dime_content part = {
-        .type = 67, .data = dime_source_of(kd_slice_str("Hello.\r\n"))};
+    const struct dime_content part = {.type = 67,
+                                      .data = dime_source_of(kd_slice_str(NAKED_TEXT))};
     const struct dime_naked_plan plan = {.recipient = sg_world()->bob_enc,
                                          .common = kd_slice_str(dmw_text(33)),
                                          .headers = kd_slice_str(dmw_text(34)),
@@ -737,15 +742,116 @@ seals(struct post *p, const uint8_t key[32], struct kd_buf *mail,
     assert_int_equal(crypto_sign_verify_detached(sig, mail->p + 6, at - 4 - 6, key), 0);
 }
 
+static kd_err
+put(void *ctx, struct kd_slice piece)
+{
+    kd_buf_put(ctx, piece);
+    return KD_OK;
+}
+
+/* Whoever has that encryption key, given as the text it follows from. */
+static void
+kek_of(const char *text, const struct dime_naked *n, struct dime_kek *out)
+{
+    uint8_t scalar[32];
+
+    crypto_hash_sha256(scalar, (const uint8_t *)text, strlen(text));
+    assert_int_equal(dime_kek_agree(scalar, n->m.ephemeral, out), KD_OK);
+}
+
+/* 225 and 226 as they open with that key, by the one-time key, and 255 by that one. */
+static struct dime_verdicts
+verdicts_with(const struct dime_naked *n, const struct dime_kek *kek,
+              const uint8_t key[32])
+{
+    const struct dime_chunk *chunks[] = {&n->m.tree, &n->m.author};
+    uint8_t sigs[3][64], domain[1][32];
+    struct dime_chunk_key chunk_key;
+    struct dime_verdicts v;
+
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(
+            dime_chunk_key_of(&n->m, chunks[i], DIME_RECIPIENT, kek, &chunk_key),
+            KD_OK);
+        assert_int_equal(dime_signature_open(&n->m, chunks[i], &chunk_key, sigs[i]),
+                         KD_OK);
+    }
+    assert_int_equal(dime_naked_signature(n, sigs[2]), KD_OK);
+    memcpy(domain[0], key, 32);
+    const uint8_t(*own)[32] = &n->signer;
+    const uint8_t(*of_domain)[32] = (const uint8_t(*)[32])domain;
+    const struct dime_claims claims = {.tree = {sigs[0], own, 1},
+                                       .author = {sigs[1], own, 1},
+                                       .organization = {sigs[2], of_domain, 1}};
+    assert_int_equal(dime_message_verify(&n->m, &claims, &v), KD_OK);
+    return v;
+}
+
+/* All that he can read of it, one after the other; every chunk's own signature is by
+ * the one-time key. */
+static void
+is_read_as(const struct dime_naked *n, const struct dime_kek *kek, const char *want)
+{
+    const struct dime_reader r = {
+        .m = &n->m, .actor = DIME_RECIPIENT, .kek = kek, .author = n->signer};
+    const struct dime_chunk *chunks[] = {&n->m.common, &n->m.headers};
+    struct dime_chunk_key key;
+    struct dime_payload payload;
+    struct dime_span span;
+    struct kd_buf text;
+    kd_err err = KD_OK;
+
+    kd_buf_init(&text, LIMIT);
+    for (size_t i = 0; i < LEN(chunks); i++) {
+        assert_int_equal(dime_chunk_key_of(&n->m, chunks[i], DIME_RECIPIENT, kek, &key),
+                         KD_OK);
+        assert_int_equal(
+            dime_payload_open(&n->m, chunks[i], &key, n->signer, &payload, &text),
+            KD_OK);
+    }
+    for (uint64_t at = n->m.display;
+         dime_span_next(&r, &at, n->m.signs, &span, &err);) {
+        assert_int_equal(span.state, DIME_SPAN_GOOD);
+        assert_int_equal(dime_span_read(&r, &span, put, &text), KD_OK);
+    }
+    assert_int_equal(err, KD_OK);
+    assert_int_equal(text.n, strlen(want));
+    assert_memory_equal(text.p, want, text.n);
+    kd_buf_free(&text);
+}
+
+/* What a gateway keeps is what bob gets, opens and finds good, with his own key and
+ * the domain's; and nobody else opens anything of it. */
 static void
 naked_mail_is_sealed_and_read_by_its_recipient(void **state)
 {
+    const uint8_t *domain = sg_world()->other_pok.key;
+    struct dime_verdicts v;
     struct dime_naked n;
+    struct dime_kek kek;
     struct kd_buf b;
+    char text[2048];
 
     (void)state;
     write_naked(&b, &n);
-    seals(&org, sg_world()->other_pok.key, &b, &n);
+    kek_of("keyd-test bob enc", &n, &kek);
+    assert_int_equal(verdicts_with(&n, &kek, domain).organization, DIME_VERDICT_BAD);
+    seals(&org, domain, &b, &n);
+    v = verdicts_with(&n, &kek, domain);
+    assert_int_equal(v.tree, DIME_VERDICT_GOOD);
+    assert_int_equal(v.author, DIME_VERDICT_GOOD);
+    assert_int_equal(v.organization, DIME_VERDICT_GOOD);
+    assert_int_equal(verdicts_with(&n, &kek, sg_world()->bob.key).organization,
+                     DIME_VERDICT_BAD);
+    assert_in_range(
+        snprintf(text, sizeof text, "%s%s" NAKED_TEXT, dmw_text(33), dmw_text(34)), 1,
+        sizeof text - 1);
+    is_read_as(&n, &kek, text);
+    /* with alice's key nothing opens */
+    kek_of("keyd-test alice enc", &n, &kek);
+    v = verdicts_with(&n, &kek, domain);
+    assert_int_equal(v.tree, DIME_VERDICT_BAD);
+    assert_int_equal(v.author, DIME_VERDICT_BAD);
     /* again: its place is taken */
     uint64_t before = post_seq(&org);
     ask_ends(seal("bob@example.org", &b), KEYD_INVALID, "message-refused");
