@@ -892,6 +892,35 @@ naked_mail_by_a_key_that_is_somebodys_is_not_sealed(void **state)
     kd_buf_free(&b);
 }
 
+/* GW-1: such mail is encrypted to the recipient's current signet. For who has none it
+ * cannot have been, whatever the gateway did, and is not sealed. */
+static void
+naked_mail_for_an_address_without_a_signet_is_not_sealed(void **state)
+{
+    const char *late = "late@example.org", *closed = "never@example.org";
+    struct post_person p;
+    struct dime_naked n;
+    struct kd_buf b;
+
+    (void)state;
+    write_naked(&b, &n);
+    uint64_t before = post_seq(&org);
+    ask_ends(seal(late, &b), KEYD_NOT_FOUND, "no-signet");
+    /* by somebody's key as well: the recipient is asked about first */
+    memcpy(b.p + 6 + 4 + 33, sg_world()->bob.key, 32);
+    ask_ends(seal(late, &b), KEYD_NOT_FOUND, "no-signet");
+    memcpy(b.p + 6 + 4 + 33, n.signer, 32);
+    post_account(&org, closed, KEYD_ACCOUNT_CLOSE);
+    ask_ends(seal(closed, &b), KEYD_DENIED, "address-closed");
+    ask_ends(seal("bob@sub.example.org", &b), KEYD_DENIED, "not-permitted");
+    assert_int_equal(post_records(&org, before, NULL, 0), 0);
+    post_issue(&org, late, "late", 0, &p);
+    post_account(&org, late, KEYD_ACCOUNT_FREEZE);
+    ask_ends(seal(late, &b), KEYD_OK, NULL);
+    assert_int_equal(post_record(&org, before).op, KD_AUDIT_SEAL_NAKED);
+    kd_buf_free(&b);
+}
+
 /* --- message-signer = pok --- */
 
 #define POK_SIGNS " message-signer = pok"
@@ -1324,6 +1353,7 @@ main(int argc, char **argv)
         TEST(no_bounce_is_made_of_what_was_not_for_us),
         TEST(naked_mail_is_sealed_and_read_by_its_recipient),
         TEST(naked_mail_by_a_key_that_is_somebodys_is_not_sealed),
+        TEST(naked_mail_for_an_address_without_a_signet_is_not_sealed),
         TEST(
             the_primary_key_signs_bounces_and_naked_mail_where_the_configuration_says_so),
         TEST(
