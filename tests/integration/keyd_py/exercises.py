@@ -363,10 +363,11 @@ def make_bounce(s):
                                   "part": s.pb.RETURNED_METADATA})
     s.check("object 1931", r.bounce[:2] == (1931).to_bytes(2, "big"))
     s.bounce = r.bounce
-    r = s.mta.ask("make_bounce", {"inbound": s.long_letter.large(), **code,
-                                  "part": s.pb.RETURNED_MESSAGE},
-                  obj=s.long_letter.octets + s.long_letter.signet)
-    s.check("with all of a large one", len(r.bounce) == r.bounce_fd_size > 200000)
+    for on in (s.tls, s.mta):
+        r = on.ask("make_bounce", {"inbound": s.long_letter.large(), **code,
+                                   "part": s.pb.RETURNED_MESSAGE},
+                   obj=s.long_letter.octets + s.long_letter.signet)
+        s.check("with all of a large one", len(r.bounce) == r.bounce_fd_size > 200000)
     s.long_bounce = r.bounce
 
 
@@ -376,10 +377,11 @@ def open_bounce(s):
     s.check("to alice", r.author == s.alice and r.part == s.pb.RETURNED_METADATA)
     s.check("why", (r.klass, r.subject, r.detail) == (5, 2, 2) and r.time_s > 0)
     s.check("of that message", r.message_id == hashlib.sha512(s.letter.octets).digest())
-    r = s.mta.ask("open_bounce", {"inbound": {
-        **s.letter.inbound, "message_object_size": len(s.long_bounce)}},
-        obj=s.long_bounce + s.letter.signet)
-    s.check("the large one", r.author == s.alice and r.part == s.pb.RETURNED_MESSAGE)
+    for on in (s.mta, s.tls):
+        r = on.ask("open_bounce", {"inbound": {
+            **s.letter.inbound, "message_object_size": len(s.long_bounce)}},
+            obj=s.long_bounce + s.letter.signet)
+        s.check("the large one", r.author == s.alice and r.part == s.pb.RETURNED_MESSAGE)
     s.refused(s.pb.STATUS_INVALID, "a message is no bounce", "open_bounce",
               {"inbound": s.letter.small()}, on=s.mta, word="message-corrupt")
 
