@@ -13,8 +13,8 @@ rate_of(uint32_t a_second)
     return (struct kd_rate){a_second, 1, burst > ORIGINS_BURST ? burst : ORIGINS_BURST};
 }
 
-_Static_assert(ORIGINS_RATE_MAX <= KD_RATE_N_MAX &&
-                   ORIGINS_RATE_MAX * ORIGINS_BURST_SECONDS <= KD_RATE_BURST_MAX,
+_Static_assert((int)ORIGINS_RATE_MAX <= (int)KD_RATE_N_MAX &&
+                   ORIGINS_RATE_MAX * ORIGINS_BURST_SECONDS <= (int)KD_RATE_BURST_MAX,
                "what may be set is a rate");
 
 void
