@@ -886,6 +886,95 @@ what_was_made_for_a_stopped_principal_is_wiped(void **state)
     finish(other);
 }
 
+/* --- tasks --- */
+
+struct stepped {
+    unsigned n;
+    kd_err err;
+    uint16_t reason;
+    size_t told;
+};
+
+static void
+stepped(struct vault *v, struct task *t)
+{
+    struct stepped *s = t->data;
+
+    (void)v;
+    s->n++;
+    s->err = t->err;
+    s->reason = t->reason;
+    s->told = t->told.n;
+    t->stage = TASK_COMMITTING;
+}
+
+static struct task *
+asking(bool owes_record, struct stepped *s)
+{
+    struct task *t = new_task(ANYBODY, KD_OP_OpenEnvelope);
+
+    *s = (struct stepped){0};
+    t->data = s;
+    t->owes_record = owes_record;
+    mail_ask_recipient(&vault, t, kd_slice_str(ALICE), (const uint8_t[64]){0}, stepped);
+    assert_int_equal(t->stage, TASK_ASKING);
+    return t;
+}
+
+/* What has used a key goes on to its record though nobody waits any longer. */
+static void
+a_use_of_a_key_does_not_end_unrecorded_with_its_question(void **state)
+{
+    struct kd_slice name = kd_slice_str("anybody");
+    struct stepped s;
+
+    (void)state;
+    for (unsigned owes = 0; owes < 2; owes++) {
+        struct task *t = asking(owes != 0, &s);
+        t->deadline = kd_clock_ms() - 1;
+        task_expire(&vault);
+        assert_int_equal(s.n, owes);
+        assert_int_equal(vault.tasks.n, owes);
+        if (owes != 0) {
+            assert_int_equal(s.err, KD_UNAVAILABLE);
+            finish(t);
+        }
+        /* its principal was stopped: nothing of the answer is looked at */
+        t = asking(owes != 0, &s);
+        assert_int_equal(stops_hold(&vault, KD_CLASS_SUBMISSION, name), KD_OK);
+        assert_int_equal(task_told(&vault, t->tag, kd_slice_str("told"), -1), KD_OK);
+        stops_let_go(&vault, KD_CLASS_SUBMISSION, name);
+        assert_int_equal(s.n, owes);
+        assert_int_equal(vault.tasks.n, owes);
+        if (owes != 0) {
+            assert_int_equal(s.err, KD_DENIED);
+            assert_int_equal(s.reason, KD_REASON_PRINCIPAL_STOPPED);
+            assert_int_equal(s.told, 0);
+            finish(t);
+        }
+    }
+}
+
+static void
+who_is_not_recorded_when_the_account_is_shut_is_too_late(void **state)
+{
+    static const char *const accounts[] = {ALICE, ALICE, "bob@" COM, NULL};
+    struct task *t[4];
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        t[i] = new_task(ANYBODY, KD_OP_SignOutbound);
+        t[i]->stage = i == 1 ? TASK_COMMITTING : TASK_WORKING;
+        if (accounts[i] != NULL)
+            t[i]->account = kd_slice_str(accounts[i]);
+    }
+    task_overtake(&vault, kd_slice_str(ALICE), KD_REASON_ADDRESS_FROZEN);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(t[i]->overtaken, i == 0 ? KD_REASON_ADDRESS_FROZEN : 0);
+        finish(t[i]);
+    }
+}
+
 int
 main(void)
 {
@@ -913,6 +1002,8 @@ main(void)
         TEST(questions_say_what_was_asked),
         TEST(no_key_is_used_while_the_clock_is_wrong),
         TEST(what_was_made_for_a_stopped_principal_is_wiped),
+        TEST(a_use_of_a_key_does_not_end_unrecorded_with_its_question),
+        TEST(who_is_not_recorded_when_the_account_is_shut_is_too_late),
     };
 
     if (sodium_init() < 0 || kd_secret_setup((size_t)512 * 1024) != KD_OK)
