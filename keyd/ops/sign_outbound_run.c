@@ -144,6 +144,8 @@ told(struct vault *v, struct task *t)
         return;
     else if (x->authors.n == 0)
         task_finish(v, t, KD_NOT_FOUND, KD_REASON_NO_SIGNET);
+    else if (mail_authors_are_large(&x->authors))
+        task_work_long(v, t, sign, signed_);
     else
         mail_work(v, t, &x->object, sign, signed_);
 }

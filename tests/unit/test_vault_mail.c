@@ -605,6 +605,40 @@ what_makes_no_sense_about_an_author_is_refused(void **state)
     told_is_refused(&l, fd, KD_REASON_NO_LEDGER);
 }
 
+/* Whoever has large signets issued and sends much mail. */
+static void
+large_signets_of_authors_are_held_in_bounded_memory(void **state)
+{
+    enum { FIT = MAIL_AUTHORS_HELD_MAX / KD_AUTHOR_OCTETS_MAX };
+    static struct lie l[FIT + 1];
+    uint8_t *large = calloc(1, KD_AUTHOR_OCTETS_MAX);
+    int fd;
+
+    (void)state;
+    assert_non_null(large);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i <= FIT; i++) {
+            lie_begin(&l[i]);
+            assert_int_equal(kd_memfd_seal(kd_slice(large, KD_AUTHOR_OCTETS_MAX), &fd),
+                             KD_OK);
+            /* those that fit are read, and are none */
+            assert_int_equal(lie_tell(&l[i], fd), i < FIT ? KD_UNAVAILABLE : KD_BUSY);
+            assert_int_equal(mail_authors_are_large(&l[i].authors), i < FIT);
+        }
+        /* small ones are not kept out */
+        struct lie small;
+        lie_begin(&small);
+        lie_add(&small, ALICE, 1, &sok, 0);
+        assert_int_equal(lie_tell(&small, -1), KD_OK);
+        assert_false(mail_authors_are_large(&small.authors));
+        lie_end(&small);
+        for (unsigned i = 0; i <= FIT; i++)
+            lie_end(&l[i]);
+        assert_int_equal(vault.author_octets, 0);
+    }
+    free(large);
+}
+
 static void
 an_authors_signet_counts_only_if_it_is_ours_and_the_authors(void **state)
 {
@@ -994,6 +1028,7 @@ main(void)
         TEST(every_encryption_key_of_ours_is_listed_whatever_its_state),
         TEST(the_truth_about_an_author_is_taken),
         TEST(what_makes_no_sense_about_an_author_is_refused),
+        TEST(large_signets_of_authors_are_held_in_bounded_memory),
         TEST(an_authors_signet_counts_only_if_it_is_ours_and_the_authors),
         TEST(an_answer_that_was_bent_anywhere_is_harmless),
         TEST(what_is_said_of_a_recipient_must_make_sense),
