@@ -1,5 +1,6 @@
 /* What the vault knows for messages: which key opens, which signs, what it believes of
  * the ledger; and what holds for every operation that uses a key. */
+#include "../../keyd/ops/mail.h"
 #include "../support/test.h"
 #include "../support/vault_world.h"
 
@@ -990,6 +991,50 @@ a_use_of_a_key_does_not_end_unrecorded_with_its_question(void **state)
 }
 
 static void
+idle(struct task *t)
+{
+    t->err = KD_OK;
+}
+
+static void
+idled(struct vault *v, struct task *t)
+{
+    *(bool *)t->data = t->is_long;
+    task_finish(v, t, KD_OK, 0);
+}
+
+/* As large messages, so a small one under a signet of many keys. */
+static void
+many_keys_take_the_lane_of_long_work(void **state)
+{
+    static const struct {
+        uint64_t size;
+        unsigned cost;
+        bool is_long;
+    } cases[] = {{1, 0, false},
+                 {1, MAIL_LONG_COST - 1, false},
+                 {1, MAIL_LONG_COST, true},
+                 {MAIL_LONG_SIZE, 1, false},
+                 {MAIL_LONG_SIZE + 1, 1, true}};
+    /* beside which the others are done on crypto threads */
+    struct task *other = new_task(ONLY_SOK, KD_OP_IssueUserSignet);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct mail_object o = {.source = {.n = cases[i].size},
+                                      .cost = cases[i].cost};
+        struct task *t = new_task(ANYBODY, KD_OP_OpenEnvelope);
+        bool is_long = !cases[i].is_long;
+        t->data = &is_long;
+        mail_work(&vault, t, &o, idle, idled);
+        task_take_done(&vault);
+        assert_int_equal(vault.tasks.n, 1);
+        assert_int_equal(is_long, cases[i].is_long);
+    }
+    finish(other);
+}
+
+static void
 who_is_not_recorded_when_the_account_is_shut_is_too_late(void **state)
 {
     static const char *const accounts[] = {ALICE, ALICE, "bob@" COM, NULL};
@@ -1038,6 +1083,7 @@ main(void)
         TEST(no_key_is_used_while_the_clock_is_wrong),
         TEST(what_was_made_for_a_stopped_principal_is_wiped),
         TEST(a_use_of_a_key_does_not_end_unrecorded_with_its_question),
+        TEST(many_keys_take_the_lane_of_long_work),
         TEST(who_is_not_recorded_when_the_account_is_shut_is_too_late),
     };
 
