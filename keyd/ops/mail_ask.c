@@ -249,8 +249,10 @@ mail_told_naked(struct task *t, struct mail_naked_told *out)
     struct mail_naked_told r = {.is_key_known = true};
 
     if (kd_told_naked_get(t->told, &m) != KD_OK || t->told_fd >= 0 || m.err != KD_OK ||
-        m.key_known > 1 || account_get(m.account, &r.account) != KD_OK)
+        m.has_signet > 1 || m.key_known > 1 ||
+        account_get(m.account, &r.account) != KD_OK)
         return no_ledger(t);
+    r.has_signet = m.has_signet != 0;
     r.is_key_known = m.key_known != 0;
     *out = r;
     return KD_OK;

@@ -78,6 +78,7 @@ enum mail_standing mail_recipient_standing(const struct mail_recipient *r,
 /* --- naked mail --- */
 
 struct mail_naked_told {
+    bool has_signet; /* the recipient has a current one */
     bool
         is_key_known; /* the one-time key is or was a signing key of somebody (GW-16) */
     struct kd_account_part account;

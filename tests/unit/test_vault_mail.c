@@ -795,23 +795,29 @@ what_is_said_of_naked_mail_must_make_sense(void **state)
     uint8_t octets[64];
 
     (void)state;
-    for (unsigned i = 0; i < 5; i++) {
-        struct kd_told_naked m = {.key_known = i == 1,
+    for (unsigned i = 0; i < 8; i++) {
+        struct kd_told_naked m = {.has_signet = i < 2,
+                                  .key_known = i == 1 || i == 3,
                                   .account = account_octets(octets, 0)};
-        struct mail_naked_told out = {.is_key_known = true};
+        struct mail_naked_told out = {.has_signet = false, .is_key_known = true};
         struct task *t = new_task(ANYBODY, KD_OP_IssueUserSignet);
+        bool makes_sense = i < 4;
         struct kd_buf b;
-        if (i == 2)
+        if (i == 4)
             m.key_known = 2;
-        else if (i == 3)
+        else if (i == 5)
+            m.has_signet = 2;
+        else if (i == 6)
             m.err = KD_UNAVAILABLE;
-        else if (i == 4)
+        else if (i == 7)
             m.account = kd_slice(NULL, 0);
         kd_buf_init(&b, 256);
         kd_told_naked_put(&b, &m);
         t->told = kd_buf_slice(&b);
-        assert_int_equal(mail_told_naked(t, &out), i < 2 ? KD_OK : KD_UNAVAILABLE);
-        assert_int_equal(out.is_key_known, i != 0);
+        assert_int_equal(mail_told_naked(t, &out),
+                         makes_sense ? KD_OK : KD_UNAVAILABLE);
+        assert_int_equal(out.has_signet, i < 2);
+        assert_int_equal(out.is_key_known, !makes_sense || i % 2 == 1);
         kd_buf_free(&b);
         finish(t);
     }
