@@ -102,7 +102,8 @@ small_policy(void)
 static const struct {
     const char *name;
     const char *classes; /* m s i t a: mta submission milter tls admin */
-    const char *flags;   /* c d k e l s: changes domain key everyone look-up secret */
+    const char *flags;   /* c d k e l s: changes domain key everyone look-up secret;
+                          * P S E M: keys needed: POK SOK encryption, of messages */
 } matrix[] = {
     {"Hello", "msita", "e"},
     {"Status", "msita", "e"},
@@ -112,14 +113,14 @@ static const struct {
     {"LookupSignet", "msta", "dl"},
     {"LookupHistory", "msta", "dl"},
     {"VerifyCurrent", "msta", "dl"},
-    {"IssueUserSignet", "st", "cdk"},
+    {"IssueUserSignet", "st", "cdkS"},
     {"FreezeAddress", "sta", "cd"},
     {"ResetAddress", "sta", "cdq"},
-    {"SignOutbound", "st", "dk"},
-    {"OpenEnvelope", "mt", "dk"},
-    {"OpenBounce", "mt", "dk"},
-    {"MakeBounce", "mt", "dk"},
-    {"SealNaked", "it", "dk"},
+    {"SignOutbound", "st", "dkEM"},
+    {"OpenEnvelope", "mt", "dkE"},
+    {"OpenBounce", "mt", "dkE"},
+    {"MakeBounce", "mt", "dkEM"},
+    {"SealNaked", "it", "dkM"},
     {"TokenInit", "a", "cs"},
     {"AddUnsealSlot", "a", "cksq"},
     {"Unseal", "a", "sr"},
@@ -127,7 +128,7 @@ static const struct {
     {"GenerateKey", "a", "cdkq"},
     {"RetireKey", "a", "cdkq"},
     {"ImportKey", "a", "cdkq"},
-    {"IssueOrgSignet", "a", "cdkq"},
+    {"IssueOrgSignet", "a", "cdkqPE"},
     {"AuditRead", "a", "l"},
     {"Reload", "a", ""},
     {"Drain", "a", "r"},
@@ -158,7 +159,9 @@ every_operation_is_in_the_matrix_with_its_flags(void **state)
         unsigned flag;
     } flags[] = {{'c', KD_OPF_CHANGES},  {'d', KD_OPF_DOMAIN}, {'k', KD_OPF_KEY},
                  {'e', KD_OPF_EVERYONE}, {'l', KD_OPF_LOOKUP}, {'s', KD_OPF_SECRET},
-                 {'q', KD_OPF_QUORUM},   {'r', KD_OPF_RESCUE}, {'f', KD_OPF_FREES}};
+                 {'q', KD_OPF_QUORUM},   {'r', KD_OPF_RESCUE}, {'f', KD_OPF_FREES},
+                 {'P', KD_OPF_POK},      {'S', KD_OPF_SOK},    {'E', KD_OPF_ENC},
+                 {'M', KD_OPF_SIGNER}};
     size_t n = 0;
 
     (void)state;
