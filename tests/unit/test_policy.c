@@ -218,6 +218,30 @@ every_cell_of_operation_and_class_is_decided_as_written(void **state)
 }
 
 static void
+somebody_may_only_what_a_row_of_that_domain_says(void **state)
+{
+    struct kd_policy *p = full_policy(), *small = small_policy();
+
+    (void)state;
+    /* The domains are in order; all rows have example.org, which is the second. */
+    for (size_t i = 0; i < MATRIX_SIZE; i++) {
+        uint64_t op = kd_op_bit(kd_op_find(str(matrix[i].name)));
+        assert_false(kd_policy_somebody_may(p, op, 0));
+        assert_true(kd_policy_somebody_may(p, op, 1));
+        assert_false(kd_policy_somebody_may(p, op, 2));
+        assert_false(kd_policy_somebody_may(p, op, KD_POLICY_DOMAINS_MAX));
+        assert_int_equal(kd_policy_somebody_may(small, op, 0),
+                         strcmp(matrix[i].name, "LookupSignet") == 0 ||
+                             (strchr(matrix[i].flags, 'e') != NULL &&
+                              strchr(matrix[i].classes, 'm') != NULL));
+    }
+    assert_false(kd_policy_somebody_may(p, 0, 1));
+    assert_true(kd_policy_somebody_may(small, UINT64_MAX, 0));
+    kd_policy_free(p);
+    kd_policy_free(small);
+}
+
+static void
 numbers_that_are_no_operation_or_class_are_denied(void **state)
 {
     struct kd_policy *p = full_policy();
@@ -1092,6 +1116,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_operation_is_in_the_matrix_with_its_flags),
         cmocka_unit_test(every_cell_of_operation_and_class_is_decided_as_written),
+        cmocka_unit_test(somebody_may_only_what_a_row_of_that_domain_says),
         cmocka_unit_test(numbers_that_are_no_operation_or_class_are_denied),
         cmocka_unit_test(unknown_uids_and_root_are_denied_everything),
         cmocka_unit_test(remote_callers_are_known_by_name_and_local_ones_by_uid),
