@@ -16,8 +16,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { SOK_OCTETS = 36 /* the least that a secondary key takes in a signet */ };
-
 struct inbound {
     struct kd_inbound_job job; /* borrows from the task's body */
     struct mail_place place;
@@ -55,27 +53,21 @@ inbound_free(void *data)
 
 /* --- before any key --- */
 
-/* An upper bound of what will be done, from sizes alone: looking closer would cost what
- * the meter is there to save. */
-static unsigned
-cost_of(const struct inbound *x)
+static size_t
+signet_size(const struct inbound *x)
 {
-    size_t signet =
-        x->object.signet_size != 0 ? x->object.signet_size : x->object.signet.n;
-    size_t keys = 1 + signet / SOK_OCTETS;
-    size_t most = x->object.source.n > MAIL_MANY_KEYS_SIZE ? (size_t)MAIL_FEW_KEYS
-                                                           : DIME_SOKS_MAX + 1u;
-
-    return origins_cost(keys < most ? keys : most, x->object.source.n);
+    return x->object.signet_size != 0 ? x->object.signet_size : x->object.signet.n;
 }
 
+/* readings: of the object, at most. */
 static bool
-is_within_meter(struct vault *v, struct task *t, struct inbound *x)
+is_within_meter(struct vault *v, struct task *t, struct inbound *x, size_t readings)
 {
+    unsigned cost = origins_cost(readings, x->object.source.n);
     const struct kd_limits *limits = &t->conf->is.limits;
     const struct origins_rates rates = {limits->origin_rate, limits->stranger_rate};
-    kd_err err = origins_take(&v->origins, &rates, x->job.origin, cost_of(x),
-                              kd_clock_ns(), &t->retry_ms);
+    kd_err err = origins_take(&v->origins, &rates, x->job.origin, cost, kd_clock_ns(),
+                              &t->retry_ms);
 
     if (err == KD_OK)
         return true;
@@ -376,7 +368,9 @@ run_open_envelope(struct vault *v, struct task *t)
 {
     struct inbound *x = take(v, t, answer_envelope);
 
-    if (x != NULL && is_within_meter(v, t, x))
+    if (x != NULL &&
+        is_within_meter(v, t, x,
+                        mail_open_readings(signet_size(x), x->object.source.n)))
         mail_work(v, t, &x->object, open_envelope, envelope_opened);
 }
 
@@ -385,15 +379,20 @@ run_open_bounce(struct vault *v, struct task *t)
 {
     struct vault_opener beside[MAIL_OPENERS_MAX - 1];
     struct inbound *x = take(v, t, answer_bounce);
+    const uint8_t(*signers)[DIME_ED25519_KEY_SIZE];
 
-    if (x == NULL || !is_within_meter(v, t, x))
+    if (x == NULL)
         return;
     size_t n =
         vault_openers_beside(t, x->place.org, &x->opener, beside, MAIL_OPENERS_MAX - 1);
     x->openers[x->n_openers++] = x->opener.id;
     for (size_t i = 0; i < n; i++)
         x->openers[x->n_openers++] = beside[i].id;
-    mail_work(v, t, &x->object, open_bounce, bounce_opened);
+    size_t readings =
+        mail_bounce_readings(signet_size(x), x->object.source.n, x->n_openers,
+                             vault_mail_keys(v, x->place.org, &signers));
+    if (is_within_meter(v, t, x, readings))
+        mail_work(v, t, &x->object, open_bounce, bounce_opened);
 }
 
 void
@@ -402,6 +401,7 @@ run_make_bounce(struct vault *v, struct task *t)
     struct inbound *x = take(v, t, answer_made);
 
     if (x != NULL && mail_signer(v, t, &x->place, &x->signer) &&
-        is_within_meter(v, t, x))
+        is_within_meter(v, t, x,
+                        mail_make_readings(signet_size(x), x->object.source.n)))
         mail_work(v, t, &x->object, make_bounce, bounce_made);
 }

@@ -13,7 +13,7 @@ rate_of(uint32_t a_second)
     return (struct kd_rate){a_second, 1, burst > ORIGINS_BURST ? burst : ORIGINS_BURST};
 }
 
-_Static_assert(ORIGINS_RATE_MAX <= KD_RATE_N_MAX &&
+_Static_assert((int)ORIGINS_RATE_MAX <= (int)KD_RATE_N_MAX &&
                    ORIGINS_RATE_MAX * ORIGINS_BURST_SECONDS <= KD_RATE_BURST_MAX,
                "what may be set is a rate");
 
@@ -25,15 +25,15 @@ origins_init(struct origins *o)
 }
 
 unsigned
-origins_cost(size_t n_keys, uint64_t octets)
+origins_cost(size_t readings, uint64_t octets)
 {
     uint64_t most = ORIGINS_BURST - 1;
     uint64_t whole = octets / MIB, rest = octets % MIB;
 
     /* Each alone first: neither product may overflow. */
-    if (n_keys > most || whole > most)
+    if (readings > most || whole > most)
         return ORIGINS_BURST;
-    uint64_t units = n_keys * whole + n_keys * rest / MIB;
+    uint64_t units = readings * whole + readings * rest / MIB;
     return 1 + (unsigned)(units < most ? units : most);
 }
 
@@ -73,7 +73,7 @@ origins_take(struct origins *o, const struct origins_rates *rates,
 
     if (kd_rate_take_n(&r, cell == NULL ? &o->strangers : &cell->state, n, now, &wait))
         return KD_OK;
-    /* At most burst / rate: some twenty seconds at the strangers' usual one. */
+    /* At most burst / rate: some forty seconds at the strangers' usual one. */
     *retry_ms = (uint32_t)((wait + 999999) / 1000000);
     return KD_BUSY;
 }

@@ -745,7 +745,7 @@ naked_mail_by_a_key_that_is_somebodys_is_not_sealed(void **state)
 
 /* --- strangers --- */
 
-/* Objects as dear as can be, of nothing: two take what all strangers have together; who
+/* Objects as dear as can be, of nothing: one takes most of what all strangers have; who
  * has sent something good has his own. */
 static void
 T_SEC_9_strangers_are_metered_before_any_key(void **state)

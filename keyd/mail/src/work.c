@@ -116,13 +116,39 @@ work_foreign_keys(const struct dime_signet *signet, uint64_t n,
     return n > MAIL_MANY_KEYS_SIZE && n_keys > MAIL_FEW_KEYS ? MAIL_FEW_KEYS : n_keys;
 }
 
-unsigned
-mail_cost(const struct dime_signet *signet, uint64_t n)
-{
-    uint8_t keys[DIME_SOKS_MAX + 1][DIME_ED25519_KEY_SIZE];
-    uint64_t mib = n / MAIL_MANY_KEYS_SIZE + (n % MAIL_MANY_KEYS_SIZE != 0);
+/* --- what it takes --- */
 
-    return (unsigned)(1 + mib * work_foreign_keys(signet, n, keys));
+enum {
+    SOK_OCTETS = 36,   /* the least that a secondary key takes in a signet */
+    OPEN_READINGS = 3, /* 255, 248, 249 */
+    MADE_READINGS = 5, /* of the object; what is made of it is no larger */
+};
+
+static size_t
+keys_of_size(size_t signet_size, uint64_t n)
+{
+    size_t keys = 1 + signet_size / SOK_OCTETS;
+    size_t most = n > MAIL_MANY_KEYS_SIZE ? (size_t)MAIL_FEW_KEYS : DIME_SOKS_MAX + 1u;
+
+    return keys < most ? keys : most;
+}
+
+size_t
+mail_open_readings(size_t signet_size, uint64_t n)
+{
+    return OPEN_READINGS * keys_of_size(signet_size, n);
+}
+
+size_t
+mail_bounce_readings(size_t signet_size, uint64_t n, size_t n_openers, size_t n_signers)
+{
+    return keys_of_size(signet_size, n) + n_openers * n_signers;
+}
+
+size_t
+mail_make_readings(size_t signet_size, uint64_t n)
+{
+    return mail_open_readings(signet_size, n) + MADE_READINGS;
 }
 
 /* --- chunks --- */

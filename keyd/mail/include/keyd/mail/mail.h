@@ -120,9 +120,20 @@ struct mail_inbound {
     uint64_t max;                             /* octets of the object */
 };
 
-/* What verifying an object of n octets under such a signet costs, in units of one key
- * and 1 MiB begun; for metering strangers before any of it is done. */
-unsigned mail_cost(const struct dime_signet *signet, uint64_t n);
+/* How often an object of n octets is hashed at most, where a signet of so many octets
+ * comes with it; for metering strangers before any of it is done. From sizes alone:
+ * looking closer would cost what a meter saves. Of every key that may be in the signet,
+ * 255, 248 and 249 are verified. */
+size_t mail_open_readings(size_t signet_size, uint64_t n);
+
+/* The same of a bounce: its 255 under every key; and under every signer of ours, with
+ * every opener, the signature of what comes back. */
+size_t mail_bounce_readings(size_t signet_size, uint64_t n, size_t n_openers,
+                            size_t n_signers);
+
+/* The same of a message of which a bounce is made: opened, and then hashed to name it,
+ * to sign it (twice), to verify that and to record it. */
+size_t mail_make_readings(size_t signet_size, uint64_t n);
 
 struct mail_opened {
     bool key_used;
