@@ -403,6 +403,121 @@ every_encryption_key_of_ours_is_listed_whatever_its_state(void **state)
     assert_memory_equal(keys[1], gone.public_key, 33);
 }
 
+/* --- what is missing --- */
+
+static uint64_t
+reasons(void)
+{
+    const uint64_t of_mail =
+        kd_state_bit(KD_STATE_NO_MESSAGE_KEY) | kd_state_bit(KD_STATE_NO_OPENING_KEY);
+    struct vault_facts facts;
+
+    vault_facts(&vault, &facts);
+    return facts.reasons & of_mail;
+}
+
+static void
+a_domain_whose_messages_no_key_may_sign_is_told_of(void **state)
+{
+    const uint64_t lacks = kd_state_bit(KD_STATE_NO_MESSAGE_KEY);
+
+    (void)state;
+    assert_int_equal(reasons(), 0);
+    assert_int_equal(events_since(EVENT_NO_MESSAGE_KEY), 0);
+    set_state(&sok, KD_KEY_RETAINED);
+    vault_keys_refresh(&vault);
+    assert_int_equal(reasons(), lacks);
+    assert_int_equal(events_since(EVENT_NO_MESSAGE_KEY), 1);
+    /* once, however often it is looked at */
+    vault_keys_refresh(&vault);
+    vault_tell_lacks(&vault);
+    assert_int_equal(reasons(), lacks);
+    assert_int_equal(events_since(EVENT_NO_MESSAGE_KEY), 0);
+    /* a key that the signet does not list, or that signs users alone, is none */
+    struct kd_key_info next = new_key(COM, KD_KEY_ROLE_SOK, KD_PERM_MESSAGE);
+    struct kd_key_info users = new_key(COM, KD_KEY_ROLE_SOK, KD_PERM_SIGNET);
+    vault_keys_refresh(&vault);
+    assert_int_equal(reasons(), lacks);
+    set_org(COM, &pok, &users, &enc);
+    assert_int_equal(reasons(), lacks);
+    set_org(COM, &pok, &next, &enc);
+    assert_int_equal(reasons(), 0);
+    assert_int_equal(events_since(EVENT_NO_MESSAGE_KEY), 0);
+    /* it was there, and is missed again */
+    set_org(COM, &pok, NULL, &enc);
+    assert_int_equal(reasons(), lacks);
+    assert_int_equal(events_since(EVENT_NO_MESSAGE_KEY), 1);
+    /* sealed, nobody knows; opened again, it is said again */
+    struct kd_token *token = vault.token;
+    vault.token = NULL;
+    vault_keys_refresh(&vault);
+    assert_int_equal(reasons(), 0);
+    vault.token = token;
+    vault_keys_refresh(&vault);
+    assert_int_equal(reasons(), lacks);
+    assert_int_equal(events_since(EVENT_NO_MESSAGE_KEY), 1);
+}
+
+/* Mail of example.org is only opened: who never asks for a signature misses none. */
+static void
+a_domain_lacks_only_what_front_ends_may_ask_for(void **state)
+{
+    struct kd_key_info pok2 = new_key(ORG, KD_KEY_ROLE_POK, 0);
+    struct kd_key_info enc2 = new_key(ORG, KD_KEY_ROLE_ENC, 0);
+
+    (void)state;
+    set_org(ORG, &pok2, NULL, &enc2);
+    assert_int_equal(reasons(), 0);
+    assert_int_equal(events_since(EVENT_NO_MESSAGE_KEY), 0);
+}
+
+static void
+a_message_signer_of_the_other_kind_is_none(void **state)
+{
+    struct vault_conf *c = vault.conf;
+    size_t i;
+
+    (void)state;
+    assert_int_equal(kd_policy_domain_find(c->is.policy, kd_slice_str(COM), &i), KD_OK);
+    c->is.rules[i].message_signer = KD_MESSAGE_SIGNER_POK;
+    assert_int_equal(reasons(), kd_state_bit(KD_STATE_NO_MESSAGE_KEY));
+    struct kd_key_info pok2 = new_key(COM, KD_KEY_ROLE_POK, KD_PERM_MESSAGE);
+    set_org(COM, &pok2, &sok, &enc);
+    assert_int_equal(reasons(), 0);
+    set_org(COM, &pok2, NULL, &enc);
+    assert_int_equal(reasons(), 0);
+    c->is.rules[i].message_signer = KD_MESSAGE_SIGNER_SOK;
+    assert_int_equal(reasons(), kd_state_bit(KD_STATE_NO_MESSAGE_KEY));
+}
+
+static void
+a_domain_whose_mail_no_key_opens_is_told_of(void **state)
+{
+    const uint64_t lacks = kd_state_bit(KD_STATE_NO_OPENING_KEY);
+    struct kd_key_info elsewhere = new_key(ORG, KD_KEY_ROLE_ENC, 0);
+
+    (void)state;
+    set_state(&enc, KD_KEY_RETAINED); /* opens all the same */
+    vault_keys_refresh(&vault);
+    assert_int_equal(reasons(), 0);
+    assert_int_equal(events_since(EVENT_NO_OPENING_KEY), 0);
+    set_state(&enc, KD_KEY_REVOKED);
+    vault_keys_refresh(&vault);
+    assert_int_equal(reasons(), lacks);
+    assert_int_equal(events_since(EVENT_NO_OPENING_KEY), 1);
+    set_org(COM, &pok, &sok, &elsewhere); /* another domain's key */
+    assert_int_equal(reasons(), lacks);
+    struct kd_key_info next = new_key(COM, KD_KEY_ROLE_ENC, 0);
+    set_org(COM, &pok, &sok, &next);
+    assert_int_equal(reasons(), 0);
+    /* Without a good signet it is the signet that is missing. */
+    set_state(&pok, KD_KEY_REVOKED);
+    set_state(&next, KD_KEY_REVOKED);
+    vault_keys_refresh(&vault);
+    assert_int_equal(reasons(), 0);
+    assert_int_equal(events_since(EVENT_NO_OPENING_KEY), 0);
+}
+
 /* --- what the ledger says --- */
 
 #define ALICE "alice@" COM
@@ -1077,6 +1192,10 @@ main(void)
         TEST(only_the_signets_own_primary_key_signs_as_such),
         TEST(a_signature_may_be_by_any_message_key_that_is_not_revoked),
         TEST(every_encryption_key_of_ours_is_listed_whatever_its_state),
+        TEST(a_domain_whose_messages_no_key_may_sign_is_told_of),
+        TEST(a_domain_lacks_only_what_front_ends_may_ask_for),
+        TEST(a_message_signer_of_the_other_kind_is_none),
+        TEST(a_domain_whose_mail_no_key_opens_is_told_of),
         TEST(the_truth_about_an_author_is_taken),
         TEST(what_makes_no_sense_about_an_author_is_refused),
         TEST(large_signets_of_authors_are_held_in_bounded_memory),
