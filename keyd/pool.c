@@ -1,12 +1,17 @@
 #include "pool.h"
 
+#include <keyd/base/clock.h>
+
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 enum {
-    TOGETHER = 4,
+    TOGETHER_MIN = 4,
+    TOGETHER_MAX = 32,
+    TOGETHER_SHARE = 8, /* of what is still to be done */
+    QUIET_MS = 5,
     THREADS_MIN = 2, /* one may have long work */
 };
 
@@ -75,17 +80,35 @@ long_is_next(const struct pool *p)
     return p->todo.first == NULL || item->number < p->todo.first->number;
 }
 
+/* A wake-up of the main thread takes a core from a crypto thread, and each of its turns
+ * costs the ledger a commit: while there is more to do, results go together, more of
+ * them the more there is to do, but none waits for long. The last of a burst is
+ * announced at once. */
+static bool
+may_wait(const struct pool *p)
+{
+    size_t together = p->n_todo / TOGETHER_SHARE;
+
+    if (together < TOGETHER_MIN)
+        together = TOGETHER_MIN;
+    if (together > TOGETHER_MAX)
+        together = TOGETHER_MAX;
+    return p->n_todo != 0 && p->n_quiet < together &&
+           kd_clock_ns() - p->quiet_since < QUIET_MS * INT64_C(1000000);
+}
+
 static void
 work(struct pool *p, struct pool_item *item)
 {
+    int64_t began = kd_clock_ns();
+
     unlock(p);
     item->work(item);
     lock(p);
     queue_add(&p->done, item);
-    /* A wake-up of the main thread takes a core from a crypto thread, and each of its
-     * turns costs the ledger one too: while there is more to do, a few results go
-     * together. The last of a burst is announced at once. */
-    if (++p->n_quiet >= TOGETHER || p->todo.first == NULL)
+    if (p->n_quiet++ == 0)
+        p->quiet_since = began;
+    if (!may_wait(p))
         announce_quiet(p);
 }
 
@@ -105,11 +128,12 @@ thread_main(void *arg)
 
     lock(p);
     for (;;) {
-        if (long_is_next(p))
+        if (long_is_next(p)) {
             work_long(p, queue_pop(&p->todo_long));
-        else if (p->todo.first != NULL)
+        } else if (p->todo.first != NULL) {
+            p->n_todo--;
             work(p, queue_pop(&p->todo));
-        else {
+        } else {
             p->n_idle++;
             kd_ignore(pthread_cond_wait(&p->wake, &p->lock)); /* spurious is fine */
             p->n_idle--;
@@ -141,6 +165,7 @@ put(struct pool *p, struct pool_queue *q, struct pool_item *item)
 {
     lock(p);
     item->number = p->n_queued++;
+    p->n_todo += q == &p->todo;
     queue_add(q, item);
     bool wake = p->n_idle > 0;
     unlock(p);

@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { POOL_THREADS_MAX = 16 };
@@ -27,11 +28,13 @@ struct pool {
     pthread_cond_t wake;
     struct pool_queue todo, todo_long, done;
     uint64_t n_queued;
+    size_t n_todo; /* in the first of them */
     unsigned n_threads;
     unsigned n_long; /* threads with long work */
     unsigned n_idle;
-    unsigned n_quiet; /* done and not announced yet */
-    int event;        /* readable when something is done */
+    unsigned n_quiet;    /* done and not announced yet */
+    int64_t quiet_since; /* CLOCK_MONOTONIC, ns: when the first of them was begun */
+    int event;           /* readable when something is done */
 };
 
 /* Starts n threads (1 to POOL_THREADS_MAX; two in place of one, see pool_run_long). The

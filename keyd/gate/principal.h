@@ -22,6 +22,7 @@ struct principal {
     /* Connections whose turn comes later: those of whom something is kept, and those
      * of whom nothing was read yet. */
     struct conn_queue kept_waiting, fresh_waiting;
+    bool is_fresh_next; /* the two by turns, over all turns of the loop */
 };
 
 enum {

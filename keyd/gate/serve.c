@@ -16,6 +16,7 @@
 enum {
     ACCEPTS_A_TURN = 64,
     FRAMES_A_TURN = 64,    /* of one connection before others have their turn */
+    FRAMES_BESIDE = 8,     /* the same where others of its principal wait for theirs */
     OUT_MAX = 512 * 1024,  /* octets of answers waiting for a client */
     OUT_HIGH = 128 * 1024, /* above it nothing more is read from the client */
 };
@@ -104,12 +105,15 @@ serve_rejoin(struct gate *g, struct conn *c, bool is_known)
 static kd_err
 take_frames(struct gate *g, struct conn *c)
 {
+    const struct principal *p = c->principal;
+    bool is_alone = p->kept_waiting.first == NULL && p->fresh_waiting.first == NULL;
+    unsigned most = is_alone ? FRAMES_A_TURN : FRAMES_BESIDE;
     struct kd_frame frame;
     kd_err err;
 
     for (unsigned n = 0;; n++) {
-        if (c->is_leaving || kd_frame_out_queued(&c->out) > OUT_HIGH ||
-            n == FRAMES_A_TURN || principal_must_wait(&g->principals, c->principal)) {
+        if (c->is_leaving || kd_frame_out_queued(&c->out) > OUT_HIGH || n == most ||
+            principal_must_wait(&g->principals, c->principal)) {
             c->is_held = true;
             return kd_frame_hold(&c->in);
         }
@@ -275,10 +279,9 @@ next_turn_of(struct gate *g, struct principal *p)
     for (bool kept = is_next(g, p, &p->kept_waiting),
               fresh = is_next(g, p, &p->fresh_waiting);
          most > 0 && (kept || fresh); most--) {
-        if (kept && (!fresh || most % 2 == 0))
-            give_turn(g, p->kept_waiting.first);
-        else
-            give_turn(g, p->fresh_waiting.first);
+        bool is_fresh = fresh && (!kept || p->is_fresh_next);
+        p->is_fresh_next = !is_fresh;
+        give_turn(g, is_fresh ? p->fresh_waiting.first : p->kept_waiting.first);
         kept = is_next(g, p, &p->kept_waiting);
         fresh = is_next(g, p, &p->fresh_waiting);
     }

@@ -4,6 +4,7 @@
 #include "vault.h"
 
 #include <keyd/base/clock.h>
+#include <keyd/base/sha256.h>
 #include <keyd/job/reasons.h>
 
 #include <assert.h>
@@ -25,13 +26,13 @@ close_fd(int *fd)
 static void
 request_hash(struct task *t)
 {
-    crypto_hash_sha256_state h;
     uint8_t op = (uint8_t)t->op;
+    struct kd_sha256 h;
 
-    crypto_hash_sha256_init(&h);
-    crypto_hash_sha256_update(&h, &op, 1);
-    crypto_hash_sha256_update(&h, t->body.p, t->body.n);
-    crypto_hash_sha256_final(&h, t->request);
+    kd_sha256_init(&h);
+    kd_sha256_add(&h, kd_slice(&op, 1));
+    kd_sha256_add(&h, t->body);
+    kd_sha256_final(&h, t->request);
 }
 
 /* A free slot; the caller has checked that there is one. */

@@ -83,7 +83,9 @@ run(const char *top, const struct tls_place *place)
 static int
 run_for_messages(const char *top)
 {
-    const struct post_options options = {.top = top};
+    /* alice has one signet that counts, as most people have most of the time */
+    const struct post_options options = {.top = top,
+                                         .in_domain = " author-grace = 0\n"};
     struct post p;
     int64_t since = kd_clock_ns();
 

@@ -1,6 +1,7 @@
 /* SignOutbound on a running daemon: what the organization signs is octet for octet what
  * the specification's vectors have, and it signs nothing else (T-OP-6 to 11, 24, 26;
  * T-SG-85). Messages are written, and judged, by code that is not keyd's. */
+#include "letter.h"
 #include "mailw.h"
 #include "post.h"
 #include "scale.h"
@@ -641,6 +642,86 @@ patient(void)
     return c;
 }
 
+/* --- many connections --- */
+
+struct busy {
+    keyd_client *client;
+    size_t in_flight, n_signed;
+};
+
+static void
+busy_answered(void *cookie, struct keyd_answer *a)
+{
+    struct busy *b = cookie;
+
+    if (a->status != KEYD_OK)
+        fail_msg("%s (%s)", keyd_client_status_text(a->status), a->detail);
+    b->in_flight--;
+    b->n_signed++;
+    keyd_client_answer_free(a);
+}
+
+enum { CONNECTIONS = 16, IN_FLIGHT = 32 };
+
+static void
+keep_busy(struct busy *busy, const struct keyd_request *q, int64_t ms)
+{
+    struct pollfd fds[CONNECTIONS];
+
+    for (int64_t end = kd_clock_ms() + ms; kd_clock_ms() < end;) {
+        for (size_t i = 0; i < CONNECTIONS; i++) {
+            struct busy *b = &busy[i];
+            for (; b->in_flight < IN_FLIGHT; b->in_flight++)
+                assert_int_equal(
+                    keyd_client_submit(b->client, q, busy_answered, b, NULL), KEYD_OK);
+            assert_int_equal(keyd_client_process(b->client, 0), KEYD_OK);
+            fds[i] = (struct pollfd){.fd = keyd_client_fd(b->client),
+                                     .events = keyd_client_events(b->client)};
+        }
+        kd_ignore(poll(fds, CONNECTIONS, 100)); /* the next round finds out */
+    }
+}
+
+static void
+is_shared_fairly(const struct keyd_request *q)
+{
+    struct busy busy[CONNECTIONS] = {0};
+    size_t least = SIZE_MAX, most = 0;
+
+    for (size_t i = 0; i < CONNECTIONS; i++)
+        busy[i].client = ask_connect(&com.d, "submission");
+    keep_busy(busy, q, 1200);
+    for (size_t i = 0; i < CONNECTIONS; i++) {
+        least = busy[i].n_signed < least ? busy[i].n_signed : least;
+        most = busy[i].n_signed > most ? busy[i].n_signed : most;
+    }
+    print_message("of %d connections: %zu to %zu signed\n", CONNECTIONS, least, most);
+    for (size_t i = 0; i < CONNECTIONS; i++) {
+        while (busy[i].in_flight != 0)
+            assert_int_equal(keyd_client_process(busy[i].client, 100), KEYD_OK);
+        keyd_client_free(busy[i].client);
+    }
+    assert_true(least >= most / 4);
+}
+
+/* More is asked on each than the gate takes of all of them together: what waits is
+ * partly read and partly not, and neither kind may keep the other from its turn. */
+static void
+every_connection_of_a_front_end_has_its_turn(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 4; i++) {
+        /* Of about this size a piece that is read ends within a message, as is needed
+         * for both kinds. */
+        struct letter *letter = letter_new(97 + i, 1200 + 64 * i, NULL);
+        assert_non_null(letter);
+        struct keyd_request q = letter_request(letter, NULL);
+        q.deadline_ms = 120000;
+        is_shared_fairly(&q);
+        free(letter);
+    }
+}
+
 struct ending {
     bool is_there;
     enum keyd_status status;
@@ -969,6 +1050,7 @@ main(int argc, char **argv)
         TEST(T_OP_27_no_other_class_has_messages_signed),
         TEST(the_primary_key_signs_messages_where_the_configuration_says_so),
         TEST(caller_without_the_encryption_key_or_the_signing_key_gets_nothing),
+        TEST(every_connection_of_a_front_end_has_its_turn),
         TEST(a_freeze_overtakes_what_is_being_signed),
         TEST(T_OP_26_the_largest_message_is_signed_and_ten_at_once_in_bounded_memory),
         TEST(T_OP_26_a_message_above_the_limit_is_refused),
