@@ -872,8 +872,18 @@ naked_mail_by_a_key_that_is_somebodys_is_not_sealed(void **state)
     (void)state;
     post_issue(&org, "fred@example.org", "fred", 0, &first);
     post_issue(&org, "fred@example.org", "fred", 1, &second);
+    /* of the organization's, one that is in no signet yet */
+    struct keyd_answer *a = NULL;
+    uint8_t own[32];
+    assert_int_equal(keyd_client_generate_key(org.admin, KEYD_ROLE_SOK, KEYD_ED25519,
+                                              KEYD_STR(org.domain), KEYD_PERM_MESSAGE,
+                                              &a),
+                     KEYD_OK);
+    assert_int_equal(a->out.keys.keys[0].public_key.n, sizeof own);
+    memcpy(own, a->out.keys.keys[0].public_key.p, sizeof own);
+    keyd_client_answer_free(a);
     const uint8_t *keys[] = {w->bob.key, w->other_pok.key, first.pair.key,
-                             second.pair.key};
+                             second.pair.key, own};
     write_naked(&b, &n);
     uint64_t before = post_seq(&org);
     for (size_t i = 0; i < LEN(keys); i++) {
