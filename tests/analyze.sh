@@ -1,10 +1,11 @@
 #!/bin/sh
-# Static analysis: gcc -fanalyzer, clang-tidy, cppcheck. Slow, so apart from run.sh.
+# Static analysis: gcc -fanalyzer, clang's warnings, clang-tidy, cppcheck. Slow, so apart
+# from run.sh.
 #
-#   tests/analyze.sh [gcc] [tidy] [cppcheck]     all three without arguments
+#   tests/analyze.sh [gcc] [clang] [tidy] [cppcheck]     all four without arguments
 #
-# Zero findings is the rule, over what is shipped; gcc reads the tests as well. What is
-# kept on purpose is marked where it stands, with the reason beside it.
+# Zero findings is the rule, over what is shipped; gcc and clang read the tests as well.
+# What is kept on purpose is marked where it stands, with the reason beside it.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -33,6 +34,15 @@ analyze_gcc() {
     cmake --preset analyze >/dev/null && cmake --build --preset analyze -j "$jobs"
 }
 
+# Everything, where run.sh builds nothing with clang but the fuzz targets.
+analyze_clang() {
+    note 'clang'
+    for preset in clang fuzz; do
+        cmake --preset "$preset" >/dev/null && cmake --build --preset "$preset" -j "$jobs" ||
+            return 1
+    done
+}
+
 analyze_tidy() {
     note 'clang-tidy'
     prepare_dev || return 1
@@ -56,12 +66,12 @@ analyze_cppcheck() {
         --cppcheck-build-dir=build/cppcheck -j "$jobs" -D__x86_64__ -D_GNU_SOURCE $includes
 }
 
-[ $# -gt 0 ] || set -- gcc tidy cppcheck
+[ $# -gt 0 ] || set -- gcc clang tidy cppcheck
 for tool; do
     case $tool in
-    gcc | tidy | cppcheck) "analyze_$tool" || failed="$failed $tool" ;;
+    gcc | clang | tidy | cppcheck) "analyze_$tool" || failed="$failed $tool" ;;
     *)
-        sed -n '2,4s/^# \{0,1\}//p' "$0" >&2
+        sed -n '2,5s/^# \{0,1\}//p' "$0" >&2
         exit 2
         ;;
     esac

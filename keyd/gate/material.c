@@ -9,12 +9,13 @@
 
 enum { PEER_CERTS_MAX = 16 * 1024 }; /* octets of all that a client sends of them */
 
-static const char suites[] = "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:"
-                             "TLS_AES_128_GCM_SHA256";
-static const char groups[] = "X25519:P-256:P-384";
-static const char signatures[] =
-    "ed25519:ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:rsa_pss_rsae_sha256:"
-    "rsa_pss_rsae_sha384:rsa_pss_rsae_sha512";
+/* Literals: OpenSSL's macros cast to char *, which a const array may not be. */
+#define SUITES                                                                         \
+    "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256"
+#define GROUPS "X25519:P-256:P-384"
+#define SIGNATURES                                                                     \
+    "ed25519:ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:rsa_pss_rsae_sha256:"       \
+    "rsa_pss_rsae_sha384:rsa_pss_rsae_sha512"
 
 /* TLS 1.3, every connection with a full handshake and the client's certificate: nothing
  * is resumed, no ticket given, no data taken before the handshake is over. */
@@ -33,10 +34,10 @@ set_rules(SSL_CTX *ctx)
     SSL_CTX_set_max_cert_list(ctx, PEER_CERTS_MAX);
     return SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) == 1 &&
            SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) == 1 &&
-           SSL_CTX_set_ciphersuites(ctx, suites) == 1 &&
-           SSL_CTX_set1_groups_list(ctx, groups) == 1 &&
-           SSL_CTX_set1_sigalgs_list(ctx, signatures) == 1 &&
-           SSL_CTX_set1_client_sigalgs_list(ctx, signatures) == 1 &&
+           SSL_CTX_set_ciphersuites(ctx, SUITES) == 1 &&
+           SSL_CTX_set1_groups_list(ctx, GROUPS) == 1 &&
+           SSL_CTX_set1_sigalgs_list(ctx, SIGNATURES) == 1 &&
+           SSL_CTX_set1_client_sigalgs_list(ctx, SIGNATURES) == 1 &&
            SSL_CTX_set_num_tickets(ctx, 0) == 1 &&
            SSL_CTX_set_max_early_data(ctx, 0) == 1 &&
            SSL_CTX_set_recv_max_early_data(ctx, 0) == 1;

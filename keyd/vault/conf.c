@@ -20,19 +20,45 @@ enum {
 
 /* --- one configuration --- */
 
+/* Operations of front-ends, which do not make keys, with a flag. */
+static uint64_t
+front_ops(unsigned flag)
+{
+    uint64_t ops = 0;
+
+    for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++)
+        if (klass != KD_CLASS_ADMIN)
+            ops |= kd_ops_of_class(klass, flag);
+    return ops;
+}
+
+static uint8_t
+wants_of(const struct kd_policy *p, size_t domain)
+{
+    unsigned wants = 0;
+
+    if (kd_policy_somebody_may(p, front_ops(KD_OPF_SIGNER), domain))
+        wants |= VAULT_WANTS_SIGNER;
+    if (kd_policy_somebody_may(p, front_ops(KD_OPF_ENC), domain))
+        wants |= VAULT_WANTS_OPENER;
+    return (uint8_t)wants;
+}
+
 static kd_err
 place_domains(struct vault *v, struct vault_conf *c)
 {
     size_t n = kd_policy_n_domains(c->is.policy), place;
     kd_err err;
 
-    if ((c->orgs = calloc(n + 1, sizeof *c->orgs)) == NULL)
+    if ((c->orgs = calloc(n + 1, sizeof *c->orgs)) == NULL ||
+        (c->wants = calloc(n + 1, sizeof *c->wants)) == NULL)
         return KD_NOMEM;
     for (size_t i = 0; i < n; i++) {
         err = vault_org_place(v, kd_policy_domain(c->is.policy, i), true, &place);
         if (err != KD_OK)
             return err;
         c->orgs[i] = (uint16_t)place;
+        c->wants[i] = wants_of(c->is.policy, i);
     }
     return KD_OK;
 }
@@ -74,6 +100,7 @@ vault_conf_drop(struct vault_conf *c)
     kd_policy_free(c->shadow);
     kd_quota_map_clear(&c->quotas);
     free(c->orgs);
+    free(c->wants);
     free(c);
 }
 
@@ -180,6 +207,7 @@ take(struct vault *v, uint64_t tag)
     kd_log_setup("keyd-vault", v->conf->is.log_level);
     if (v->token != NULL)
         kd_token_set_verify(v->token, v->conf->is.verify_sampled);
+    vault_tell_lacks(v);
     int64_t due = now + (int64_t)v->conf->is.audit_checkpoint_interval * 1000;
     if (v->checkpoint_due > due)
         v->checkpoint_due = due;

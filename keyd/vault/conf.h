@@ -15,6 +15,9 @@
 struct vault;
 struct task;
 
+/* What front-ends may ask for in a domain. */
+enum { VAULT_WANTS_SIGNER = 1, VAULT_WANTS_OPENER = 2 };
+
 struct vault_conf {
     struct vault_conf *older; /* in the vault's list of those before */
     int64_t until;            /* gates may mean it; CLOCK_MONOTONIC, ms */
@@ -24,6 +27,7 @@ struct vault_conf {
     struct kd_conf_for_vault is;
     struct kd_policy *shadow;   /* owned; watched only; NULL: none */
     uint16_t *orgs;             /* owned; of each domain of the policy, its place */
+    uint8_t *wants;             /* owned; of each: what takes a key for messages */
     struct kd_quota_map quotas; /* where the lines of the policy count */
 };
 

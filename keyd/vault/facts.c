@@ -13,6 +13,18 @@ vault_clear(struct vault *v, enum kd_state_reason reason)
     v->raised &= ~kd_state_bit(reason);
 }
 
+static uint64_t
+reasons_of_lacks(unsigned lacks)
+{
+    uint64_t reasons = 0;
+
+    if ((lacks & VAULT_WANTS_SIGNER) != 0)
+        reasons |= kd_state_bit(KD_STATE_NO_MESSAGE_KEY);
+    if ((lacks & VAULT_WANTS_OPENER) != 0)
+        reasons |= kd_state_bit(KD_STATE_NO_OPENING_KEY);
+    return reasons;
+}
+
 /* Of the domains that are served now. */
 static uint64_t
 reasons_of_domains(const struct vault *v)
@@ -27,6 +39,7 @@ reasons_of_domains(const struct vault *v)
             reasons |= kd_state_bit(KD_STATE_ORG_SIGNET_BAD);
         else if (org->n_usable == 0)
             reasons |= kd_state_bit(KD_STATE_NO_SIGNER);
+        reasons |= reasons_of_lacks(vault_lacks(v, i));
     }
     return reasons;
 }

@@ -427,7 +427,55 @@ vault_keys_refresh(struct vault *v)
     }
     for (size_t i = 0; i < v->n_orgs; i++)
         refresh_org(v, i);
+    vault_tell_lacks(v);
     approvals_refresh(v);
+}
+
+static enum kd_key_role
+mail_role(const struct kd_domain_rules *rules)
+{
+    return rules->message_signer == KD_MESSAGE_SIGNER_POK ? KD_KEY_ROLE_POK
+                                                          : KD_KEY_ROLE_SOK;
+}
+
+static bool
+signs_mail(const struct vault_org *org, const struct kd_domain_rules *rules)
+{
+    for (size_t i = 0; i < org->n_mail_usable; i++)
+        if (org->mail_usable[i].role == mail_role(rules))
+            return true;
+    return false;
+}
+
+unsigned
+vault_lacks(const struct vault *v, size_t domain)
+{
+    const struct vault_conf *c = v->conf;
+    const struct vault_org *org = v->orgs[c->orgs[domain]];
+    unsigned has = 0;
+
+    if (!org->verified)
+        return 0;
+    if (signs_mail(org, &c->is.rules[domain]))
+        has |= VAULT_WANTS_SIGNER;
+    if (org->opens)
+        has |= VAULT_WANTS_OPENER;
+    return c->wants[domain] & ~has;
+}
+
+void
+vault_tell_lacks(struct vault *v)
+{
+    for (size_t i = 0; i < kd_policy_n_domains(v->conf->is.policy); i++) {
+        struct vault_org *org = v->orgs[v->conf->orgs[i]];
+        unsigned lacks = vault_lacks(v, i), fresh = lacks & ~(unsigned)org->told;
+
+        if ((fresh & VAULT_WANTS_SIGNER) != 0)
+            vault_event_of(v, EVENT_NO_MESSAGE_KEY, vault_org_name(org), KD_OP_NONE, 0);
+        if ((fresh & VAULT_WANTS_OPENER) != 0)
+            vault_event_of(v, EVENT_NO_OPENING_KEY, vault_org_name(org), KD_OP_NONE, 0);
+        org->told = (uint8_t)lacks;
+    }
 }
 
 bool
@@ -505,9 +553,7 @@ vault_mail_signer(const struct task *t, size_t org_place, struct kd_key_id *out)
         return KD_SEALED;
     if (!org->verified || vault_serves(t, vault_org_name(org), &place, &rules) != KD_OK)
         return KD_UNAVAILABLE;
-    enum kd_key_role role = rules->message_signer == KD_MESSAGE_SIGNER_POK
-                                ? KD_KEY_ROLE_POK
-                                : KD_KEY_ROLE_SOK;
+    enum kd_key_role role = mail_role(rules);
     for (size_t i = 0; i < org->n_mail_usable; i++) {
         const struct vault_usable *k = &org->mail_usable[i];
         if (k->role != role)

@@ -79,6 +79,7 @@ struct vault_org {
     size_t n_mail_usable, n_mail_signers;
     struct vault_usable mail_usable[VAULT_USABLE_MAX];
     uint8_t mail_signers[VAULT_SIGNERS_MAX][DIME_ED25519_KEY_SIZE];
+    uint8_t told; /* what the log has of vault_lacks, while it lacks it */
 };
 
 /* The place of a domain, made if it has none. KD_TOO_LARGE: no place is left;
@@ -113,6 +114,14 @@ struct kd_slice vault_org_name(const struct vault_org *org);
 
 /* Derives everything again from token and signets. */
 void vault_keys_refresh(struct vault *v);
+
+/* What front-ends may ask for in the domain of that index in the policy, and always in
+ * vain, for want of a key: VAULT_WANTS_* of conf.h. 0 without a good signet: that is
+ * another matter; while sealed: nobody knows. */
+unsigned vault_lacks(const struct vault *v, size_t domain);
+
+/* Says in the log which domains lack what, each once. */
+void vault_tell_lacks(struct vault *v);
 
 /* True if the organization has either of a user's two keys. */
 bool vault_owns_key(const struct vault *v, const uint8_t sign_key[32],

@@ -5,6 +5,10 @@
 
 #define MIB (UINT64_C(1024) * 1024)
 
+/* Beside the hashing, a key is as much work as hashing so much: three signatures are
+ * verified under it at one cost each (dime/message_verify.h). */
+enum { KEY_OCTETS = 128 << 10 };
+
 static struct kd_rate
 rate_of(uint32_t a_second)
 {
@@ -28,11 +32,12 @@ unsigned
 origins_cost(size_t n_keys, uint64_t octets)
 {
     uint64_t most = ORIGINS_BURST - 1;
-    uint64_t whole = octets / MIB, rest = octets % MIB;
 
     /* Each alone first: neither product may overflow. */
-    if (n_keys > most || whole > most)
+    if (n_keys > most || octets / MIB > most)
         return ORIGINS_BURST;
+    octets += KEY_OCTETS;
+    uint64_t whole = octets / MIB, rest = octets % MIB;
     uint64_t units = n_keys * whole + n_keys * rest / MIB;
     return 1 + (unsigned)(units < most ? units : most);
 }

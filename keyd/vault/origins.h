@@ -44,8 +44,8 @@ struct origins {
 
 void origins_init(struct origins *o);
 
-/* What a message of so many octets costs, if up to n_keys of a foreign signet are tried
- * on it: each hashes it once. */
+/* What a message of so many octets costs, if up to n_keys are tried on it: each hashes
+ * it once, and verifies. */
 unsigned origins_cost(size_t n_keys, uint64_t octets);
 
 /* KD_OK, and cost units are taken (never more than ORIGINS_BURST); or KD_BUSY, nothing

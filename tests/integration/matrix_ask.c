@@ -230,11 +230,22 @@ ask_of_service(struct matrix_ask *a, enum kd_op op, const struct matrix_about *a
     }
 }
 
-static bool
-ask_of_mail(struct matrix_ask *a, enum kd_op op, const struct matrix_about *about)
+static void
+ask_inbound(struct matrix_ask *a)
 {
     const struct keyd_octets fp = {a->fp, sizeof a->fp};
 
+    a->q.in.inbound.origin = KEYD_STR("example.org");
+    a->q.in.inbound.origin_fp = fp;
+    a->q.in.inbound.domain = COM;
+    a->q.in.inbound.domain_fp = fp;
+    a->q.in.inbound.origin_signet = KEYD_STR("not a signet");
+    a->q.in.inbound.message = KEYD_STR("not a message");
+}
+
+static bool
+ask_of_mail(struct matrix_ask *a, enum kd_op op, const struct matrix_about *about)
+{
     switch ((unsigned)op) {
     case KD_OP_SignOutbound:
         a->q.in.sign_outbound.account = KEYD_STR("nobody@example.com");
@@ -244,15 +255,11 @@ ask_of_mail(struct matrix_ask *a, enum kd_op op, const struct matrix_about *abou
     case KD_OP_MakeBounce:
         a->q.in.inbound.part = KEYD_RETURNED_METADATA;
         a->q.in.inbound.klass = 5;
-        /* fall through */
+        ask_inbound(a);
+        return true;
     case KD_OP_OpenEnvelope:
     case KD_OP_OpenBounce:
-        a->q.in.inbound.origin = KEYD_STR("example.org");
-        a->q.in.inbound.origin_fp = fp;
-        a->q.in.inbound.domain = COM;
-        a->q.in.inbound.domain_fp = fp;
-        a->q.in.inbound.origin_signet = KEYD_STR("not a signet");
-        a->q.in.inbound.message = KEYD_STR("not a message");
+        ask_inbound(a);
         return true;
     case KD_OP_SealNaked:
         a->q.in.seal_naked.recipient = KEYD_STR("nobody@example.com");

@@ -1021,11 +1021,12 @@ static int
 start_with(const char *tickets)
 {
     static char in_domain[400];
-    char key[64], delay[40];
+    char key[64], delay[40] = "";
 
     sodium_bin2base64(key, sizeof key, account_key, sizeof account_key,
                       sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
-    snprintf(delay, sizeof delay, SHORT_DELAYS ? " reset-delay = %d\n" : "", DELAY_S);
+    if (SHORT_DELAYS)
+        snprintf(delay, sizeof delay, " reset-delay = %d\n", DELAY_S);
     snprintf(in_domain, sizeof in_domain,
              " account-key = { \"%s\" }\n require-ticket = %s\n%s"
              " issue-profile-fields = { 16 }",

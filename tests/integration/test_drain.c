@@ -176,6 +176,45 @@ a_domain_without_a_key_that_signs_degrades(void **state)
     daemon_clear(&d);
 }
 
+/* Front-ends may have messages signed for the domain and mail to it opened: what they
+ * ask is refused until the keys are there, and an operator sees why. */
+static void
+a_domain_without_keys_for_messages_degrades_while_they_may_be_asked_for(void **state)
+{
+    static const struct shape no_mail = {.issue = true};
+    static const struct shape mail = {
+        .issue = true,
+        .sections =
+            "principal \"dmtpd\" {\n uid = 60998\n class = \"mta\"\n operations "
+            "= { \"MakeBounce\" }\n domains = { \"example.com\" }\n}\n"};
+    struct daemon d;
+    struct daemon_org org;
+    struct keyd_answer *a = NULL;
+
+    (void)state;
+    assert_true(daemon_start(&d, NULL) && daemon_provision(&d, &org));
+    keyd_client *c = ask_connect(&d, "admin");
+    shape_init(&d);
+    shape_use(&d, c, &mail);
+    expect_state(c, KEYD_STATE_OPERATIONAL, NULL);
+    assert_false(daemon_log_has(&d, "no message can be signed"));
+    assert_int_equal(keyd_client_retire_key(c, (struct keyd_octets){org.sok, 16}, &a),
+                     KEYD_OK);
+    keyd_client_answer_free(a);
+    expect_state(c, KEYD_STATE_DEGRADED, "message-key-missing");
+    assert_true(
+        daemon_log_wait(&d, "no message can be signed for example.com: ", 5000));
+    assert_false(daemon_log_has(&d, "no mail can be opened"));
+    shape_use(&d, c, &no_mail);
+    bool has = true;
+    state_of(c, "message-key-missing", &has);
+    assert_false(has);
+    shape_use(&d, c, &mail);
+    expect_state(c, KEYD_STATE_DEGRADED, "message-key-missing");
+    keyd_client_free(c);
+    daemon_clear(&d);
+}
+
 /* --- drain --- */
 
 static void
@@ -728,6 +767,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(states_and_their_reasons_follow_each_other),
         cmocka_unit_test(a_domain_without_a_key_that_signs_degrades),
+        cmocka_unit_test(
+            a_domain_without_keys_for_messages_degrades_while_they_may_be_asked_for),
         cmocka_unit_test(a_draining_daemon_sends_new_requests_away),
         cmocka_unit_test(what_is_in_flight_is_finished),
         cmocka_unit_test(a_daemon_told_to_stop_answers_and_ends_with_0),

@@ -294,7 +294,7 @@ static void
 flip(const struct place *p, size_t *at, unsigned *bit)
 {
     int fd = open(p->path, O_RDWR | O_CLOEXEC);
-    uint8_t octet;
+    uint8_t octet = 0;
 
     *at = p->at + randombytes_uniform((uint32_t)p->n);
     *bit = randombytes_uniform(8);

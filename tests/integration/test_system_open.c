@@ -19,6 +19,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -891,8 +892,18 @@ naked_mail_by_a_key_that_is_somebodys_is_not_sealed(void **state)
     (void)state;
     post_issue(&org, "fred@example.org", "fred", 0, &first);
     post_issue(&org, "fred@example.org", "fred", 1, &second);
+    /* of the organization's, one that is in no signet yet */
+    struct keyd_answer *a = NULL;
+    uint8_t own[32];
+    assert_int_equal(keyd_client_generate_key(org.admin, KEYD_ROLE_SOK, KEYD_ED25519,
+                                              KEYD_STR(org.domain), KEYD_PERM_MESSAGE,
+                                              &a),
+                     KEYD_OK);
+    assert_int_equal(a->out.keys.keys[0].public_key.n, sizeof own);
+    memcpy(own, a->out.keys.keys[0].public_key.p, sizeof own);
+    keyd_client_answer_free(a);
     const uint8_t *keys[] = {w->bob.key, w->other_pok.key, first.pair.key,
-                             second.pair.key};
+                             second.pair.key, own};
     write_naked(&b, &n);
     uint64_t before = post_seq(&org);
     for (size_t i = 0; i < LEN(keys); i++) {
@@ -1114,8 +1125,29 @@ callers_who_may_not_use_the_primary_key_get_no_bounce_and_no_naked_mail_signed(
 
 /* --- strangers --- */
 
-/* Objects as dear as can be, of nothing: two take what all strangers have together; who
- * has sent something good has his own. */
+/* How long a stranger has to wait for that; 0: not at all. */
+static uint32_t
+waits(enum keyd_op op, const char *domain, struct kd_slice message)
+{
+    struct post_inbound in = post_from(&com, &org, message);
+    uint32_t retry_ms = 0;
+
+    in.origin = domain;
+    struct keyd_answer *a = op == KEYD_OP_MAKE_BOUNCE
+                                ? post_make_bounce(org.mta, &in, KEYD_RETURNED_METADATA)
+                                : post_inbound(org.mta, op, &in);
+    if (a->status == KEYD_BUSY) {
+        assert_string_equal(a->detail, "origin-over-rate");
+        retry_ms = a->retry_after_ms;
+    } else {
+        assert_int_equal(a->status, KEYD_INVALID);
+    }
+    keyd_client_answer_free(a);
+    return retry_ms;
+}
+
+/* Objects as dear as can be, of nothing: a few take what all strangers have together;
+ * who has sent something good has his own. */
 static void
 T_SEC_9_strangers_are_metered_before_any_key(void **state)
 {
@@ -1127,22 +1159,83 @@ T_SEC_9_strangers_are_metered_before_any_key(void **state)
     assert_non_null(large.p);
     opens(mailw_msg(), KEYD_ENVELOPE_CURRENT, "bob@example.org");
     uint64_t before = post_seq(&org);
-    for (size_t i = 0; i < 6 && retry_ms == 0; i++) {
-        struct post_inbound in = post_from(&com, &org, large);
-        in.origin = domains[i % 3];
-        struct keyd_answer *a = post_inbound(org.mta, KEYD_OP_OPEN_ENVELOPE, &in);
-        if (a->status == KEYD_BUSY) {
-            assert_string_equal(a->detail, "origin-over-rate");
-            retry_ms = a->retry_after_ms;
-        } else {
-            assert_int_equal(a->status, KEYD_INVALID);
-        }
-        keyd_client_answer_free(a);
-    }
+    for (size_t i = 0; i < 24 && retry_ms == 0; i++)
+        retry_ms = waits(KEYD_OP_OPEN_ENVELOPE, domains[i % 3], large);
     assert_in_range(retry_ms, 1, 30000);
+    /* whatever they want; of a bounce our own keys are tried, too */
+    uint32_t envelope_ms = waits(KEYD_OP_MAKE_BOUNCE, domains[0], large);
+    uint32_t bounce_ms = waits(KEYD_OP_OPEN_BOUNCE, domains[0], large);
+    assert_in_range(envelope_ms, 1, 30000);
+    assert_in_range(bounce_ms, envelope_ms + 500, 30000);
     assert_int_equal(post_records(&org, before, NULL, 0), 0);
     opens(mailw_msg(), KEYD_ENVELOPE_CURRENT, "bob@example.org");
     free((void *)(uintptr_t)large.p);
+}
+
+/* What is bad opens no bucket of one's own. */
+static void
+a_stranger_stays_one_until_something_of_it_was_good(void **state)
+{
+    enum { TRIES = 20 };
+    struct kd_slice msg = mailw_msg(), nothing = kd_slice_str("nothing");
+    uint8_t *octets = malloc(msg.n);
+    unsigned n_busy = 0;
+
+    (void)state;
+    assert_non_null(octets);
+    memcpy(octets, msg.p, msg.n);
+    const struct dime_source source = dime_source_of(msg);
+    struct dime_message m;
+    assert_int_equal(dime_message_parse(&source, UINT32_MAX, &m, NULL), KD_OK);
+    octets[dime_chunk_payload(&m.organization)] ^= 1;
+    struct kd_slice bad = kd_slice(octets, msg.n);
+    post_kill(&org); /* which forgets who has passed */
+    post_start_again(&org);
+    assert_int_equal(waits(KEYD_OP_OPEN_ENVELOPE, "example.com", bad), 0);
+    assert_int_equal(post_record(&org, post_seq(&org) - 1).outcome, KD_OUTCOME_FAILED);
+    for (size_t i = 0; i < 10000; i++)
+        if (waits(KEYD_OP_OPEN_ENVELOPE, "a.example", nothing) != 0)
+            break;
+    for (size_t i = 0; i < TRIES; i++)
+        n_busy += waits(KEYD_OP_OPEN_ENVELOPE, "example.com", bad) != 0;
+    assert_in_range(n_busy, TRIES / 2, TRIES);
+    while (waits(KEYD_OP_OPEN_ENVELOPE, "a.example", nothing) != 0)
+        nap(20);
+    nap(100);
+    opens(msg, KEYD_ENVELOPE_CURRENT, "bob@example.org");
+    free(octets);
+}
+
+/* The key has been used when the ledger is asked whose signet it is: nobody gets the
+ * answer, and the record comes when it can. */
+static void
+an_envelope_whose_recipient_is_not_told_in_time_is_recorded(void **state)
+{
+    const struct post_inbound in = post_from(&com, &org, mailw_msg());
+    const struct keyd_request q = {
+        .op = KEYD_OP_OPEN_ENVELOPE,
+        .deadline_ms = 300,
+        .in.inbound = {.origin = KEYD_STR(in.origin),
+                       .origin_fp = {in.origin_fp, 64},
+                       .domain = KEYD_STR(in.domain),
+                       .domain_fp = {in.domain_fp, 64},
+                       .origin_signet = {in.signet.p, in.signet.n},
+                       .message = {in.message.p, in.message.n}}};
+    pid_t ledger = daemon_role(&org.d, KEYD_PROCESS_LEDGER, "");
+    uint64_t before = post_seq(&org);
+
+    (void)state;
+    assert_true(ledger > 0);
+    assert_int_equal(kill(ledger, SIGSTOP), 0);
+    struct keyd_answer *a = ask(org.mta, &q);
+    nap(1500); /* the vault's own clock has come to it */
+    assert_int_equal(kill(ledger, SIGCONT), 0);
+    assert_int_not_equal(a->status, KEYD_OK);
+    keyd_client_answer_free(a);
+    for (unsigned i = 0; i < 50 && post_records(&org, before, NULL, 0) == 0; i++)
+        nap(100);
+    is_recorded(before, in.message, KD_OUTCOME_FAILED, 0);
+    opens(mailw_msg(), KEYD_ENVELOPE_CURRENT, "bob@example.org");
 }
 
 /* --- what each side gets to know --- */
@@ -1461,6 +1554,8 @@ main(int argc, char **argv)
         TEST(no_bounce_is_made_of_what_was_not_for_us),
         TEST(naked_mail_is_sealed_and_read_by_its_recipient),
         TEST(naked_mail_by_a_key_that_is_somebodys_is_not_sealed),
+        TEST(a_stranger_stays_one_until_something_of_it_was_good),
+        TEST(an_envelope_whose_recipient_is_not_told_in_time_is_recorded),
         TEST(naked_mail_for_an_address_without_a_signet_is_not_sealed),
         TEST(over_TLS_messages_are_opened_bounced_and_told_of_in_every_size),
         TEST(

@@ -109,7 +109,7 @@ void
 post_start_com(struct post *p, const struct post_options *options)
 {
     const struct post_options in =
-        options == NULL ? (struct post_options){NULL} : *options;
+        options == NULL ? (struct post_options){.in_caller = NULL} : *options;
     char section[1024];
     const struct daemon_options o = {
         .in_domain = section, .in_caller = in.in_caller, .top = in.top};
@@ -140,7 +140,7 @@ void
 post_start_org(struct post *p, const struct post_options *options)
 {
     const struct post_options in =
-        options == NULL ? (struct post_options){NULL} : *options;
+        options == NULL ? (struct post_options){.in_caller = NULL} : *options;
     char sections[1024];
     const struct daemon_options o = {.domains = ALL_DOMAINS,
                                      .sections = sections,

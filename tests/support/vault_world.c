@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 struct vault vault;
-static int ctl = -1;
+static struct kd_chan supervisor; /* the other end of its ctl */
 
 static const char conf_text[] =
     "domain \"example.com\" { }\n"
@@ -23,8 +23,15 @@ static const char conf_text[] =
     "principal \"" name "\" { uid = " uid                                              \
     " class = submission operations = { \"IssueUserSignet\" } domains = { "            \
     "\"example.com\", \"example.org\" } quotas = { \"* 1000/s\" } " keys " }\n"
-    FRONT("anybody", "1001", "") FRONT("only-sok", "1002", "keys = { sok }")
-        FRONT("only-pok", "1003", "keys = { pok }");
+    FRONT("anybody", "1001", "") FRONT("only-sok", "1002", "keys = { sok }") FRONT(
+        "only-pok", "1003",
+        "keys = { pok }") "principal \"gateway\" { uid = 1004 class = milter "
+                          "operations = { \"SealNaked\" } "
+                          "domains = { \"example.com\" } quotas = { \"* 1000/s\" } }\n"
+                          "principal \"mx\" { uid = 1005 class = mta operations = { "
+                          "\"OpenEnvelope\" } "
+                          "domains = { \"example.com\", \"example.org\" } quotas = { "
+                          "\"* 1000/s\" } }\n";
 
 /* --- the vault --- */
 
@@ -58,7 +65,7 @@ vault_world_new(void)
 
     memset(&vault, 0, sizeof vault);
     assert_int_equal(kd_chan_pair(fds), KD_OK);
-    ctl = fds[0];
+    kd_chan_init(&supervisor, fds[0]);
     kd_chan_init(&vault.ctl, fds[1]);
     configure();
     assert_int_equal(pool_start(&vault.pool, 1), KD_OK);
@@ -80,7 +87,38 @@ vault_world_free(void)
     munmap(vault.quotas.rows, sizeof *vault.quotas.rows);
     munmap(vault.quotas.domains, sizeof *vault.quotas.domains);
     kd_chan_close(&vault.ctl);
-    close(ctl);
+    kd_chan_close(&supervisor);
+}
+
+struct counting {
+    enum vault_event event;
+    unsigned n;
+};
+
+static kd_err
+count_event(void *ctx, uint16_t type, struct kd_slice body, int fd)
+{
+    struct counting *c = ctx;
+    struct kd_ctl_event m;
+
+    assert_int_equal(fd, -1);
+    if (type == KD_MSG_ctl_event) {
+        assert_int_equal(kd_ctl_event_get(body, &m), KD_OK);
+        c->n += m.event == c->event;
+    }
+    return KD_OK;
+}
+
+unsigned
+events_since(enum vault_event event)
+{
+    struct counting c = {event, 0};
+
+    do {
+        assert_int_equal(kd_chan_flush(&vault.ctl), KD_OK);
+        assert_int_equal(kd_chan_recv(&supervisor, 1000, count_event, &c), KD_OK);
+    } while (kd_chan_pending(&vault.ctl));
+    return c.n;
 }
 
 /* --- keys and signets --- */

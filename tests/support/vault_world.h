@@ -8,14 +8,18 @@
 #include "../../keyd/vault/vault.h"
 
 /* Domains example.com and, with message-signer = pok, example.org; of class submission
- * and of both domains: uid ANYBODY, who may have any key used, ONLY_SOK and ONLY_POK.
- */
+ * and of both domains: uid ANYBODY, who may have any key used, ONLY_SOK and ONLY_POK,
+ * who issue. Naked mail may be sealed for example.com, mail to both be opened. */
 enum { ANYBODY = 1001, ONLY_SOK, ONLY_POK };
 
 extern struct vault vault;
 
 void vault_world_new(void);
 void vault_world_free(void);
+
+/* How often that was said to the supervisor since the call before; all else it was told
+ * is forgotten. */
+unsigned events_since(enum vault_event event);
 
 /* A key of the domain, active. */
 struct kd_key_info new_key(const char *domain, enum kd_key_role role,

@@ -93,8 +93,8 @@ detail_goes_with_the_operations_that_have_one(void **state)
     assert_true(kd_slice_eq(back.detail, r.detail));
     kd_buf_reset(&b);
     static const char *const bad[] = {"", "a b", "a@b", "\x7f",
-                                      "12345678901234567890123456789012345678901234567"
-                                      "890123456789012345"};
+                                      ("12345678901234567890123456789012345678901234567"
+                                       "890123456789012345")};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         r.detail = kd_slice_str(bad[i]);
         assert_int_equal(kd_audit_encode(&r, &b), KD_INVALID);

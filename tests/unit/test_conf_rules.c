@@ -103,6 +103,71 @@ lint_finds_what_is_hardly_meant(void **state)
           1, 2, "nobody may ask for it in domain \"example.com\"");
 }
 
+/* A front-end of two domains, the second of which signs with its POK. */
+#define MAIL(class, op, keys)                                                          \
+    "domain \"a.example\" { }\ndomain \"b.example\" { message-signer = pok }\n"        \
+    "principal \"op\" { uid = 0 class = admin operations = { \"GenerateKey\" } "       \
+    "domains = { \"a.example\", \"b.example\" } }\nprincipal \"x\" { uid = 1 "         \
+    "class = " class " operations = { " op " } quotas = { \"* 5/s\" } "                \
+                     "domains = { \"a.example\", \"b.example\" }\nkeys = { " keys      \
+                     " } }\n"
+
+static void
+keys_that_an_operation_cannot_do_without_are_missed(void **state)
+{
+    (void)state;
+    lints(MAIL("mta", "\"OpenEnvelope\"", "enc"), 0, 0, "");
+    lints(MAIL("mta", "\"OpenEnvelope\"", "sok, pok"), 1, 5,
+          "keys: without \"enc\" every OpenEnvelope of principal \"x\" is refused");
+    lints(MAIL("mta", "\"OpenBounce\"", "dkim"), 1, 5,
+          "without \"enc\" every OpenBounce");
+    lints(MAIL("mta", "\"MakeBounce\"", "sok, pok"), 1, 5,
+          "without \"enc\" every MakeBounce");
+    lints(MAIL("submission", "\"SignOutbound\"", "enc, sok, pok"), 0, 0, "");
+    lints(MAIL("submission", "\"SignOutbound\"", "sok, pok"), 1, 5,
+          "without \"enc\" every SignOutbound");
+    lints(MAIL("submission", "\"IssueUserSignet\"", "pok"), 1, 5,
+          "without \"sok\" every IssueUserSignet");
+    /* Both are missing. */
+    lints(MAIL("submission", "\"SignOutbound\", \"IssueUserSignet\"", "pok, enc"), 2, 5,
+          "without \"sok\" every IssueUserSignet");
+    /* message-signer is each domain's own. */
+    lints(MAIL("submission", "\"SignOutbound\"", "enc, sok"), 1, 5,
+          "keys: without \"pok\", the message-signer, every SignOutbound of principal "
+          "\"x\" is refused for domain \"b.example\"");
+    lints(MAIL("submission", "\"SignOutbound\"", "enc, pok"), 1, 5,
+          "without \"sok\", the message-signer, every SignOutbound of principal \"x\" "
+          "is refused for domain \"a.example\"");
+    lints(MAIL("milter", "\"SealNaked\"", "sok"), 1, 5,
+          "without \"pok\", the message-signer, every SealNaked");
+    lints(MAIL("milter", "\"SealNaked\"", "sok, pok"), 0, 0, "");
+    /* What key an id is nobody knows here. */
+    lints(MAIL("mta", "\"OpenEnvelope\"", "sok, \"00112233445566778899aabbccddeeff\""),
+          0, 0, "");
+    /* Without the list, any key; one of none is said of once, for all. */
+    lints(FRONT("mta", "\"OpenEnvelope\"", "quotas = { \"* 5/s\" }"), 0, 0, "");
+    lints(MAIL("mta", "\"OpenEnvelope\"", ""), 1, 5, "may use none");
+    /* An operator's. */
+    lints("domain \"example.com\" { }\nprincipal \"op\" { uid = 0 class = admin "
+          "operations = { \"IssueOrgSignet\" } domains = { \"example.com\" }\n"
+          "keys = { sok, enc } }\n",
+          1, 3, "without \"pok\" every IssueOrgSignet");
+}
+
+/* A new operation with keys that are the domain's has to say which. */
+static void
+every_operation_of_a_front_end_says_what_keys_it_needs(void **state)
+{
+    const unsigned any = KD_OPF_POK | KD_OPF_SOK | KD_OPF_ENC | KD_OPF_SIGNER;
+
+    (void)state;
+    for (unsigned op = 1; op <= KD_OP_MAX; op++)
+        if (kd_op_uses_key(op) && (kd_op_classes(op) & KD_ON_ADMIN) == 0)
+            assert_int_not_equal(kd_op_flags(op) & any, 0);
+        else if (!kd_op_uses_key(op))
+            assert_int_equal(kd_op_flags(op) & any, 0);
+}
+
 /* Whether it changes something or only signs or opens: who has it without a quota, has
  * it as often as the machine can. */
 static void
@@ -580,6 +645,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lint_finds_what_is_hardly_meant),
+        cmocka_unit_test(keys_that_an_operation_cannot_do_without_are_missed),
+        cmocka_unit_test(every_operation_of_a_front_end_says_what_keys_it_needs),
         cmocka_unit_test(every_operation_of_a_front_end_that_uses_a_key_wants_a_quota),
         cmocka_unit_test(operations_listed_twice_are_an_error),
         cmocka_unit_test(domains_served_are_valid_and_there),

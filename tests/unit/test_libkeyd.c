@@ -312,7 +312,7 @@ every_operation_goes_out_and_its_answer_comes_back(void **state)
         {.op = KEYD_OP_VERIFY_CURRENT, .in.verify_current = {org, print}},
         {.op = KEYD_OP_ISSUE_USER_SIGNET,
          .in.issue_user_signet = {KEYD_STR("a@example.org"), org, KEYD_ACCOUNT_CAUTIOUS,
-                                  profile, 2, KEYD_STR("png")}},
+                                  profile, 2, KEYD_STR("png"), KEYD_NONE}},
         {.op = KEYD_OP_SIGN_OUTBOUND,
          .in.sign_outbound = {KEYD_STR("a@example.org"), org, print, org}},
         {.op = KEYD_OP_OPEN_ENVELOPE,
@@ -378,7 +378,8 @@ fields_arrive_as_they_were_sent(void **state)
     struct keyd_request issue = {
         .op = KEYD_OP_ISSUE_USER_SIGNET,
         .in.issue_user_signet = {KEYD_STR("a@example.org"), KEYD_STR("ssr"),
-                                 KEYD_ACCOUNT_PARANOID, &profile, 1, KEYD_NONE}};
+                                 KEYD_ACCOUNT_PARANOID, &profile, 1, KEYD_NONE,
+                                 KEYD_NONE}};
     const Keyd__V1__Request *m;
 
     (void)state;
@@ -510,7 +511,7 @@ what_was_done_and_cannot_be_kept_is_not_called_undone(void **state)
     struct keyd_request issue = {
         .op = KEYD_OP_ISSUE_USER_SIGNET,
         .in.issue_user_signet = {KEYD_STR("a@example.org"), KEYD_STR("ssr"),
-                                 KEYD_ACCOUNT_TRUSTFUL, NULL, 0, KEYD_NONE}};
+                                 KEYD_ACCOUNT_TRUSTFUL, NULL, 0, KEYD_NONE, KEYD_NONE}};
     struct rlimit before, little;
     unsigned long pages;
     int fd = memfd_create("large", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -826,14 +827,20 @@ wrong_requests_are_refused_here_and_secrets_wiped_anyway(void **state)
         {.op = KEYD_OP_LOOKUP_SIGNET, .in.lookup_signet = {{big, 255}, KEYD_NONE}},
         {.op = KEYD_OP_LOOKUP_SIGNET, .in.lookup_signet = {{NULL, 5}, KEYD_NONE}},
         {.op = KEYD_OP_ISSUE_USER_SIGNET,
-         .in.issue_user_signet =
-             {{big, 5}, {big, 5}, KEYD_ACCOUNT_CAUTIOUS, NULL, 1, KEYD_NONE}},
+         .in.issue_user_signet = {{big, 5},
+                                  {big, 5},
+                                  KEYD_ACCOUNT_CAUTIOUS,
+                                  NULL,
+                                  1,
+                                  KEYD_NONE,
+                                  KEYD_NONE}},
         {.op = KEYD_OP_ISSUE_USER_SIGNET,
          .in.issue_user_signet = {{big, 5},
                                   {big, 5},
                                   KEYD_ACCOUNT_CAUTIOUS,
                                   (const struct keyd_profile_field *)(void *)big,
                                   SIZE_MAX,
+                                  KEYD_NONE,
                                   KEYD_NONE}},
         {.op = KEYD_OP_UNSEAL, .in.slot = {KEYD_SLOT_PASSPHRASE, {NULL, 0}}},
         {.op = KEYD_OP_UNSEAL, .in.slot = {(enum keyd_slot_kind)9, {secret, 6}}},

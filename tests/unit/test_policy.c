@@ -102,7 +102,8 @@ small_policy(void)
 static const struct {
     const char *name;
     const char *classes; /* m s i t a: mta submission milter tls admin */
-    const char *flags;   /* c d k e l s: changes domain key everyone look-up secret */
+    const char *flags;   /* c d k e l s: changes domain key everyone look-up secret;
+                          * P S E M: keys needed: POK SOK encryption, of messages */
 } matrix[] = {
     {"Hello", "msita", "e"},
     {"Status", "msita", "e"},
@@ -112,14 +113,14 @@ static const struct {
     {"LookupSignet", "msta", "dl"},
     {"LookupHistory", "msta", "dl"},
     {"VerifyCurrent", "msta", "dl"},
-    {"IssueUserSignet", "st", "cdk"},
+    {"IssueUserSignet", "st", "cdkS"},
     {"FreezeAddress", "sta", "cd"},
     {"ResetAddress", "sta", "cdq"},
-    {"SignOutbound", "st", "dk"},
-    {"OpenEnvelope", "mt", "dk"},
-    {"OpenBounce", "mt", "dk"},
-    {"MakeBounce", "mt", "dk"},
-    {"SealNaked", "it", "dk"},
+    {"SignOutbound", "st", "dkEM"},
+    {"OpenEnvelope", "mt", "dkE"},
+    {"OpenBounce", "mt", "dkE"},
+    {"MakeBounce", "mt", "dkEM"},
+    {"SealNaked", "it", "dkM"},
     {"TokenInit", "a", "cs"},
     {"AddUnsealSlot", "a", "cksq"},
     {"Unseal", "a", "sr"},
@@ -127,7 +128,7 @@ static const struct {
     {"GenerateKey", "a", "cdkq"},
     {"RetireKey", "a", "cdkq"},
     {"ImportKey", "a", "cdkq"},
-    {"IssueOrgSignet", "a", "cdkq"},
+    {"IssueOrgSignet", "a", "cdkqPE"},
     {"AuditRead", "a", "l"},
     {"Reload", "a", ""},
     {"Drain", "a", "r"},
@@ -158,7 +159,9 @@ every_operation_is_in_the_matrix_with_its_flags(void **state)
         unsigned flag;
     } flags[] = {{'c', KD_OPF_CHANGES},  {'d', KD_OPF_DOMAIN}, {'k', KD_OPF_KEY},
                  {'e', KD_OPF_EVERYONE}, {'l', KD_OPF_LOOKUP}, {'s', KD_OPF_SECRET},
-                 {'q', KD_OPF_QUORUM},   {'r', KD_OPF_RESCUE}, {'f', KD_OPF_FREES}};
+                 {'q', KD_OPF_QUORUM},   {'r', KD_OPF_RESCUE}, {'f', KD_OPF_FREES},
+                 {'P', KD_OPF_POK},      {'S', KD_OPF_SOK},    {'E', KD_OPF_ENC},
+                 {'M', KD_OPF_SIGNER}};
     size_t n = 0;
 
     (void)state;
@@ -212,6 +215,30 @@ every_cell_of_operation_and_class_is_decided_as_written(void **state)
                              KD_DENIED);
         }
     kd_policy_free(p);
+}
+
+static void
+somebody_may_only_what_a_row_of_that_domain_says(void **state)
+{
+    struct kd_policy *p = full_policy(), *small = small_policy();
+
+    (void)state;
+    /* The domains are in order; all rows have example.org, which is the second. */
+    for (size_t i = 0; i < MATRIX_SIZE; i++) {
+        uint64_t op = kd_op_bit(kd_op_find(str(matrix[i].name)));
+        assert_false(kd_policy_somebody_may(p, op, 0));
+        assert_true(kd_policy_somebody_may(p, op, 1));
+        assert_false(kd_policy_somebody_may(p, op, 2));
+        assert_false(kd_policy_somebody_may(p, op, KD_POLICY_DOMAINS_MAX));
+        assert_int_equal(kd_policy_somebody_may(small, op, 0),
+                         strcmp(matrix[i].name, "LookupSignet") == 0 ||
+                             (strchr(matrix[i].flags, 'e') != NULL &&
+                              strchr(matrix[i].classes, 'm') != NULL));
+    }
+    assert_false(kd_policy_somebody_may(p, 0, 1));
+    assert_true(kd_policy_somebody_may(small, UINT64_MAX, 0));
+    kd_policy_free(p);
+    kd_policy_free(small);
 }
 
 static void
@@ -1089,6 +1116,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_operation_is_in_the_matrix_with_its_flags),
         cmocka_unit_test(every_cell_of_operation_and_class_is_decided_as_written),
+        cmocka_unit_test(somebody_may_only_what_a_row_of_that_domain_says),
         cmocka_unit_test(numbers_that_are_no_operation_or_class_are_denied),
         cmocka_unit_test(unknown_uids_and_root_are_denied_everything),
         cmocka_unit_test(remote_callers_are_known_by_name_and_local_ones_by_uid),

@@ -1,5 +1,6 @@
 /* What the vault knows for messages: which key opens, which signs, what it believes of
  * the ledger; and what holds for every operation that uses a key. */
+#include "../../keyd/ops/mail.h"
 #include "../support/test.h"
 #include "../support/vault_world.h"
 
@@ -402,6 +403,121 @@ every_encryption_key_of_ours_is_listed_whatever_its_state(void **state)
     assert_memory_equal(keys[1], gone.public_key, 33);
 }
 
+/* --- what is missing --- */
+
+static uint64_t
+reasons(void)
+{
+    const uint64_t of_mail =
+        kd_state_bit(KD_STATE_NO_MESSAGE_KEY) | kd_state_bit(KD_STATE_NO_OPENING_KEY);
+    struct vault_facts facts;
+
+    vault_facts(&vault, &facts);
+    return facts.reasons & of_mail;
+}
+
+static void
+a_domain_whose_messages_no_key_may_sign_is_told_of(void **state)
+{
+    const uint64_t lacks = kd_state_bit(KD_STATE_NO_MESSAGE_KEY);
+
+    (void)state;
+    assert_int_equal(reasons(), 0);
+    assert_int_equal(events_since(EVENT_NO_MESSAGE_KEY), 0);
+    set_state(&sok, KD_KEY_RETAINED);
+    vault_keys_refresh(&vault);
+    assert_int_equal(reasons(), lacks);
+    assert_int_equal(events_since(EVENT_NO_MESSAGE_KEY), 1);
+    /* once, however often it is looked at */
+    vault_keys_refresh(&vault);
+    vault_tell_lacks(&vault);
+    assert_int_equal(reasons(), lacks);
+    assert_int_equal(events_since(EVENT_NO_MESSAGE_KEY), 0);
+    /* a key that the signet does not list, or that signs users alone, is none */
+    struct kd_key_info next = new_key(COM, KD_KEY_ROLE_SOK, KD_PERM_MESSAGE);
+    struct kd_key_info users = new_key(COM, KD_KEY_ROLE_SOK, KD_PERM_SIGNET);
+    vault_keys_refresh(&vault);
+    assert_int_equal(reasons(), lacks);
+    set_org(COM, &pok, &users, &enc);
+    assert_int_equal(reasons(), lacks);
+    set_org(COM, &pok, &next, &enc);
+    assert_int_equal(reasons(), 0);
+    assert_int_equal(events_since(EVENT_NO_MESSAGE_KEY), 0);
+    /* it was there, and is missed again */
+    set_org(COM, &pok, NULL, &enc);
+    assert_int_equal(reasons(), lacks);
+    assert_int_equal(events_since(EVENT_NO_MESSAGE_KEY), 1);
+    /* sealed, nobody knows; opened again, it is said again */
+    struct kd_token *token = vault.token;
+    vault.token = NULL;
+    vault_keys_refresh(&vault);
+    assert_int_equal(reasons(), 0);
+    vault.token = token;
+    vault_keys_refresh(&vault);
+    assert_int_equal(reasons(), lacks);
+    assert_int_equal(events_since(EVENT_NO_MESSAGE_KEY), 1);
+}
+
+/* Mail of example.org is only opened: who never asks for a signature misses none. */
+static void
+a_domain_lacks_only_what_front_ends_may_ask_for(void **state)
+{
+    struct kd_key_info pok2 = new_key(ORG, KD_KEY_ROLE_POK, 0);
+    struct kd_key_info enc2 = new_key(ORG, KD_KEY_ROLE_ENC, 0);
+
+    (void)state;
+    set_org(ORG, &pok2, NULL, &enc2);
+    assert_int_equal(reasons(), 0);
+    assert_int_equal(events_since(EVENT_NO_MESSAGE_KEY), 0);
+}
+
+static void
+a_message_signer_of_the_other_kind_is_none(void **state)
+{
+    struct vault_conf *c = vault.conf;
+    size_t i;
+
+    (void)state;
+    assert_int_equal(kd_policy_domain_find(c->is.policy, kd_slice_str(COM), &i), KD_OK);
+    c->is.rules[i].message_signer = KD_MESSAGE_SIGNER_POK;
+    assert_int_equal(reasons(), kd_state_bit(KD_STATE_NO_MESSAGE_KEY));
+    struct kd_key_info pok2 = new_key(COM, KD_KEY_ROLE_POK, KD_PERM_MESSAGE);
+    set_org(COM, &pok2, &sok, &enc);
+    assert_int_equal(reasons(), 0);
+    set_org(COM, &pok2, NULL, &enc);
+    assert_int_equal(reasons(), 0);
+    c->is.rules[i].message_signer = KD_MESSAGE_SIGNER_SOK;
+    assert_int_equal(reasons(), kd_state_bit(KD_STATE_NO_MESSAGE_KEY));
+}
+
+static void
+a_domain_whose_mail_no_key_opens_is_told_of(void **state)
+{
+    const uint64_t lacks = kd_state_bit(KD_STATE_NO_OPENING_KEY);
+    struct kd_key_info elsewhere = new_key(ORG, KD_KEY_ROLE_ENC, 0);
+
+    (void)state;
+    set_state(&enc, KD_KEY_RETAINED); /* opens all the same */
+    vault_keys_refresh(&vault);
+    assert_int_equal(reasons(), 0);
+    assert_int_equal(events_since(EVENT_NO_OPENING_KEY), 0);
+    set_state(&enc, KD_KEY_REVOKED);
+    vault_keys_refresh(&vault);
+    assert_int_equal(reasons(), lacks);
+    assert_int_equal(events_since(EVENT_NO_OPENING_KEY), 1);
+    set_org(COM, &pok, &sok, &elsewhere); /* another domain's key */
+    assert_int_equal(reasons(), lacks);
+    struct kd_key_info next = new_key(COM, KD_KEY_ROLE_ENC, 0);
+    set_org(COM, &pok, &sok, &next);
+    assert_int_equal(reasons(), 0);
+    /* Without a good signet it is the signet that is missing. */
+    set_state(&pok, KD_KEY_REVOKED);
+    set_state(&next, KD_KEY_REVOKED);
+    vault_keys_refresh(&vault);
+    assert_int_equal(reasons(), 0);
+    assert_int_equal(events_since(EVENT_NO_OPENING_KEY), 0);
+}
+
 /* --- what the ledger says --- */
 
 #define ALICE "alice@" COM
@@ -603,6 +719,40 @@ what_makes_no_sense_about_an_author_is_refused(void **state)
     free(large);
     lie_begin(&l);
     told_is_refused(&l, fd, KD_REASON_NO_LEDGER);
+}
+
+/* Whoever has large signets issued and sends much mail. */
+static void
+large_signets_of_authors_are_held_in_bounded_memory(void **state)
+{
+    enum { FIT = MAIL_AUTHORS_HELD_MAX / KD_AUTHOR_OCTETS_MAX };
+    static struct lie l[FIT + 1];
+    uint8_t *large = calloc(1, KD_AUTHOR_OCTETS_MAX);
+    int fd;
+
+    (void)state;
+    assert_non_null(large);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i <= FIT; i++) {
+            lie_begin(&l[i]);
+            assert_int_equal(kd_memfd_seal(kd_slice(large, KD_AUTHOR_OCTETS_MAX), &fd),
+                             KD_OK);
+            /* those that fit are read, and are none */
+            assert_int_equal(lie_tell(&l[i], fd), i < FIT ? KD_UNAVAILABLE : KD_BUSY);
+            assert_int_equal(mail_authors_are_large(&l[i].authors), i < FIT);
+        }
+        /* small ones are not kept out */
+        struct lie small;
+        lie_begin(&small);
+        lie_add(&small, ALICE, 1, &sok, 0);
+        assert_int_equal(lie_tell(&small, -1), KD_OK);
+        assert_false(mail_authors_are_large(&small.authors));
+        lie_end(&small);
+        for (unsigned i = 0; i <= FIT; i++)
+            lie_end(&l[i]);
+        assert_int_equal(vault.author_octets, 0);
+    }
+    free(large);
 }
 
 static void
@@ -892,6 +1042,139 @@ what_was_made_for_a_stopped_principal_is_wiped(void **state)
     finish(other);
 }
 
+/* --- tasks --- */
+
+struct stepped {
+    unsigned n;
+    kd_err err;
+    uint16_t reason;
+    size_t told;
+};
+
+static void
+stepped(struct vault *v, struct task *t)
+{
+    struct stepped *s = t->data;
+
+    (void)v;
+    s->n++;
+    s->err = t->err;
+    s->reason = t->reason;
+    s->told = t->told.n;
+    t->stage = TASK_COMMITTING;
+}
+
+static struct task *
+asking(bool owes_record, struct stepped *s)
+{
+    struct task *t = new_task(ANYBODY, KD_OP_OpenEnvelope);
+
+    *s = (struct stepped){0};
+    t->data = s;
+    t->owes_record = owes_record;
+    mail_ask_recipient(&vault, t, kd_slice_str(ALICE), (const uint8_t[64]){0}, stepped);
+    assert_int_equal(t->stage, TASK_ASKING);
+    return t;
+}
+
+/* What has used a key goes on to its record though nobody waits any longer. */
+static void
+a_use_of_a_key_does_not_end_unrecorded_with_its_question(void **state)
+{
+    struct kd_slice name = kd_slice_str("anybody");
+    struct stepped s;
+
+    (void)state;
+    for (unsigned owes = 0; owes < 2; owes++) {
+        struct task *t = asking(owes != 0, &s);
+        t->deadline = kd_clock_ms() - 1;
+        task_expire(&vault);
+        assert_int_equal(s.n, owes);
+        assert_int_equal(vault.tasks.n, owes);
+        if (owes != 0) {
+            assert_int_equal(s.err, KD_UNAVAILABLE);
+            finish(t);
+        }
+        /* its principal was stopped: nothing of the answer is looked at */
+        t = asking(owes != 0, &s);
+        assert_int_equal(stops_hold(&vault, KD_CLASS_SUBMISSION, name), KD_OK);
+        assert_int_equal(task_told(&vault, t->tag, kd_slice_str("told"), -1), KD_OK);
+        stops_let_go(&vault, KD_CLASS_SUBMISSION, name);
+        assert_int_equal(s.n, owes);
+        assert_int_equal(vault.tasks.n, owes);
+        if (owes != 0) {
+            assert_int_equal(s.err, KD_DENIED);
+            assert_int_equal(s.reason, KD_REASON_PRINCIPAL_STOPPED);
+            assert_int_equal(s.told, 0);
+            finish(t);
+        }
+    }
+}
+
+static void
+idle(struct task *t)
+{
+    t->err = KD_OK;
+}
+
+static void
+idled(struct vault *v, struct task *t)
+{
+    *(bool *)t->data = t->is_long;
+    task_finish(v, t, KD_OK, 0);
+}
+
+/* As large messages, so a small one under a signet of many keys. */
+static void
+many_keys_take_the_lane_of_long_work(void **state)
+{
+    static const struct {
+        uint64_t size;
+        unsigned cost;
+        bool is_long;
+    } cases[] = {{1, 0, false},
+                 {1, MAIL_LONG_COST - 1, false},
+                 {1, MAIL_LONG_COST, true},
+                 {MAIL_LONG_SIZE, 1, false},
+                 {MAIL_LONG_SIZE + 1, 1, true}};
+    /* beside which the others are done on crypto threads */
+    struct task *other = new_task(ONLY_SOK, KD_OP_IssueUserSignet);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct mail_object o = {.source = {.n = cases[i].size},
+                                      .cost = cases[i].cost};
+        struct task *t = new_task(ANYBODY, KD_OP_OpenEnvelope);
+        bool is_long = !cases[i].is_long;
+        t->data = &is_long;
+        mail_work(&vault, t, &o, idle, idled);
+        task_take_done(&vault);
+        assert_int_equal(vault.tasks.n, 1);
+        assert_int_equal(is_long, cases[i].is_long);
+    }
+    finish(other);
+}
+
+static void
+who_is_not_recorded_when_the_account_is_shut_is_too_late(void **state)
+{
+    static const char *const accounts[] = {ALICE, ALICE, "bob@" COM, NULL};
+    struct task *t[4];
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        t[i] = new_task(ANYBODY, KD_OP_SignOutbound);
+        t[i]->stage = i == 1 ? TASK_COMMITTING : TASK_WORKING;
+        if (accounts[i] != NULL)
+            t[i]->account = kd_slice_str(accounts[i]);
+    }
+    task_overtake(&vault, kd_slice_str(ALICE), KD_REASON_ADDRESS_FROZEN);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(t[i]->overtaken, i == 0 ? KD_REASON_ADDRESS_FROZEN : 0);
+        finish(t[i]);
+    }
+}
+
 int
 main(void)
 {
@@ -909,8 +1192,13 @@ main(void)
         TEST(only_the_signets_own_primary_key_signs_as_such),
         TEST(a_signature_may_be_by_any_message_key_that_is_not_revoked),
         TEST(every_encryption_key_of_ours_is_listed_whatever_its_state),
+        TEST(a_domain_whose_messages_no_key_may_sign_is_told_of),
+        TEST(a_domain_lacks_only_what_front_ends_may_ask_for),
+        TEST(a_message_signer_of_the_other_kind_is_none),
+        TEST(a_domain_whose_mail_no_key_opens_is_told_of),
         TEST(the_truth_about_an_author_is_taken),
         TEST(what_makes_no_sense_about_an_author_is_refused),
+        TEST(large_signets_of_authors_are_held_in_bounded_memory),
         TEST(an_authors_signet_counts_only_if_it_is_ours_and_the_authors),
         TEST(an_answer_that_was_bent_anywhere_is_harmless),
         TEST(what_is_said_of_a_recipient_must_make_sense),
@@ -919,6 +1207,9 @@ main(void)
         TEST(questions_say_what_was_asked),
         TEST(no_key_is_used_while_the_clock_is_wrong),
         TEST(what_was_made_for_a_stopped_principal_is_wiped),
+        TEST(a_use_of_a_key_does_not_end_unrecorded_with_its_question),
+        TEST(many_keys_take_the_lane_of_long_work),
+        TEST(who_is_not_recorded_when_the_account_is_shut_is_too_late),
     };
 
     if (sodium_init() < 0 || kd_secret_setup((size_t)512 * 1024) != KD_OK)

@@ -4,6 +4,13 @@
 /* In flight of one gate at its vault, whatever is configured (vault/task.h). */
 enum { IN_FLIGHT_OF_GATE = 3072 };
 
+enum {
+#define KD_ROLE(code, number, name, algs, allowed, needed, domain, text)               \
+    code = (number),
+#include <keyd/token/roles.def>
+#undef KD_ROLE
+};
+
 static bool
 has_op(const struct kd_conf_principal *p, unsigned op)
 {
@@ -47,6 +54,76 @@ lint_rights(const struct kd_conf_principal *p, struct kd_conf_problems *problems
             "keys: principal \"%s\" may use none: its operations with keys are "
             "all refused",
             p->name);
+}
+
+/* What an operation cannot do without: a key of a role, whatever the domain. */
+static const struct {
+    unsigned flag, role;
+} needs[] = {{KD_OPF_POK, KD_KEY_ROLE_POK},
+             {KD_OPF_SOK, KD_KEY_ROLE_SOK},
+             {KD_OPF_ENC, KD_KEY_ROLE_ENC}};
+
+static const char *
+role_name(unsigned role)
+{
+    switch (role) {
+#define KD_ROLE(code, number, name, algs, allowed, needed, domain, text)               \
+    case code:                                                                         \
+        return name;
+#include <keyd/token/roles.def>
+#undef KD_ROLE
+    default:
+        return NULL;
+    }
+}
+
+static bool
+has_role(const struct kd_conf_principal *p, unsigned role)
+{
+    return (p->keys.roles & 1U << role) != 0;
+}
+
+/* The first domain whose messages are signed by a key that the principal may not have
+ * used. */
+static void
+lint_signer(const struct kd_conf *c, const struct kd_conf_principal *p, unsigned op,
+            struct kd_conf_problems *problems)
+{
+    for (size_t i = 0; i < p->n_domains; i++) {
+        const struct kd_conf_domain *d = &c->domains[p->domains[i]];
+        unsigned signer = d->rules.message_signer == KD_MESSAGE_SIGNER_POK
+                              ? KD_KEY_ROLE_POK
+                              : KD_KEY_ROLE_SOK;
+        if (has_role(p, signer))
+            continue;
+        kd_conf_warn(problems, p->lines.keys,
+                     "keys: without \"%s\", the message-signer, every %s of principal "
+                     "\"%s\" is refused for domain \"%s\"",
+                     role_name(signer), kd_op_name(op), p->name, d->name);
+        return;
+    }
+}
+
+/* A list of roles that an operation cannot work with. Of ids in it nobody knows here
+ * what keys they are. */
+static void
+lint_keys(const struct kd_conf *c, const struct kd_conf_principal *p,
+          struct kd_conf_problems *problems)
+{
+    if (!p->keys.is_given || p->keys.n != 0 || p->keys.roles == 0)
+        return;
+    for (unsigned op = 1; op <= KD_OP_MAX; op++) {
+        if (!has_op(p, op))
+            continue;
+        for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
+            if ((kd_op_flags(op) & needs[i].flag) != 0 && !has_role(p, needs[i].role))
+                kd_conf_warn(problems, p->lines.keys,
+                             "keys: without \"%s\" every %s of principal \"%s\" is "
+                             "refused",
+                             role_name(needs[i].role), kd_op_name(op), p->name);
+        if ((kd_op_flags(op) & KD_OPF_SIGNER) != 0)
+            lint_signer(c, p, op, problems);
+    }
 }
 
 static bool
@@ -251,6 +328,7 @@ kd_conf_lint(const struct kd_conf *c, struct kd_conf_problems *problems)
     for (size_t i = 0; i < c->n_principals; i++) {
         const struct kd_conf_principal *p = &c->principals[i];
         lint_rights(p, problems);
+        lint_keys(c, p, problems);
         for (size_t k = 0; k < i; k++)
             lint_pair(p, &c->principals[k], problems);
         lint_missing(p, problems);

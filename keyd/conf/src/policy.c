@@ -241,6 +241,21 @@ kd_policy_explain(const struct kd_policy *p, const struct kd_caller *caller,
     return decide(p, row_find(p, caller), op, domain, &of_domain);
 }
 
+bool
+kd_policy_somebody_may(const struct kd_policy *p, uint64_t ops, size_t domain)
+{
+    if (domain >= p->n_domains)
+        return false;
+    for (size_t i = 0; i < p->n_rows; i++) {
+        const uint8_t *row = policy_row(p, i);
+        uint64_t served = kd_ops_of_class(row[ROW_CLASS], 0);
+        if ((kd_be64(row + ROW_OPS) & served & ops) != 0 &&
+            (row[ROW_DOMAINS + domain / 8] & 1U << domain % 8) != 0)
+            return true;
+    }
+    return false;
+}
+
 static bool
 row_has_key(const struct kd_policy *p, const uint8_t *row, unsigned role,
             const uint8_t *id)

@@ -116,13 +116,34 @@ work_foreign_keys(const struct dime_signet *signet, uint64_t n,
     return n > MAIL_MANY_KEYS_SIZE && n_keys > MAIL_FEW_KEYS ? MAIL_FEW_KEYS : n_keys;
 }
 
-unsigned
-mail_cost(const struct dime_signet *signet, uint64_t n)
+/* SOKs of a layout in which a POK takes so many octets, each of them one more than
+ * that, behind the header. */
+static size_t
+count_soks(struct kd_slice signet, size_t pok)
 {
-    uint8_t keys[DIME_SOKS_MAX + 1][DIME_ED25519_KEY_SIZE];
-    uint64_t mib = n / MAIL_MANY_KEYS_SIZE + (n % MAIL_MANY_KEYS_SIZE != 0);
+    size_t n = 0;
 
-    return (unsigned)(1 + mib * work_foreign_keys(signet, n, keys));
+    for (size_t at = DIME_HEADER_SIZE + pok;
+         n < DIME_SOKS_MAX && at < signet.n && signet.p[at] == DIME_ORG_SOK;
+         at += pok + 1)
+        n++;
+    return n;
+}
+
+size_t
+mail_keys_at_most(struct kd_slice signet, uint64_t n)
+{
+    enum { POK_LEAST = 33, POK_MOST = 35 }; /* layouts S, P, L */
+    size_t most = 0;
+
+    _Static_assert(DIME_HEADER_SIZE + POK_MOST + DIME_SOKS_MAX * (POK_MOST + 1) <=
+                       MAIL_SIGNET_HEAD,
+                   "all are seen");
+    for (size_t pok = POK_LEAST; pok <= POK_MOST; pok++) {
+        size_t keys = 1 + count_soks(signet, pok);
+        most = keys > most ? keys : most;
+    }
+    return n > MAIL_MANY_KEYS_SIZE && most > MAIL_FEW_KEYS ? MAIL_FEW_KEYS : most;
 }
 
 /* --- chunks --- */

@@ -185,8 +185,9 @@ kd_err kd_conf_parse(struct kd_slice text, const struct kd_conf_env *env,
                      struct kd_conf_problems *problems) KD_MUST_USE;
 
 /* Adds what is allowed and hardly meant, as warnings: principals that can do nothing,
- * domains that nobody serves, quotas that never count or are missing, rights that
- * should not meet in one hand. For keydctl policy check. */
+ * domains that nobody serves, quotas that never count or are missing, keys without
+ * which an operation is always refused, rights that should not meet in one hand. For
+ * keydctl policy check. */
 void kd_conf_lint(const struct kd_conf *conf, struct kd_conf_problems *problems);
 
 void kd_conf_free(struct kd_conf *conf); /* accepts NULL */

@@ -149,6 +149,11 @@ enum kd_policy_verdict kd_policy_explain(const struct kd_policy *policy,
                                          struct kd_slice domain);
 const char *kd_policy_verdict_text(enum kd_policy_verdict verdict);
 
+/* True if there is a principal that may ask for one of the operations (bits) in the
+ * domain of that index; of keys nothing is asked. */
+bool kd_policy_somebody_may(const struct kd_policy *policy, uint64_t ops,
+                            size_t domain);
+
 /* May the caller have this key used? role: a number of <keyd/token/roles.def>, 0 where
  * it is not known; id: KD_POLICY_KEY_ID_SIZE octets, NULL where the key has none yet.
  * KD_OK or KD_DENIED. Asked by who chooses the key, beside kd_policy_check. */

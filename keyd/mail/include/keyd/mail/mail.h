@@ -120,9 +120,11 @@ struct mail_inbound {
     uint64_t max;                             /* octets of the object */
 };
 
-/* What verifying an object of n octets under such a signet costs, in units of one key
- * and 1 MiB begun; for metering strangers before any of it is done. */
-unsigned mail_cost(const struct dime_signet *signet, uint64_t n);
+/* At least as many keys as work is done for under a foreign signet and an object of n
+ * octets, seen in the signet's beginning alone (MAIL_SIGNET_HEAD octets are enough), of
+ * which nothing was checked: for metering strangers before any work is done. */
+enum { MAIL_SIGNET_HEAD = 2400 };
+size_t mail_keys_at_most(struct kd_slice signet, uint64_t n);
 
 struct mail_opened {
     bool key_used;

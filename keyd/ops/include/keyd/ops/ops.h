@@ -44,7 +44,14 @@ enum {
     KD_OPF_SECRET = 1 << 5,   /* its descriptor may hold words: no hash of it is kept */
     KD_OPF_QUORUM = 1 << 6,   /* can take a quorum: has a line in describers.def */
     KD_OPF_RESCUE = 1 << 7,   /* done even while the registry is not accepted */
-    KD_OPF_FREES = 1 << 8     /* done even while the disk is nearly full */
+    KD_OPF_FREES = 1 << 8,    /* done even while the disk is nearly full */
+    /* Keys without which it is never done: those of a role, by which they may be
+     * missing from what a principal may have used; and the key that signs messages of
+     * the domain, which is a SOK or the POK as message-signer says. */
+    KD_OPF_POK = 1 << 9,
+    KD_OPF_SOK = 1 << 10,
+    KD_OPF_ENC = 1 << 11,
+    KD_OPF_SIGNER = 1 << 12
 };
 
 struct kd_op_info {
