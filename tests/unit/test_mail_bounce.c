@@ -311,7 +311,8 @@ T_OP_16_a_forged_signature_tells_nothing_and_opens_nothing(void **state)
             assert_int_equal(open_as(&x->origin, kd_buf_slice(&b), &x->bounced, &out),
                              KD_INVALID);
             assert_true(out.key_used);
-            /* its signature with our key, chunk 4 and the report with none */
+            /* of the part its signature with our key and chunk 4 with none; the report,
+             * which is none of it, with that of the bounce */
             assert_int_equal(seen.n_real, 1);
             assert_int_equal(seen.real_types[0],
                              dime_return_signature_type((enum dime_return)part));

@@ -8,6 +8,7 @@
 #include "scale.h"
 #include "test.h"
 
+#include <dime/bounce.h>
 #include <dime/fingerprint.h>
 
 #include <math.h>
@@ -21,8 +22,9 @@
 enum {
     WHOLE = 1000000, /* measurements in the whole of a long test */
     FEWER = 5,       /* of those where more is verified */
+    FEW = 12,        /* and of those of bounces */
     TRIES = 3,
-    KINDS_MAX = 24,
+    KINDS_MAX = 32,
     ROOM = 1 << 15,
 };
 
@@ -48,7 +50,9 @@ struct kind {
         ALL_RANDOM,
         FLIPPED,
         SLOT_RANDOM
-    } last; /* what is done to 255, or 226 */
+    } last; /* what is done to 255, 226, or (of a bounce) what we signed */
+    struct dmw_chunk report; /* of a bounce: in place of 6 */
+    const char *report_from, *report_to;
 };
 
 /* OpenEnvelope: in front of 255's verdict, and behind. */
@@ -104,12 +108,76 @@ static const struct kind outbound[] = {
      .last = FLIPPED},
 };
 
+/* What is wrong with what is returned: that we did not sign it, or that it is none of
+ * this domain's. All of it lies under a good 255, which everybody can make. */
+#define RETURNED_BAD                                                                   \
+    {.name = "another's signature", .last = FLIPPED},                                  \
+        {.name = "S above the order", .last = S_HIGH},                                 \
+        {.name = "S zero", .last = S_ZERO}, {.name = "R neutral", .last = R_NEUTRAL},  \
+        {.name = "R no point", .last = R_NO_POINT},                                    \
+        {.name = "signature random", .last = ALL_RANDOM},                              \
+        {.name = "slot of the signature random", .last = SLOT_RANDOM},                 \
+        {.name = "padding", .chunk = {.spoil_padding = 1}},                            \
+        {.name = "last octet of padding", .chunk = {.spoil_padding = 96}},             \
+        {.name = "pad length", .chunk = {.has_octet = true, .octet = 9}},              \
+        {.name = "length 0", .chunk = {.has_length = true}},                           \
+        {.name = "length beyond", .chunk = {.has_length = true, .length = 0xf00000}},  \
+        {.name = "reserved flags", .chunk = {.flags = 8}},                             \
+        {.name = "first letter", .from = "Author: <", .to = "author: <"},              \
+        {.name = "no address", .from = "alice@", .to = "alice."},                      \
+        {.name = "author's fingerprint", .from = "EWbuI1", .to = "EWbu=1"},            \
+        {.name = "destination", .from = "<example.org>", .to = "<example.net>"},       \
+    {                                                                                  \
+        .name = "last letter", .from = "5lc5g]\r\n", .to = "5lc5g]\r\r"                \
+    }
+
+static const struct kind bounced[] = {RETURNED_BAD};
+
+/* With a report that its maker got wrong: that he signed, so he knows how long it takes
+ * to read, and is to learn nothing of the rest from that. */
+static const struct kind misreported[] = {RETURNED_BAD,
+                                          {.name = "nothing but the report"}};
+
+/* With one that nobody signed who made the bounce. What it opens to he may not know: he
+ * can have moved it there from somebody's message. */
+#define UNSIGNED .spoil_signature = true
+static const struct kind unsigned_report[] = {
+    {.name = "", .report = {UNSIGNED}},
+    {.name = "changed", .report = {.spoil_signed = 40}},
+    {.name = "padding", .report = {UNSIGNED, .spoil_padding = 1}},
+    {.name = "pad length", .report = {UNSIGNED, .has_octet = true, .octet = 9}},
+    {.name = "length 0", .report = {UNSIGNED, .has_length = true}},
+    {.name = "length beyond",
+     .report = {UNSIGNED, .has_length = true, .length = 0xf00000}},
+    {.name = "flags", .report = {UNSIGNED, .flags = 8}},
+    {.name = "text",
+     .report = {UNSIGNED},
+     .report_from = "Reporting",
+     .report_to = "reporting"},
+    {.name = "domain",
+     .report = {UNSIGNED},
+     .report_from = "example.org",
+     .report_to = "example.net"},
+    {.name = "and another's signature", .report = {UNSIGNED}, .last = FLIPPED},
+    {.name = "and S above the order", .report = {UNSIGNED}, .last = S_HIGH},
+    {.name = "and slot random", .report = {UNSIGNED}, .last = SLOT_RANDOM},
+    {.name = "and padding of 4", .report = {UNSIGNED}, .chunk = {.spoil_padding = 1}},
+    {.name = "and destination",
+     .report = {UNSIGNED},
+     .from = "<example.org>",
+     .to = "<example.net>"},
+};
+#undef UNSIGNED
+
 /* What is measured. */
 struct way {
     const char *name;
     const struct kind *kinds;
     size_t n_kinds;
-    bool is_outbound, has_bounces;
+    enum { OPENS, SIGNS, OPENS_BOUNCE } does;
+    bool has_bounces;
+    enum dime_return part;               /* of the bounce */
+    const char *report_from, *report_to; /* in the text of every report */
 };
 
 /* --- messages --- */
@@ -118,13 +186,14 @@ static uint8_t messages[KINDS_MAX][ROOM];
 static size_t size; /* of each */
 
 static void
-replace(char *text, const struct kind *k)
+replace(char *text, const char *from, const char *to)
 {
-    if (k->from == NULL)
+    if (from == NULL)
         return;
-    char *at = strstr(text, k->from);
-    assert_non_null(at);
-    memcpy(at, k->to, strlen(k->from));
+    char *at = strstr(text, from);
+    assert_true(at != NULL && strlen(to) <= strlen(from));
+    memmove(at + strlen(to), at + strlen(from), strlen(at + strlen(from)) + 1);
+    memcpy(at, to, strlen(to));
 }
 
 static void
@@ -156,37 +225,167 @@ spoil(uint8_t sig[64], const struct kind *k)
     }
 }
 
+/* The chunk whose signature the kinds spoil. */
+static uint8_t
+judged_type(const struct way *way)
+{
+    return way->does == OPENS_BOUNCE ? dime_return_signature_type(way->part)
+           : way->does == SIGNS      ? 226
+                                     : 255;
+}
+
+/* The message in w, which differs from others of its way in this alone. */
+static void
+write_message(const struct way *way, const struct kind *k, struct dmw *w)
+{
+    char text[512];
+    struct dmw_chunk c = k->chunk;
+    uint8_t type = judged_type(way), sig[64];
+
+    c.type = way->does != OPENS ? 4 : 5;
+    snprintf(text, sizeof text, "%s", dmw_text(c.type));
+    replace(text, k->from, k->to);
+    c.data = kd_slice_str(text);
+    c.padding = (uint32_t)(512 - 69 - c.data.n);
+    dmw_free(w);
+    struct kd_slice made =
+        dmw_message(w, &(struct dmw_recipe){.instead = &c,
+                                            .no_bounces = !way->has_bounces,
+                                            .placeholders = way->does == SIGNS});
+    mailw_signature(made, type, sig);
+    spoil(sig, k);
+    mailw_put_signature(w->out.p, made.n, type, sig);
+    if (way->does == SIGNS) { /* 225 as well: nothing of his holds */
+        mailw_signature(made, 225, sig);
+        sig[40] ^= 1;
+        mailw_put_signature(w->out.p, made.n, 225, sig);
+    }
+    if (k->last == SLOT_RANDOM) /* of the origin, or the destination */
+        randombytes_buf(w->out.p + dmw_find(w, type, 0)->slots +
+                            (way->does == OPENS_BOUNCE ? 64 : 128),
+                        64);
+}
+
+static struct dime_bounce
+parsed_bounce(struct kd_slice octets)
+{
+    const struct dime_source source = dime_source_of(octets);
+    struct dime_bounce b;
+
+    assert_int_equal(dime_bounce_parse(&source, ROOM, &b, NULL), KD_OK);
+    return b;
+}
+
+static kd_err
+sign_by_org(void *ctx, struct kd_slice message, uint8_t sig[64])
+{
+    return sg_signer(ctx, message, sig);
+}
+
+/* Of the message in w; the ephemeral key is another each time. */
+static void
+bounce_of(const struct dmw *w, enum dime_return part, struct kd_buf *out)
+{
+    static const uint8_t zeros[64];
+    struct sg_pair pok = sg_world()->other_pok;
+    const struct dime_source source = dime_source_of(kd_buf_slice(&w->out));
+    struct dime_message m;
+    char id[87];
+
+    dime_fingerprint_text(zeros, id);
+    const struct dime_report report = {.domain = kd_slice_str("example.org"),
+                                       .klass = 5,
+                                       .message = kd_slice(id, 86),
+                                       .part = part};
+    const struct dime_bounce_plan plan = {.origin = x->ours[0],
+                                          .report = &report,
+                                          .message = &m,
+                                          .organization = {sign_by_org, &pok}};
+    assert_int_equal(dime_message_parse(&source, UINT32_MAX, &m, NULL), KD_OK);
+    kd_buf_init(out, ROOM);
+    assert_int_equal(dime_bounce_build(&plan, out), KD_OK);
+}
+
+/* Another report, as long as the one that is there, under the same key. */
+static void
+put_report(uint8_t *octets, const struct dime_bounce *b, const struct way *way,
+           const struct kind *k)
+{
+    struct dmw_chunk c = k->report;
+    struct dime_payload payload;
+    struct dime_chunk_key key;
+    struct dime_kek kek;
+    struct kd_buf text;
+    struct dmw_key same;
+    uint8_t scalar[32];
+
+    crypto_hash_sha256(scalar, (const uint8_t *)"keyd-test origin enc", 20);
+    assert_int_equal(dime_kek_agree(scalar, b->outer.ephemeral, &kek), KD_OK);
+    assert_int_equal(dime_chunk_key_of(&b->outer, &b->report, DIME_ORIGIN, &kek, &key),
+                     KD_OK);
+    kd_buf_init(&text, 2048);
+    assert_int_equal(dime_payload_open(&b->outer, &b->report, &key,
+                                       sg_world()->other_pok.key, &payload, &text),
+                     KD_OK);
+    kd_buf_u8(&text, 0);
+    replace((char *)text.p, way->report_from, way->report_to);
+    replace((char *)text.p, k->report_from, k->report_to);
+    c.data = kd_slice_str((const char *)text.p);
+    c.by = &sg_world()->other_pok;
+    c.padding = b->report.size - 69 - (uint32_t)c.data.n;
+    struct kd_slice plain = dmw_plain(&c);
+    assert_int_equal(plain.n, b->report.size);
+    memcpy(same.iv, key.iv, sizeof same.iv);
+    memcpy(same.key, key.key, sizeof same.key);
+    dmw_seal(&same, plain, octets + dime_chunk_payload(&b->report));
+    sg_free(plain);
+    kd_buf_free(&text);
+}
+
+/* All kinds are the first one but for what makes the kind: the same ephemeral key, the
+ * same key of the report. */
+static void
+write_bounce(const struct way *way, const struct kind *k, struct dmw *w)
+{
+    static uint8_t first[ROOM];
+    static size_t n_first;
+    struct kd_buf own;
+
+    if (size == 0) {
+        bounce_of(w, way->part, &own);
+        memcpy(first, own.p, own.n);
+        n_first = own.n;
+        kd_buf_free(&own);
+    }
+    bounce_of(w, way->part, &own); /* whose report is padded otherwise */
+    struct dime_bounce other = parsed_bounce(kd_buf_slice(&own));
+    kd_buf_reset(&w->out);
+    kd_buf_put(&w->out, kd_slice(first, n_first));
+    struct dime_bounce b = parsed_bounce(kd_buf_slice(&w->out));
+    size_t n = (size_t)(b.returned.end - b.returned.begin);
+    assert_int_equal(other.returned.end - other.returned.begin, n);
+    memcpy(w->out.p + b.returned.begin, own.p + other.returned.begin, n);
+    put_report(w->out.p, &b, way, k);
+    struct sg_pair pok = sg_world()->other_pok;
+    uint64_t at = b.outer.begin;
+    assert_int_equal(
+        sg_signer(&pok, kd_slice(w->out.p + at, (size_t)(b.organization.at - at)),
+                  w->out.p + dime_chunk_payload(&b.organization)),
+        KD_OK);
+    kd_buf_free(&own);
+}
+
 static void
 make(const struct way *way, const struct kind *k, uint8_t *out)
 {
     static struct dmw w;
-    char text[512];
-    struct dmw_chunk c = k->chunk;
-    uint8_t type = way->is_outbound ? 226 : 255, sig[64];
 
-    c.type = way->is_outbound ? 4 : 5;
-    snprintf(text, sizeof text, "%s", dmw_text(c.type));
-    replace(text, k);
-    c.data = kd_slice_str(text);
-    c.padding = (uint32_t)(512 - 69 - c.data.n);
-    dmw_free(&w);
-    struct kd_slice made =
-        dmw_message(&w, &(struct dmw_recipe){.instead = &c,
-                                             .no_bounces = !way->has_bounces,
-                                             .placeholders = way->is_outbound});
-    assert_true(made.n <= ROOM && (size == 0 || made.n == size));
-    size = made.n;
-    memcpy(out, made.p, made.n);
-    mailw_signature(kd_slice(out, size), type, sig);
-    spoil(sig, k);
-    mailw_put_signature(out, size, type, sig);
-    if (way->is_outbound) { /* 225 as well: nothing of his holds */
-        mailw_signature(kd_slice(out, size), 225, sig);
-        sig[40] ^= 1;
-        mailw_put_signature(out, size, 225, sig);
-    }
-    if (k->last == SLOT_RANDOM)
-        randombytes_buf(out + dmw_find(&w, 255, 0)->slots + 128, 64);
+    write_message(way, k, &w);
+    if (way->does == OPENS_BOUNCE)
+        write_bounce(way, k, &w);
+    assert_true(w.out.n <= ROOM && (size == 0 || w.out.n == size));
+    size = w.out.n;
+    memcpy(out, w.out.p, size);
 }
 
 static kd_err
@@ -195,8 +394,11 @@ walk(const uint8_t *octets, const struct way *way)
     const struct dime_source source = dime_source_of(kd_slice(octets, size));
     struct mail_signed signed_;
     struct mail_opened opened;
+    struct mail_bounce bounce;
 
-    if (way->is_outbound)
+    if (way->does == OPENS_BOUNCE)
+        return mail_open_bounce(&x->origin, &source, &x->bounced, &bounce);
+    if (way->does == SIGNS)
         return mail_sign_outbound(&x->origin, &source, &x->outbound, &signed_);
     return mail_open_inbound(&x->destination, &source, &x->inbound, &opened);
 }
@@ -362,7 +564,8 @@ set_up(void **state)
 static void
 refusals_behind_the_key_take_equally_long(void **state)
 {
-    static const struct way way = {"OpenEnvelope", inbound, LEN(inbound), false, false};
+    static const struct way way = {
+        .name = "OpenEnvelope", .kinds = inbound, .n_kinds = LEN(inbound)};
 
     (void)state;
     times_do_not_differ(&way, test_rounds(WHOLE));
@@ -371,8 +574,10 @@ refusals_behind_the_key_take_equally_long(void **state)
 static void
 refusals_take_equally_long_with_bounce_signatures(void **state)
 {
-    static const struct way way = {"OpenEnvelope, 248 and 249", inbound, LEN(inbound),
-                                   false, true};
+    static const struct way way = {.name = "OpenEnvelope, 248 and 249",
+                                   .kinds = inbound,
+                                   .n_kinds = LEN(inbound),
+                                   .has_bounces = true};
 
     (void)state;
     times_do_not_differ(&way, test_rounds(WHOLE) / FEWER);
@@ -381,10 +586,73 @@ refusals_take_equally_long_with_bounce_signatures(void **state)
 static void
 refusals_to_sign_what_was_tampered_with_take_equally_long(void **state)
 {
-    static const struct way way = {"SignOutbound", outbound, LEN(outbound), true, true};
+    static const struct way way = {.name = "SignOutbound",
+                                   .kinds = outbound,
+                                   .n_kinds = LEN(outbound),
+                                   .does = SIGNS,
+                                   .has_bounces = true};
 
     (void)state;
     times_do_not_differ(&way, test_rounds(WHOLE) / FEWER);
+}
+
+/* What the kinds of bounces are made from is no failure: it is the kind that is. */
+static void
+is_good_but_for_the_kind(const struct way *way)
+{
+    static const struct kind none = {.name = "good"};
+
+    size = 0;
+    make(way, &none, messages[0]);
+    assert_int_equal(walk(messages[0], way), KD_OK);
+}
+
+static void
+bounces_that_are_dropped_take_equally_long(void **state)
+{
+    static const struct way way = {.name = "OpenBounce",
+                                   .kinds = bounced,
+                                   .n_kinds = LEN(bounced),
+                                   .does = OPENS_BOUNCE,
+                                   .has_bounces = true,
+                                   .part = DIME_RETURN_METADATA};
+
+    (void)state;
+    is_good_but_for_the_kind(&way);
+    times_do_not_differ(&way, test_rounds(WHOLE) / FEW);
+}
+
+static void
+reports_that_nobody_signed_take_equally_long(void **state)
+{
+    static const struct way way = {.name = "OpenBounce, report unsigned",
+                                   .kinds = unsigned_report,
+                                   .n_kinds = LEN(unsigned_report),
+                                   .does = OPENS_BOUNCE,
+                                   .has_bounces = true,
+                                   .part = DIME_RETURN_METADATA};
+
+    (void)state;
+    is_good_but_for_the_kind(&way);
+    times_do_not_differ(&way, test_rounds(WHOLE) / FEW);
+}
+
+/* Whoever makes a bounce with a report of another part is not to learn from the time it
+ * takes to drop it whether the rest was good. */
+static void
+what_is_returned_with_a_wrong_report_takes_equally_long_good_or_not(void **state)
+{
+    static const struct way way = {.name = "OpenBounce, report of another part",
+                                   .kinds = misreported,
+                                   .n_kinds = LEN(misreported),
+                                   .does = OPENS_BOUNCE,
+                                   .has_bounces = true,
+                                   .part = DIME_RETURN_METADATA,
+                                   .report_from = "metadata",
+                                   .report_to = "display"};
+
+    (void)state;
+    times_do_not_differ(&way, test_rounds(WHOLE) / FEW);
 }
 
 /* That the measure sees what it is to see: one kind that is 3 % slower. */
@@ -392,7 +660,8 @@ static void
 the_measure_tells_what_differs(void **state)
 {
     enum { N = 20000 };
-    static const struct way way = {"", inbound, LEN(inbound), false, false};
+    static const struct way way = {
+        .name = "", .kinds = inbound, .n_kinds = LEN(inbound)};
     static struct measured all[N];
     size_t worst = 0;
 
@@ -408,15 +677,21 @@ the_measure_tells_what_differs(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refusals_behind_the_key_take_equally_long),
         cmocka_unit_test(refusals_take_equally_long_with_bounce_signatures),
         cmocka_unit_test(refusals_to_sign_what_was_tampered_with_take_equally_long),
+        cmocka_unit_test(bounces_that_are_dropped_take_equally_long),
+        cmocka_unit_test(reports_that_nobody_signed_take_equally_long),
+        cmocka_unit_test(
+            what_is_returned_with_a_wrong_report_takes_equally_long_good_or_not),
         cmocka_unit_test(the_measure_tells_what_differs),
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

@@ -102,8 +102,10 @@ static const char stand_in[] =
     "AAAAAAAAAAAAAAAAAAA]\r\n"
     "X-Dime-Returned: metadata\r\n";
 
-/* Who signed it made it and knows what it says; only that it is one shows in time, and
- * stand-ins are read where it is not. */
+/* Whatever came of the rest, or how long a report takes that says something else than
+ * it should would tell its maker whether the rest was good. It is his to us, under his
+ * 255; if he signed it he knows what it says, and if not it is no report, whatever he
+ * has moved there, and a stand-in is read. */
 static kd_err
 open_report(struct walk *x, bool *key_used, uint32_t *good)
 {
@@ -112,9 +114,7 @@ open_report(struct walk *x, bool *key_used, uint32_t *good)
 
     if (err != KD_OK)
         return err;
-    work_use_none(w);
-    work_use(w, *good);
-    err = dime_bounce_report(x->b, &w->secret->in_use, x->by, &x->said, &x->report);
+    err = dime_bounce_report(x->b, &w->secret->kek, x->by, &x->said, &x->report);
     if (err == KD_INVALID) {
         kd_ignore(dime_report_parse(kd_slice_str(stand_in), &x->said));
         *good = 0;

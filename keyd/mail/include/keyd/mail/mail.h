@@ -11,8 +11,8 @@
  *                  used
  *   the key        ECDH with a point that was found good
  *   signatures     over the ciphertext. What came in from outside is opened only behind
- *                  a good 255 (of a bounce: behind our own signature); before that, the
- *                  64 octets of that one
+ *                  a good 255 (what a bounce returns: behind our own signature); before
+ *                  that, the 64 octets of that one
  *   texts          judged without a branch on what they hold
  *   the verdict    one: KD_INVALID for whatever did not hold behind the key
  *
@@ -177,9 +177,10 @@ struct mail_bounce {
 
 /* The bounce's 255 by a key of the bouncing domain: readable, so before any key of ours
  * is used. Then the returned part's own signature by one of ours, and only then its
- * chunk 4, whose Destination is the bouncing domain, and the report, which is by the
- * key that made 255 and names the same domain and part (T-OP-16). Destination-Signet is
- * not looked at: the domain may have changed its signet since. */
+ * chunk 4, whose Destination is the bouncing domain. The report is by the key that made
+ * 255 and names the same domain and part (T-OP-16); it is read whatever came of the
+ * part, so that its maker cannot tell by the time that takes. Destination-Signet is not
+ * looked at: the domain may have changed its signet since. */
 kd_err mail_open_bounce(const struct mail_keys *k, const struct dime_source *b,
                         const struct mail_bounced *in,
                         struct mail_bounce *out) KD_MUST_USE;
