@@ -771,16 +771,31 @@ a_freeze_overtakes_what_is_being_signed(void **state)
     keyd_client_free(c);
 }
 
-/* T-OP-26: the vault needs one message's room for each thread that signs, however many
- * there are. */
+/* The most counts from here on, where this may be asked for (root). */
+static void
+forget_most(pid_t pid)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d/clear_refs", (int)pid);
+    FILE *f = fopen(path, "we");
+    bool forgot = f != NULL && fputs("5", f) >= 0;
+    if (f == NULL || fclose(f) != 0 || !forgot)
+        print_message("what was used before counts as well: %s\n", path);
+}
+
+/* T-OP-26: messages are signed in pieces of 64 KiB for each thread that signs, so what
+ * memory they take has nothing to do with how large or how many they are. The gate
+ * hands them on and holds nothing. The rest of what is allowed is code and heap that
+ * had not been touched before. */
 static void
 T_OP_26_the_largest_message_is_signed_and_ten_at_once_in_bounded_memory(void **state)
 {
-    enum { AT_ONCE = 10, MESSAGE_KIB = MESSAGE_MAX >> 10, SLACK_KIB = 16 << 10 };
+    enum { AT_ONCE = 10, ROOM_KIB = 4 << 10 };
     pid_t vault = daemon_role(&com.d, KEYD_PROCESS_VAULT, "");
     pid_t gate = daemon_role(&com.d, KEYD_PROCESS_GATE, "submission");
-    size_t threads = (size_t)sysconf(_SC_NPROCESSORS_ONLN), n = 0;
     keyd_client *clients[AT_ONCE];
+    size_t n = 0;
 
     (void)state;
     write_largest(26);
@@ -790,6 +805,8 @@ T_OP_26_the_largest_message_is_signed_and_ten_at_once_in_bounded_memory(void **s
         .in.sign_outbound = {.account = KEYD_STR("alice@example.com"),
                              .destination = KEYD_STR("example.org"),
                              .message = {blank.out.p, blank.out.n}}};
+    forget_most(vault);
+    forget_most(gate);
     size_t vault_kib = most_kib(vault), gate_kib = most_kib(gate);
     int64_t since = kd_clock_ms();
     uint64_t before = post_seq(&com);
@@ -814,10 +831,8 @@ T_OP_26_the_largest_message_is_signed_and_ten_at_once_in_bounded_memory(void **s
     assert_int_equal(post_records(&com, before, NULL, 0), AT_ONCE);
     if (INSTRUMENTED) /* which keeps copies of what was freed */
         return;
-    if (threads > 2)
-        threads = 2; /* as many as one principal may have under way */
-    assert_true(most_kib(vault) < vault_kib + threads * MESSAGE_KIB + SLACK_KIB);
-    assert_true(most_kib(gate) < gate_kib + SLACK_KIB);
+    assert_true(most_kib(vault) <= vault_kib + ROOM_KIB);
+    assert_true(most_kib(gate) <= gate_kib + ROOM_KIB);
 }
 
 static void
