@@ -116,12 +116,12 @@ run_ctest() {
     return "$(cat "$logs/status")"
 }
 
-# Every target, from its corpus, for an even share of two minutes. A finding is left in
+# Every target, from its corpus, for an even share of a minute and a half. A finding is left in
 # build/fuzz/found.
 fuzz_smoke() {
     n=$(find build/fuzz/fuzz -maxdepth 1 -name 'fuzz_*' -type f -perm -u+x | wc -l)
     [ "$n" -gt 0 ] || { echo 'no fuzz targets were built' && return 1; }
-    seconds=$((120 * jobs / n))
+    seconds=$((90 * jobs / n))
     [ "$seconds" -ge 5 ] || seconds=5
     [ "$seconds" -le 30 ] || seconds=30
     mkdir -p build/fuzz/found

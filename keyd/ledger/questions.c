@@ -218,12 +218,25 @@ on_ask_recipient(struct ledger *l, struct kd_slice body)
     return KD_OK;
 }
 
+/* Whether the address has one now; of which only its fingerprint is read. */
+static kd_err
+find_signet(struct ledger *l, struct kd_slice address, bool *has)
+{
+    static const uint8_t none[KD_FP_SIZE];
+    uint8_t newest[KD_FP_SIZE];
+    bool current;
+    kd_err err = kd_store_user_verify(l->store, address, none, &current, newest);
+
+    *has = err == KD_OK;
+    return err == KD_NOT_FOUND ? KD_OK : err;
+}
+
 static kd_err
 on_ask_naked(struct ledger *l, struct kd_slice body)
 {
     struct kd_ask_naked ask;
     struct kd_buf account;
-    bool known = true;
+    bool known = true, has_signet = false;
     kd_err err = kd_ask_naked_get(body, &ask);
 
     if (err != KD_OK)
@@ -232,10 +245,13 @@ on_ask_naked(struct ledger *l, struct kd_slice body)
     kd_buf_init(&account, 64);
     err = kd_store_signing_key_known(l->store, ask.key, &known);
     if (err == KD_OK)
+        err = find_signet(l, ask.address, &has_signet);
+    if (err == KD_OK)
         err = find_account(l, ask.address, &account, &m.account);
     if (err == KD_UNAVAILABLE)
         ledger_disk_failed("query", err);
     m.err = (uint8_t)err;
+    m.has_signet = has_signet;
     m.key_known = known;
     kd_told_naked_put(&l->scratch, &m);
     ledger_send(l, &l->vault.chan, KD_MSG_told_naked, -1);

@@ -92,6 +92,8 @@ committed(struct vault *v, struct task *t)
     struct account_change *c = t->data;
 
     if (t->err == KD_OK) {
+        if (c->shuts != 0)
+            task_overtake(v, c->address, c->shuts);
         c->is_done = true;
         ask(v, t);
     } else if (t->err == KD_CONFLICT && ++c->attempts < ATTEMPTS) {
@@ -101,10 +103,18 @@ committed(struct vault *v, struct task *t)
     }
 }
 
+static uint16_t
+why_shut(enum kd_audit_op op)
+{
+    return op == KD_AUDIT_FREEZE_ADDRESS  ? KD_REASON_ADDRESS_FROZEN
+           : op == KD_AUDIT_CLOSE_ADDRESS ? KD_REASON_ADDRESS_CLOSED
+                                          : 0;
+}
+
 static void
 commit(struct vault *v, struct task *t, enum kd_audit_op op)
 {
-    const struct account_change *c = t->data;
+    struct account_change *c = t->data;
     struct kd_audit_record record;
     struct run_names names;
     struct kd_buf body;
@@ -112,6 +122,7 @@ commit(struct vault *v, struct task *t, enum kd_audit_op op)
     /* What is answered again changes nothing; what changes something is allowed. */
     if (!quorum_still_holds(v, t))
         return;
+    c->shuts = why_shut(op);
     run_record(&record, &names, v, t, op, dime_identifier_domain(c->address));
     record.address = c->address;
     record.detail = c->detail;

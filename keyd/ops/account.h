@@ -37,6 +37,7 @@ struct account_change {
     void (*reply)(struct vault *v, struct task *t, const struct kd_account_part *a,
                   bool changed);
     unsigned attempts;
+    uint16_t shuts; /* what is committed shuts the account: why, as a reason; or 0 */
     bool is_done;
 };
 

@@ -53,22 +53,59 @@ inbound_free(void *data)
 
 /* --- before any key --- */
 
-static size_t
-signet_size(const struct inbound *x)
+/* The first octets of the origin's signet. */
+static kd_err
+signet_head(const struct task *t, const struct inbound *x,
+            uint8_t head[MAIL_SIGNET_HEAD], struct kd_slice *out)
 {
-    return x->object.signet_size != 0 ? x->object.signet_size : x->object.signet.n;
+    const struct mail_object *o = &x->object;
+    size_t n = o->signet_size < MAIL_SIGNET_HEAD ? o->signet_size : MAIL_SIGNET_HEAD;
+
+    *out = o->signet_size == 0 ? o->signet : kd_slice(head, n);
+    return n == 0 ? KD_OK : kd_memfd_read(t->fd, (size_t)o->source.n, head, n);
 }
 
-/* readings: of the object, at most. */
-static bool
-is_within_meter(struct vault *v, struct task *t, struct inbound *x, size_t readings)
+/* What a returned part costs, too: each of our openers and, under each, our signers. */
+static size_t
+keys_of_ours(const struct vault *v, const struct inbound *x)
 {
-    unsigned cost = origins_cost(readings, x->object.source.n);
+    const uint8_t(*unused)[DIME_ED25519_KEY_SIZE];
+
+    return x->n_openers * vault_mail_keys(v, x->place.org, &unused);
+}
+
+/* An upper bound of what will be done: looking closer would cost what the meter is
+ * there to save. A signet is hashed five times for its signatures and fingerprints. */
+static kd_err
+cost_of(const struct vault *v, const struct task *t, const struct inbound *x,
+        unsigned *out)
+{
+    enum { SIGNET_HASHED = 5, MIB = 1 << 20 };
+    uint8_t head[MAIL_SIGNET_HEAD];
+    struct kd_slice signet;
+    kd_err err = signet_head(t, x, head, &signet);
+
+    if (err != KD_OK)
+        return err;
+    size_t keys = mail_keys_at_most(signet, x->object.source.n) + keys_of_ours(v, x);
+    *out = origins_cost(keys, x->object.source.n) +
+           (unsigned)(SIGNET_HASHED * x->object.signet_size / MIB);
+    return KD_OK;
+}
+
+static bool
+is_within_meter(struct vault *v, struct task *t, struct inbound *x)
+{
     const struct kd_limits *limits = &t->conf->is.limits;
     const struct origins_rates rates = {limits->origin_rate, limits->stranger_rate};
-    kd_err err = origins_take(&v->origins, &rates, x->job.origin, cost, kd_clock_ns(),
-                              &t->retry_ms);
+    kd_err err = cost_of(v, t, x, &x->object.cost);
 
+    if (err != KD_OK) {
+        task_finish(v, t, err, 0);
+        return false;
+    }
+    err = origins_take(&v->origins, &rates, x->job.origin, x->object.cost,
+                       kd_clock_ns(), &t->retry_ms);
     if (err == KD_OK)
         return true;
     task_finish(v, t, err, KD_REASON_ORIGIN_OVER_RATE);
@@ -258,7 +295,7 @@ static void
 recipient_told(struct vault *v, struct task *t)
 {
     struct inbound *x = t->data;
-    kd_err err = mail_told_recipient(t, &x->recipient);
+    kd_err err = t->err == KD_OK ? mail_told_recipient(t, &x->recipient) : t->err;
 
     if (err != KD_OK && x->result == KD_OK) {
         x->result = err;
@@ -273,9 +310,11 @@ envelope_opened(struct vault *v, struct task *t)
     struct inbound *x = t->data;
     const struct mail_opened *o = &x->out.opened;
 
-    if (!is_over(v, t, x))
-        mail_ask_recipient(v, t, kd_slice(o->address, o->address_n), o->address_fp,
-                           recipient_told);
+    if (is_over(v, t, x))
+        return;
+    t->owes_record = true;
+    mail_ask_recipient(v, t, kd_slice(o->address, o->address_n), o->address_fp,
+                       recipient_told);
 }
 
 static void
@@ -368,9 +407,7 @@ run_open_envelope(struct vault *v, struct task *t)
 {
     struct inbound *x = take(v, t, answer_envelope);
 
-    if (x != NULL &&
-        is_within_meter(v, t, x,
-                        mail_open_readings(signet_size(x), x->object.source.n)))
+    if (x != NULL && is_within_meter(v, t, x))
         mail_work(v, t, &x->object, open_envelope, envelope_opened);
 }
 
@@ -379,7 +416,6 @@ run_open_bounce(struct vault *v, struct task *t)
 {
     struct vault_opener beside[MAIL_OPENERS_MAX - 1];
     struct inbound *x = take(v, t, answer_bounce);
-    const uint8_t(*signers)[DIME_ED25519_KEY_SIZE];
 
     if (x == NULL)
         return;
@@ -388,10 +424,7 @@ run_open_bounce(struct vault *v, struct task *t)
     x->openers[x->n_openers++] = x->opener.id;
     for (size_t i = 0; i < n; i++)
         x->openers[x->n_openers++] = beside[i].id;
-    size_t readings =
-        mail_bounce_readings(signet_size(x), x->object.source.n, x->n_openers,
-                             vault_mail_keys(v, x->place.org, &signers));
-    if (is_within_meter(v, t, x, readings))
+    if (is_within_meter(v, t, x))
         mail_work(v, t, &x->object, open_bounce, bounce_opened);
 }
 
@@ -401,7 +434,6 @@ run_make_bounce(struct vault *v, struct task *t)
     struct inbound *x = take(v, t, answer_made);
 
     if (x != NULL && mail_signer(v, t, &x->place, &x->signer) &&
-        is_within_meter(v, t, x,
-                        mail_make_readings(signet_size(x), x->object.source.n)))
+        is_within_meter(v, t, x))
         mail_work(v, t, &x->object, make_bounce, bounce_made);
 }

@@ -47,7 +47,7 @@ void
 mail_work(struct vault *v, struct task *t, const struct mail_object *o,
           task_working work, task_step next)
 {
-    if (o->source.n > MAIL_LONG_SIZE)
+    if (o->source.n > MAIL_LONG_SIZE || o->cost >= MAIL_LONG_COST)
         task_work_long(v, t, work, next);
     else
         task_work(v, t, work, next);

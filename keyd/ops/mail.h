@@ -20,7 +20,10 @@
 struct mail_object {
     struct dime_source source;
     struct kd_slice signet; /* that came inline; borrowed */
-    size_t signet_size;     /* of the one behind the message in the descriptor; or 0 */
+    unsigned
+        cost; /* of verifying it (origins_cost), where that is more than it looks; or
+               * 0 */
+    size_t signet_size; /* of the one behind the message in the descriptor; or 0 */
     struct kd_buf signet_read; /* that, once it was read */
 };
 
@@ -36,8 +39,9 @@ void mail_object_free(struct mail_object *o);
 kd_err mail_object_signet(struct task *t, struct mail_object *o,
                           struct kd_slice *out) KD_MUST_USE;
 
-/* task_work for the object: as what takes long where it is large. */
-enum { MAIL_LONG_SIZE = 256 << 10 };
+/* task_work for the object: as what takes long where it is large, or many keys are
+ * tried on it. */
+enum { MAIL_LONG_SIZE = 256 << 10, MAIL_LONG_COST = 4 };
 void mail_work(struct vault *v, struct task *t, const struct mail_object *o,
                task_working work, task_step next);
 

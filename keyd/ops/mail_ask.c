@@ -1,5 +1,7 @@
 #include "mail_ask.h"
 
+#include "../vault/vault.h"
+
 #include <dime/fingerprint.h>
 #include <keyd/base/clock.h>
 #include <keyd/base/memfd.h>
@@ -34,15 +36,45 @@ mail_ask_author(struct vault *v, struct task *t, struct kd_slice address,
     task_ask(v, t, KD_MSG_ask_author, next);
 }
 
+static void
+let_go(struct mail_authors *a)
+{
+    if (a->held_of != NULL)
+        a->held_of->author_octets -= a->held;
+    a->held_of = NULL;
+    a->held = 0;
+}
+
+static kd_err
+hold(struct vault *v, size_t n, struct mail_authors *a)
+{
+    let_go(a);
+    if (n > MAIL_AUTHORS_HELD_MAX - v->author_octets)
+        return KD_BUSY;
+    a->held_of = v;
+    a->held = n;
+    v->author_octets += n;
+    return KD_OK;
+}
+
+static kd_err
+copy_large(const struct task *t, struct mail_authors *a)
+{
+    size_t n;
+    kd_err err = kd_memfd_check(t->told_fd, KD_AUTHOR_OCTETS_MAX, &n);
+
+    if (err == KD_OK)
+        err = hold(t->vault, n, a);
+    return err == KD_OK ? kd_memfd_append(t->told_fd, n, &a->octets) : err;
+}
+
 static kd_err
 copy_signets(const struct task *t, const struct kd_told_author *m,
              struct mail_authors *a)
 {
     kd_buf_reset(&a->octets);
     if (t->told_fd >= 0)
-        return m->signets.n != 0
-                   ? KD_MALFORMED
-                   : kd_memfd_append(t->told_fd, KD_AUTHOR_OCTETS_MAX, &a->octets);
+        return m->signets.n != 0 ? KD_MALFORMED : copy_large(t, a);
     kd_buf_put(&a->octets, m->signets);
     return a->octets.err;
 }
@@ -95,7 +127,13 @@ mail_told_author(struct task *t, struct mail_authors *a)
     if (err == KD_OK)
         return KD_OK;
     a->n = 0;
-    return err == KD_NOMEM ? err : no_ledger(t);
+    return err == KD_NOMEM || err == KD_BUSY ? err : no_ledger(t);
+}
+
+bool
+mail_authors_are_large(const struct mail_authors *a)
+{
+    return a->held != 0;
 }
 
 static kd_err
@@ -140,6 +178,7 @@ void
 mail_authors_free(struct mail_authors *a)
 {
     kd_buf_free(&a->octets);
+    let_go(a);
     a->n = 0;
 }
 
@@ -210,8 +249,10 @@ mail_told_naked(struct task *t, struct mail_naked_told *out)
     struct mail_naked_told r = {.is_key_known = true};
 
     if (kd_told_naked_get(t->told, &m) != KD_OK || t->told_fd >= 0 || m.err != KD_OK ||
-        m.key_known > 1 || account_get(m.account, &r.account) != KD_OK)
+        m.has_signet > 1 || m.key_known > 1 ||
+        account_get(m.account, &r.account) != KD_OK)
         return no_ledger(t);
+    r.has_signet = m.has_signet != 0;
     r.is_key_known = m.key_known != 0;
     *out = r;
     return KD_OK;

@@ -18,11 +18,17 @@ struct mail_author_signet {
     uint8_t core[64], full[64]; /* after believe */
 };
 
+/* Signets may be as large as 16 MiB: so many octets of large ones are held at a time by
+ * all tasks together, whoever asks. */
+enum { MAIL_AUTHORS_HELD_MAX = 4 * KD_AUTHOR_OCTETS_MAX };
+
 /* Zeroed before mail_ask_author; freed with mail_authors_free. */
 struct mail_authors {
     uint64_t since_ms;
     struct kd_account_part account;
     struct kd_buf octets;
+    struct vault *held_of; /* large ones count there; or NULL */
+    size_t held;
     size_t n; /* 0: the address has no signet */
     struct mail_author_signet list[KD_AUTHOR_SIGNETS]; /* the newest first */
 };
@@ -33,9 +39,13 @@ void mail_ask_author(struct vault *v, struct task *t, struct kd_slice address,
                      uint32_t grace_s, struct mail_authors *a, task_step next);
 
 /* Copies the answer. KD_UNAVAILABLE and the task's reason: the ledger failed, or what
- * it said makes no sense; KD_NOMEM. Whether the account is open is the caller's to ask.
+ * it said makes no sense; KD_BUSY for large signets that there is no room for;
+ * KD_NOMEM. Whether the account is open is the caller's to ask.
  */
 kd_err mail_told_author(struct task *t, struct mail_authors *a) KD_MUST_USE;
+
+/* They are so large that believing takes long. */
+bool mail_authors_are_large(const struct mail_authors *a);
 
 /* Keeps those that are of this address and by a key of ours (vault_signed), with their
  * fingerprints. A former one whose signer was revoked is left out; the newest must
@@ -68,6 +78,7 @@ enum mail_standing mail_recipient_standing(const struct mail_recipient *r,
 /* --- naked mail --- */
 
 struct mail_naked_told {
+    bool has_signet; /* the recipient has a current one */
     bool
         is_key_known; /* the one-time key is or was a signing key of somebody (GW-16) */
     struct kd_account_part account;

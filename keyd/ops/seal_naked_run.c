@@ -2,7 +2,8 @@
  * our users (D-173).
  *
  * Look, on a crypto thread: the object is one. Ask the ledger: is the account there to
- * get mail, and is the one-time key really nobody's (GW-16)? Sign; commit; answer. */
+ * get mail, with a signet that it can be encrypted to (GW-1), and is the one-time key
+ * really nobody's (GW-16)? Sign; commit; answer. */
 #include "mail.h"
 
 #include <dime/identifier.h>
@@ -87,6 +88,8 @@ told(struct vault *v, struct task *t)
         task_finish(v, t, err, t->reason);
     else if (m.account.state == KD_ACCOUNT_CLOSED) /* a frozen one still receives */
         task_finish(v, t, KD_DENIED, KD_REASON_ADDRESS_CLOSED);
+    else if (!m.has_signet) /* then there is no key that it could be encrypted to */
+        task_finish(v, t, KD_NOT_FOUND, KD_REASON_NO_SIGNET);
     else if (m.is_key_known || vault_owns_sign_key(v, x->one_time))
         task_finish(v, t, KD_INVALID, KD_REASON_ONE_TIME_KEY_KNOWN);
     else

@@ -73,6 +73,9 @@ signed_(struct vault *v, struct task *t)
     struct outbound *x = t->data;
     const struct mail_signed *m = &x->made;
 
+    /* Who was told that the account is frozen gets no mail of it after that. */
+    if (t->err == KD_OK && t->overtaken != 0)
+        t->err = run_refuse(t, KD_DENIED, (enum kd_reason)t->overtaken);
     x->result = t->err;
     x->reason = t->reason;
     if (!m->key_used) {
@@ -141,6 +144,8 @@ told(struct vault *v, struct task *t)
         return;
     else if (x->authors.n == 0)
         task_finish(v, t, KD_NOT_FOUND, KD_REASON_NO_SIGNET);
+    else if (mail_authors_are_large(&x->authors))
+        task_work_long(v, t, sign, signed_);
     else
         mail_work(v, t, &x->object, sign, signed_);
 }
@@ -172,6 +177,7 @@ run_sign_outbound(struct vault *v, struct task *t)
         !mail_object_take(v, t, x->job.message, x->job.size, kd_slice(NULL, 0), false,
                           &x->object))
         return;
+    t->account = x->job.account;
     mail_ask_author(v, t, x->job.account, x->place.rules->author_grace, &x->authors,
                     told);
 }

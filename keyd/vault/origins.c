@@ -5,6 +5,10 @@
 
 #define MIB (UINT64_C(1024) * 1024)
 
+/* Beside the hashing, a key is as much work as hashing so much: three signatures are
+ * verified under it at one cost each (dime/message_verify.h). */
+enum { KEY_OCTETS = 128 << 10 };
+
 static struct kd_rate
 rate_of(uint32_t a_second)
 {
@@ -14,7 +18,7 @@ rate_of(uint32_t a_second)
 }
 
 _Static_assert((int)ORIGINS_RATE_MAX <= (int)KD_RATE_N_MAX &&
-                   ORIGINS_RATE_MAX * ORIGINS_BURST_SECONDS <= KD_RATE_BURST_MAX,
+                   ORIGINS_RATE_MAX * ORIGINS_BURST_SECONDS <= (int)KD_RATE_BURST_MAX,
                "what may be set is a rate");
 
 void
@@ -25,15 +29,16 @@ origins_init(struct origins *o)
 }
 
 unsigned
-origins_cost(size_t readings, uint64_t octets)
+origins_cost(size_t n_keys, uint64_t octets)
 {
     uint64_t most = ORIGINS_BURST - 1;
-    uint64_t whole = octets / MIB, rest = octets % MIB;
 
     /* Each alone first: neither product may overflow. */
-    if (readings > most || whole > most)
+    if (n_keys > most || octets / MIB > most)
         return ORIGINS_BURST;
-    uint64_t units = readings * whole + readings * rest / MIB;
+    octets += KEY_OCTETS;
+    uint64_t whole = octets / MIB, rest = octets % MIB;
+    uint64_t units = n_keys * whole + n_keys * rest / MIB;
     return 1 + (unsigned)(units < most ? units : most);
 }
 
@@ -73,7 +78,7 @@ origins_take(struct origins *o, const struct origins_rates *rates,
 
     if (kd_rate_take_n(&r, cell == NULL ? &o->strangers : &cell->state, n, now, &wait))
         return KD_OK;
-    /* At most burst / rate: some forty seconds at the strangers' usual one. */
+    /* At most burst / rate: some twenty seconds at the strangers' usual one. */
     *retry_ms = (uint32_t)((wait + 999999) / 1000000);
     return KD_BUSY;
 }

@@ -19,12 +19,9 @@ enum {
     ORIGINS_SETS = 512,
     ORIGINS_WAYS = 8,
     ORIGINS_KEY_SIZE = 16,
-    /* Units: a small message costs one, a large one what its hashing costs, a MiB once.
-     * The bursts take the dearest there is: of 64 MiB, whose 255, 248 and 249 are tried
-     * under 8 keys, and of which a bounce is made (29 readings, 1857 units). A bounce
-     * that is tried under more than seven keys of ours, with three openers, would cost
-     * more: it takes all. */
-    ORIGINS_BURST = 2048,
+    /* Units: a small message costs one. The bursts take the dearest message there is
+     * (64 MiB, 8 keys). */
+    ORIGINS_BURST = 1024,
     ORIGINS_BURST_SECONDS = 5, /* or so many seconds of the rate, if that is more */
     ORIGINS_RATE_MAX = 100000,
 };
@@ -47,8 +44,9 @@ struct origins {
 
 void origins_init(struct origins *o);
 
-/* What an object of so many octets costs that is hashed up to so often. */
-unsigned origins_cost(size_t readings, uint64_t octets);
+/* What a message of so many octets costs, if up to n_keys are tried on it: each hashes
+ * it once, and verifies. */
+unsigned origins_cost(size_t n_keys, uint64_t octets);
 
 /* KD_OK, and cost units are taken (never more than ORIGINS_BURST); or KD_BUSY, nothing
  * is taken, and *retry_ms is when they could be there. now: ns. */

@@ -427,6 +427,18 @@ task_take_done(struct vault *v)
 
 /* --- the ledger --- */
 
+/* It is not waited for an answer. */
+static void
+end_ask(struct vault *v, struct task *t, kd_err err, uint16_t reason)
+{
+    if (!t->owes_record) {
+        task_finish(v, t, err, reason);
+        return;
+    }
+    t->reason = reason;
+    task_step_on(v, t, err);
+}
+
 static void
 send_ask(struct vault *v, struct task *t)
 {
@@ -438,7 +450,7 @@ send_ask(struct vault *v, struct task *t)
         err = kd_chan_put_buf(&v->ledger.chan, t->ask_type, &t->ask, -1);
     /* No channel now: the question is asked again when there is one. */
     if (err != KD_OK && err != KD_CLOSED)
-        task_finish(v, t, err, 0);
+        end_ask(v, t, err, 0);
 }
 
 void
@@ -482,7 +494,7 @@ task_told(struct vault *v, uint64_t tag, struct kd_slice body, int fd)
     /* What was recorded before comes out. */
     if (!task_is_internal(t) && !t->is_recorded && stops_has(v, t->conf, &t->caller)) {
         close_fd(&fd);
-        task_finish(v, t, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
+        end_ask(v, t, KD_DENIED, KD_REASON_PRINCIPAL_STOPPED);
         return KD_OK;
     }
     t->told = body;
@@ -497,6 +509,17 @@ task_told(struct vault *v, uint64_t tag, struct kd_slice body, int fd)
         close_fd(&t->told_fd);
     }
     return KD_OK;
+}
+
+void
+task_overtake(struct vault *v, struct kd_slice account, uint16_t reason)
+{
+    for (unsigned i = 0; i < TASKS_MAX; i++) {
+        struct task *t = v->tasks.slot[i];
+        if (t != NULL && t->account.n != 0 && t->stage != TASK_COMMITTING &&
+            kd_slice_eq(t->account, account))
+            t->overtaken = reason;
+    }
 }
 
 void
@@ -583,7 +606,7 @@ task_expire(struct vault *v)
         if (t == NULL || !task_is_late(t))
             continue;
         if (t->stage == TASK_ASKING)
-            task_finish(v, t, KD_UNAVAILABLE, 0);
+            end_ask(v, t, KD_UNAVAILABLE, 0);
         else if (t->stage == TASK_WISHING)
             task_finish(v, t, KD_UNKNOWN, 0);
     }

@@ -72,8 +72,12 @@ struct task {
     bool is_counted;     /* by its quotas */
     bool is_bound;       /* the descriptor's octets are in it */
     bool is_recorded;    /* what it changes is stored */
+    bool owes_record;    /* it has used a key: it does not end without a record */
     bool is_long;        /* its work takes long (task_work_long) */
-    uint8_t *octets;     /* owned; body lies in it */
+    struct kd_slice account; /* that was asked about, and must stay open until the
+                              * record; borrowed; or empty */
+    uint16_t overtaken;      /* why it did not: a reason, or 0 */
+    uint8_t *octets;         /* owned; body lies in it */
     struct kd_slice body;
     int fd;      /* -1 if none */
     bool has_fd; /* it came with one */
@@ -154,8 +158,14 @@ enum { WANT_ALONE_MAX = 64 };
 void task_work_alone(struct vault *v, struct task *t, task_working work,
                      task_step next);
 
-/* Asks the ledger; t->ask holds the message, whose first field is the tag. */
+/* Asks the ledger; t->ask holds the message, whose first field is the tag. A task that
+ * owes a record steps on without an answer, with t->err and nothing told, where
+ * another would be ended: its deadline has passed, its principal was stopped. */
 void task_ask(struct vault *v, struct task *t, uint16_t type, task_step next);
+
+/* The account is frozen or closed, which is stored: tasks for it whose record is not
+ * made yet are too late, for that reason. */
+void task_overtake(struct vault *v, struct kd_slice account, uint16_t reason);
 
 /* Hands the ledger a record with a row (chain.h); takes row_fd. The next step runs when
  * it is durable, with t->err KD_OK or KD_CONFLICT (record stored, row refused), or at

@@ -93,6 +93,7 @@ struct vault {
     bool opens_itself; /* by the credential, now: no operator is needed */
     int64_t unseal_at; /* CLOCK_MONOTONIC, ms: when to try that again; 0: not */
 
+    size_t author_octets;   /* of large signets that tasks hold (mail_ask.h) */
     struct origins origins; /* how much strangers may have opened */
 
     bool knows_accounts; /* the ledger has told what the next four are made of */

@@ -120,15 +120,16 @@ write_both(struct story *s, struct dmw_recipe r)
 struct dmw_recipe
 alices(struct story *s)
 {
-    static const uint8_t octets[3000];
+    enum { SMALL = 3000, LARGE = 60000 /* comes as a descriptor */ };
+    static const uint8_t octets[LARGE];
     static struct dmw_chunk parts[2];
     struct dmw_recipe r = {.seed = story_new(s), .no_bounces = story_pick(s, 4) == 0};
 
     if (story_pick(s, 2) == 0) {
+        size_t n = story_pick(s, 8) == 0 ? LARGE : 1 + story_pick(s, SMALL);
         parts[0] =
-            (struct dmw_chunk){.type = 67, .data = {octets, 1 + story_pick(s, 3000)}};
-        parts[1] =
-            (struct dmw_chunk){.type = 131, .data = {octets, 1 + story_pick(s, 3000)}};
+            (struct dmw_chunk){.type = 67, .data = {octets, 1 + story_pick(s, SMALL)}};
+        parts[1] = (struct dmw_chunk){.type = 131, .data = {octets, n}};
         r.contents = parts;
         r.n_contents = 1 + story_pick(s, 2);
     }

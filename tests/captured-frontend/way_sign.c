@@ -385,7 +385,7 @@ way_message_as_signet(struct story *s, struct attempt *a)
     struct kd_buf b;
 
     write_alices(s);
-    kd_buf_init(&b, 1 << 16);
+    kd_buf_init(&b, 1 << 20);
     kd_buf_put(&b, octets_of(&s->blank));
     if (story_pick(s, 2) == 0) {
         b.n = 6 + 37;

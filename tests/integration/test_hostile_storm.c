@@ -213,7 +213,8 @@ lie(struct world *w, uint64_t tag)
                                           .known = (uint8_t)any(3),
                                           .superseded = any(2),
                                           .account = told.account};
-    struct kd_told_naked naked = {told.tag, told.err, (uint8_t)any(3), told.account};
+    struct kd_told_naked naked = {told.tag, told.err, (uint8_t)any(3), (uint8_t)any(3),
+                                  told.account};
     struct kd_buf b;
 
     kd_buf_init(&b, KD_CHAN_BODY_MAX);

@@ -10,12 +10,16 @@
 #include <dime/bounce.h>
 #include <dime/fingerprint.h>
 #include <dime/kek.h>
+#include <dime/message_verify.h>
 #include <dime/naked.h>
+#include <dime/payload.h>
 #include <dime/secp.h>
+#include <dime/span.h>
 #include <keyd/base/clock.h>
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -415,47 +419,70 @@ a_frozen_account_receives_and_a_closed_one_is_unknown(void **state)
 
 /* --- bounces --- */
 
-static struct kd_slice
-make_bounce(struct kd_slice message, enum keyd_returned part, struct kd_buf *out)
+/* One record, whose second digest is of what 255 covers. */
+static void
+is_signed_bounce(struct post *p, uint64_t before, const struct kd_buf *bounce,
+                 const uint8_t key[32])
 {
-    const struct post_inbound in = post_from(&com, &org, message);
-    uint64_t before = post_seq(&org);
-    struct keyd_answer *a = post_make_bounce(org.mta, &in, part);
+    struct kd_audit_record r = post_record(p, before);
+    size_t covered = bounce->n - 6 - 4 - 64;
+    uint8_t digest[32];
+
+    assert_int_equal(r.op, KD_AUDIT_MAKE_BOUNCE);
+    assert_int_equal(r.outcome, KD_OUTCOME_DONE);
+    assert_int_equal(r.n_digests, 2);
+    assert_memory_equal(r.key_id, p->signer, 16);
+    crypto_hash_sha256(digest, bounce->p + 6, covered);
+    assert_memory_equal(r.digests[1], digest, 32);
+    assert_int_equal(crypto_sign_verify_detached(bounce->p + bounce->n - 64,
+                                                 bounce->p + 6, covered, key),
+                     0);
+}
+
+/* Of a message to p's organization, whose messages are signed by that key. */
+static struct kd_slice
+make_bounce_by(struct post *p, const uint8_t key[32], struct kd_slice message,
+               enum keyd_returned part, struct kd_buf *out)
+{
+    const struct post_inbound in = post_from(&com, p, message);
+    uint64_t before = post_seq(p);
+    struct keyd_answer *a = post_make_bounce(p->mta, &in, part);
 
     if (a->status != KEYD_OK)
         fail_msg("%s (%s)", keyd_client_status_text(a->status), a->detail);
     kd_buf_init(out, LIMIT);
     kd_buf_put(out, ask_slice(a->out.bounce.bounce));
     keyd_client_answer_free(a);
-    struct kd_audit_record r = post_record(&org, before);
-    assert_int_equal(r.op, KD_AUDIT_MAKE_BOUNCE);
-    assert_int_equal(r.outcome, KD_OUTCOME_DONE);
-    assert_int_equal(r.n_digests, 2);
-    assert_memory_equal(r.key_id, org.signer, 16);
-    /* the second digest is of what 255 covers */
-    uint8_t digest[32];
-    crypto_hash_sha256(digest, out->p + 6, out->n - 6 - 4 - 64);
-    assert_memory_equal(r.digests[1], digest, 32);
-    assert_int_equal(crypto_sign_verify_detached(out->p + out->n - 64, out->p + 6,
-                                                 out->n - 6 - 4 - 64,
-                                                 sg_world()->other_pok.key),
-                     0);
+    is_signed_bounce(p, before, out, key);
     return kd_buf_slice(out);
+}
+
+static struct kd_slice
+make_bounce(struct kd_slice message, enum keyd_returned part, struct kd_buf *out)
+{
+    return make_bounce_by(&org, sg_world()->other_pok.key, message, part, out);
+}
+
+static struct keyd_answer *
+open_bounce_of(const struct post *from, struct kd_slice bounce)
+{
+    const struct post_inbound in = post_from(from, &com, bounce);
+
+    return post_inbound(com.mta, KEYD_OP_OPEN_BOUNCE, &in);
 }
 
 static struct keyd_answer *
 open_bounce(struct kd_slice bounce)
 {
-    const struct post_inbound in = post_from(&org, &com, bounce);
-
-    return post_inbound(com.mta, KEYD_OP_OPEN_BOUNCE, &in);
+    return open_bounce_of(&org, bounce);
 }
 
 static void
-tells_alice(struct kd_slice bounce, enum keyd_returned part, struct kd_slice message)
+tells_alice_of(const struct post *from, struct kd_slice bounce, enum keyd_returned part,
+               struct kd_slice message)
 {
     uint64_t before = post_seq(&com);
-    struct keyd_answer *a = open_bounce(bounce);
+    struct keyd_answer *a = open_bounce_of(from, bounce);
     uint8_t id[64];
 
     if (a->status != KEYD_OK)
@@ -475,6 +502,12 @@ tells_alice(struct kd_slice bounce, enum keyd_returned part, struct kd_slice mes
     assert_int_equal(r.op, KD_AUDIT_OPEN_BOUNCE);
     assert_int_equal(r.outcome, KD_OUTCOME_DONE);
     assert_memory_equal(r.key_id, com.enc, 16);
+}
+
+static void
+tells_alice(struct kd_slice bounce, enum keyd_returned part, struct kd_slice message)
+{
+    tells_alice_of(&org, bounce, part, message);
 }
 
 static void
@@ -650,11 +683,13 @@ no_bounce_is_made_of_what_was_not_for_us(void **state)
 
 /* --- naked mail --- */
 
+#define NAKED_TEXT "Hello.\r\n"
+
 static void
 write_naked(struct kd_buf *out, struct dime_naked *n)
 {
-    const struct dime_content part = {
-        .type = 67, .data = dime_source_of(kd_slice_str("Hello.\r\n"))};
+    const struct dime_content part = {.type = 67,
+                                      .data = dime_source_of(kd_slice_str(NAKED_TEXT))};
     const struct dime_naked_plan plan = {.recipient = sg_world()->bob_enc,
                                          .common = kd_slice_str(dmw_text(33)),
                                          .headers = kd_slice_str(dmw_text(34)),
@@ -668,43 +703,158 @@ write_naked(struct kd_buf *out, struct dime_naked *n)
 }
 
 static struct keyd_answer *
-seal(const char *recipient, const struct kd_buf *mail)
+seal_at(struct post *p, const char *recipient, const struct kd_buf *mail)
 {
     const struct keyd_request q = {
         .op = KEYD_OP_SEAL_NAKED,
         .in.seal_naked = {KEYD_STR(recipient), {mail->p, mail->n}}};
 
-    return ask(org.milter, &q);
+    return ask(p->milter, &q);
 }
 
+static struct keyd_answer *
+seal(const char *recipient, const struct kd_buf *mail)
+{
+    return seal_at(&org, recipient, mail);
+}
+
+/* Has it sealed, puts 255 into its place, and looks at that and at the record. */
+static void
+seals(struct post *p, const uint8_t key[32], struct kd_buf *mail,
+      const struct dime_naked *n)
+{
+    size_t at = (size_t)dime_chunk_payload(&n->m.organization);
+    uint64_t before = post_seq(p);
+    struct keyd_answer *a = seal_at(p, "bob@example.org", mail);
+    uint8_t digest[32], sig[64];
+
+    if (a->status != KEYD_OK)
+        fail_msg("%s (%s)", keyd_client_status_text(a->status), a->detail);
+    memcpy(mail->p + at, a->out.naked.signature.p, 64);
+    keyd_client_answer_free(a);
+    struct kd_audit_record r = post_record(p, before);
+    crypto_hash_sha256(digest, mail->p + 6, at - 4 - 6);
+    assert_int_equal(r.op, KD_AUDIT_SEAL_NAKED);
+    assert_int_equal(r.outcome, KD_OUTCOME_DONE);
+    assert_int_equal(r.n_digests, 1);
+    assert_memory_equal(r.digests[0], digest, 32);
+    assert_memory_equal(r.key_id, p->signer, 16);
+    assert_int_equal(dime_naked_signature(n, sig), KD_OK);
+    assert_int_equal(crypto_sign_verify_detached(sig, mail->p + 6, at - 4 - 6, key), 0);
+}
+
+static kd_err
+put(void *ctx, struct kd_slice piece)
+{
+    kd_buf_put(ctx, piece);
+    return KD_OK;
+}
+
+/* Whoever has that encryption key, given as the text it follows from. */
+static void
+kek_of(const char *text, const struct dime_naked *n, struct dime_kek *out)
+{
+    uint8_t scalar[32];
+
+    crypto_hash_sha256(scalar, (const uint8_t *)text, strlen(text));
+    assert_int_equal(dime_kek_agree(scalar, n->m.ephemeral, out), KD_OK);
+}
+
+/* 225 and 226 as they open with that key, by the one-time key, and 255 by that one. */
+static struct dime_verdicts
+verdicts_with(const struct dime_naked *n, const struct dime_kek *kek,
+              const uint8_t key[32])
+{
+    const struct dime_chunk *chunks[] = {&n->m.tree, &n->m.author};
+    uint8_t sigs[3][64], domain[1][32];
+    struct dime_chunk_key chunk_key;
+    struct dime_verdicts v;
+
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(
+            dime_chunk_key_of(&n->m, chunks[i], DIME_RECIPIENT, kek, &chunk_key),
+            KD_OK);
+        assert_int_equal(dime_signature_open(&n->m, chunks[i], &chunk_key, sigs[i]),
+                         KD_OK);
+    }
+    assert_int_equal(dime_naked_signature(n, sigs[2]), KD_OK);
+    memcpy(domain[0], key, 32);
+    const uint8_t(*own)[32] = &n->signer;
+    const uint8_t(*of_domain)[32] = (const uint8_t(*)[32])domain;
+    const struct dime_claims claims = {.tree = {sigs[0], own, 1},
+                                       .author = {sigs[1], own, 1},
+                                       .organization = {sigs[2], of_domain, 1}};
+    assert_int_equal(dime_message_verify(&n->m, &claims, &v), KD_OK);
+    return v;
+}
+
+/* All that he can read of it, one after the other; every chunk's own signature is by
+ * the one-time key. */
+static void
+is_read_as(const struct dime_naked *n, const struct dime_kek *kek, const char *want)
+{
+    const struct dime_reader r = {
+        .m = &n->m, .actor = DIME_RECIPIENT, .kek = kek, .author = n->signer};
+    const struct dime_chunk *chunks[] = {&n->m.common, &n->m.headers};
+    struct dime_chunk_key key;
+    struct dime_payload payload;
+    struct dime_span span;
+    struct kd_buf text;
+    kd_err err = KD_OK;
+
+    kd_buf_init(&text, LIMIT);
+    for (size_t i = 0; i < LEN(chunks); i++) {
+        assert_int_equal(dime_chunk_key_of(&n->m, chunks[i], DIME_RECIPIENT, kek, &key),
+                         KD_OK);
+        assert_int_equal(
+            dime_payload_open(&n->m, chunks[i], &key, n->signer, &payload, &text),
+            KD_OK);
+    }
+    for (uint64_t at = n->m.display;
+         dime_span_next(&r, &at, n->m.signs, &span, &err);) {
+        assert_int_equal(span.state, DIME_SPAN_GOOD);
+        assert_int_equal(dime_span_read(&r, &span, put, &text), KD_OK);
+    }
+    assert_int_equal(err, KD_OK);
+    assert_int_equal(text.n, strlen(want));
+    assert_memory_equal(text.p, want, text.n);
+    kd_buf_free(&text);
+}
+
+/* What a gateway keeps is what bob gets, opens and finds good, with his own key and
+ * the domain's; and nobody else opens anything of it. */
 static void
 naked_mail_is_sealed_and_read_by_its_recipient(void **state)
 {
+    const uint8_t *domain = sg_world()->other_pok.key;
+    struct dime_verdicts v;
     struct dime_naked n;
+    struct dime_kek kek;
     struct kd_buf b;
+    char text[2048];
 
     (void)state;
     write_naked(&b, &n);
-    uint64_t before = post_seq(&org);
-    struct keyd_answer *a = seal("bob@example.org", &b);
-    if (a->status != KEYD_OK)
-        fail_msg("%s (%s)", keyd_client_status_text(a->status), a->detail);
-    size_t at = (size_t)dime_chunk_payload(&n.m.organization);
-    memcpy(b.p + at, a->out.naked.signature.p, 64);
-    keyd_client_answer_free(a);
-    struct kd_audit_record r = post_record(&org, before);
-    uint8_t digest[32], sig[64];
-    crypto_hash_sha256(digest, b.p + 6, at - 4 - 6);
-    assert_int_equal(r.op, KD_AUDIT_SEAL_NAKED);
-    assert_int_equal(r.n_digests, 1);
-    assert_memory_equal(r.digests[0], digest, 32);
-    assert_memory_equal(r.key_id, org.signer, 16);
-    assert_int_equal(dime_naked_signature(&n, sig), KD_OK);
-    assert_int_equal(crypto_sign_verify_detached(sig, b.p + 6, at - 4 - 6,
-                                                 sg_world()->other_pok.key),
-                     0);
+    kek_of("keyd-test bob enc", &n, &kek);
+    assert_int_equal(verdicts_with(&n, &kek, domain).organization, DIME_VERDICT_BAD);
+    seals(&org, domain, &b, &n);
+    v = verdicts_with(&n, &kek, domain);
+    assert_int_equal(v.tree, DIME_VERDICT_GOOD);
+    assert_int_equal(v.author, DIME_VERDICT_GOOD);
+    assert_int_equal(v.organization, DIME_VERDICT_GOOD);
+    assert_int_equal(verdicts_with(&n, &kek, sg_world()->bob.key).organization,
+                     DIME_VERDICT_BAD);
+    assert_in_range(
+        snprintf(text, sizeof text, "%s%s" NAKED_TEXT, dmw_text(33), dmw_text(34)), 1,
+        sizeof text - 1);
+    is_read_as(&n, &kek, text);
+    /* with alice's key nothing opens */
+    kek_of("keyd-test alice enc", &n, &kek);
+    v = verdicts_with(&n, &kek, domain);
+    assert_int_equal(v.tree, DIME_VERDICT_BAD);
+    assert_int_equal(v.author, DIME_VERDICT_BAD);
     /* again: its place is taken */
-    before = post_seq(&org);
+    uint64_t before = post_seq(&org);
     ask_ends(seal("bob@example.org", &b), KEYD_INVALID, "message-refused");
     assert_int_equal(post_records(&org, before, NULL, 0), 0);
     kd_buf_free(&b);
@@ -722,8 +872,18 @@ naked_mail_by_a_key_that_is_somebodys_is_not_sealed(void **state)
     (void)state;
     post_issue(&org, "fred@example.org", "fred", 0, &first);
     post_issue(&org, "fred@example.org", "fred", 1, &second);
+    /* of the organization's, one that is in no signet yet */
+    struct keyd_answer *a = NULL;
+    uint8_t own[32];
+    assert_int_equal(keyd_client_generate_key(org.admin, KEYD_ROLE_SOK, KEYD_ED25519,
+                                              KEYD_STR(org.domain), KEYD_PERM_MESSAGE,
+                                              &a),
+                     KEYD_OK);
+    assert_int_equal(a->out.keys.keys[0].public_key.n, sizeof own);
+    memcpy(own, a->out.keys.keys[0].public_key.p, sizeof own);
+    keyd_client_answer_free(a);
     const uint8_t *keys[] = {w->bob.key, w->other_pok.key, first.pair.key,
-                             second.pair.key};
+                             second.pair.key, own};
     write_naked(&b, &n);
     uint64_t before = post_seq(&org);
     for (size_t i = 0; i < LEN(keys); i++) {
@@ -743,10 +903,143 @@ naked_mail_by_a_key_that_is_somebodys_is_not_sealed(void **state)
     kd_buf_free(&b);
 }
 
+/* GW-1: such mail is encrypted to the recipient's current signet. For who has none it
+ * cannot have been, whatever the gateway did, and is not sealed. */
+static void
+naked_mail_for_an_address_without_a_signet_is_not_sealed(void **state)
+{
+    const char *late = "late@example.org", *closed = "never@example.org";
+    struct post_person p;
+    struct dime_naked n;
+    struct kd_buf b;
+
+    (void)state;
+    write_naked(&b, &n);
+    uint64_t before = post_seq(&org);
+    ask_ends(seal(late, &b), KEYD_NOT_FOUND, "no-signet");
+    /* by somebody's key as well: the recipient is asked about first */
+    memcpy(b.p + 6 + 4 + 33, sg_world()->bob.key, 32);
+    ask_ends(seal(late, &b), KEYD_NOT_FOUND, "no-signet");
+    memcpy(b.p + 6 + 4 + 33, n.signer, 32);
+    post_account(&org, closed, KEYD_ACCOUNT_CLOSE);
+    ask_ends(seal(closed, &b), KEYD_DENIED, "address-closed");
+    ask_ends(seal("bob@sub.example.org", &b), KEYD_DENIED, "not-permitted");
+    assert_int_equal(post_records(&org, before, NULL, 0), 0);
+    post_issue(&org, late, "late", 0, &p);
+    post_account(&org, late, KEYD_ACCOUNT_FREEZE);
+    ask_ends(seal(late, &b), KEYD_OK, NULL);
+    assert_int_equal(post_record(&org, before).op, KD_AUDIT_SEAL_NAKED);
+    kd_buf_free(&b);
+}
+
+/* --- message-signer = pok --- */
+
+#define POK_SIGNS " message-signer = pok"
+
+/* The POK signs, no SOK does, and it is the POK that the record names. */
+static void
+the_primary_key_signs_bounces_and_naked_mail_where_the_configuration_says_so(
+    void **state)
+{
+    const struct post_options o = {.in_domain = POK_SIGNS, .org_pok_signs = true};
+    const struct sg_pair pok = sg_pair_text("keyd-test example.org above");
+    struct dime_naked n;
+    struct kd_buf b;
+    struct post p;
+
+    (void)state;
+    post_start_org(&p, &o);
+    p.signer = p.pok;
+    for (enum keyd_returned part = KEYD_RETURNED_METADATA;
+         part <= KEYD_RETURNED_MESSAGE; part++) {
+        make_bounce_by(&p, pok.key, mailw_msg(), part, &b);
+        tells_alice_of(&p, kd_buf_slice(&b), part, mailw_msg());
+        kd_buf_free(&b);
+    }
+    write_naked(&b, &n);
+    seals(&p, pok.key, &b, &n);
+    kd_buf_free(&b);
+    post_end(&p);
+}
+
+/* No key was used, though there is a SOK that could sign, and a key that could open. */
+static void
+signs_nothing(struct post *p, enum keyd_status status, const char *detail)
+{
+    const struct post_inbound in = post_from(&com, p, mailw_msg());
+    uint64_t before = post_seq(p);
+    struct dime_naked n;
+    struct kd_buf b;
+
+    write_naked(&b, &n);
+    ask_ends(post_make_bounce(p->mta, &in, KEYD_RETURNED_MESSAGE), status, detail);
+    ask_ends(seal_at(p, "bob@example.org", &b), status, detail);
+    kd_buf_free(&b);
+    assert_int_equal(post_records(p, before, NULL, 0), 0);
+    ask_ends(post_inbound(p->mta, KEYD_OP_OPEN_ENVELOPE, &in), KEYD_OK, NULL);
+}
+
+static void
+without_a_primary_key_that_signs_messages_no_bounce_and_no_naked_mail_is_signed(
+    void **state)
+{
+    const struct post_options no_bit = {.in_domain = POK_SIGNS};
+    const struct post_options has_bit = {.in_domain = POK_SIGNS, .org_pok_signs = true};
+    struct keyd_answer *a = NULL;
+    struct post p;
+
+    (void)state;
+    post_start_org(&p, &no_bit);
+    signs_nothing(&p, KEYD_UNAVAILABLE, "no-signing-key");
+    post_end(&p);
+    /* one that has the bit, until it goes offline */
+    post_start_org(&p, &has_bit);
+    keyd_client_retire_key(p.admin, (struct keyd_octets){p.pok, 16}, &a);
+    ask_ends(a, KEYD_OK, NULL);
+    signs_nothing(&p, KEYD_UNAVAILABLE, "no-signing-key");
+    post_end(&p);
+}
+
+static void
+callers_who_may_not_use_the_primary_key_get_no_bounce_and_no_naked_mail_signed(
+    void **state)
+{
+    const struct post_options o = {.in_domain = POK_SIGNS,
+                                   .in_caller = " keys = { \"sok\", \"enc\" }",
+                                   .org_pok_signs = true};
+    struct post p;
+
+    (void)state;
+    post_start_org(&p, &o);
+    signs_nothing(&p, KEYD_DENIED, "key-not-permitted");
+    post_end(&p);
+}
+
 /* --- strangers --- */
 
-/* Objects as dear as can be, of nothing: one takes most of what all strangers have; who
- * has sent something good has his own. */
+/* How long a stranger has to wait for that; 0: not at all. */
+static uint32_t
+waits(enum keyd_op op, const char *domain, struct kd_slice message)
+{
+    struct post_inbound in = post_from(&com, &org, message);
+    uint32_t retry_ms = 0;
+
+    in.origin = domain;
+    struct keyd_answer *a = op == KEYD_OP_MAKE_BOUNCE
+                                ? post_make_bounce(org.mta, &in, KEYD_RETURNED_METADATA)
+                                : post_inbound(org.mta, op, &in);
+    if (a->status == KEYD_BUSY) {
+        assert_string_equal(a->detail, "origin-over-rate");
+        retry_ms = a->retry_after_ms;
+    } else {
+        assert_int_equal(a->status, KEYD_INVALID);
+    }
+    keyd_client_answer_free(a);
+    return retry_ms;
+}
+
+/* Objects as dear as can be, of nothing: a few take what all strangers have together;
+ * who has sent something good has his own. */
 static void
 T_SEC_9_strangers_are_metered_before_any_key(void **state)
 {
@@ -758,22 +1051,83 @@ T_SEC_9_strangers_are_metered_before_any_key(void **state)
     assert_non_null(large.p);
     opens(mailw_msg(), KEYD_ENVELOPE_CURRENT, "bob@example.org");
     uint64_t before = post_seq(&org);
-    for (size_t i = 0; i < 6 && retry_ms == 0; i++) {
-        struct post_inbound in = post_from(&com, &org, large);
-        in.origin = domains[i % 3];
-        struct keyd_answer *a = post_inbound(org.mta, KEYD_OP_OPEN_ENVELOPE, &in);
-        if (a->status == KEYD_BUSY) {
-            assert_string_equal(a->detail, "origin-over-rate");
-            retry_ms = a->retry_after_ms;
-        } else {
-            assert_int_equal(a->status, KEYD_INVALID);
-        }
-        keyd_client_answer_free(a);
-    }
+    for (size_t i = 0; i < 24 && retry_ms == 0; i++)
+        retry_ms = waits(KEYD_OP_OPEN_ENVELOPE, domains[i % 3], large);
     assert_in_range(retry_ms, 1, 30000);
+    /* whatever they want; of a bounce our own keys are tried, too */
+    uint32_t envelope_ms = waits(KEYD_OP_MAKE_BOUNCE, domains[0], large);
+    uint32_t bounce_ms = waits(KEYD_OP_OPEN_BOUNCE, domains[0], large);
+    assert_in_range(envelope_ms, 1, 30000);
+    assert_in_range(bounce_ms, envelope_ms + 500, 30000);
     assert_int_equal(post_records(&org, before, NULL, 0), 0);
     opens(mailw_msg(), KEYD_ENVELOPE_CURRENT, "bob@example.org");
     free((void *)(uintptr_t)large.p);
+}
+
+/* What is bad opens no bucket of one's own. */
+static void
+a_stranger_stays_one_until_something_of_it_was_good(void **state)
+{
+    enum { TRIES = 20 };
+    struct kd_slice msg = mailw_msg(), nothing = kd_slice_str("nothing");
+    uint8_t *octets = malloc(msg.n);
+    unsigned n_busy = 0;
+
+    (void)state;
+    assert_non_null(octets);
+    memcpy(octets, msg.p, msg.n);
+    const struct dime_source source = dime_source_of(msg);
+    struct dime_message m;
+    assert_int_equal(dime_message_parse(&source, UINT32_MAX, &m, NULL), KD_OK);
+    octets[dime_chunk_payload(&m.organization)] ^= 1;
+    struct kd_slice bad = kd_slice(octets, msg.n);
+    post_kill(&org); /* which forgets who has passed */
+    post_start_again(&org);
+    assert_int_equal(waits(KEYD_OP_OPEN_ENVELOPE, "example.com", bad), 0);
+    assert_int_equal(post_record(&org, post_seq(&org) - 1).outcome, KD_OUTCOME_FAILED);
+    for (size_t i = 0; i < 10000; i++)
+        if (waits(KEYD_OP_OPEN_ENVELOPE, "a.example", nothing) != 0)
+            break;
+    for (size_t i = 0; i < TRIES; i++)
+        n_busy += waits(KEYD_OP_OPEN_ENVELOPE, "example.com", bad) != 0;
+    assert_in_range(n_busy, TRIES / 2, TRIES);
+    while (waits(KEYD_OP_OPEN_ENVELOPE, "a.example", nothing) != 0)
+        nap(20);
+    nap(100);
+    opens(msg, KEYD_ENVELOPE_CURRENT, "bob@example.org");
+    free(octets);
+}
+
+/* The key has been used when the ledger is asked whose signet it is: nobody gets the
+ * answer, and the record comes when it can. */
+static void
+an_envelope_whose_recipient_is_not_told_in_time_is_recorded(void **state)
+{
+    const struct post_inbound in = post_from(&com, &org, mailw_msg());
+    const struct keyd_request q = {
+        .op = KEYD_OP_OPEN_ENVELOPE,
+        .deadline_ms = 300,
+        .in.inbound = {.origin = KEYD_STR(in.origin),
+                       .origin_fp = {in.origin_fp, 64},
+                       .domain = KEYD_STR(in.domain),
+                       .domain_fp = {in.domain_fp, 64},
+                       .origin_signet = {in.signet.p, in.signet.n},
+                       .message = {in.message.p, in.message.n}}};
+    pid_t ledger = daemon_role(&org.d, KEYD_PROCESS_LEDGER, "");
+    uint64_t before = post_seq(&org);
+
+    (void)state;
+    assert_true(ledger > 0);
+    assert_int_equal(kill(ledger, SIGSTOP), 0);
+    struct keyd_answer *a = ask(org.mta, &q);
+    nap(1500); /* the vault's own clock has come to it */
+    assert_int_equal(kill(ledger, SIGCONT), 0);
+    assert_int_not_equal(a->status, KEYD_OK);
+    keyd_client_answer_free(a);
+    for (unsigned i = 0; i < 50 && post_records(&org, before, NULL, 0) == 0; i++)
+        nap(100);
+    is_recorded(before, in.message, KD_OUTCOME_FAILED, 0);
+    opens(mailw_msg(), KEYD_ENVELOPE_CURRENT, "bob@example.org");
 }
 
 /* --- what each side gets to know --- */
@@ -1092,6 +1446,15 @@ main(int argc, char **argv)
         TEST(no_bounce_is_made_of_what_was_not_for_us),
         TEST(naked_mail_is_sealed_and_read_by_its_recipient),
         TEST(naked_mail_by_a_key_that_is_somebodys_is_not_sealed),
+        TEST(a_stranger_stays_one_until_something_of_it_was_good),
+        TEST(an_envelope_whose_recipient_is_not_told_in_time_is_recorded),
+        TEST(naked_mail_for_an_address_without_a_signet_is_not_sealed),
+        TEST(
+            the_primary_key_signs_bounces_and_naked_mail_where_the_configuration_says_so),
+        TEST(
+            without_a_primary_key_that_signs_messages_no_bounce_and_no_naked_mail_is_signed),
+        TEST(
+            callers_who_may_not_use_the_primary_key_get_no_bounce_and_no_naked_mail_signed),
         TEST(T_SEC_9_strangers_are_metered_before_any_key),
         TEST(T_OP_11_origin_never_holds_bob_and_destination_never_holds_alice),
         TEST(T_OP_14_no_front_end_and_no_gate_has_a_key_of_a_message),

@@ -722,6 +722,56 @@ every_connection_of_a_front_end_has_its_turn(void **state)
     }
 }
 
+struct ending {
+    bool is_there;
+    enum keyd_status status;
+    char detail[64];
+};
+
+static void
+keep_ending(void *ctx, struct keyd_answer *a)
+{
+    struct ending *e = ctx;
+
+    e->is_there = true;
+    e->status = a->status;
+    snprintf(e->detail, sizeof e->detail, "%s", a->detail);
+    keyd_client_answer_free(a);
+}
+
+/* Whoever was told that the account is frozen (or closed) finds no mail of it signed
+ * after that, however long it had been in work. */
+static void
+a_freeze_overtakes_what_is_being_signed(void **state)
+{
+    struct ending e = {false};
+    keyd_client *c = patient();
+
+    (void)state;
+    write_largest(27);
+    const struct keyd_request q = {
+        .op = KEYD_OP_SIGN_OUTBOUND,
+        .deadline_ms = 300000,
+        .in.sign_outbound = {.account = KEYD_STR("alice@example.com"),
+                             .destination = KEYD_STR("example.org"),
+                             .message = {blank.out.p, blank.out.n}}};
+    uint64_t before = post_seq(&com);
+    assert_int_equal(keyd_client_submit(c, &q, keep_ending, &e, NULL), KEYD_OK);
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(keyd_client_process(c, 10), KEYD_OK);
+    assert_false(e.is_there); /* it takes a second */
+    post_account(&com, "alice@example.com", KEYD_ACCOUNT_FREEZE);
+    while (!e.is_there)
+        assert_int_equal(keyd_client_process(c, 1000), KEYD_OK);
+    post_account(&com, "alice@example.com", KEYD_ACCOUNT_THAW);
+    assert_int_equal(e.status, KEYD_DENIED);
+    assert_string_equal(e.detail, "address-frozen");
+    struct kd_audit_record r = post_record(&com, before);
+    assert_int_equal(r.outcome, KD_OUTCOME_FAILED);
+    assert_int_equal(r.n_digests, 0);
+    keyd_client_free(c);
+}
+
 /* T-OP-26: the vault needs one message's room for each thread that signs, however many
  * there are. */
 static void
@@ -1076,6 +1126,7 @@ main(int argc, char **argv)
         TEST(the_primary_key_signs_messages_where_the_configuration_says_so),
         TEST(caller_without_the_encryption_key_or_the_signing_key_gets_nothing),
         TEST(every_connection_of_a_front_end_has_its_turn),
+        TEST(a_freeze_overtakes_what_is_being_signed),
         TEST(T_OP_26_the_largest_message_is_signed_and_ten_at_once_in_bounded_memory),
         TEST(more_large_messages_than_there_is_room_for_are_busy_and_room_comes_back),
         TEST(T_OP_26_a_message_above_the_limit_is_refused),

@@ -159,8 +159,8 @@ post_start_org(struct post *p, const struct post_options *options)
     start(p, "example.org", &o);
     scalar_of("keyd-test destination enc", scalar);
     scalar_of("keyd-test not taken either", other);
-    ask_import(&p->d, p->domain, pok.seed, scalar, KEYD_ROLE_POK, 0, true, p->pok,
-               p->enc);
+    ask_import(&p->d, p->domain, pok.seed, scalar, KEYD_ROLE_POK,
+               in.org_pok_signs ? KEYD_PERM_MESSAGE : 0, true, p->pok, p->enc);
     ask_import(&p->d, p->domain, w->other_pok.seed, other, KEYD_ROLE_SOK,
                KEYD_PERM_SIGNET | KEYD_PERM_MESSAGE, false, p->sok, NULL);
     post_issue_org(p, p->enc, NULL);

@@ -22,9 +22,9 @@ struct post {
     uint8_t full[64], core[64]; /* of that */
 };
 
-/* Lines of the configuration, or NULL. */
 struct post_options {
-    const char *in_domain, *in_caller, *top;
+    const char *in_domain, *in_caller, *top; /* lines of the configuration, or NULL */
+    bool org_pok_signs;                      /* example.org's POK has the message bit */
 };
 
 /* Starts example.com: POK, SOK and encryption key of the vectors, its signet is ORG2,

@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { KEPT_MAX = 1 << 24, PIECE = 65536 };
+enum { KEPT_MAX = 1 << 26, PIECE = 65536, FDS_MAX = 8 };
 
 static int
 unix_socket(const char *path, struct sockaddr_un *a)
@@ -31,22 +31,53 @@ unix_socket(const char *path, struct sockaddr_un *a)
 
 /* --- in the thread; nothing here may fail a test, only end the connection --- */
 
+union control {
+    struct cmsghdr align;
+    char octets[CMSG_SPACE(FDS_MAX * sizeof(int))];
+};
+
+/* What lies in them is heard, and they are closed: who was sent them has his own. */
+static void
+hear_descriptors(struct msghdr *m, struct kd_buf *heard)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
+        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        int fds[FDS_MAX];
+        if (c->cmsg_type != SCM_RIGHTS || n > FDS_MAX)
+            continue;
+        memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+        for (size_t i = 0; i < n; i++) {
+            uint8_t octets[PIECE];
+            ssize_t k;
+            for (off_t at = 0; (k = pread(fds[i], octets, sizeof octets, at)) > 0;
+                 at += k)
+                kd_buf_put(heard, kd_slice(octets, (size_t)k));
+            close(fds[i]);
+        }
+    }
+}
+
 static bool
 pass(int from, int to, struct kd_buf *heard)
 {
     uint8_t octets[PIECE];
-    ssize_t n = recv(from, octets, sizeof octets, 0);
+    union control control;
+    struct iovec v = {octets, sizeof octets};
+    struct msghdr m = {.msg_iov = &v,
+                       .msg_iovlen = 1,
+                       .msg_control = &control,
+                       .msg_controllen = sizeof control};
+    ssize_t n = recvmsg(from, &m, MSG_CMSG_CLOEXEC);
 
     if (n <= 0)
         return false;
     kd_buf_put(heard, kd_slice(octets, (size_t)n));
-    for (ssize_t at = 0; at < n;) {
-        ssize_t k = send(to, octets + at, (size_t)(n - at), MSG_NOSIGNAL);
-        if (k <= 0)
-            return false;
-        at += k;
-    }
-    return true;
+    v.iov_len = (size_t)n;
+    ssize_t k = sendmsg(to, &m, MSG_NOSIGNAL);
+    hear_descriptors(&m, heard);
+    for (ssize_t at = k; k > 0 && at < n; at += k)
+        k = send(to, octets + at, (size_t)(n - at), MSG_NOSIGNAL);
+    return k > 0;
 }
 
 static void

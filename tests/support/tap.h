@@ -1,5 +1,5 @@
-/* Stands between a client and its daemon, passes on what both say and keeps it, for
- * tests of who gets to know what. Not for requests with descriptors. */
+/* Stands between a client and its daemon, passes on what both say and keeps it, with
+ * what lies in the descriptors they send, for tests of who gets to know what. */
 #ifndef KEYD_TESTS_TAP_H
 #define KEYD_TESTS_TAP_H
 

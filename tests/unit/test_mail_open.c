@@ -368,37 +368,55 @@ of_many_foreign_keys_few_are_tried_on_a_large_message(void **state)
     kd_buf_free(&o.octets);
 }
 
-/* The meter's word on a message before anything of it was done, against what its signet
- * then has: never less than 255, 248 and 249 under every key that is tried. */
+static size_t
+keys_of(const struct dime_signet *s, uint64_t n)
+{
+    uint8_t keys[DIME_SOKS_MAX + 1][DIME_ED25519_KEY_SIZE];
+    size_t all = dime_org_keys(s, DIME_PERM_MESSAGES, keys);
+    size_t most = mail_keys_at_most(s->raw, n);
+    size_t cut = s->raw.n < MAIL_SIGNET_HEAD ? s->raw.n : MAIL_SIGNET_HEAD;
+
+    assert_int_equal(mail_keys_at_most(kd_slice(s->raw.p, cut), n), most);
+    assert_true(most >=
+                (n > MAIL_MANY_KEYS_SIZE && all > MAIL_FEW_KEYS ? MAIL_FEW_KEYS : all));
+    return most;
+}
+
 static void
-no_more_is_hashed_than_sizes_say(void **state)
+keys_are_counted_before_anything_is_checked(void **state)
 {
     enum { MIB = 1 << 20 };
-    static const uint64_t sizes[] = {4096, MIB, MIB + 1, 64 * MIB};
+    static struct made_org o;
 
     (void)state;
-    for (size_t n = 0; n <= 64; n++) {
-        struct made_org o;
-        uint8_t keys[DIME_SOKS_MAX + 1][DIME_ED25519_KEY_SIZE];
-        make_org(&o, n, DIME_PERM_MESSAGES);
-        for (size_t i = 0; i < LEN(sizes); i++) {
-            size_t tried = dime_org_keys(&o.org.signet, DIME_PERM_MESSAGES, keys);
-            if (sizes[i] > MAIL_MANY_KEYS_SIZE && tried > MAIL_FEW_KEYS)
-                tried = MAIL_FEW_KEYS;
-            assert_true(mail_open_readings(o.octets.n, sizes[i]) >= 3 * tried);
-            assert_true(mail_make_readings(o.octets.n, sizes[i]) >= 3 * tried + 5);
-            for (size_t k = 1; k <= MAIL_OPENERS_MAX; k++)
-                assert_int_equal(mail_bounce_readings(o.octets.n, sizes[i], k, 5),
-                                 mail_open_readings(o.octets.n, sizes[i]) / 3 + 5 * k);
-        }
-        kd_buf_free(&o.octets);
+    make_org(&o, 64, DIME_PERM_MESSAGES);
+    assert_int_equal(keys_of(&x->other_org.signet, 4096), 1);
+    assert_int_equal(keys_of(&x->org.signet, 4096), 2);
+    assert_int_equal(keys_of(&o.org.signet, 4096), 65);
+    assert_int_equal(keys_of(&o.org.signet, MIB), 65);
+    assert_int_equal(keys_of(&o.org.signet, MIB + 1), MAIL_FEW_KEYS);
+    /* however they are written, and whatever octets come */
+    static const enum dime_layout layouts[] = {DIME_LAYOUT_M, DIME_LAYOUT_P,
+                                               DIME_LAYOUT_S33, DIME_LAYOUT_S32};
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
+        uint8_t octets[MAIL_SIGNET_HEAD] = {0}, *at = octets + DIME_HEADER_SIZE;
+        size_t pok = layouts[i] == DIME_LAYOUT_M   ? 35
+                     : layouts[i] == DIME_LAYOUT_P ? 34
+                                                   : 33;
+        for (size_t k = 0; k < 64; k++)
+            at[pok + k * (pok + 1)] = DIME_ORG_SOK;
+        assert_int_equal(mail_keys_at_most(kd_slice(octets, sizeof octets), 1), 65);
     }
-    /* and it is bounded, whatever size a signet has */
-    assert_int_equal(mail_open_readings(MIB, MIB), 3 * 65);
-    assert_int_equal(mail_open_readings(MIB, MIB + 1), 3 * 8);
-    assert_int_equal(mail_open_readings(SIZE_MAX, UINT64_MAX), 3 * 8);
-    assert_int_equal(mail_open_readings(0, 0), 3);
-    assert_int_equal(mail_make_readings(SIZE_MAX, 64 * MIB), 29);
+    uint8_t twos[MAIL_SIGNET_HEAD];
+    memset(twos, 2, sizeof twos);
+    for (size_t n = 0; n <= sizeof twos; n++) {
+        uint8_t *exact = malloc(n + 1);
+        assert_non_null(exact);
+        memcpy(exact, twos, n);
+        assert_in_range(mail_keys_at_most(kd_slice(exact, n), 1), 1, 65);
+        free(exact);
+    }
+    kd_buf_free(&o.octets);
 }
 
 /* --- what it was meant for --- */
@@ -643,7 +661,7 @@ main(void)
         cmocka_unit_test(the_primary_key_signs_as_well_and_nobody_else),
         cmocka_unit_test(secondary_keys_need_the_permission),
         cmocka_unit_test(of_many_foreign_keys_few_are_tried_on_a_large_message),
-        cmocka_unit_test(no_more_is_hashed_than_sizes_say),
+        cmocka_unit_test(keys_are_counted_before_anything_is_checked),
         cmocka_unit_test(a_message_of_another_origin_than_stated_is_refused),
         cmocka_unit_test(the_signet_that_verifies_must_be_the_one_that_was_meant),
         cmocka_unit_test(a_recipient_of_any_domain_is_told),

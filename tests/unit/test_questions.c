@@ -309,7 +309,16 @@ a_one_time_key_is_told_if_it_is_anybodys(void **state)
         assert_int_equal(kd_told_naked_get(answer, &m), KD_OK);
         assert_true(m.tag == 4 && m.err == KD_OK);
         assert_int_equal(m.key_known, i == 0);
+        assert_int_equal(m.has_signet, 1);
     }
+    /* about somebody without a signet, and about somebody who is not open */
+    q.address = kd_slice_str("nobody@example.com");
+    kd_ask_naked_put(&b, &q);
+    assert_int_equal(
+        kd_told_naked_get(ask(KD_MSG_ask_naked, &b, KD_MSG_told_naked), &m), KD_OK);
+    assert_true(m.err == KD_OK && m.has_signet == 0 && m.key_known == 0);
+    assert_int_equal(account_state(m.account), KD_ACCOUNT_OPEN);
+    q.address = kd_slice_str(ALICE);
     reg_account(&w.reg, &w.item, KD_AUDIT_CLOSE_ADDRESS, ALICE, NULL);
     put();
     kd_ask_naked_put(&b, &q);

@@ -1,5 +1,6 @@
 /* What the vault knows for messages: which key opens, which signs, what it believes of
  * the ledger; and what holds for every operation that uses a key. */
+#include "../../keyd/ops/mail.h"
 #include "../support/test.h"
 #include "../support/vault_world.h"
 
@@ -720,6 +721,40 @@ what_makes_no_sense_about_an_author_is_refused(void **state)
     told_is_refused(&l, fd, KD_REASON_NO_LEDGER);
 }
 
+/* Whoever has large signets issued and sends much mail. */
+static void
+large_signets_of_authors_are_held_in_bounded_memory(void **state)
+{
+    enum { FIT = MAIL_AUTHORS_HELD_MAX / KD_AUTHOR_OCTETS_MAX };
+    static struct lie l[FIT + 1];
+    uint8_t *large = calloc(1, KD_AUTHOR_OCTETS_MAX);
+    int fd;
+
+    (void)state;
+    assert_non_null(large);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i <= FIT; i++) {
+            lie_begin(&l[i]);
+            assert_int_equal(kd_memfd_seal(kd_slice(large, KD_AUTHOR_OCTETS_MAX), &fd),
+                             KD_OK);
+            /* those that fit are read, and are none */
+            assert_int_equal(lie_tell(&l[i], fd), i < FIT ? KD_UNAVAILABLE : KD_BUSY);
+            assert_int_equal(mail_authors_are_large(&l[i].authors), i < FIT);
+        }
+        /* small ones are not kept out */
+        struct lie small;
+        lie_begin(&small);
+        lie_add(&small, ALICE, 1, &sok, 0);
+        assert_int_equal(lie_tell(&small, -1), KD_OK);
+        assert_false(mail_authors_are_large(&small.authors));
+        lie_end(&small);
+        for (unsigned i = 0; i <= FIT; i++)
+            lie_end(&l[i]);
+        assert_int_equal(vault.author_octets, 0);
+    }
+    free(large);
+}
+
 static void
 an_authors_signet_counts_only_if_it_is_ours_and_the_authors(void **state)
 {
@@ -875,23 +910,29 @@ what_is_said_of_naked_mail_must_make_sense(void **state)
     uint8_t octets[64];
 
     (void)state;
-    for (unsigned i = 0; i < 5; i++) {
-        struct kd_told_naked m = {.key_known = i == 1,
+    for (unsigned i = 0; i < 8; i++) {
+        struct kd_told_naked m = {.has_signet = i < 2,
+                                  .key_known = i == 1 || i == 3,
                                   .account = account_octets(octets, 0)};
-        struct mail_naked_told out = {.is_key_known = true};
+        struct mail_naked_told out = {.has_signet = false, .is_key_known = true};
         struct task *t = new_task(ANYBODY, KD_OP_IssueUserSignet);
+        bool makes_sense = i < 4;
         struct kd_buf b;
-        if (i == 2)
+        if (i == 4)
             m.key_known = 2;
-        else if (i == 3)
+        else if (i == 5)
+            m.has_signet = 2;
+        else if (i == 6)
             m.err = KD_UNAVAILABLE;
-        else if (i == 4)
+        else if (i == 7)
             m.account = kd_slice(NULL, 0);
         kd_buf_init(&b, 256);
         kd_told_naked_put(&b, &m);
         t->told = kd_buf_slice(&b);
-        assert_int_equal(mail_told_naked(t, &out), i < 2 ? KD_OK : KD_UNAVAILABLE);
-        assert_int_equal(out.is_key_known, i != 0);
+        assert_int_equal(mail_told_naked(t, &out),
+                         makes_sense ? KD_OK : KD_UNAVAILABLE);
+        assert_int_equal(out.has_signet, i < 2);
+        assert_int_equal(out.is_key_known, !makes_sense || i % 2 == 1);
         kd_buf_free(&b);
         finish(t);
     }
@@ -1001,6 +1042,139 @@ what_was_made_for_a_stopped_principal_is_wiped(void **state)
     finish(other);
 }
 
+/* --- tasks --- */
+
+struct stepped {
+    unsigned n;
+    kd_err err;
+    uint16_t reason;
+    size_t told;
+};
+
+static void
+stepped(struct vault *v, struct task *t)
+{
+    struct stepped *s = t->data;
+
+    (void)v;
+    s->n++;
+    s->err = t->err;
+    s->reason = t->reason;
+    s->told = t->told.n;
+    t->stage = TASK_COMMITTING;
+}
+
+static struct task *
+asking(bool owes_record, struct stepped *s)
+{
+    struct task *t = new_task(ANYBODY, KD_OP_OpenEnvelope);
+
+    *s = (struct stepped){0};
+    t->data = s;
+    t->owes_record = owes_record;
+    mail_ask_recipient(&vault, t, kd_slice_str(ALICE), (const uint8_t[64]){0}, stepped);
+    assert_int_equal(t->stage, TASK_ASKING);
+    return t;
+}
+
+/* What has used a key goes on to its record though nobody waits any longer. */
+static void
+a_use_of_a_key_does_not_end_unrecorded_with_its_question(void **state)
+{
+    struct kd_slice name = kd_slice_str("anybody");
+    struct stepped s;
+
+    (void)state;
+    for (unsigned owes = 0; owes < 2; owes++) {
+        struct task *t = asking(owes != 0, &s);
+        t->deadline = kd_clock_ms() - 1;
+        task_expire(&vault);
+        assert_int_equal(s.n, owes);
+        assert_int_equal(vault.tasks.n, owes);
+        if (owes != 0) {
+            assert_int_equal(s.err, KD_UNAVAILABLE);
+            finish(t);
+        }
+        /* its principal was stopped: nothing of the answer is looked at */
+        t = asking(owes != 0, &s);
+        assert_int_equal(stops_hold(&vault, KD_CLASS_SUBMISSION, name), KD_OK);
+        assert_int_equal(task_told(&vault, t->tag, kd_slice_str("told"), -1), KD_OK);
+        stops_let_go(&vault, KD_CLASS_SUBMISSION, name);
+        assert_int_equal(s.n, owes);
+        assert_int_equal(vault.tasks.n, owes);
+        if (owes != 0) {
+            assert_int_equal(s.err, KD_DENIED);
+            assert_int_equal(s.reason, KD_REASON_PRINCIPAL_STOPPED);
+            assert_int_equal(s.told, 0);
+            finish(t);
+        }
+    }
+}
+
+static void
+idle(struct task *t)
+{
+    t->err = KD_OK;
+}
+
+static void
+idled(struct vault *v, struct task *t)
+{
+    *(bool *)t->data = t->is_long;
+    task_finish(v, t, KD_OK, 0);
+}
+
+/* As large messages, so a small one under a signet of many keys. */
+static void
+many_keys_take_the_lane_of_long_work(void **state)
+{
+    static const struct {
+        uint64_t size;
+        unsigned cost;
+        bool is_long;
+    } cases[] = {{1, 0, false},
+                 {1, MAIL_LONG_COST - 1, false},
+                 {1, MAIL_LONG_COST, true},
+                 {MAIL_LONG_SIZE, 1, false},
+                 {MAIL_LONG_SIZE + 1, 1, true}};
+    /* beside which the others are done on crypto threads */
+    struct task *other = new_task(ONLY_SOK, KD_OP_IssueUserSignet);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct mail_object o = {.source = {.n = cases[i].size},
+                                      .cost = cases[i].cost};
+        struct task *t = new_task(ANYBODY, KD_OP_OpenEnvelope);
+        bool is_long = !cases[i].is_long;
+        t->data = &is_long;
+        mail_work(&vault, t, &o, idle, idled);
+        task_take_done(&vault);
+        assert_int_equal(vault.tasks.n, 1);
+        assert_int_equal(is_long, cases[i].is_long);
+    }
+    finish(other);
+}
+
+static void
+who_is_not_recorded_when_the_account_is_shut_is_too_late(void **state)
+{
+    static const char *const accounts[] = {ALICE, ALICE, "bob@" COM, NULL};
+    struct task *t[4];
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        t[i] = new_task(ANYBODY, KD_OP_SignOutbound);
+        t[i]->stage = i == 1 ? TASK_COMMITTING : TASK_WORKING;
+        if (accounts[i] != NULL)
+            t[i]->account = kd_slice_str(accounts[i]);
+    }
+    task_overtake(&vault, kd_slice_str(ALICE), KD_REASON_ADDRESS_FROZEN);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(t[i]->overtaken, i == 0 ? KD_REASON_ADDRESS_FROZEN : 0);
+        finish(t[i]);
+    }
+}
+
 int
 main(void)
 {
@@ -1024,6 +1198,7 @@ main(void)
         TEST(a_domain_whose_mail_no_key_opens_is_told_of),
         TEST(the_truth_about_an_author_is_taken),
         TEST(what_makes_no_sense_about_an_author_is_refused),
+        TEST(large_signets_of_authors_are_held_in_bounded_memory),
         TEST(an_authors_signet_counts_only_if_it_is_ours_and_the_authors),
         TEST(an_answer_that_was_bent_anywhere_is_harmless),
         TEST(what_is_said_of_a_recipient_must_make_sense),
@@ -1032,6 +1207,9 @@ main(void)
         TEST(questions_say_what_was_asked),
         TEST(no_key_is_used_while_the_clock_is_wrong),
         TEST(what_was_made_for_a_stopped_principal_is_wiped),
+        TEST(a_use_of_a_key_does_not_end_unrecorded_with_its_question),
+        TEST(many_keys_take_the_lane_of_long_work),
+        TEST(who_is_not_recorded_when_the_account_is_shut_is_too_late),
     };
 
     if (sodium_init() < 0 || kd_secret_setup((size_t)512 * 1024) != KD_OK)

@@ -116,39 +116,34 @@ work_foreign_keys(const struct dime_signet *signet, uint64_t n,
     return n > MAIL_MANY_KEYS_SIZE && n_keys > MAIL_FEW_KEYS ? MAIL_FEW_KEYS : n_keys;
 }
 
-/* --- what it takes --- */
-
-enum {
-    SOK_OCTETS = 36,   /* the least that a secondary key takes in a signet */
-    OPEN_READINGS = 3, /* 255, 248, 249 */
-    MADE_READINGS = 5, /* of the object; what is made of it is no larger */
-};
-
+/* SOKs of a layout in which a POK takes so many octets, each of them one more than
+ * that, behind the header. */
 static size_t
-keys_of_size(size_t signet_size, uint64_t n)
+count_soks(struct kd_slice signet, size_t pok)
 {
-    size_t keys = 1 + signet_size / SOK_OCTETS;
-    size_t most = n > MAIL_MANY_KEYS_SIZE ? (size_t)MAIL_FEW_KEYS : DIME_SOKS_MAX + 1u;
+    size_t n = 0;
 
-    return keys < most ? keys : most;
+    for (size_t at = DIME_HEADER_SIZE + pok;
+         n < DIME_SOKS_MAX && at < signet.n && signet.p[at] == DIME_ORG_SOK;
+         at += pok + 1)
+        n++;
+    return n;
 }
 
 size_t
-mail_open_readings(size_t signet_size, uint64_t n)
+mail_keys_at_most(struct kd_slice signet, uint64_t n)
 {
-    return OPEN_READINGS * keys_of_size(signet_size, n);
-}
+    enum { POK_LEAST = 33, POK_MOST = 35 }; /* layouts S, P, L */
+    size_t most = 0;
 
-size_t
-mail_bounce_readings(size_t signet_size, uint64_t n, size_t n_openers, size_t n_signers)
-{
-    return keys_of_size(signet_size, n) + n_openers * n_signers;
-}
-
-size_t
-mail_make_readings(size_t signet_size, uint64_t n)
-{
-    return mail_open_readings(signet_size, n) + MADE_READINGS;
+    _Static_assert(DIME_HEADER_SIZE + POK_MOST + DIME_SOKS_MAX * (POK_MOST + 1) <=
+                       MAIL_SIGNET_HEAD,
+                   "all are seen");
+    for (size_t pok = POK_LEAST; pok <= POK_MOST; pok++) {
+        size_t keys = 1 + count_soks(signet, pok);
+        most = keys > most ? keys : most;
+    }
+    return n > MAIL_MANY_KEYS_SIZE && most > MAIL_FEW_KEYS ? MAIL_FEW_KEYS : most;
 }
 
 /* --- chunks --- */

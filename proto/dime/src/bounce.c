@@ -182,7 +182,7 @@ dime_bounce_verify_return(const struct dime_bounce *b, const struct dime_kek *ke
     kd_err err;
 
     if ((err = open_signature(b, kek, sig)) != KD_OK)
-        return err;
+        goto out;
     if (b->part == DIME_RETURN_METADATA)
         claims.metadata_bounce = claim;
     else if (b->part == DIME_RETURN_DISPLAY)
@@ -190,12 +190,15 @@ dime_bounce_verify_return(const struct dime_bounce *b, const struct dime_kek *ke
     else
         claims.organization = claim;
     if ((err = dime_message_verify(&b->returned, &claims, &v)) != KD_OK)
-        return err;
-    return v.metadata_bounce == DIME_VERDICT_GOOD ||
-                   v.display_bounce == DIME_VERDICT_GOOD ||
-                   v.organization == DIME_VERDICT_GOOD
-               ? KD_OK
-               : KD_INVALID;
+        goto out;
+    err = v.metadata_bounce == DIME_VERDICT_GOOD ||
+                  v.display_bounce == DIME_VERDICT_GOOD ||
+                  v.organization == DIME_VERDICT_GOOD
+              ? KD_OK
+              : KD_INVALID;
+out:
+    kd_secret_wipe(sig, sizeof sig); /* of a forgery: whatever was moved there */
+    return err;
 }
 
 /* --- the report --- */

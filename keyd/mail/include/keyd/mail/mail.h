@@ -120,20 +120,11 @@ struct mail_inbound {
     uint64_t max;                             /* octets of the object */
 };
 
-/* How often an object of n octets is hashed at most, where a signet of so many octets
- * comes with it; for metering strangers before any of it is done. From sizes alone:
- * looking closer would cost what a meter saves. Of every key that may be in the signet,
- * 255, 248 and 249 are verified. */
-size_t mail_open_readings(size_t signet_size, uint64_t n);
-
-/* The same of a bounce: its 255 under every key; and under every signer of ours, with
- * every opener, the signature of what comes back. */
-size_t mail_bounce_readings(size_t signet_size, uint64_t n, size_t n_openers,
-                            size_t n_signers);
-
-/* The same of a message of which a bounce is made: opened, and then hashed to name it,
- * to sign it (twice), to verify that and to record it. */
-size_t mail_make_readings(size_t signet_size, uint64_t n);
+/* At least as many keys as work is done for under a foreign signet and an object of n
+ * octets, seen in the signet's beginning alone (MAIL_SIGNET_HEAD octets are enough), of
+ * which nothing was checked: for metering strangers before any work is done. */
+enum { MAIL_SIGNET_HEAD = 2400 };
+size_t mail_keys_at_most(struct kd_slice signet, uint64_t n);
 
 struct mail_opened {
     bool key_used;
