@@ -1234,7 +1234,7 @@ an_envelope_whose_recipient_is_not_told_in_time_is_recorded(void **state)
     keyd_client_answer_free(a);
     for (unsigned i = 0; i < 50 && post_records(&org, before, NULL, 0) == 0; i++)
         nap(100);
-    is_recorded(before, in.message, KD_OUTCOME_FAILED, 0);
+    is_recorded(&org, before, in.message, KD_OUTCOME_FAILED, 0);
     opens(mailw_msg(), KEYD_ENVELOPE_CURRENT, "bob@example.org");
 }
 
