@@ -28,7 +28,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.dont_write_bytecode = True
 
-from dmime_py import crypto, keys, making, opening, texts  # noqa: E402, the path is above
+from dmime_py import crypto, keys, making, naked, opening, texts  # noqa: E402, the path is above
 from dmime_py import message as m  # noqa: E402
 
 VECTORS = None  # from the command line
@@ -210,6 +210,75 @@ class SharedMessages(unittest.TestCase):
             opened = libdime_open(load("libdime", "messages", name + ".bin"), "destination")
             self.assertEqual(tuple(k for k, v in opened.signatures.items()
                                    if v.state == "placeholder"), kinds, name)
+
+
+class Naked(unittest.TestCase):
+    """Object 1908: its own, and what the C library made and made wrong."""
+
+    PARTS = [(67, b"Content-Type: text/plain\r\n\r\nHello.\r\n"), (131, b"attached" * 999)]
+    COMMON = {"Subject": "not protected", "From": "x@legacy.example"}
+    KEY = keys.Key(scalar=hashlib.sha256(b"keyd-test bob enc").digest())
+    OTHER = keys.Key(scalar=hashlib.sha256(b"keyd-test alice enc").digest())
+    DOMAIN = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+
+    def made(self):
+        return naked.make(self.KEY.encryption_public, self.PARTS, self.COMMON, seed="naked")
+
+    def signed(self):
+        octets = self.made()
+        covered = crypto.signature_input(naked.parse(octets).chunks, m.ORG)
+        return naked.with_signature(octets, crypto.sign(self.DOMAIN, covered))
+
+    def open(self, octets, key=None):
+        return naked.open_naked(octets, key or self.KEY, [crypto.ed25519_public(self.DOMAIN)])
+
+    def test_its_recipient_reads_it(self):
+        o = self.open(self.signed())
+        self.assertTrue(o.accepted)
+        self.assertEqual([p for p in o.parts if p[0] in m.CONTENT], self.PARTS)
+        self.assertEqual(o.common["Subject"], "not protected")
+        self.assertEqual(o.signatures, {225: "good", 226: "good", 255: "good"})
+
+    def test_until_the_domain_signs_it_is_not_accepted(self):
+        o = self.open(self.made())
+        self.assertEqual(o.signatures, {225: "good", 226: "good", 255: "placeholder"})
+        self.assertFalse(o.accepted)
+
+    def test_others_read_nothing(self):
+        o = self.open(self.signed(), self.OTHER)
+        self.assertEqual(o.signatures, {225: "bad", 226: "bad", 255: "good"})
+        self.assertEqual({data for _, data in o.parts}, {None})
+
+    def test_no_octet_can_be_another(self):
+        octets = self.signed()
+        for at in range(0, len(octets), 37):
+            changed = bytearray(octets)
+            changed[at] ^= 1
+            try:
+                self.assertFalse(self.open(bytes(changed)).accepted, at)
+            except (m.Bad, crypto.Corrupt):
+                pass
+
+    def corpus(self, name):
+        with open(os.path.join(HERE, "../fuzz/corpus/naked", name), "rb") as f:
+            return f.read()
+
+    def test_what_the_c_library_made_is_read(self):
+        o = self.open(self.corpus("signed"))
+        self.assertTrue(o.accepted)
+        self.assertEqual(self.open(self.corpus("unsigned")).signatures[255], "placeholder")
+        o = self.open(self.corpus("two-and-two"))
+        self.assertEqual([kind for kind, _ in o.parts], [33, 34, 67, 67, 131, 131])
+        self.assertNotIn(None, [data for _, data in o.parts])
+
+    def test_what_it_made_wrong_is_not(self):
+        for name in ("cut-in-slot", "cut-in-slot-true-length", "ephemeral-prefix-4",
+                     "header-only", "huge-payload", "magic-of-message", "multipart-chunk",
+                     "without-255", "without-display"):
+            with self.subTest(name), self.assertRaises(m.Bad):
+                naked.parse(self.corpus(name))
+        self.assertFalse(self.open(self.corpus("payload-flipped")).accepted)
+        naked.parse(self.corpus("without-34"))
 
 
 class Traces(unittest.TestCase):

@@ -2,7 +2,7 @@
  * MakeBounce and SealNaked tell what they should, and nothing else to anybody (T-OP-11
  * to 16). Messages and forgeries are written by code that is not keyd's. */
 #include "mailw.h"
-#include "post.h"
+#include "post_tls.h"
 #include "suite.h"
 #include "tap.h"
 #include "test.h"
@@ -97,10 +97,10 @@ digest_of(struct kd_slice message, uint8_t type, uint8_t out[32])
 
 /* A key was used: one record, with what was opened and the key. */
 static void
-is_recorded(uint64_t before, struct kd_slice message, enum kd_audit_outcome outcome,
-            unsigned notes)
+is_recorded(struct post *p, uint64_t before, struct kd_slice message,
+            enum kd_audit_outcome outcome, unsigned notes)
 {
-    struct kd_audit_record r = post_record(&org, before);
+    struct kd_audit_record r = post_record(p, before);
     uint8_t digest[32];
 
     digest_of(message, 5, digest);
@@ -109,15 +109,15 @@ is_recorded(uint64_t before, struct kd_slice message, enum kd_audit_outcome outc
     assert_int_equal(r.notes, notes);
     assert_int_equal(r.n_digests, 1);
     assert_memory_equal(r.digests[0], digest, 32);
-    assert_memory_equal(r.key_id, org.enc, 16);
+    assert_memory_equal(r.key_id, p->enc, 16);
 }
 
 static void
-opens_in(const struct post_inbound *in, enum keyd_envelope verdict,
+opens_at(struct post *p, const struct post_inbound *in, enum keyd_envelope verdict,
          const char *recipient, unsigned notes)
 {
-    uint64_t before = post_seq(&org);
-    struct keyd_answer *a = post_inbound(org.mta, KEYD_OP_OPEN_ENVELOPE, in);
+    uint64_t before = post_seq(p);
+    struct keyd_answer *a = post_inbound(p->mta, KEYD_OP_OPEN_ENVELOPE, in);
     struct keyd_octets to = a->out.envelope.recipient;
 
     if (a->status != KEYD_OK)
@@ -132,7 +132,14 @@ opens_in(const struct post_inbound *in, enum keyd_envelope verdict,
         assert_int_equal(a->out.envelope.recipient_fp.n, 64);
     }
     keyd_client_answer_free(a);
-    is_recorded(before, in->message, KD_OUTCOME_DONE, notes);
+    is_recorded(p, before, in->message, KD_OUTCOME_DONE, notes);
+}
+
+static void
+opens_in(const struct post_inbound *in, enum keyd_envelope verdict,
+         const char *recipient, unsigned notes)
+{
+    opens_at(&org, in, verdict, recipient, notes);
 }
 
 static void
@@ -145,16 +152,22 @@ opens(struct kd_slice message, enum keyd_envelope verdict, const char *recipient
 
 /* Whatever is wrong behind the key, there is one answer. */
 static void
-refuses_in(const struct post_inbound *in)
+refuses_at(struct post *p, const struct post_inbound *in)
 {
-    uint64_t before = post_seq(&org);
-    struct keyd_answer *a = post_inbound(org.mta, KEYD_OP_OPEN_ENVELOPE, in);
+    uint64_t before = post_seq(p);
+    struct keyd_answer *a = post_inbound(p->mta, KEYD_OP_OPEN_ENVELOPE, in);
 
     assert_int_equal(a->status, KEYD_INVALID);
     assert_string_equal(a->detail, "message-refused");
     assert_int_equal(a->retry_after_ms, 0);
     keyd_client_answer_free(a);
-    is_recorded(before, in->message, KD_OUTCOME_FAILED, 0);
+    is_recorded(p, before, in->message, KD_OUTCOME_FAILED, 0);
+}
+
+static void
+refuses_in(const struct post_inbound *in)
+{
+    refuses_at(&org, in);
 }
 
 static void
@@ -464,25 +477,25 @@ make_bounce(struct kd_slice message, enum keyd_returned part, struct kd_buf *out
 }
 
 static struct keyd_answer *
-open_bounce_of(const struct post *from, struct kd_slice bounce)
+open_bounce_at(struct post *p, const struct post *from, struct kd_slice bounce)
 {
-    const struct post_inbound in = post_from(from, &com, bounce);
+    const struct post_inbound in = post_from(from, p, bounce);
 
-    return post_inbound(com.mta, KEYD_OP_OPEN_BOUNCE, &in);
+    return post_inbound(p->mta, KEYD_OP_OPEN_BOUNCE, &in);
 }
 
 static struct keyd_answer *
 open_bounce(struct kd_slice bounce)
 {
-    return open_bounce_of(&org, bounce);
+    return open_bounce_at(&com, &org, bounce);
 }
 
 static void
-tells_alice_of(const struct post *from, struct kd_slice bounce, enum keyd_returned part,
-               struct kd_slice message)
+tells_alice_at(struct post *p, const struct post *from, struct kd_slice bounce,
+               enum keyd_returned part, struct kd_slice message)
 {
-    uint64_t before = post_seq(&com);
-    struct keyd_answer *a = open_bounce_of(from, bounce);
+    uint64_t before = post_seq(p);
+    struct keyd_answer *a = open_bounce_at(p, from, bounce);
     uint8_t id[64];
 
     if (a->status != KEYD_OK)
@@ -498,27 +511,33 @@ tells_alice_of(const struct post *from, struct kd_slice bounce, enum keyd_return
     crypto_hash_sha512(id, message.p, message.n);
     assert_memory_equal(a->out.bounced.message_id.p, id, 64);
     keyd_client_answer_free(a);
-    struct kd_audit_record r = post_record(&com, before);
+    struct kd_audit_record r = post_record(p, before);
     assert_int_equal(r.op, KD_AUDIT_OPEN_BOUNCE);
     assert_int_equal(r.outcome, KD_OUTCOME_DONE);
-    assert_memory_equal(r.key_id, com.enc, 16);
+    assert_memory_equal(r.key_id, p->enc, 16);
 }
 
 static void
 tells_alice(struct kd_slice bounce, enum keyd_returned part, struct kd_slice message)
 {
-    tells_alice_of(&org, bounce, part, message);
+    tells_alice_at(&com, &org, bounce, part, message);
+}
+
+static void
+is_dropped_at(struct post *p, const struct post *from, struct kd_slice bounce)
+{
+    uint64_t before = post_seq(p);
+
+    ask_ends(open_bounce_at(p, from, bounce), KEYD_INVALID, "message-refused");
+    struct kd_audit_record r = post_record(p, before);
+    assert_int_equal(r.op, KD_AUDIT_OPEN_BOUNCE);
+    assert_int_equal(r.outcome, KD_OUTCOME_FAILED);
 }
 
 static void
 is_dropped(struct kd_slice bounce)
 {
-    uint64_t before = post_seq(&com);
-
-    ask_ends(open_bounce(bounce), KEYD_INVALID, "message-refused");
-    struct kd_audit_record r = post_record(&com, before);
-    assert_int_equal(r.op, KD_AUDIT_OPEN_BOUNCE);
-    assert_int_equal(r.outcome, KD_OUTCOME_FAILED);
+    is_dropped_at(&com, &org, bounce);
 }
 
 /* T-OP-16 */
@@ -559,6 +578,7 @@ struct forgery {
     struct kd_slice message;
     const char *domain;
     const struct sg_pair *report_by, *by;
+    enum dime_return part; /* METADATA */
 };
 
 static struct kd_slice
@@ -578,7 +598,7 @@ forge(struct forgery f, struct kd_buf *out)
         .domain = kd_slice_str(f.domain != NULL ? f.domain : "example.org"),
         .klass = 5,
         .message = kd_slice(id, 86),
-        .part = DIME_RETURN_METADATA};
+        .part = f.part};
     const struct dime_bounce_plan plan = {.origin = sg_world()->org_enc,
                                           .report = &report,
                                           .message = &m,
@@ -932,6 +952,94 @@ naked_mail_for_an_address_without_a_signet_is_not_sealed(void **state)
     kd_buf_free(&b);
 }
 
+/* --- over TLS --- */
+
+/* Its mail transfer agent is another machine's from now on. */
+static void
+move_away(struct post *p, const struct tls_place *place)
+{
+    keyd_client_free(p->mta);
+    p->mta = post_tls_connect(p, place);
+}
+
+/* A message of so many octets, or up to 15 fewer. */
+static struct kd_slice
+write_of_size(size_t n, uint64_t seed)
+{
+    static const uint8_t octets[5 << 20];
+    struct dmw_chunk part = {.type = 67, .data = {octets, 16}};
+    const struct dmw_recipe r = {.seed = seed, .contents = &part, .n_contents = 1};
+
+    size_t least = write_message(r).n;
+    assert_true(n >= least && n - least < sizeof octets - 16);
+    part.data.n += (n - least) / 16 * 16;
+    struct kd_slice m = write_message(r);
+    assert_in_range(m.n, n - 15, n);
+    return m;
+}
+
+/* There, back and told about; and with one bit another, nothing of it. */
+static void
+goes_there_and_back(struct post *from, struct post *to, struct kd_slice m)
+{
+    const struct post_inbound in = post_from(from, to, m);
+    struct kd_buf b;
+
+    opens_at(to, &in, KEYD_ENVELOPE_CURRENT, "bob@example.org", 0);
+    for (enum keyd_returned part = KEYD_RETURNED_METADATA;
+         part <= KEYD_RETURNED_MESSAGE; part++) {
+        make_bounce_by(to, sg_world()->other_pok.key, m, part, &b);
+        tells_alice_at(from, to, kd_buf_slice(&b), part, m);
+        /* what comes back is as large as what went */
+        assert_true(part != KEYD_RETURNED_MESSAGE || b.n > m.n);
+        b.p[b.n - 1] ^= 1;
+        uint64_t before = post_seq(from);
+        ask_ends(open_bounce_at(from, to, kd_buf_slice(&b)), KEYD_INVALID,
+                 "message-refused");
+        assert_int_equal(post_records(from, before, NULL, 0), 0);
+        kd_buf_free(&b);
+    }
+    written.out.p[written.out.n - 300] ^= 1; /* 255 itself */
+    refuses_at(to, &in);
+    ask_ends(post_make_bounce(to->mta, &in, KEYD_RETURNED_MESSAGE), KEYD_INVALID,
+             "message-refused");
+}
+
+/* Below what a request takes, just there, just above it (then it goes in parts, and the
+ * signet behind it), above what an answer takes, and well above both. */
+static void
+over_TLS_messages_are_opened_bounced_and_told_of_in_every_size(void **state)
+{
+    static const size_t sizes[] = {6000, 40960, 40960 + 16, 60000, 3 << 20};
+    static const uint8_t octets[70000];
+    const struct dmw_chunk part = {.type = 67, .data = {octets, sizeof octets}};
+    struct tls_place here, there;
+    struct post from, to;
+    struct kd_buf b;
+
+    (void)state;
+    tls_place_make(&here, NULL);
+    tls_place_make_of(&there, NULL, "example.org");
+    post_start_com(&from, &(struct post_options){.top = here.top});
+    post_start_org(&to, &(struct post_options){.top = there.top});
+    move_away(&from, &here);
+    move_away(&to, &there);
+    for (size_t i = 0; i < LEN(sizes); i++)
+        goes_there_and_back(&from, &to, write_of_size(sizes[i], 90 + i));
+    /* a bounce that is an object, of what nobody signed */
+    struct kd_slice m = write_message((struct dmw_recipe){
+        .seed = 96, .org_by = &sg_world()->bob, .contents = &part, .n_contents = 1});
+    is_dropped_at(
+        &from, &to,
+        forge((struct forgery){.message = m, .part = DIME_RETURN_MESSAGE}, &b));
+    assert_true(b.n > sizeof octets);
+    kd_buf_free(&b);
+    post_end(&from);
+    post_end(&to);
+    tls_place_clear(&here);
+    tls_place_clear(&there);
+}
+
 /* --- message-signer = pok --- */
 
 #define POK_SIGNS " message-signer = pok"
@@ -953,7 +1061,7 @@ the_primary_key_signs_bounces_and_naked_mail_where_the_configuration_says_so(
     for (enum keyd_returned part = KEYD_RETURNED_METADATA;
          part <= KEYD_RETURNED_MESSAGE; part++) {
         make_bounce_by(&p, pok.key, mailw_msg(), part, &b);
-        tells_alice_of(&p, kd_buf_slice(&b), part, mailw_msg());
+        tells_alice_at(&com, &p, kd_buf_slice(&b), part, mailw_msg());
         kd_buf_free(&b);
     }
     write_naked(&b, &n);
@@ -1449,6 +1557,7 @@ main(int argc, char **argv)
         TEST(a_stranger_stays_one_until_something_of_it_was_good),
         TEST(an_envelope_whose_recipient_is_not_told_in_time_is_recorded),
         TEST(naked_mail_for_an_address_without_a_signet_is_not_sealed),
+        TEST(over_TLS_messages_are_opened_bounced_and_told_of_in_every_size),
         TEST(
             the_primary_key_signs_bounces_and_naked_mail_where_the_configuration_says_so),
         TEST(

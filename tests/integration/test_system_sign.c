@@ -3,11 +3,10 @@
  * T-SG-85). Messages are written, and judged, by code that is not keyd's. */
 #include "letter.h"
 #include "mailw.h"
-#include "post.h"
+#include "post_tls.h"
 #include "scale.h"
 #include "suite.h"
 #include "test.h"
-#include "tls_peer.h"
 
 #include <dime/fingerprint.h>
 #include <dime/message.h>
@@ -923,23 +922,11 @@ over_TLS_messages_of_every_size_are_signed(void **state)
     static const size_t sizes[] = {100, 48000, 60000, sizeof octets};
     struct tls_place place;
     struct post p;
-    char cert[160], key[160], address[64];
 
     (void)state;
     tls_place_make(&place, NULL);
     post_start_com(&p, &(struct post_options){.top = place.top});
-    const struct identity *list[] = {&place.mx1};
-    snprintf(cert, sizeof cert, "%s/mx1.pem", p.d.dir);
-    snprintf(key, sizeof key, "%s/mx1.key", p.d.dir);
-    certs_write(cert, list, 1);
-    key_write(key, &place.mx1);
-    snprintf(address, sizeof address, "tls:127.0.0.1:%u", place.port);
-    const struct keyd_tls tls = {
-        .certificate = cert, .key = key, .ca = place.ca, .server_name = "localhost"};
-    const struct keyd_endpoint e = {.address = address, .tls = &tls};
-    keyd_client *c = keyd_client_new();
-    assert_non_null(c);
-    assert_int_equal(keyd_client_add_endpoint(c, &e), KEYD_OK);
+    keyd_client *c = post_tls_connect(&p, &place);
     for (size_t i = 0; i < LEN(sizes); i++) {
         const struct dmw_chunk part = {.type = 67, .data = {octets, sizes[i]}};
         write_both(

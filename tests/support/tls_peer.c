@@ -61,6 +61,12 @@ tls_place_deny(struct tls_place *p, const char *text)
 void
 tls_place_make(struct tls_place *p, const char *more)
 {
+    tls_place_make_of(p, more, "example.com");
+}
+
+void
+tls_place_make_of(struct tls_place *p, const char *more, const char *domain)
+{
     const struct identity *roots[] = {&p->root};
     const char *base = getenv("TMPDIR");
     char mx2[65], mx3[65];
@@ -91,13 +97,15 @@ tls_place_make(struct tls_place *p, const char *more)
         " allow-unpinned = yes\n}\n"
         "principal \"mx1\" {\n class = \"tls\"\n san = \"mx1.example.com\"\n"
         " operations = { \"LookupSignet\", \"LookupHistory\", \"VerifyCurrent\", "
-        "\"IssueUserSignet\", \"SignOutbound\", \"OpenEnvelope\", \"SealNaked\" }\n"
-        " domains = { \"example.com\" }\n}\n"
+        "\"IssueUserSignet\", \"SignOutbound\", \"OpenEnvelope\", \"OpenBounce\", "
+        "\"MakeBounce\", \"SealNaked\" }\n"
+        " domains = { \"%s\" }\n}\n"
         "principal \"mx2\" {\n class = \"tls\"\n san = \"mx2.example.com\"\n pin = "
-        "\"%s\"\n operations = { \"VerifyCurrent\" }\n domains = { \"example.com\" "
+        "\"%s\"\n operations = { \"VerifyCurrent\" }\n domains = { \"%s\" "
         "}\n}\n"
         "principal \"mx3\" {\n class = \"tls\"\n pin = \"%s\"\n operations = { }\n}\n",
-        more == NULL ? "" : more, p->port, p->cert, p->key, p->ca, p->denied, mx2, mx3);
+        more == NULL ? "" : more, p->port, p->cert, p->key, p->ca, p->denied, domain,
+        mx2, domain, mx3);
     assert_true(n > 0 && (size_t)n < sizeof p->top);
 }
 

@@ -10,8 +10,8 @@
 #include <openssl/ssl.h>
 
 /* Files, keys and configuration of the listener. The principals:
- *   mx1   mx1.example.com under the root; look-ups and issuance of example.com
- *   mx2   mx2.example.com with its pin; VerifyCurrent of example.com
+ *   mx1   mx1.example.com under the root; look-ups, issuance and messages of the domain
+ *   mx2   mx2.example.com with its pin; VerifyCurrent of the domain
  *   mx3   by its pin alone; nothing but what everybody may */
 struct tls_place {
     char dir[64];
@@ -21,8 +21,10 @@ struct tls_place {
     char top[4096]; /* for daemon_options; more may be put behind it */
 };
 
-/* Makes all of it. more: further keys of the file, or NULL. */
+/* Makes all of it, for example.com or that domain. more: further keys of the file, or
+ * NULL. */
 void tls_place_make(struct tls_place *p, const char *more);
+void tls_place_make_of(struct tls_place *p, const char *more, const char *domain);
 void tls_place_clear(struct tls_place *p);
 
 /* A new certificate and key for the listener, or a list of denied keys (text). */

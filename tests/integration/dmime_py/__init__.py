@@ -5,6 +5,7 @@ proto/dime. Clear rather than fast; not for secrets.
   message.py  structure: header, tracing, chunks, order       crypto.py  one function per rule
   texts.py    chunks 4, 5 and 33, armor                       keys.py    .key files, signets
   opening.py  what one actor sees                             making.py  messages from JSON
+  naked.py    naked mail at rest, made and read; for tests, not on the command line
 
 Run it with Debian's python3 (python3-cryptography), from tests/integration or with that
 directory in PYTHONPATH:

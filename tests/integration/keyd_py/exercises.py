@@ -15,7 +15,7 @@ import zlib
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from dmime_py import making
+from dmime_py import keys, making, naked
 
 from .client import Connection, Ended, Refused
 
@@ -363,10 +363,11 @@ def make_bounce(s):
                                   "part": s.pb.RETURNED_METADATA})
     s.check("object 1931", r.bounce[:2] == (1931).to_bytes(2, "big"))
     s.bounce = r.bounce
-    r = s.mta.ask("make_bounce", {"inbound": s.long_letter.large(), **code,
-                                  "part": s.pb.RETURNED_MESSAGE},
-                  obj=s.long_letter.octets + s.long_letter.signet)
-    s.check("with all of a large one", len(r.bounce) == r.bounce_fd_size > 200000)
+    for on in (s.tls, s.mta):
+        r = on.ask("make_bounce", {"inbound": s.long_letter.large(), **code,
+                                   "part": s.pb.RETURNED_MESSAGE},
+                   obj=s.long_letter.octets + s.long_letter.signet)
+        s.check("with all of a large one", len(r.bounce) == r.bounce_fd_size > 200000)
     s.long_bounce = r.bounce
 
 
@@ -376,16 +377,62 @@ def open_bounce(s):
     s.check("to alice", r.author == s.alice and r.part == s.pb.RETURNED_METADATA)
     s.check("why", (r.klass, r.subject, r.detail) == (5, 2, 2) and r.time_s > 0)
     s.check("of that message", r.message_id == hashlib.sha512(s.letter.octets).digest())
-    r = s.mta.ask("open_bounce", {"inbound": {
-        **s.letter.inbound, "message_object_size": len(s.long_bounce)}},
-        obj=s.long_bounce + s.letter.signet)
-    s.check("the large one", r.author == s.alice and r.part == s.pb.RETURNED_MESSAGE)
+    for on in (s.mta, s.tls):
+        r = on.ask("open_bounce", {"inbound": {
+            **s.letter.inbound, "message_object_size": len(s.long_bounce)}},
+            obj=s.long_bounce + s.letter.signet)
+        s.check("the large one", r.author == s.alice and r.part == s.pb.RETURNED_MESSAGE)
     s.refused(s.pb.STATUS_INVALID, "a message is no bounce", "open_bounce",
               {"inbound": s.letter.small()}, on=s.mta, word="message-corrupt")
 
 
+class NakedMail:
+    """Mail to alice, encrypted to her current signet as a gateway does it (dmime_py); read with
+    her key and the domain's once it is sealed."""
+
+    def __init__(self, s, size):
+        self.parts = [(67, b"Content-Type: text/plain\r\n\r\n" + b"n" * size), (131, b"attached")]
+        to = keys.signet_read(s.mta.ask("lookup_signet", {"name": s.alice}).signet)
+        self.octets = naked.make(to.encryption, self.parts, {"Subject": "from elsewhere"})
+        self.domain = keys.signet_read(s.org_signet).message_keys()
+        self.alice = keys.key_read(s.read("alice2.keys"))
+
+    def opened(self, signature):
+        return naked.open_naked(naked.with_signature(self.octets, signature), self.alice,
+                                self.domain)
+
+
 @exercise("seal_naked")
 def seal_naked(s):
+    milter = s.connect("milter")
+    for on, size in ((milter, 100), (s.tls, 100), (milter, 300000), (s.tls, 300000)):
+        mail = NakedMail(s, size)
+        where = "%s, %d octets" % (on.hello.class_name.decode(), size)
+        if size > 40960:
+            fields, more = {"message_object_size": len(mail.octets)}, {"obj": mail.octets}
+        else:
+            fields, more = {"message": mail.octets}, {}
+        request = {"recipient": s.alice, **fields}
+        r = on.ask("seal_naked", request, **more)
+        o = mail.opened(r.signature)
+        s.check("sealed, and good for alice: " + where, o.accepted)
+        s.check("all of it: " + where, o.parts[2:] == mail.parts and
+                o.common["Subject"] == "from elsewhere")
+        s.check("not before: " + where, not mail.opened(bytes(64)).accepted)
+        s.check("nor by another octet: " + where, not mail.opened(
+            r.signature[:40] + bytes([r.signature[40] ^ 1]) + r.signature[41:]).accepted)
+        s.check("the same again: " + where,
+                on.ask("seal_naked", request, **more).signature == r.signature)
+    mail = NakedMail(s, 10)
+    request = {"recipient": s.alice, "message": mail.octets}
+    sealed = naked.with_signature(mail.octets, milter.ask("seal_naked", request).signature)
+    s.refused(s.pb.STATUS_INVALID, "sealed already", "seal_naked",
+              {**request, "message": sealed}, on=milter, word="message-refused")
+    s.refused(s.pb.STATUS_NOT_FOUND, "for nobody", "seal_naked",
+              {**request, "recipient": b"nobody@example.com"}, on=milter, word="no-signet")
+    s.refused(s.pb.STATUS_INVALID, "a one-time key that is alice's", "seal_naked",
+              {**request, "message": mail.octets[:43] + mail.alice.signing_public +
+               mail.octets[75:]}, on=milter, word="one-time-key-known")
     request = {"recipient": s.alice, "message": s.letter.octets}
     s.refused(s.pb.STATUS_INVALID, "a message is no naked mail", "seal_naked", request,
               on=s.tls, word="message-corrupt")
