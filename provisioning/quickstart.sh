@@ -51,6 +51,8 @@ build() {
     targets=$programs
     [ "$attack" = no ] || targets="$programs keyd-check captured_frontend"
     log=$(mktemp)
+    trap 'rm -f "$log"' EXIT
+    trap 'exit 130' HUP INT TERM
     if ! cmake --preset release >"$log" 2>&1; then
         cat "$log"
         rm -f "$log"
@@ -85,6 +87,8 @@ for program in $programs; do
 done
 [ "$attack" = no ] || [ -x "$build_dir/$attacker" ] ||
     fail "$build_dir/$attacker is not there"
+
+[ "$attack" = no ] || [ "$keep" = no ] || fail '--attack leaves nothing to keep'
 
 if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null || fail 'neither root nor able to use sudo'
@@ -165,7 +169,7 @@ clean_up() {
         ended "$keyd" || kill -9 "$keyd" 2>/dev/null || true
         wait "$keyd" 2>/dev/null || true
     fi
-    if [ "$status" != 0 ] && [ -n "$dir" ] && [ -s "$dir/log" ]; then
+    if [ "$status" != 0 ] && [ "$status" != 130 ] && [ -n "$dir" ] && [ -s "$dir/log" ]; then
         echo "quickstart: the daemon's last lines:" >&2
         tail -n 15 "$dir/log" >&2
     fi
@@ -447,6 +451,7 @@ if [ "$attack" = yes ]; then
     [ -n "$dir" ] || fail 'no directory for the daemons (TMPDIR?)'
     chmod 711 "$dir"
     TMPDIR=$dir KEYD_TEST_SCALE=1 "$build_dir/$attacker"
+    say NEXT 'tests/captured-frontend/README.md   what this shows, and what it does not'
     exit
 fi
 

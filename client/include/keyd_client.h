@@ -45,7 +45,7 @@ enum keyd_status {
     KEYD_OK = 0,
     KEYD_INVALID = 1,          /* the request is wrong; the same again fails again */
     KEYD_DENIED = 2,           /* policy says no */
-    KEYD_NOT_FOUND = 3,        /* */
+    KEYD_NOT_FOUND = 3,        /* what was asked for, or what it needs, is not there */
     KEYD_CONFLICT = 4,         /* another object holds this place; look, then decide */
     KEYD_UNAVAILABLE = 5,      /* nothing was done; retry after retry_after_ms */
     KEYD_SEALED = 6,           /* nothing was done; an operator must unseal */
@@ -324,13 +324,16 @@ struct keyd_request {
             struct keyd_octets destination; /* domain it is to be sent to */
             struct keyd_octets origin_fp;   /* full, of our signet it was encrypted
                                                for; empty: the current one */
-            struct keyd_octets message;     /* object 1847, its 255 still zeros */
+            /* Object 1847. Where the organization is to sign (255, and of 248 and 249
+             * those it has) lie 64 zeros, encrypted as the signatures will be. */
+            struct keyd_octets message;
         } sign_outbound;
         struct {
             struct keyd_octets origin;        /* domain; of MAIL, or that bounced */
             struct keyd_octets origin_fp;     /* full */
             struct keyd_octets domain;        /* ours; of RCPT */
-            struct keyd_octets domain_fp;     /* full; of ours, that RCPT named */
+            struct keyd_octets domain_fp;     /* of our signet that RCPT named; full or
+                                                 core */
             struct keyd_octets origin_signet; /* identified, binary */
             struct keyd_octets message;       /* object 1847; open_bounce: 1931 */
             /* make_bounce only: */
@@ -339,7 +342,8 @@ struct keyd_request {
         } inbound; /* open_envelope, open_bounce, make_bounce */
         struct {
             struct keyd_octets recipient; /* address */
-            struct keyd_octets message;   /* object 1908, its 255 still zeros */
+            struct keyd_octets message;   /* object 1908, its 255 still zeros, which
+                                             are not encrypted there */
         } seal_naked;
         struct {
             enum keyd_stop_action action;
@@ -580,19 +584,23 @@ struct keyd_answer {
             bool changed;
         } resets;
         struct {
-            /* Payloads of chunks 248, 249 (empty: the message has none) and 255. */
+            /* Payloads of chunks 248, 249 (empty: the message has none) and 255: each
+             * goes in place of the chunk's own, 64 octets that begin 4 behind the
+             * chunk's first; the slots behind them stay. */
             struct keyd_octets metadata_bounce, display_bounce, organization;
-            struct keyd_octets destination_fp; /* as the author says */
+            struct keyd_octets destination_fp; /* as the author says: full or core */
             bool author_grace; /* the author's signet was superseded a short time ago */
         } outbound;            /* sign_outbound */
         struct {
             enum keyd_envelope verdict;
-            struct keyd_octets recipient, recipient_fp; /* with CURRENT and STALE */
+            /* With CURRENT and STALE; the fingerprint as the author says: full or
+             * core. */
+            struct keyd_octets recipient, recipient_fp;
             enum keyd_bounce_signature metadata_bounce,
                 display_bounce; /* to be noted */
         } envelope;             /* open_envelope */
         struct {
-            struct keyd_octets author, author_fp; /* who is to be told */
+            struct keyd_octets author, author_fp; /* who is to be told; as above */
             enum keyd_returned part;
             uint32_t klass, subject, detail;
             uint64_t time_s;
@@ -878,6 +886,18 @@ enum keyd_status keyd_client_open_envelope(keyd_client *c, struct keyd_octets or
                                            struct keyd_octets origin_signet,
                                            struct keyd_octets message,
                                            struct keyd_answer **answer);
+/* Of object 1931, and of a message that cannot be delivered; fields as above. */
+enum keyd_status
+keyd_client_open_bounce(keyd_client *c, struct keyd_octets origin,
+                        struct keyd_octets origin_fp, struct keyd_octets domain,
+                        struct keyd_octets domain_fp, struct keyd_octets origin_signet,
+                        struct keyd_octets bounce, struct keyd_answer **answer);
+enum keyd_status
+keyd_client_make_bounce(keyd_client *c, struct keyd_octets origin,
+                        struct keyd_octets origin_fp, struct keyd_octets domain,
+                        struct keyd_octets domain_fp, struct keyd_octets origin_signet,
+                        struct keyd_octets message, enum keyd_returned part,
+                        const uint32_t status[3], struct keyd_answer **answer);
 enum keyd_status keyd_client_seal_naked(keyd_client *c, struct keyd_octets recipient,
                                         struct keyd_octets message,
                                         struct keyd_answer **answer);

@@ -100,6 +100,45 @@ keyd_client_open_envelope(keyd_client *c, struct keyd_octets origin,
 }
 
 enum keyd_status
+keyd_client_open_bounce(keyd_client *c, struct keyd_octets origin,
+                        struct keyd_octets origin_fp, struct keyd_octets domain,
+                        struct keyd_octets domain_fp, struct keyd_octets origin_signet,
+                        struct keyd_octets bounce, struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_OPEN_BOUNCE,
+                             .in.inbound = {.origin = origin,
+                                            .origin_fp = origin_fp,
+                                            .domain = domain,
+                                            .domain_fp = domain_fp,
+                                            .origin_signet = origin_signet,
+                                            .message = bounce}};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
+keyd_client_make_bounce(keyd_client *c, struct keyd_octets origin,
+                        struct keyd_octets origin_fp, struct keyd_octets domain,
+                        struct keyd_octets domain_fp, struct keyd_octets origin_signet,
+                        struct keyd_octets message, enum keyd_returned part,
+                        const uint32_t status[3], struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_MAKE_BOUNCE,
+                             .in.inbound = {.origin = origin,
+                                            .origin_fp = origin_fp,
+                                            .domain = domain,
+                                            .domain_fp = domain_fp,
+                                            .origin_signet = origin_signet,
+                                            .message = message,
+                                            .part = part,
+                                            .klass = status[0],
+                                            .subject = status[1],
+                                            .detail = status[2]}};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
 keyd_client_seal_naked(keyd_client *c, struct keyd_octets recipient,
                        struct keyd_octets message, struct keyd_answer **answer)
 {

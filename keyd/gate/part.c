@@ -93,6 +93,7 @@ begin_upload(struct gate *g, struct conn *c, struct kd_slice id, size_t total,
         return KD_UNAVAILABLE;
     if ((err = add(g, c, PART_COMING, fd, total, &p)) != KD_OK) {
         close(fd);
+        *why = KD_RPC_TOO_MANY_OBJECTS;
         return err;
     }
     memcpy(p->id, id.p, PART_ID_SIZE);

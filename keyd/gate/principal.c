@@ -71,12 +71,19 @@ has_room(uint64_t limit, uint64_t taken, uint64_t more)
     return taken <= limit && more <= limit - taken;
 }
 
+bool
+principal_has_room(const struct principal_table *t, const struct principal *p,
+                   const struct kd_limits *limits, size_t size)
+{
+    return p->n_uploads < limits->max_principal_uploads &&
+           has_room(limits->upload_pool, t->uploads, size);
+}
+
 kd_err
 principal_take_object(struct principal_table *t, struct principal *p,
                       const struct kd_limits *limits, size_t size)
 {
-    if (p->n_uploads >= limits->max_principal_uploads ||
-        !has_room(limits->upload_pool, t->uploads, size))
+    if (!principal_has_room(t, p, limits, size))
         return KD_BUSY;
     p->n_uploads++;
     t->uploads += size;

@@ -69,6 +69,10 @@ kd_err principal_take(struct principal_table *t, struct principal *p,
 void principal_give(struct principal_table *t, struct principal *p, size_t frame,
                     size_t upload);
 
+/* True if another object of that size may be under way. */
+bool principal_has_room(const struct principal_table *t, const struct principal *p,
+                        const struct kd_limits *limits, size_t size);
+
 /* The same for an object without a request: one that comes or goes in parts. */
 kd_err principal_take_object(struct principal_table *t, struct principal *p,
                              const struct kd_limits *limits, size_t size) KD_MUST_USE;

@@ -297,6 +297,12 @@ start_request(struct gate *g, struct conn *c, const struct op_rpc *rpc,
         refuse(g, c, r->id, to->chan.fd < 0 ? KD_UNAVAILABLE : KD_BUSY, 0);
         return;
     }
+    if (upload != 0 &&
+        !principal_has_room(&g->principals, c->principal, &g->conf.limits, upload)) {
+        close(fd);
+        refuse_rpc(g, c, r->id, KD_BUSY, KD_RPC_TOO_MANY_OBJECTS);
+        return;
+    }
     struct pending *p = begin_request(g, c, rpc, r, frame, upload);
     uint32_t wait_ms = 0;
     uint16_t reason = 0;

@@ -80,15 +80,16 @@ static kd_err
 cost_of(const struct vault *v, const struct task *t, const struct inbound *x,
         unsigned *out)
 {
-    enum { SIGNET_HASHED = 5, MIB = 1 << 20 };
+    enum { PER_KEY = 3 /* 255, 248 and 249 */, SIGNET_HASHED = 5, MIB = 1 << 20 };
     uint8_t head[MAIL_SIGNET_HEAD];
     struct kd_slice signet;
     kd_err err = signet_head(t, x, head, &signet);
 
     if (err != KD_OK)
         return err;
-    size_t keys = mail_keys_at_most(signet, x->object.source.n) + keys_of_ours(v, x);
-    *out = origins_cost(keys, x->object.source.n) +
+    size_t readings =
+        PER_KEY * mail_keys_at_most(signet, x->object.source.n) + keys_of_ours(v, x);
+    *out = origins_cost(readings, x->object.source.n) +
            (unsigned)(SIGNET_HASHED * x->object.signet_size / MIB);
     return KD_OK;
 }

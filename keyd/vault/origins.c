@@ -5,9 +5,9 @@
 
 #define MIB (UINT64_C(1024) * 1024)
 
-/* Beside the hashing, a key is as much work as hashing so much: three signatures are
- * verified under it at one cost each (dime/message_verify.h). */
-enum { KEY_OCTETS = 128 << 10 };
+/* Beside the reading, a signature verified at one cost (dime/ed25519_verifier.h) is as
+ * much work as hashing so much. */
+enum { SIGNATURE_OCTETS = 96 << 10 };
 
 static struct kd_rate
 rate_of(uint32_t a_second)
@@ -29,16 +29,16 @@ origins_init(struct origins *o)
 }
 
 unsigned
-origins_cost(size_t n_keys, uint64_t octets)
+origins_cost(size_t readings, uint64_t octets)
 {
     uint64_t most = ORIGINS_BURST - 1;
 
     /* Each alone first: neither product may overflow. */
-    if (n_keys > most || octets / MIB > most)
+    if (readings > most || octets / MIB > most)
         return ORIGINS_BURST;
-    octets += KEY_OCTETS;
+    octets += SIGNATURE_OCTETS;
     uint64_t whole = octets / MIB, rest = octets % MIB;
-    uint64_t units = n_keys * whole + n_keys * rest / MIB;
+    uint64_t units = readings * whole + readings * rest / MIB;
     return 1 + (unsigned)(units < most ? units : most);
 }
 
@@ -67,6 +67,31 @@ find(struct origins *o, uint64_t hash)
     return NULL;
 }
 
+/* What a bucket lacked it lacks under another rate, too: a state counts in events of
+ * its rate. */
+static void
+carry(kd_rate_state *state, uint32_t from, uint32_t to, int64_t now)
+{
+    const struct kd_rate was = rate_of(from == 0 ? to : from), is = rate_of(to);
+    uint32_t used = was.burst - kd_rate_left(&was, state, now);
+    int64_t wait;
+
+    atomic_store_explicit(state, 0, memory_order_relaxed);
+    if (used != 0)
+        kd_ignore(kd_rate_take_n(&is, state, used < is.burst ? used : is.burst, now,
+                                 &wait)); /* the bucket is full */
+}
+
+static void
+take_over(struct origins *o, const struct origins_rates *rates, int64_t now)
+{
+    carry(&o->strangers, o->rates.strangers, rates->strangers, now);
+    for (size_t i = 0; i < ORIGINS_SETS; i++)
+        for (size_t k = 0; k < ORIGINS_WAYS; k++)
+            carry(&o->cells[i][k].state, o->rates.known, rates->known, now);
+    o->rates = *rates;
+}
+
 kd_err
 origins_take(struct origins *o, const struct origins_rates *rates,
              struct kd_slice origin, unsigned cost, int64_t now, uint32_t *retry_ms)
@@ -76,9 +101,12 @@ origins_take(struct origins *o, const struct origins_rates *rates,
     const struct kd_rate r = rate_of(cell == NULL ? rates->strangers : rates->known);
     int64_t wait;
 
+    if (rates->known != o->rates.known || rates->strangers != o->rates.strangers)
+        take_over(o, rates, now);
+
     if (kd_rate_take_n(&r, cell == NULL ? &o->strangers : &cell->state, n, now, &wait))
         return KD_OK;
-    /* At most burst / rate: some twenty seconds at the strangers' usual one. */
+    /* At most burst / rate: some forty seconds at the strangers' usual one. */
     *retry_ms = (uint32_t)((wait + 999999) / 1000000);
     return KD_BUSY;
 }

@@ -20,8 +20,8 @@ enum {
     ORIGINS_WAYS = 8,
     ORIGINS_KEY_SIZE = 16,
     /* Units: a small message costs one. The bursts take the dearest message there is
-     * (64 MiB, 8 keys). */
-    ORIGINS_BURST = 1024,
+     * (64 MiB, 8 keys, three signatures). */
+    ORIGINS_BURST = 2048,
     ORIGINS_BURST_SECONDS = 5, /* or so many seconds of the rate, if that is more */
     ORIGINS_RATE_MAX = 100000,
 };
@@ -34,6 +34,7 @@ struct origins_rates {
 
 struct origins {
     uint8_t key[ORIGINS_KEY_SIZE];
+    struct origins_rates rates; /* of the states; zeros before the first question */
     kd_rate_state strangers;
     struct origins_cell {
         uint64_t hash; /* 0: free */
@@ -44,9 +45,9 @@ struct origins {
 
 void origins_init(struct origins *o);
 
-/* What a message of so many octets costs, if up to n_keys are tried on it: each hashes
- * it once, and verifies. */
-unsigned origins_cost(size_t n_keys, uint64_t octets);
+/* What a message of so many octets costs, if it is read up to so many times, each for a
+ * signature to be verified. */
+unsigned origins_cost(size_t readings, uint64_t octets);
 
 /* KD_OK, and cost units are taken (never more than ORIGINS_BURST); or KD_BUSY, nothing
  * is taken, and *retry_ms is when they could be there. now: ns. */

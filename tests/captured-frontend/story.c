@@ -398,7 +398,8 @@ serves_signatures(struct story *s)
         struct kd_buf b;
         write_naked(sg_world()->alice_enc, &b);
         try_seal(s, &a, &s->com, "alice@example.com", &b);
-        ok &= is_served("naked mail for alice is sealed", &a);
+        if (i == 0 || a.status != KEYD_OK || a.hole[0] != '\0')
+            ok &= is_served("naked mail for alice is sealed", &a); /* as is the rest */
         kd_buf_free(&b);
     }
     return ok;
@@ -586,12 +587,29 @@ log_agrees(struct story *s, struct post *p, size_t side, size_t n_abuses)
 
 /* --- */
 
+static const char introduction[] =
+    "example.com and example.org are organizations, each with a keyd of its own.\n"
+    "alice, carol and mallory have addresses at the one, bob has his at the other;\n"
+    "example.net is a stranger's. An intruder has the submission server of\n"
+    "example.com and the servers that take mail in for both, with all that these may\n"
+    "do; mallory is his, and so is example.net. What do the two keyds give away?\n"
+    "\n"
+    "A message is a list of numbered chunks: 2 is the point its keys come from, 4\n"
+    "tells its origin who wrote it, 5 its destination who gets it; 225 and 226 are\n"
+    "its author's signatures, 248, 249 and 255 his organization's. Naked mail comes\n"
+    "from outside and is sealed for its recipient.\n"
+    "\n"
+    "Left of the arrow stands what is tried, right of it what keyd answered. HOLE\n"
+    "before a line would mean that it got more than it should have.\n"
+    "\n";
+
 static bool
 tell(struct story *s, size_t n, enum telling telling)
 {
+    fputs(introduction, stdout);
     printf("What is right is served:\n");
     bool ok = serves(s);
-    printf("The oracle notices:\n");
+    printf("What judges the answers finds what is planted for it:\n");
     ok &= oracle_notices(s);
     printf("The front-ends are captured:\n");
     ok &= play_all(s, n, telling);
@@ -609,6 +627,12 @@ tell(struct story *s, size_t n, enum telling telling)
     return ok;
 }
 
+static bool
+is_known(const char *option)
+{
+    return strcmp(option, "--brief") == 0 || strcmp(option, "--all") == 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -617,10 +641,12 @@ main(int argc, char **argv)
     enum telling telling = TELL_FIRST;
 
     suite_begin(1, argv);
+    if (argc > 1 && strncmp(argv[1], "--", 2) == 0 && !is_known(argv[1])) {
+        fputs("usage: captured_frontend [--brief|--all] [SEED [ABUSES]]\n", stderr);
+        return 64;
+    }
     if (argc > 1 && strncmp(argv[1], "--", 2) == 0) {
-        telling = strcmp(argv[1], "--brief") == 0 ? TELL_FAULTS
-                  : strcmp(argv[1], "--all") == 0 ? TELL_ALL
-                                                  : TELL_FIRST;
+        telling = strcmp(argv[1], "--brief") == 0 ? TELL_FAULTS : TELL_ALL;
         rest++;
     }
     s.seed = rest[0] != NULL ? strtoull(rest[0], NULL, 0) : randombytes_random();

@@ -835,6 +835,81 @@ T_OP_26_the_largest_message_is_signed_and_ten_at_once_in_bounded_memory(void **s
     assert_true(most_kib(gate) <= gate_kib + ROOM_KIB);
 }
 
+struct outcomes {
+    size_t n_signed, n_busy;
+};
+
+static void
+busy_or_signed(void *cookie, struct keyd_answer *a)
+{
+    struct outcomes *o = cookie;
+
+    if (a->status == KEYD_BUSY) {
+        assert_string_equal(a->detail, "too-many-objects");
+        o->n_busy++;
+    } else {
+        if (a->status != KEYD_OK)
+            fail_msg("%s (%s)", keyd_client_status_text(a->status), a->detail);
+        o->n_signed++;
+    }
+    keyd_client_answer_free(a);
+}
+
+/* So many of the largest messages on one connection, as objects, and a small one. */
+static struct outcomes
+ask_at_once(struct post *p, const struct keyd_request *q, size_t n_large)
+{
+    keyd_client *c = ask_connect(&p->d, "submission");
+    struct outcomes o = {0, 0}, small = {0, 0};
+
+    struct letter *letter = letter_new(11, 1000, NULL);
+    assert_non_null(letter);
+    const struct keyd_request inline_one = letter_request(letter, NULL);
+    for (size_t i = 0; i < n_large; i++)
+        assert_int_equal(keyd_client_submit(c, q, busy_or_signed, &o, NULL), KEYD_OK);
+    assert_int_equal(keyd_client_submit(c, &inline_one, busy_or_signed, &small, NULL),
+                     KEYD_OK);
+    while (keyd_client_pending(c) > 0)
+        assert_int_equal(keyd_client_process(c, 100), KEYD_OK);
+    assert_int_equal(small.n_signed, 1);
+    keyd_client_free(c);
+    free(letter);
+    return o;
+}
+
+/* Two objects of a principal are under way, and no third, whatever the pool has left;
+ * where more may be, the pool takes three of the largest messages. On unix sockets as
+ * over TLS (test_tls_parts.c): the descriptor counts as long as its request. */
+static void
+more_large_messages_than_there_is_room_for_are_busy_and_room_comes_back(void **state)
+{
+    const struct post_options many = {.top = "max-principal-uploads = 8\n"};
+    struct outcomes o;
+    struct post p;
+
+    (void)state;
+    write_largest(27);
+    const struct keyd_request q = {
+        .op = KEYD_OP_SIGN_OUTBOUND,
+        .deadline_ms = 300000,
+        .in.sign_outbound = {.account = KEYD_STR("alice@example.com"),
+                             .destination = KEYD_STR("example.org"),
+                             .message = {blank.out.p, blank.out.n}}};
+    for (int i = 0; i < 2; i++) {
+        uint64_t before = post_seq(&com);
+        o = ask_at_once(&com, &q, 3);
+        assert_int_equal(o.n_signed, 2);
+        assert_int_equal(o.n_busy, 1);
+        /* of what was refused nothing was done */
+        assert_int_equal(post_records(&com, before, NULL, 0), 3);
+    }
+    post_start_com(&p, &many);
+    o = ask_at_once(&p, &q, 4);
+    assert_int_equal(o.n_signed, 3);
+    assert_int_equal(o.n_busy, 1);
+    post_end(&p);
+}
+
 static void
 T_OP_26_a_message_above_the_limit_is_refused(void **state)
 {
@@ -1055,6 +1130,7 @@ main(int argc, char **argv)
         TEST(every_connection_of_a_front_end_has_its_turn),
         TEST(a_freeze_overtakes_what_is_being_signed),
         TEST(T_OP_26_the_largest_message_is_signed_and_ten_at_once_in_bounded_memory),
+        TEST(more_large_messages_than_there_is_room_for_are_busy_and_room_comes_back),
         TEST(T_OP_26_a_message_above_the_limit_is_refused),
         TEST(over_TLS_messages_of_every_size_are_signed),
         TEST(T_OP_24_no_signature_that_was_given_away_lacks_its_record),

@@ -10,6 +10,7 @@
 #include <keyd/base/secret.h>
 #include <keyd/ledger/outside.h>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
@@ -23,7 +24,10 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { REFUSED_MS = 2000 };
+enum {
+    REFUSED_MS = 2000,
+    WAIT_MS = 60000, /* for what must come, on however busy a machine */
+};
 
 static struct storage keyd;
 
@@ -41,7 +45,7 @@ static void
 accept_now(void)
 {
     struct storage_head head;
-    int64_t until = kd_clock_ms() + 10000;
+    int64_t until = kd_clock_ms() + WAIT_MS;
 
     storage_head(&keyd, &head);
     struct keyd_answer *a = storage_accept(&keyd, &head);
@@ -56,7 +60,7 @@ accept_now(void)
         a = storage_accept(&keyd, &head);
     }
     ask_ends(a, KEYD_OK, NULL);
-    storage_wait(&keyd, KEYD_STATE_OPERATIONAL, 10000); /* it may have to unseal */
+    storage_wait(&keyd, KEYD_STATE_OPERATIONAL, WAIT_MS); /* it may have to unseal */
 }
 
 /* --- older copies --- */
@@ -120,7 +124,6 @@ last_outside(void)
 static void
 one_record_of_a_running_vault_is_enough_to_tell_the_age(void **state)
 {
-    int64_t until = kd_clock_ms() + 10000;
     struct storage_head head = {0};
 
     (void)state;
@@ -128,6 +131,7 @@ one_record_of_a_running_vault_is_enough_to_tell_the_age(void **state)
     uint64_t last = last_record();
     storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
     /* It works before the record of that is stored. */
+    int64_t until = kd_clock_ms() + WAIT_MS;
     while (head.seq <= last) {
         assert_true(kd_clock_ms() < until);
         storage_head(&keyd, &head);
@@ -225,7 +229,7 @@ static bool
 comes_up_accepted(void)
 {
     assert_true(daemon_launch(&keyd.d));
-    int64_t until = kd_clock_ms() + 20000;
+    int64_t until = kd_clock_ms() + WAIT_MS;
     while (kd_clock_ms() < until) {
         enum keyd_service_state is = storage_state(&keyd);
         if (is == KEYD_STATE_OPERATIONAL || is == KEYD_STATE_FAILED)
@@ -384,7 +388,7 @@ where_operators_are_enrolled_an_acceptance_takes_their_approvals(void **state)
     assert_int_equal(after.seq, head.seq); /* nothing was recorded before it */
     ask_ends(ask(c, &q), KEYD_OK, NULL);
     keyd_client_free(c);
-    storage_wait(&keyd, KEYD_STATE_OPERATIONAL, 10000);
+    storage_wait(&keyd, KEYD_STATE_OPERATIONAL, WAIT_MS);
     storage_issue(&keyd, 5601, KEYD_OK, NULL);
     storage_keydctl(&keyd, 0, log, sizeof log, "audit tail -n 12");
     const char *restored = strstr(log, "restore-registry");
@@ -410,7 +414,7 @@ a_registry_from_before_the_first_key_store_is_accepted(void **state)
     struct storage_head head;
     storage_head(&keyd, &head);
     ask_ends(storage_accept(&keyd, &head), KEYD_OK, NULL);
-    storage_wait(&keyd, KEYD_STATE_UNPROVISIONED, 10000);
+    storage_wait(&keyd, KEYD_STATE_UNPROVISIONED, WAIT_MS);
     storage_stop(&keyd);
 }
 
@@ -454,6 +458,45 @@ count_answer(void *cookie, struct keyd_answer *a)
     keyd_client_answer_free(a);
 }
 
+/* True if some thread of the process has work to do. */
+static bool
+is_running(pid_t pid)
+{
+    char path[64], line[512];
+    bool runs = false;
+    struct dirent *e;
+
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    DIR *tasks = opendir(path);
+    assert_non_null(tasks);
+    while (!runs && (e = readdir(tasks)) != NULL) {
+        char stat[400];
+        if (e->d_name[0] == '.')
+            continue;
+        snprintf(stat, sizeof stat, "%s/%s/stat", path, e->d_name);
+        FILE *f = fopen(stat, "re");
+        if (f == NULL)
+            continue;
+        if (fgets(line, sizeof line, f) != NULL)
+            runs = strstr(line, ") S ") == NULL;
+        fclose(f);
+    }
+    closedir(tasks);
+    return runs;
+}
+
+/* Until the process has done what it can, and waits: some looks in a row. */
+static void
+settle(pid_t pid)
+{
+    int64_t until = kd_clock_ms() + WAIT_MS;
+
+    for (unsigned n = 0; n < 10; n = is_running(pid) ? 0 : n + 1) {
+        assert_true(kd_clock_ms() < until);
+        kd_ignore(poll(NULL, 0, 30)); /* between two looks */
+    }
+}
+
 /* The ledger ends with a change of the key store before it, and comes back without what
  * was noted outside: the record is stored then, but that lifts nothing. */
 static void
@@ -472,20 +515,22 @@ a_change_that_is_recorded_while_the_vault_is_held_does_not_lift_that(void **stat
     storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
     keyd_client *c = ask_connect(&keyd.d, "admin");
     pid_t ledger = daemon_role(&keyd.d, KEYD_PROCESS_LEDGER, "");
-    assert_true(ledger > 0);
+    pid_t vault = daemon_role(&keyd.d, KEYD_PROCESS_VAULT, "");
+    assert_true(ledger > 0 && vault > 0);
     for (size_t i = 0; i < CHANGES; i++)
         assert_int_equal(keyd_client_submit(c, &generate, count_answer, &n, NULL),
                          KEYD_OK);
     while (n == 0)
         assert_int_equal(keyd_client_process(c, 20000), KEYD_OK);
     assert_int_equal(kill(ledger, SIGSTOP), 0);
-    kd_ignore(poll(NULL, 0, 300)); /* for the vault to come to the next one's record */
+    settle(vault); /* it has come to the next one's record */
     shell("rm -f '%s'/*", keyd.outside);
     assert_int_equal(kill(ledger, SIGKILL), 0);
     while (n < CHANGES)
         assert_int_equal(keyd_client_process(c, 20000), KEYD_OK);
     keyd_client_free(c);
-    assert_int_equal(storage_state(&keyd), KEYD_STATE_FAILED);
+    /* Those behind it may be refused before there is a ledger again. */
+    storage_wait(&keyd, KEYD_STATE_FAILED, WAIT_MS);
     assert_held("checkpoint-missing");
     accept_now();
     storage_issue(&keyd, 6100, KEYD_OK, NULL);
@@ -520,7 +565,7 @@ a_checkpoint_file_with_a_flipped_bit_is_refused(void **state)
         flip(keyd.checkpoint, at, bit % 8);
         assert_true(daemon_launch(&keyd.d));
         /* What only the signature shows is seen when the keys are open. */
-        storage_wait(&keyd, KEYD_STATE_FAILED, 20000);
+        storage_wait(&keyd, KEYD_STATE_FAILED, WAIT_MS);
         storage_issue(&keyd, 900000, KEYD_UNAVAILABLE, NULL);
         storage_stop(&keyd);
     }
@@ -562,7 +607,9 @@ a_clone_of_the_state_cannot_run_beside_it_nor_after_it(void **state)
 
     (void)state;
     storage_put_back(&keyd, "good", true);
+    int64_t start = kd_clock_ms();
     storage_launch(&keyd, KEYD_STATE_OPERATIONAL);
+    int64_t launch_ms = kd_clock_ms() - start;
     snprintf(path, sizeof path, "%s/clone", keyd.d.dir);
     shell("rm -rf '%s' && cp -a '%s/good' '%s'", path, keyd.d.dir, path);
     storage_prepare(&clone, NULL, path);
@@ -572,10 +619,11 @@ a_clone_of_the_state_cannot_run_beside_it_nor_after_it(void **state)
     memcpy(clone.d.credential, keyd.d.credential, sizeof clone.d.credential);
     shell("cp -a '%s' '%s'", keyd.d.credential_path, clone.d.credential_path);
 
-    int64_t start = kd_clock_ms();
+    /* At once; a busy machine takes its time for a start that is good, too. */
+    start = kd_clock_ms();
     assert_true(daemon_launch(&clone.d));
-    assert_int_equal(daemon_wait_end(&clone.d, 10000), EX_CONFIG);
-    assert_true(kd_clock_ms() - start <= REFUSED_MS);
+    assert_int_equal(daemon_wait_end(&clone.d, WAIT_MS), EX_CONFIG);
+    assert_in_range(kd_clock_ms() - start, 0, REFUSED_MS + 2 * launch_ms);
     assert_true(daemon_log_has(&clone.d, "in use by another keyd"));
     storage_issue(&keyd, 7000, KEYD_OK, NULL);
     storage_stop(&keyd);
@@ -596,18 +644,23 @@ a_checkpoint_that_cannot_be_written_degrades_and_after_the_grace_stops_signing(
     (void)state;
     if (geteuid() != 0)
         skip();
-    storage_start(&s, "checkpoint-grace = 2\naudit-checkpoint-interval = 10\n");
+    storage_start(&s, "checkpoint-grace = 600\naudit-checkpoint-interval = 10\n");
     storage_stop(&s);
     shell("chown 0:0 '%s' && chmod 0755 '%s'", s.outside, s.outside);
     storage_launch(&s, KEYD_STATE_DEGRADED);
     storage_reason(&s, "checkpoint-file");
     storage_issue(&s, 1, KEYD_OK, NULL);
     assert_true(ask_counter(&s.d, "checkpoint-failures") > 0);
-    assert_true(daemon_log_wait(&s.d, "could not be written for too long", 10000));
+    storage_stop(&s);
+    assert_false(daemon_log_has(&s.d, "could not be written for too long"));
+
+    shell("sed -i 's|^checkpoint-grace = .*|checkpoint-grace = 2|' '%s'", s.d.conf);
+    storage_launch(&s, KEYD_STATE_DEGRADED);
+    assert_true(daemon_log_wait(&s.d, "could not be written for too long", WAIT_MS));
     storage_issue(&s, 2, KEYD_UNAVAILABLE, "checkpoint-overdue");
     storage_look(&s, 1, KEYD_OK);
     shell("chown %d:0 '%s'", DAEMON_LEDGER, s.outside);
-    storage_wait(&s, KEYD_STATE_OPERATIONAL, 10000);
+    storage_wait(&s, KEYD_STATE_OPERATIONAL, WAIT_MS);
     storage_issue(&s, 2, KEYD_OK, NULL);
     storage_stop(&s);
     storage_clear(&s);
@@ -645,11 +698,11 @@ a_registry_that_cannot_be_opened_now_is_tried_again_until_it_can(void **state)
     snprintf(own_state, sizeof own_state, "%s/state", mount_point);
     storage_prepare(&s, NULL, own_state);
     assert_true(daemon_launch(&s.d));
-    assert_true(daemon_log_wait(&s.d, "to be tried again", 10000));
-    assert_true(daemon_log_wait(&s.d, "keeps ending", 10000));
+    assert_true(daemon_log_wait(&s.d, "to be tried again", WAIT_MS));
+    assert_true(daemon_log_wait(&s.d, "keeps ending", WAIT_MS));
     assert_int_equal(mount(NULL, mount_point, NULL, MS_REMOUNT, "size=64m,mode=755"),
                      0);
-    assert_true(daemon_wait(&s.d, 30000));
+    assert_true(daemon_wait(&s.d, WAIT_MS));
     storage_stop(&s);
     storage_clear(&s);
     assert_int_equal(umount(mount_point), 0);

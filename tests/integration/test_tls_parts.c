@@ -180,7 +180,7 @@ parts_out_of_order_lose_the_upload(void **state)
     /* All of it is free again: two at once. */
     IS(part(&t, 4, 0, 1048576, 100), OK, "");
     IS(part(&t, 5, 0, 1048576, 100), OK, "");
-    IS(part(&t, 6, 0, 1000, 100), BUSY, "");
+    IS(part(&t, 6, 0, 1000, 100), BUSY, "too-many-objects");
     /* what is not whole is no object */
     IS(issue(&t, 2, "two@example.com", id), INVALID, "upload-unknown");
     const uint8_t four[16] = {4};
@@ -218,7 +218,7 @@ the_pool_is_for_all_and_given_back_at_the_end(void **state)
     assert_true(tls_greet(&b, place.port, &place.mx3));
     IS(part(&a, 1, 0, 1048576, 1), OK, "");
     IS(part(&a, 2, 0, 1048576, 1), OK, "");
-    IS(part(&b, 1, 0, 1, 1), BUSY, "");
+    IS(part(&b, 1, 0, 1, 1), BUSY, "too-many-objects");
     tls_close(&a);
     for (int i = 0; i < 400; i++) {
         if (part(&b, 1, 0, 100, 1)->status == KEYD__V1__STATUS__STATUS_OK)
@@ -238,7 +238,7 @@ an_upload_nobody_uses_is_dropped_in_time(void **state)
     assert_true(tls_greet(&t, place.port, &place.mx3));
     IS(part(&t, 1, 0, 100, 1), OK, "");
     IS(part(&t, 2, 0, 100, 100), OK, "");
-    IS(part(&t, 3, 0, 100, 100), BUSY, "");
+    IS(part(&t, 3, 0, 100, 100), BUSY, "too-many-objects");
     sleep(4); /* upload-timeout is 3 s */
     IS(part(&t, 1, 1, 100, 1), INVALID, "upload-unknown");
     IS(part(&t, 3, 0, 100, 100), OK, "");

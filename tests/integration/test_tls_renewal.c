@@ -173,7 +173,7 @@ a_principal_that_a_reload_removes_leaves_no_upload_behind(void **state)
     assert_true(tls_greet(&other, place.port, &place.mx3));
     IS(part(&t, 1, 0, 1048576, 1), OK, "");
     IS(part(&t, 2, 0, 1048576, 1), OK, "");
-    IS(part(&other, 1, 0, 1, 1), BUSY, ""); /* the pool is taken */
+    IS(part(&other, 1, 0, 1, 1), BUSY, "too-many-objects"); /* the pool is taken */
     change_conf("principal \"mx1\"", "principal \"mx9\"");
     change_conf(before, after);
     reload("certificates loaded: serial");

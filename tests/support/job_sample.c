@@ -99,6 +99,29 @@ job_name(size_t i)
     return messages[i].name;
 }
 
+size_t
+job_find(struct kd_slice name)
+{
+    size_t i = 0;
+
+    while (i < JOB_TYPES && !kd_slice_eq(name, kd_slice_str(messages[i].name)))
+        i++;
+    return i;
+}
+
+bool
+job_split(struct kd_slice file, size_t *i, struct kd_slice *body)
+{
+    const uint8_t *end = file.n == 0 ? NULL : memchr(file.p, '\n', file.n);
+
+    if (end == NULL)
+        return false;
+    size_t n = (size_t)(end - file.p);
+    *i = job_find(kd_slice(file.p, n));
+    *body = kd_slice(file.p + n + 1, file.n - n - 1);
+    return true;
+}
+
 void
 job_sample(size_t i, struct kd_buf *out)
 {

@@ -16,6 +16,14 @@ enum {
 uint16_t job_type(size_t i);
 const char *job_name(size_t i);
 
+/* The message of that name; JOB_TYPES if there is none. */
+size_t job_find(struct kd_slice name);
+
+/* A corpus file: the name of a message, a line feed, a body. By name, so that a file
+ * stays what it is whatever messages come before it. False: no line feed. *i is
+ * JOB_TYPES for a name that is none. */
+bool job_split(struct kd_slice file, size_t *i, struct kd_slice *body);
+
 /* Appends a well-formed body of message i with random content. */
 void job_sample(size_t i, struct kd_buf *out);
 

@@ -789,15 +789,19 @@ clear(struct load *l)
 static bool
 meet_organization(struct load *l)
 {
-    keyd_client *c;
-    bool good;
+    int64_t until = kd_clock_ms() + CONNECT_MS;
+    bool good = l->mix != LOAD_OPEN;
 
-    if (l->mix != LOAD_OPEN)
-        return true;
-    if ((c = keyd_client_new()) == NULL)
-        return false;
-    good = connect_one(l->o, c) == KEYD_OK && letter_org_get(c, &l->org);
-    keyd_client_free(c);
+    /* A daemon whose roles are killed is not always there at once. */
+    while (!good && kd_clock_ms() < until) {
+        keyd_client *c = keyd_client_new();
+        if (c == NULL)
+            return false;
+        good = connect_one(l->o, c) == KEYD_OK && letter_org_get(c, &l->org);
+        keyd_client_free(c);
+        if (!good)
+            kd_ignore(poll(NULL, 0, RECONNECT_MS)); /* and again */
+    }
     return good;
 }
 

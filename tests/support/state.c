@@ -15,7 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WAIT_MS = 20000, REASON_MS = 5000, NAP_MS = 5 };
+/* For what must come, on however busy a machine. */
+enum { WAIT_MS = 60000, REASON_MS = 20000, NAP_MS = 5 };
 
 /* --- life --- */
 

@@ -154,27 +154,27 @@ cost_grows_with_octets_and_keys_and_ends(void **state)
 
     (void)state;
     assert_int_equal(origins_cost(1, 4096), 1);
-    assert_int_equal(origins_cost(7, 4096), 1);
+    assert_int_equal(origins_cost(6, 4096), 1); /* three signatures, two keys */
     /* trying many keys is work, however small the message */
-    assert_int_equal(origins_cost(65, 4096), 9);
-    assert_int_equal(origins_cost(65, mib), 74);
-    assert_int_equal(origins_cost(64, mib / 2), 41);
+    assert_int_equal(origins_cost(3 * 65, 4096), 20);
+    assert_int_equal(origins_cost(65, mib), 72);
+    assert_int_equal(origins_cost(64, mib / 2), 39);
     assert_int_equal(origins_cost(1, 64 * mib), 65);
-    assert_int_equal(origins_cost(8, 64 * mib), 514);
+    assert_int_equal(origins_cost(3 * 8, 64 * mib), 1539);
     assert_int_equal(origins_cost(65, 64 * mib), ORIGINS_BURST);
     assert_int_equal(origins_cost(SIZE_MAX, UINT64_MAX), ORIGINS_BURST);
     assert_int_equal(origins_cost(1, UINT64_MAX), ORIGINS_BURST);
     assert_int_equal(origins_cost(SIZE_MAX, 1), ORIGINS_BURST);
     assert_int_equal(origins_cost(0, 64 * mib), 1);
-    assert_true(origins_cost(8, 64 * mib) <= ORIGINS_BURST);
+    assert_true(origins_cost(3 * 8, 64 * mib) < ORIGINS_BURST);
     /* all or nothing: what is too dear takes nothing, what is left is still had */
     struct kd_slice one = kd_slice_str("one.example");
-    assert_int_equal(origins_take(&meter, &rates, one, 1000, START, &retry), KD_OK);
-    assert_int_equal(origins_take(&meter, &rates, one, 25, START, &retry), KD_BUSY);
-    assert_int_equal(origins_take(&meter, &rates, one, 24, START, &retry), KD_OK);
+    assert_int_equal(origins_take(&meter, &rates, one, 2000, START, &retry), KD_OK);
+    assert_int_equal(origins_take(&meter, &rates, one, 49, START, &retry), KD_BUSY);
+    assert_int_equal(origins_take(&meter, &rates, one, 48, START, &retry), KD_OK);
     assert_int_equal(origins_take(&meter, &rates, one, UINT32_MAX, START, &retry),
                      KD_BUSY);
-    assert_in_range(retry, 20000, 21000); /* the whole burst: it will be there */
+    assert_in_range(retry, 40000, 41000); /* the whole burst: it will be there */
     assert_int_equal(origins_take(&meter, &rates, one, UINT32_MAX,
                                   START + retry * SECOND / 1000, &retry),
                      KD_OK);
@@ -183,7 +183,7 @@ cost_grows_with_octets_and_keys_and_ends(void **state)
 static void
 rates_are_those_that_are_set(void **state)
 {
-    const struct origins_rates slow = {1, 1}, quick = {5000, ORIGINS_RATE_MAX};
+    const struct origins_rates quick = {5000, ORIGINS_RATE_MAX};
     struct kd_slice known = kd_slice_str("known.example");
     uint32_t retry = 0;
     unsigned n = 0;
@@ -198,11 +198,44 @@ rates_are_those_that_are_set(void **state)
     for (n = 0; origins_take(&meter, &quick, domain(n), 1, START, &retry) == KD_OK; n++)
         assert_true(n < 10 * ORIGINS_RATE_MAX);
     assert_int_equal(n, ORIGINS_BURST_SECONDS * ORIGINS_RATE_MAX);
-    /* a smaller one, as after a reload: no more than its own burst */
-    for (n = 0;
-         origins_take(&meter, &slow, known, 1, START + 2 * SECOND, &retry) == KD_OK;
-         n++)
-        assert_true(n <= ORIGINS_BURST);
+    assert_true(retry != 0);
+}
+
+static unsigned
+take_under(const struct origins_rates *r, struct kd_slice origin, int64_t now)
+{
+    uint32_t retry;
+    unsigned n = 0;
+
+    while (n < 10 * ORIGINS_RATE_MAX &&
+           origins_take(&meter, r, origin, 1, now, &retry) == KD_OK)
+        n++;
+    return n;
+}
+
+/* As a reload sets them: who was silent has all that he may have under the new ones,
+ * who was not, no more than he had left. */
+static void
+other_rates_empty_and_fill_no_bucket(void **state)
+{
+    const struct origins_rates slow = {1, 1}, quick = {5000, 50};
+    struct kd_slice silent = kd_slice_str("silent.example");
+    struct kd_slice busy = kd_slice_str("busy.example");
+    uint32_t retry;
+
+    (void)state;
+    origins_passed(&meter, silent, START);
+    origins_passed(&meter, busy, START);
+    assert_int_equal(take_under(&rates, busy, START), ORIGINS_BURST);
+    assert_int_equal(origins_take(&meter, &rates, silent, 48, START, &retry), KD_OK);
+    assert_int_equal(take_under(&slow, busy, START), 0);
+    assert_int_equal(take_under(&slow, silent, START), ORIGINS_BURST - 48);
+    assert_in_range(take_under(&slow, busy, START + 5 * SECOND), 4, 5);
+    /* no more is lacking than was */
+    assert_in_range(take_under(&quick, busy, START + 5 * SECOND),
+                    5 * 5000 - ORIGINS_BURST - 1, 5 * 5000 - ORIGINS_BURST);
+    assert_in_range(take_under(&slow, kd_slice_str("a stranger"), START + 5 * SECOND),
+                    ORIGINS_BURST, ORIGINS_BURST);
 }
 
 int
@@ -215,6 +248,7 @@ main(void)
                                begin),
         cmocka_unit_test_setup(every_cell_is_used, begin),
         cmocka_unit_test_setup(rates_are_those_that_are_set, begin),
+        cmocka_unit_test_setup(other_rates_empty_and_fill_no_bucket, begin),
         cmocka_unit_test_setup(places_follow_from_a_key, begin),
         cmocka_unit_test_setup(cost_grows_with_octets_and_keys_and_ends, begin),
     };

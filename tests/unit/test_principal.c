@@ -119,6 +119,9 @@ limits_that_a_reload_lowers_hold_at_once(void **state)
     assert_int_equal(principal_take(&table, p, &lower, 1, 0), KD_BUSY);
     lower = limits;
     lower.upload_pool = 59;
+    assert_true(principal_has_room(&table, p, &limits, 40));
+    assert_false(principal_has_room(&table, p, &limits, 41));
+    assert_false(principal_has_room(&table, p, &lower, 0));
     assert_int_equal(principal_take_object(&table, p, &lower, 1), KD_BUSY);
     principal_give(&table, p, 1000000, 60);
     assert_int_equal(principal_take(&table, p, &lower, 1, 59), KD_OK);
