@@ -122,7 +122,7 @@ fuzz_smoke() {
     n=$(find build/fuzz/fuzz -maxdepth 1 -name 'fuzz_*' -type f -perm -u+x | wc -l)
     [ "$n" -gt 0 ] || { echo 'no fuzz targets were built' && return 1; }
     seconds=$((90 * jobs / n))
-    [ "$seconds" -ge 5 ] || seconds=5
+    [ "$seconds" -ge 4 ] || seconds=4
     [ "$seconds" -le 30 ] || seconds=30
     mkdir -p build/fuzz/found
     echo "$n targets, $seconds s each, $jobs at once"

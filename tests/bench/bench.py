@@ -160,7 +160,7 @@ class Bench:
         self.rounds = rounds
         # tests/run.sh does a tenth
         self.scale = int(os.environ.get("KEYD_TEST_SCALE", "10"))
-        self.seconds = 1.0 if quick else 3.0
+        self.seconds = 1.0 if quick else 2.0 if self.scale == 1 else 3.0
         self.serial = 0
         self.bad = []
         self.ours = self.total = 0.0
@@ -467,7 +467,7 @@ class Beside:
 
 def large_messages(bench, daemon, runs):
     """A large message again and again, alone and beside small requests."""
-    seconds = 2 if bench.quick else 6
+    seconds = 2 if bench.quick else 2 * bench.seconds
     large = {"content": LARGE, "population": 1, "seconds": seconds, "give_up": 60}
     for mix, way in (("sign", "socket"), ("open", "mta")):
         runs.setdefault((mix, "large"), []).append(

@@ -285,7 +285,7 @@ abuse(const struct way *w, const struct transport *t)
     struct roles before = roles_now(), after;
     size_t most_kib = 0, had = descriptors(&before);
     struct honest beside = {0};
-    int64_t ms = (t == &unix_transport ? 4000 : 3000) * (int64_t)test_scale();
+    int64_t ms = 2500 * (int64_t)test_scale();
     struct abuse_count *links = mmap(NULL, sizeof *links, PROT_READ | PROT_WRITE,
                                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 

@@ -194,7 +194,7 @@ nobody_crashed(long at, uint64_t n)
 static size_t
 rounds(size_t whole)
 {
-    return test_scale() >= TEST_SCALE_WHOLE ? whole : test_rounds(whole) / 5 + 1;
+    return test_scale() >= TEST_SCALE_WHOLE ? whole : test_rounds(whole) / 8 + 1;
 }
 
 /* The kth allocation of a running role fails while there is work that makes it. A role
