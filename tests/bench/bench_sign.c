@@ -42,8 +42,10 @@ make_token(void)
         .type = KD_SLOT_CREDENTIAL,
         .octets = {(const uint8_t *)"0123456789abcdef0123456789abcdef", 32},
     };
-    const struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 2,
-                                     kd_slice_str("example.com")};
+    const struct kd_key_spec spec = {.role = KD_KEY_ROLE_SOK,
+                                     .alg = KD_ALG_ED25519,
+                                     .permissions = 2,
+                                     .domain = kd_slice_str("example.com")};
 
     must(kd_soft_create(&credential, &token) == KD_OK);
     must(kd_token_generate(token, &spec, &key) == KD_OK);

@@ -16,7 +16,10 @@ check_keys(const uint8_t *data, size_t size)
 {
     for (size_t i = 0; i < store.n_keys; i++) {
         const struct kd_store_key *key = &store.keys[i];
-        struct kd_key_spec spec = {key->role, key->alg, key->permissions, key->domain};
+        struct kd_key_spec spec = {.role = key->role,
+                                   .alg = key->alg,
+                                   .permissions = key->permissions,
+                                   .domain = key->domain};
         fuzz_require(kd_key_spec_check(&spec) == KD_OK);
         fuzz_require(key->public_key.p > data && key->public_key.p < data + size);
         fuzz_require(key->public_key.n == 32 || key->public_key.n == 33);

@@ -26,9 +26,11 @@ static struct kd_key_id
 import(struct kd_token *t, enum kd_key_role role, uint8_t permissions,
        const char *domain, const uint8_t secret[32])
 {
-    const struct kd_key_spec spec = {
-        role, role == KD_KEY_ROLE_ENC ? KD_ALG_SECP256K1 : KD_ALG_ED25519, permissions,
-        kd_slice_str(domain)};
+    const struct kd_key_spec spec = {.role = role,
+                                     .alg = role == KD_KEY_ROLE_ENC ? KD_ALG_SECP256K1
+                                                                    : KD_ALG_ED25519,
+                                     .permissions = permissions,
+                                     .domain = kd_slice_str(domain)};
     uint8_t *copy = kd_secret_new(32);
     struct kd_key_info key;
 

@@ -26,7 +26,10 @@ static int whole;           /* the same, sealed */
 static struct kd_token *
 make(struct kd_key_info *key)
 {
-    const struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 2, DOMAIN};
+    const struct kd_key_spec spec = {.role = KD_KEY_ROLE_SOK,
+                                     .alg = KD_ALG_ED25519,
+                                     .permissions = 2,
+                                     .domain = DOMAIN};
     struct kd_token *t = backend->make(&spec, 1);
 
     assert_non_null(t);
@@ -311,8 +314,10 @@ streams_are_bound_by_role_and_purpose(void **state)
 
     (void)state; /* T-OP-2 */
     for (size_t i = 0; i < LEN(keys); i++)
-        specs[i] = (struct kd_key_spec){keys[i].role, KD_ALG_ED25519,
-                                        keys[i].permissions, DOMAIN};
+        specs[i] = (struct kd_key_spec){.role = keys[i].role,
+                                        .alg = KD_ALG_ED25519,
+                                        .permissions = keys[i].permissions,
+                                        .domain = DOMAIN};
     struct kd_token *t = backend->make(specs, LEN(specs));
     assert_non_null(t);
     for (size_t i = 0; i < LEN(keys); i++)
@@ -461,8 +466,14 @@ static void
 only_keys_that_are_there_and_sign_begin_a_stream(void **state)
 {
     const struct kd_key_spec specs[] = {
-        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 2, DOMAIN},
-        {KD_KEY_ROLE_ENC, KD_ALG_SECP256K1, 0, DOMAIN},
+        {.role = KD_KEY_ROLE_SOK,
+         .alg = KD_ALG_ED25519,
+         .permissions = 2,
+         .domain = DOMAIN},
+        {.role = KD_KEY_ROLE_ENC,
+         .alg = KD_ALG_SECP256K1,
+         .permissions = 0,
+         .domain = DOMAIN},
     };
     const struct dime_stream_part part = {.fd = whole, .n = 1000};
     const struct kd_token_text text = text_of(&part, 1, part.n);

@@ -103,8 +103,10 @@ make_matrix(void)
     struct kd_key_spec specs[N_ROWS];
 
     for (size_t i = 0; i < N_ROWS; i++)
-        specs[i] = (struct kd_key_spec){matrix[i].role, matrix[i].alg,
-                                        matrix[i].permissions, DOMAIN};
+        specs[i] = (struct kd_key_spec){.role = matrix[i].role,
+                                        .alg = matrix[i].alg,
+                                        .permissions = matrix[i].permissions,
+                                        .domain = DOMAIN};
     struct kd_token *t = backend->make(specs, N_ROWS);
     assert_non_null(t);
     assert_int_equal(kd_token_count(t), N_ROWS);
@@ -114,9 +116,11 @@ make_matrix(void)
 static struct kd_token *
 make_one(enum kd_key_role role, uint8_t permissions, struct kd_key_info *key)
 {
-    struct kd_key_spec spec = {
-        role, role == KD_KEY_ROLE_ENC ? KD_ALG_SECP256K1 : KD_ALG_ED25519, permissions,
-        DOMAIN};
+    struct kd_key_spec spec = {.role = role,
+                               .alg = role == KD_KEY_ROLE_ENC ? KD_ALG_SECP256K1
+                                                              : KD_ALG_ED25519,
+                               .permissions = permissions,
+                               .domain = DOMAIN};
     struct kd_token *t = backend->make(&spec, 1);
 
     assert_non_null(t);
@@ -440,8 +444,14 @@ static void
 states_bound_what_a_key_does(void **state)
 {
     static const struct kd_key_spec specs[2] = {
-        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 2, {(const uint8_t *)"a.example", 9}},
-        {KD_KEY_ROLE_ENC, KD_ALG_SECP256K1, 0, {(const uint8_t *)"a.example", 9}},
+        {.role = KD_KEY_ROLE_SOK,
+         .alg = KD_ALG_ED25519,
+         .permissions = 2,
+         .domain = {(const uint8_t *)"a.example", 9}},
+        {.role = KD_KEY_ROLE_ENC,
+         .alg = KD_ALG_SECP256K1,
+         .permissions = 0,
+         .domain = {(const uint8_t *)"a.example", 9}},
     };
     struct kd_token *t = backend->make(specs, 2);
     struct kd_key_info made[2];
@@ -482,7 +492,10 @@ only_steps_of_a_keys_life_are_taken(void **state)
     };
     struct kd_key_info key;
     struct kd_token *t = make_one(KD_KEY_ROLE_SOK, 1, &key);
-    struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, DOMAIN};
+    struct kd_key_spec spec = {.role = KD_KEY_ROLE_SOK,
+                               .alg = KD_ALG_ED25519,
+                               .permissions = 1,
+                               .domain = DOMAIN};
 
     (void)state;
     unsigned needed = KD_TOKEN_SETS_STATE | KD_TOKEN_GENERATES;
@@ -544,8 +557,10 @@ contradictory_specs_are_refused(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        struct kd_key_spec spec = {bad[i].role, bad[i].alg, bad[i].permissions,
-                                   kd_slice_str(bad[i].domain)};
+        struct kd_key_spec spec = {.role = bad[i].role,
+                                   .alg = bad[i].alg,
+                                   .permissions = bad[i].permissions,
+                                   .domain = kd_slice_str(bad[i].domain)};
         if (kd_key_spec_check(&spec) != KD_INVALID)
             fail_msg("spec %zu was taken", i);
         assert_int_equal(kd_token_generate(t, &spec, &key), KD_INVALID);
@@ -554,8 +569,10 @@ contradictory_specs_are_refused(void **state)
     memset(longest, 'a', sizeof longest);
     for (size_t i = 63; i < sizeof longest; i += 64)
         longest[i] = '.';
-    struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1,
-                               kd_slice(longest, 254)};
+    struct kd_key_spec spec = {.role = KD_KEY_ROLE_SOK,
+                               .alg = KD_ALG_ED25519,
+                               .permissions = 1,
+                               .domain = kd_slice(longest, 254)};
     assert_int_equal(kd_key_spec_check(&spec), KD_OK);
     spec.domain.n = 255;
     assert_int_equal(kd_key_spec_check(&spec), KD_INVALID);
@@ -580,9 +597,18 @@ imported_key_is_the_key_of_its_secret(void **state)
     uint8_t zero[32] = {0};
     struct kd_key_info key;
     struct kd_token *t = make_one(KD_KEY_ROLE_SOK, 1, &key);
-    struct kd_key_spec sok = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 2, DOMAIN};
-    struct kd_key_spec pok = {KD_KEY_ROLE_POK, KD_ALG_ED25519, 0, DOMAIN};
-    struct kd_key_spec enc = {KD_KEY_ROLE_ENC, KD_ALG_SECP256K1, 0, DOMAIN};
+    struct kd_key_spec sok = {.role = KD_KEY_ROLE_SOK,
+                              .alg = KD_ALG_ED25519,
+                              .permissions = 2,
+                              .domain = DOMAIN};
+    struct kd_key_spec pok = {.role = KD_KEY_ROLE_POK,
+                              .alg = KD_ALG_ED25519,
+                              .permissions = 0,
+                              .domain = DOMAIN};
+    struct kd_key_spec enc = {.role = KD_KEY_ROLE_ENC,
+                              .alg = KD_ALG_SECP256K1,
+                              .permissions = 0,
+                              .domain = DOMAIN};
 
     (void)state;
     if ((kd_token_caps(t).flags & KD_TOKEN_IMPORTS) == 0) {
@@ -611,7 +637,10 @@ sealed_token_refuses(void **state)
     struct kd_token *t = make_matrix();
     struct kd_token_sig sig;
     uint8_t *z = kd_secret_new(32);
-    struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, DOMAIN};
+    struct kd_key_spec spec = {.role = KD_KEY_ROLE_SOK,
+                               .alg = KD_ALG_ED25519,
+                               .permissions = 1,
+                               .domain = DOMAIN};
     struct kd_key_info key;
 
     (void)state;
@@ -679,7 +708,10 @@ four_threads_sign_and_agree_at_once(void **state)
     struct kd_token *t = make_matrix();
     struct worker workers[N_THREADS];
     pthread_t threads[N_THREADS];
-    struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, DOMAIN};
+    struct kd_key_spec spec = {.role = KD_KEY_ROLE_SOK,
+                               .alg = KD_ALG_ED25519,
+                               .permissions = 1,
+                               .domain = DOMAIN};
     struct kd_key_info key;
 
     (void)state;

@@ -86,9 +86,11 @@ static void
 add_key(struct kd_token *t, enum kd_key_role role, uint8_t permissions,
         enum kd_key_state state)
 {
-    struct kd_key_spec spec = {
-        role, role == KD_KEY_ROLE_ENC ? KD_ALG_SECP256K1 : KD_ALG_ED25519, permissions,
-        DOMAIN};
+    struct kd_key_spec spec = {.role = role,
+                               .alg = role == KD_KEY_ROLE_ENC ? KD_ALG_SECP256K1
+                                                              : KD_ALG_ED25519,
+                               .permissions = permissions,
+                               .domain = DOMAIN};
     struct kd_key_info key;
 
     assert_int_equal(kd_token_generate(t, &spec, &key), KD_OK);
@@ -103,7 +105,10 @@ static struct kd_token *
 make_token(void)
 {
     struct kd_token *t;
-    struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 2, DOMAIN};
+    struct kd_key_spec spec = {.role = KD_KEY_ROLE_SOK,
+                               .alg = KD_ALG_ED25519,
+                               .permissions = 2,
+                               .domain = DOMAIN};
     struct kd_key_info key;
     uint8_t *seed = known_seed();
 
@@ -766,7 +771,10 @@ largest_store_fits_and_no_key_more(void **state)
 {
     struct kd_token *t;
     struct kd_token *again;
-    struct kd_key_spec spec = {KD_KEY_ROLE_ENC, KD_ALG_SECP256K1, 0, DOMAIN};
+    struct kd_key_spec spec = {.role = KD_KEY_ROLE_ENC,
+                               .alg = KD_ALG_SECP256K1,
+                               .permissions = 0,
+                               .domain = DOMAIN};
     struct kd_key_info key;
     struct kd_buf b;
     static uint8_t policy[KD_STORE_POLICY_MAX + 1];
@@ -795,7 +803,10 @@ static void
 secret_memory_used_up_is_an_error(void **state)
 {
     struct kd_token *t = make_token();
-    struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1, DOMAIN};
+    struct kd_key_spec spec = {.role = KD_KEY_ROLE_SOK,
+                               .alg = KD_ALG_ED25519,
+                               .permissions = 1,
+                               .domain = DOMAIN};
     struct kd_key_info key;
     struct kd_buf b;
     static void *taken[8192];

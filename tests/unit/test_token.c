@@ -94,8 +94,14 @@ static struct kd_token *
 make_signer(struct kd_key_info *key)
 {
     static const struct kd_key_spec specs[2] = {
-        {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 3, {(const uint8_t *)"example.com", 11}},
-        {KD_KEY_ROLE_ENC, KD_ALG_SECP256K1, 0, {(const uint8_t *)"example.com", 11}},
+        {.role = KD_KEY_ROLE_SOK,
+         .alg = KD_ALG_ED25519,
+         .permissions = 3,
+         .domain = {(const uint8_t *)"example.com", 11}},
+        {.role = KD_KEY_ROLE_ENC,
+         .alg = KD_ALG_SECP256K1,
+         .permissions = 0,
+         .domain = {(const uint8_t *)"example.com", 11}},
     };
     struct kd_token *t = make_soft(specs, 2);
 
@@ -263,8 +269,10 @@ faulty_pair_is_not_taken_in(void **state)
 {
     struct kd_key_info key;
     struct kd_token *t = make_signer(&key);
-    struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 1,
-                               kd_slice_str("a.example")};
+    struct kd_key_spec spec = {.role = KD_KEY_ROLE_SOK,
+                               .alg = KD_ALG_ED25519,
+                               .permissions = 1,
+                               .domain = kd_slice_str("a.example")};
 
     (void)state;
     fault = FLIP_SIGNATURE;

@@ -98,7 +98,10 @@ __wrap_dime_ed25519_signer_end(struct dime_ed25519_signer *s,
 static struct kd_token *
 make(struct kd_key_info *key)
 {
-    const struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 2, DOMAIN};
+    const struct kd_key_spec spec = {.role = KD_KEY_ROLE_SOK,
+                                     .alg = KD_ALG_ED25519,
+                                     .permissions = 2,
+                                     .domain = DOMAIN};
     struct kd_token *t = make_soft(&spec, 1);
 
     assert_non_null(t);
@@ -383,7 +386,10 @@ static void
 keys_go_while_threads_sign(void **state)
 {
     const struct dime_stream_part part = {.fd = sealed, .n = SIZE};
-    const struct kd_key_spec spec = {KD_KEY_ROLE_SOK, KD_ALG_ED25519, 2, DOMAIN};
+    const struct kd_key_spec spec = {.role = KD_KEY_ROLE_SOK,
+                                     .alg = KD_ALG_ED25519,
+                                     .permissions = 2,
+                                     .domain = DOMAIN};
     unsigned n[KD_ERR_COUNT] = {0};
 
     (void)state;

@@ -221,7 +221,10 @@ try_pair(const struct soft_secret *x, const struct kd_key_info *key)
 static struct kd_key_spec
 spec_of(const struct kd_store_key *key)
 {
-    return (struct kd_key_spec){key->role, key->alg, key->permissions, key->domain};
+    return (struct kd_key_spec){.role = key->role,
+                                .alg = key->alg,
+                                .permissions = key->permissions,
+                                .domain = key->domain};
 }
 
 /* The entry of a destroyed key: its public part only. */

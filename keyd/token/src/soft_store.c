@@ -107,7 +107,10 @@ check_key(unsigned role, unsigned alg, unsigned state, struct kd_store_key *key)
     key->role = r->role;
     key->alg = a->alg;
     key->state = st->state;
-    struct kd_key_spec spec = {key->role, key->alg, key->permissions, key->domain};
+    struct kd_key_spec spec = {.role = key->role,
+                               .alg = key->alg,
+                               .permissions = key->permissions,
+                               .domain = key->domain};
     return kd_key_spec_check(&spec);
 }
 

@@ -223,6 +223,38 @@ kd_err kd_soft_return(struct kd_token *t, const struct kd_soft_mark *mark) KD_MU
 uint64_t kd_soft_generation(struct kd_token *t);
 void kd_soft_instance(struct kd_token *t, uint8_t out[KD_STORE_INSTANCE_SIZE]);
 
+/* Devices. The store has a table of the tokens adopted, by name as in the
+ * configuration; keys name them by their place in it. */
+struct kd_device;
+struct kd_store_token {
+    char name[32];
+    char serial[17], model[17];  /* trimmed, as CK_TOKEN_INFO has them */
+    uint8_t good[16], tried[16]; /* tags of PINs (p11.h); zeros: none */
+};
+size_t kd_soft_tokens(struct kd_token *t, struct kd_store_token out[4]);
+
+/* The device of that name is there from now on, and told what it holds whenever that
+ * changes (device.h, hold); right after opening. A name that the table does not have is
+ * held nothing. Lives as long as the token. KD_BUSY for a fifth. */
+kd_err kd_soft_attach(struct kd_token *t, const char *name,
+                      struct kd_device *device) KD_MUST_USE;
+
+/* Changes of the table; to be stored like others, undone by kd_soft_return. */
+kd_err kd_soft_adopt(struct kd_token *t, const char *name, const char *serial,
+                     const char *model) KD_MUST_USE;
+kd_err kd_soft_set_tags(struct kd_token *t, const char *name, const uint8_t good[16],
+                        const uint8_t tried[16]) KD_MUST_USE;
+
+/* A held key is also in a second token, where it was looked for and tried (device.h,
+ * look). */
+kd_err kd_soft_add_place(struct kd_token *t, const struct kd_key_id *id,
+                         const char *name, const struct kd_place *place,
+                         uint8_t flags) KD_MUST_USE;
+
+/* Opens what is sealed under keys of devices and not open yet; blocks. KD_OK: nothing
+ * is left closed. */
+kd_err kd_soft_open_sealed(struct kd_token *t) KD_MUST_USE;
+
 /* Slots. KD_BUSY when there are eight; KD_CONFLICT rather than removing the last one;
  * KD_NOT_FOUND. salt (may be NULL): the name of the new slot. Signing goes on while a
  * passphrase is stretched. */

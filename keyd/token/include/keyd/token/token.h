@@ -81,12 +81,42 @@ struct kd_key_info {
     uint8_t public_key[KD_KEY_PUBLIC_MAX]; /* Ed25519 32, secp256k1 33 (02|03, x) */
 };
 
+enum { KD_PLACES_MAX = 2, KD_PLACE_ID_MAX = 32 };
+
+/* Where a device (device.h) has a key. */
+struct kd_place {
+    uint8_t token; /* in the order of the key store's table */
+    uint8_t id_size;
+    uint8_t id[KD_PLACE_ID_MAX]; /* CKA_ID */
+};
+
 /* What a new key shall be. domain: lower-case A-labels. */
 struct kd_key_spec {
     enum kd_key_role role;
     enum kd_key_alg alg;
     uint8_t permissions;
     struct kd_slice domain;
+    /* Names of the tokens that are to have it; none: the key store itself. Two take the
+     * same secret in, none makes one for two. */
+    struct kd_slice tokens[KD_PLACES_MAX];
+    bool is_sealed; /* the secret in the key store, under a key of the token (D-084) */
+    uint16_t bits;  /* RSA: 2048, 3072, 4096; else 0 */
+};
+
+/* Who has a key's secret. */
+enum kd_holding { KD_OWN, KD_HELD, KD_SEALED_UNDER };
+/* What is attested about a held key. */
+enum kd_held_flags {
+    KD_HELD_MADE_INSIDE = 1,       /* by our order, in the token; CKA_LOCAL */
+    KD_HELD_NEVER_EXTRACTABLE = 2, /* as the token says */
+    KD_HELD_IMPORTED = 4,          /* the secret has been outside */
+    KD_HELD_ADOPTED = 8            /* it was found there */
+};
+struct kd_held {
+    enum kd_holding holding;
+    uint8_t flags;
+    uint8_t n_places; /* of a sealed key: of the keys it is sealed under */
+    struct kd_place places[KD_PLACES_MAX];
 };
 
 enum {
@@ -239,6 +269,48 @@ kd_err kd_token_generate(struct kd_token *t, const struct kd_key_spec *spec,
  * role or state, KD_INVALID for a scalar out of range. */
 kd_err kd_token_import(struct kd_token *t, const struct kd_key_spec *spec,
                        struct kd_slice secret, struct kd_key_info *out) KD_MUST_USE;
+
+/* Making keys is slow where a device does it: so in three steps, the first of which
+ * holds no lock and blocks for seconds. kd_token_generate and kd_token_import are all
+ * three for keys of the store's own (KD_UNSUPPORTED else).
+ *
+ *   err = kd_token_make(t, &spec, secret, &made);      on a worker; secret empty: new
+ *   err = kd_token_take(t, made, &info);               alone; then the store is written
+ *   kd_token_drop(made);                               what was not taken is unmade;
+ * slow
+ *
+ * A taken key whose store was then not written: kd_soft_return gives it back to `made`,
+ * so drop comes last in every case. */
+struct kd_made;
+kd_err kd_token_make(struct kd_token *t, const struct kd_key_spec *spec,
+                     struct kd_slice secret, struct kd_made **out) KD_MUST_USE;
+kd_err kd_token_take(struct kd_token *t, struct kd_made *made,
+                     struct kd_key_info *out) KD_MUST_USE;
+void kd_token_drop(struct kd_made *made); /* accepts NULL */
+
+/* Where a key's secret is. */
+kd_err kd_token_held(struct kd_token *t, const struct kd_key_id *id,
+                     struct kd_held *out) KD_MUST_USE;
+
+/* What can be signed with a key as it is now: octets in one go; 0 for one that agrees.
+ */
+size_t kd_token_key_limit(struct kd_token *t, const struct kd_key_id *id);
+
+/* Whether asking for the key makes sense now, before any work is put into it: KD_OK;
+ * KD_UNAVAILABLE, KD_BUSY of a device that is away or makes keys. Never blocks. */
+kd_err kd_token_usable(struct kd_token *t, const struct kd_key_id *id) KD_MUST_USE;
+
+/* Which devices work with these keys could wait for: bit n is place.token n; 0: none,
+ * it only computes. Never blocks. */
+unsigned kd_token_waits(struct kd_token *t, const struct kd_key_id *ids, size_t n);
+
+/* After a verdict that is final if what was derived with the key was right: KD_OK if a
+ * trial that began since agrees, at once for a key of our own. Blocks. */
+kd_err kd_token_confirm(struct kd_token *t, const struct kd_key_id *id) KD_MUST_USE;
+
+/* Until when this thread's calls may wait for a device (CLOCK_MONOTONIC, ms); 0, the
+ * start value: as long as the device's own limits. */
+void kd_token_set_until(int64_t ms);
 
 /* One step of a key's life (states.def): activate, retire (KD_KEY_RETAINED), revoke,
  * destroy. KD_DENIED for a step that is not in the table. */

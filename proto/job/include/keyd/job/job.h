@@ -68,7 +68,18 @@ enum kd_link {
     KD_LINK_LEDGER,     /* vault: a channel to the ledger; gate: its read-only one */
     KD_LINK_GATE,       /* vault, ledger: a channel to the gate of a class */
     KD_LINK_CREDENTIAL, /* vault: the credential file, opened for reading */
-    KD_LINK_STATE_DIRECTORY /* ledger */
+    KD_LINK_STATE_DIRECTORY, /* ledger */
+    KD_LINK_P11, /* vault: a channel to the host of number `gate`; host: to the vault */
+    KD_LINK_PIN  /* host: its PIN file, opened for reading */
+};
+
+/* What the vault wants done with a host. */
+enum kd_p11_want {
+    KD_P11_KILL,  /* end it; another comes in its place */
+    KD_P11_START, /* one that ended on its own, without waiting any longer */
+    KD_P11_MAKE,  /* start the maker */
+    KD_P11_PIN,   /* hand it the PIN file, opened anew */
+    KD_P11_WANTS
 };
 
 /* Steps of a change of the configuration, and of draining (supervisor/reload.h). */

@@ -1,0 +1,33 @@
+/* The sets that hosts tell (messages.def: p11_here, p11_bound, p11_object). */
+#ifndef KEYD_P11_MARKS_H
+#define KEYD_P11_MARKS_H
+
+/* What a token can do, as it says itself. */
+enum p11_mechanism {
+    P11_CAN_SIGN_ED25519 = 1,
+    P11_CAN_MAKE_ED25519 = 2,
+    P11_CAN_DERIVE = 4, /* ECDH, secp256k1 */
+    P11_CAN_MAKE_EC = 8,
+    P11_CAN_SIGN_RSA = 16,
+    P11_CAN_MAKE_RSA = 32,
+};
+
+/* What a private key is, where the token lets it be read. */
+enum p11_attribute {
+    P11_SENSITIVE = 1,
+    P11_EXTRACTABLE = 2,
+    P11_ALWAYS_SENSITIVE = 4,
+    P11_NEVER_EXTRACTABLE = 8,
+    P11_LOCAL = 16,
+    P11_SIGNS = 32,
+    P11_DERIVES = 64,
+    P11_DECRYPTS = 128,
+    P11_UNWRAPS = 256,
+    P11_RECOVERS = 512,
+    P11_MODIFIABLE = 1024,
+    P11_ALWAYS_AUTHENTICATES = 2048,
+    P11_ON_TOKEN = 4096,
+    P11_PRIVATE = 8192,
+};
+
+#endif
