@@ -13,6 +13,7 @@
 #include "role.h"
 #include "supervisor/change.h"
 #include "supervisor/child.h"
+#include "supervisor/hosts.h"
 #include "supervisor/links.h"
 #include "supervisor/listen.h"
 #include "supervisor/report.h"
@@ -66,13 +67,17 @@ start_child(struct child *c)
 static void
 announce_when_all_ready(void)
 {
+    unsigned n = 1;
+
     if (sup.is_announced || !sup.is_settled)
         return;
-    for (unsigned i = 0; i < sup.n_children; i++)
-        if (!sup.children[i].is_ready)
+    for (unsigned i = 0; i < sup.n_children; i++) {
+        if (!sup.children[i].is_ready && !child_is_host(&sup.children[i]))
             return;
+        n += sup.children[i].is_ready;
+    }
     sup.is_announced = true;
-    kd_log(KD_INFO, "ready: %u processes", sup.n_children + 1);
+    kd_log(KD_INFO, "ready: %u processes", n);
     report_ready("serving");
 }
 
@@ -132,6 +137,10 @@ on_child_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         c->is_ready = true;
         report_processes(&sup);
         announce_when_all_ready();
+    } else if (child_is_host(c)) {
+        return KD_MALFORMED; /* it has nothing more to say to us */
+    } else if (type == KD_MSG_ctl_p11 && c->role == KD_ROLE_VAULT) {
+        return hosts_on_want(&sup, body);
     } else if (type == KD_MSG_ctl_lost) {
         links_on_lost(&sup, c, body);
     } else if (type == KD_MSG_ctl_event && c->role == KD_ROLE_VAULT) {
@@ -163,10 +172,21 @@ serve_child(struct child *c)
         kd_chan_close(&c->ctl);
 }
 
-static void
-on_exit_of(struct child *c, int status)
+/* One that keeps ending has been told of, and one that was replaced is no news. */
+static enum kd_log_level
+exit_level(const struct child *c, int status)
 {
-    enum kd_log_level level = sup.is_stopping ? KD_INFO : KD_WARN;
+    bool is_usual =
+        child_is_host(c) &&
+        (c->n_crashes >= HOSTS_TOLD || (WIFEXITED(status) && WEXITSTATUS(status) == 0));
+
+    return is_usual ? KD_DEBUG : sup.is_stopping ? KD_INFO : KD_WARN;
+}
+
+static void
+log_exit(const struct child *c, int status)
+{
+    enum kd_log_level level = exit_level(c, status);
 
     if (WIFSIGNALED(status))
         kd_log(level, "%s (pid %d) ended by signal %d%s", c->name, (int)c->pid,
@@ -175,12 +195,12 @@ on_exit_of(struct child *c, int status)
     else
         kd_log(level, "%s (pid %d) ended with status %d", c->name, (int)c->pid,
                WEXITSTATUS(status));
-    child_ended(c);
-    report_processes(&sup);
-    if (sup.is_stopping)
-        return;
-    reload_child_ended(&sup, c);
-    drain_child_ended(&sup, c);
+}
+
+/* When a role is started again; or that the daemon stops. */
+static void
+plan_start(struct child *c, int status)
+{
     if (WIFEXITED(status) && WEXITSTATUS(status) == KD_ROLE_EXIT_REFUSED) {
         kd_log(KD_WARN, "%s will not run like this; stopping", c->name);
         sup.exit_status = EX_CONFIG;
@@ -196,6 +216,25 @@ on_exit_of(struct child *c, int status)
         kd_log(KD_WARN, "%s keeps ending: started again in %lld ms", c->name,
                (long long)wait);
     c->start_at = kd_clock_ms() + wait;
+}
+
+static void
+on_exit_of(struct child *c, int status)
+{
+    log_exit(c, status);
+    child_ended(c);
+    report_processes(&sup);
+    if (c->role == KD_ROLE_VAULT)
+        hosts_end(&sup);
+    if (sup.is_stopping)
+        return;
+    if (child_is_host(c)) {
+        host_ended(&sup, c, status);
+        return;
+    }
+    reload_child_ended(&sup, c);
+    drain_child_ended(&sup, c);
+    plan_start(c, status);
 }
 
 static void
@@ -218,7 +257,7 @@ start_due(void)
 
     for (unsigned i = 0; i < sup.n_children && !sup.is_stopping; i++) {
         struct child *c = &sup.children[i];
-        if (c->pid > 0)
+        if (c->pid > 0 || (child_is_host(c) && !host_is_wanted(&sup, c)))
             continue;
         if (c->start_at <= now)
             start_child(c);
@@ -261,12 +300,14 @@ wait_for_events(int timeout)
     kd_ignore(poll(p, sup.n_children + 1, timeout)); /* failures show when receiving */
 }
 
-/* Gates first, so that nothing new comes in; then vault; the ledger last, which has
- * what the vault sent. */
+/* Gates first, so that nothing new comes in; then the vault, and with it the hosts, of
+ * which only those that make keys end by themselves; the ledger last, which has what
+ * the vault sent. */
 static void
 stop_all(void)
 {
-    static const enum kd_role order[] = {KD_ROLE_GATE, KD_ROLE_VAULT, KD_ROLE_LEDGER};
+    static const enum kd_role order[] = {KD_ROLE_GATE, KD_ROLE_VAULT, KD_ROLE_P11,
+                                         KD_ROLE_LEDGER};
 
     report_stopping(0);
     for (size_t o = 0; o < sizeof order / sizeof *order; o++) {
@@ -290,7 +331,7 @@ static void
 run(void)
 {
     while (!sup.is_stopping) {
-        int timeout = links_due(&sup, start_due());
+        int timeout = hosts_due(&sup, links_due(&sup, start_due()));
         timeout = reload_due(&sup, drain_due(&sup, timeout));
         for (unsigned i = 0; i < sup.n_children; i++)
             if (kd_chan_pending(&sup.children[i].ctl) &&
@@ -385,28 +426,77 @@ checkpoint_folder(void)
     return fd;
 }
 
+enum { PATHS_MAX = 3 + KD_CONF_TOKENS_MAX * KD_CONF_TOKEN_LIST_MAX };
+
+/* What tokens' hosts that make keys may write, which inherit it like everything. Closed
+ * to the others by their own rules, and by its owner and mode. */
+static size_t
+token_paths(struct kd_sandbox_path *list)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < sup.conf->n_tokens; i++) {
+        const struct kd_conf_token *t = &sup.conf->tokens[i];
+        for (size_t k = 0; k < t->paths.n; k++) {
+            int fd = open(t->paths.list[k], O_PATH | O_CLOEXEC);
+            if (fd >= 0)
+                list[n++] = (struct kd_sandbox_path){fd, KD_PATH_TREE};
+            else
+                kd_log(KD_WARN, "token \"%s\": paths: %s: %s", t->name,
+                       t->paths.list[k], strerror(errno));
+        }
+    }
+    return n;
+}
+
+/* Of all roles only hosts of such a token use TCP, but they inherit the filter. */
+static enum kd_role
+own_role(void)
+{
+    for (size_t i = 0; i < sup.conf->n_tokens; i++)
+        if (sup.conf->tokens[i].profile == KD_P11_PROFILE_NET)
+            return KD_ROLE_SUPERVISOR_NET;
+    return KD_ROLE_SUPERVISOR;
+}
+
 static void
 confine(void)
 {
     enum kd_sandbox_mode mode = sup.conf->hardening == KD_HARDENING_STRICT
                                     ? KD_SANDBOX_STRICT
                                     : KD_SANDBOX_LENIENT;
-    struct kd_sandbox_path list[] = {
+    struct kd_sandbox_path list[PATHS_MAX] = {
         {open("/", O_PATH | O_CLOEXEC), KD_PATH_RUN},
         {open(sup.conf->state_directory, O_PATH | O_DIRECTORY | O_CLOEXEC),
          KD_PATH_TREE},
         {checkpoint_folder(), KD_PATH_WRITE},
     };
-    const struct kd_sandbox_paths paths = {list, list[2].fd < 0 ? 2 : 3};
+    size_t n = list[2].fd < 0 ? 2 : 3;
     kd_err err = kd_process_undumpable();
 
+    n += token_paths(list + n);
+    const struct kd_sandbox_paths paths = {list, n};
     if (err == KD_OK)
-        err = kd_sandbox_enter(KD_ROLE_SUPERVISOR, &paths, mode);
+        err = kd_sandbox_enter(own_role(), &paths, mode);
     if (err != KD_OK)
         kd_role_die("cannot confine the supervisor", err);
     sup.is_confined = true;
     for (size_t i = 0; i < paths.n; i++)
         close(list[i].fd);
+}
+
+/* What the configuration names. A token whose files are wrong is no reason not to
+ * start, and this is asked before every start. */
+static int
+check_files(void)
+{
+    if (tls_check(sup.conf) != KD_OK)
+        return EX_CONFIG;
+    bool good = hosts_check(sup.conf);
+    return puts(good ? "configuration is good"
+                     : "configuration is good, but not all tokens can be used") < 0
+               ? EX_IOERR
+               : 0;
 }
 
 int
@@ -433,14 +523,13 @@ main(int argc, char **argv)
     print_problems(path, &problems);
     if (err != KD_OK)
         return EX_CONFIG;
-    if (check_only && tls_check(sup.conf) != KD_OK)
-        return EX_CONFIG;
     if (check_only)
-        return puts("configuration is good") < 0 ? EX_IOERR : 0;
+        return check_files();
     sup.conf_path = path;
     sup.started = sup.conf;
     sup.conf_serial = sup.reload.serial = 1;
     kd_log_setup("dime-keyd", sup.conf->log_level);
+    kd_ignore(hosts_check(sup.conf)); /* logged */
     reload_start_shadow(&sup);
     umask(077);
     catch_signals();

@@ -198,6 +198,8 @@ vault_open(struct vault *v)
     if (v->token != NULL) /* it was unsealed while nothing could be recorded */
         record_own(v, KD_AUDIT_UNSEAL);
     vault_event(v, EVENT_OPEN, v->chain.epoch, v->chain.first - 1);
+    if (v->token != NULL)
+        tokens_attach(v);
     if (v->store == NULL && v->aside != NULL)
         vault_event(v, EVENT_SET_ASIDE, v->store_recorded, v->aside_size);
     else if (v->store == NULL)
@@ -601,6 +603,8 @@ take_link(struct vault *v, const struct kd_ctl_link *m, int fd)
     } else if (m->link == KD_LINK_LEDGER) {
         kd_role_relink(&v->ledger, m, fd);
         v->ledger_phase = LEDGER_SILENT;
+    } else if (m->link == KD_LINK_P11) {
+        return tokens_link(v, m->gate, fd);
     } else if (m->link == KD_LINK_CREDENTIAL && v->credential < 0) {
         v->credential = fd;
     } else {
@@ -622,6 +626,8 @@ on_ctl_message(void *ctx, uint16_t type, struct kd_slice body, int fd)
         err = vault_turn(v, body, fd);
     else if (type == KD_MSG_ctl_granted && fd < 0)
         err = task_granted(v, body);
+    else if (type == KD_MSG_ctl_no_pin && fd < 0)
+        err = tokens_no_pin(v, body);
     if (err != KD_OK)
         kd_role_die("bad message from the supervisor", err);
     return KD_OK;
@@ -662,14 +668,15 @@ vault_begin(struct vault *v, struct kd_slice conf)
 static void
 wait_for_work(struct vault *v, int wait_ms)
 {
-    struct pollfd p[KD_GATES_MAX + 3];
+    struct pollfd p[KD_GATES_MAX + 4];
 
     p[0] = kd_role_watch(&v->ctl);
     p[1] = kd_role_watch(&v->ledger.chan);
     p[2] = (struct pollfd){.fd = v->pool.event, .events = POLLIN};
+    p[3] = tokens_watch(v);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
-        p[3 + i] = kd_role_watch(&v->gates[i].link.chan);
-    kd_ignore(poll(p, KD_GATES_MAX + 3, wait_ms)); /* failures show when receiving */
+        p[4 + i] = kd_role_watch(&v->gates[i].link.chan);
+    kd_ignore(poll(p, KD_GATES_MAX + 4, wait_ms)); /* failures show when receiving */
 }
 
 void
@@ -678,6 +685,7 @@ vault_step(struct vault *v, int wait_ms)
     wait_for_work(v, wait_ms < TICK_MS ? wait_ms : TICK_MS);
     kd_role_serve_ctl(&v->ctl, on_ctl_message, v);
     task_take_done(v);
+    tokens_step(v);
     kd_role_serve(&v->ctl, &v->ledger, PACKETS_A_TURN, on_ledger_message, v);
     for (unsigned i = 0; i < KD_GATES_MAX; i++)
         serve_gate(v, i);

@@ -7,6 +7,8 @@
  *           signets are verified, its acknowledgements compared, and nothing is
  *           released without one.
  *           the supervisor, which it trusts.
+ *           hosts of PKCS#11 tokens (keyd/p11/p11.h), which run vendors' modules: what
+ *           they give is verified, or tried against our own arithmetic.
  * May call  sandbox_vault.def: no files, no network, no new threads.
  *
  * The main thread alone owns channels, sequence and policy; crypto threads work on one
@@ -41,8 +43,15 @@ setup(struct vault *v)
     if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
         kd_role_die("libcrypto", KD_FAILED);
     kd_role_confine(KD_ROLE_VAULT, NULL, v->conf->is.hardening);
-    if ((err = pool_start(&v->pool, v->conf->is.crypto_threads)) != KD_OK)
+    if ((err = tokens_start(v)) != KD_OK)
+        kd_role_die("PKCS#11 tokens", err);
+    unsigned sessions[KD_CONF_TOKENS_MAX];
+    for (size_t i = 0; i < v->conf->is.n_tokens; i++)
+        sessions[i] = v->conf->is.tokens[i].sessions;
+    if ((err = pool_start_waiting(&v->pool, v->conf->is.crypto_threads, sessions,
+                                  (unsigned)v->conf->is.n_tokens)) != KD_OK)
         kd_role_die("crypto threads", err);
+    kd_token_set_until(1); /* this thread never waits for a device: as good as past */
     kd_role_enter(KD_ROLE_VAULT, NULL, v->conf->is.hardening);
     kd_role_ready(&v->ctl);
 }

@@ -5,6 +5,8 @@
 #   provisioning/quickstart.sh [OPTION]...
 #
 #   --keep           leave the daemon running, and say how to stop it
+#   --pkcs11         with the keys in a PKCS#11 token, of SoftHSM: the same, and what
+#                    happens when the token goes away or gets a wrong PIN
 #   --attack         instead: two daemons, whose front-ends are an intruder's; a thousand
 #                    abuses, and what each got (tests/captured-frontend)
 #   --build-dir DIR  build nothing, use what DIR/bin has
@@ -21,10 +23,11 @@ from=$(pwd)
 cd "$(dirname "$0")/.."
 export LC_ALL=C.UTF-8
 
-keep=no attack=no install=yes build_dir=
+keep=no attack=no pkcs11=no install=yes build_dir=
 while [ $# -gt 0 ]; do
     case $1 in
     --keep) keep=yes ;;
+    --pkcs11) pkcs11=yes ;;
     --attack) attack=yes ;;
     --build-dir) build_dir=${2:?--build-dir needs a directory} && shift ;;
     --no-install) install=no ;;
@@ -34,7 +37,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-programs='dime-keyd keyd-vault keyd-gate keyd-ledger keydctl dime'
+programs='dime-keyd keyd-vault keyd-gate keyd-ledger keyd-p11 keydctl dime'
 attacker=tests/captured_frontend
 vectors=tests/vectors/libdime/signets
 domain=orga.example
@@ -77,6 +80,7 @@ if [ -z "$build_dir" ]; then
     if [ "$install" = yes ]; then
         . provisioning/packages.sh
         keyd_packages_install build
+        [ "$pkcs11" = no ] || keyd_packages_install softhsm
     fi
     echo 'building (release; half a minute or so the first time)'
     build
@@ -89,12 +93,16 @@ done
     fail "$build_dir/$attacker is not there"
 
 [ "$attack" = no ] || [ "$keep" = no ] || fail '--attack leaves nothing to keep'
+[ "$attack" = no ] || [ "$pkcs11" = no ] || fail '--attack has no tokens'
+[ "$pkcs11" = no ] || command -v softhsm2-util >/dev/null ||
+    fail 'needs SoftHSM (package softhsm2)'
 
 if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null || fail 'neither root nor able to use sudo'
     set -- --build-dir "$build_dir"
     [ "$keep" = no ] || set -- "$@" --keep
     [ "$attack" = no ] || set -- "$@" --attack
+    [ "$pkcs11" = no ] || set -- "$@" --pkcs11
     exec sudo sh provisioning/quickstart.sh "$@"
 fi
 command -v setpriv >/dev/null && command -v python3 >/dev/null ||
@@ -179,19 +187,19 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' HUP INT TERM
 
-# Five numbers in a row that are neither user nor group nor anybody's process.
+# Six numbers in a row that are neither user nor group nor anybody's process.
 free_ids() {
     first=64200
     while [ $first -lt 64900 ]; do
         used=no
-        for id in $(seq $first $((first + 4))); do
+        for id in $(seq $first $((first + 5))); do
             if getent passwd "$id" >/dev/null || getent group "$id" >/dev/null ||
                 grep -qs "^Uid:.*[[:space:]]${id}[[:space:]]" /proc/[0-9]*/status; then
                 used=yes
             fi
         done
         [ $used = yes ] || { echo $first && return; }
-        first=$((first + 5))
+        first=$((first + 6))
     done
     return 1
 }
@@ -224,6 +232,7 @@ credential = "$dir/credential"
 user-gate = "$first"
 user-vault = "$((first + 1))"
 user-ledger = "$((first + 2))"
+user-p11 = "$p11"
 group = "$group"
 single-operator = yes
 audit-checkpoint-interval = 10
@@ -240,6 +249,7 @@ principal "operator" {
         "ImportKey", "IssueOrgSignet", "LookupSignet", "LookupHistory", "VerifyCurrent",
         "AuditRead", "AuditHead", "PolicyExplain", "Reload", "Drain", "RegistryBackup",
         "SetQuorum", "ApprovalList", "ApprovalShow", "ApprovalSign",
+        "TokenList", "TokenDoctor", "TokenAdopt",
     }
     domains = { "$domain" }
 }
@@ -256,6 +266,38 @@ CONF
     install -m 600 "$vectors/orga.key" "$dir/orga.key"
     install -m 644 "$vectors/alice.ssr" "$vectors/alice2.ssr" "$dir/"
     install -d -o "$front" -g "$group" -m 755 "$dir/mail"
+}
+
+# A token of SoftHSM, of the one user who may read it, and its PIN.
+make_token() {
+    pin=$(head -c 8 /dev/urandom | od -An -tx1 | tr -d ' \n')
+    install -d -o "$p11" -g "$p11" -m 700 "$dir/tokens" "$dir/tokens/softhsm"
+    cat >"$dir/softhsm2.conf" <<CONF
+directories.tokendir = $dir/tokens/softhsm
+objectstore.backend = file
+log.level = ERROR
+CONF
+    chmod 644 "$dir/softhsm2.conf"
+    SOFTHSM2_CONF=$dir/softhsm2.conf setpriv --reuid "$p11" --regid "$p11" --clear-groups \
+        softhsm2-util --init-token --free --label demo --pin "$pin" --so-pin "$pin" \
+        >"$dir/softhsm.log" 2>&1 || fail "softhsm2-util: $(cat "$dir/softhsm.log")"
+    put_pin "$pin"
+    cat >>"$dir/keyd.conf" <<CONF
+
+token "demo" {
+    module = "$(readlink -f /usr/lib/softhsm/libsofthsm2.so)"
+    label = "demo"
+    pin-file = "$dir/pin"
+    paths = { "$dir/tokens" }
+    environment = { "SOFTHSM2_CONF=$dir/softhsm2.conf" }
+    max-message = 67108864   # SoftHSM takes any; else it is found by trying
+    timeout = 3000           # the machine may be busy; else 600
+}
+CONF
+}
+
+put_pin() {
+    (umask 077 && printf '%s\n' "$1" >"$dir/pin.new" && mv "$dir/pin.new" "$dir/pin")
 }
 
 start() {
@@ -295,9 +337,9 @@ show_processes() {
         say "$mark" "$line"
         mark=
     done
-    roles=$(pids gate vault ledger)
+    roles=$(pids gate vault ledger p11)
     all=$(pids supervisor; echo "$roles")
-    [ "$(echo "$all" | wc -w)" = 5 ] || fail 'not five processes'
+    [ "$(echo "$all" | wc -w)" = $processes ] || fail "not $processes processes"
     for pid in $all; do
         grep -q '^Seccomp:[[:space:]]*2$' "/proc/$pid/status" &&
             grep -q '^NoNewPrivs:[[:space:]]*1$' "/proc/$pid/status" ||
@@ -310,17 +352,40 @@ show_processes() {
     say '' "the kernel says so too: a filter on each, and no capabilities but the supervisor's"
 }
 
+# are_there N ROLE...
+are_there() {
+    n=$1
+    shift
+    [ "$(pids "$@" | wc -w)" = "$n" ]
+}
+
 make_organization() {
     ctl token init --credential-file "$dir/credential" >/dev/null
-    ctl key import "$dir/orga.key" --domain $domain --as pok --with-encryption >/dev/null
-    ctl key generate --role sok --domain $domain --permissions users >/dev/null
+    made='made in the vault'
+    set --
+    if [ "$pkcs11" = yes ]; then
+        set -- --token demo
+        made='made inside'
+        say ADOPTED "$(ctl token init --token demo | head -n 1)"
+    fi
+    ctl key import "$dir/orga.key" --domain $domain --as pok --with-encryption "$@" >/dev/null
+    ctl key generate --role sok --domain $domain --permissions users "$@" >/dev/null
+    if [ "$pkcs11" = yes ]; then
+        mark=KEYS
+        ctl key list | awk '{ printf "%-5s %-9s %-6s %s\n", $2, $3, $6, $7 }' |
+            while read -r line; do
+                say "$mark" "$line"
+                mark=
+            done
+        token_sum=$(sum_token)
+    fi
     ctl signet issue-org --domain $domain --field 16=Organization -o "$dir/orga.signet" \
         >/dev/null
     record=$(ctl publish show --domain $domain | head -n 1)
     pok=$(echo "$record" | sed 's/.*pok=\([^ "]*\).*/\1/')
     "$bin/dime" signet verify "$dir/orga.signet" --pok "$pok" >/dev/null ||
         fail 'the organizational signet does not verify'
-    say ORG "$domain: primary and encryption key imported, signing key made in the vault"
+    say ORG "$domain: primary and encryption key imported, signing key $made"
     say '' "fingerprint $("$bin/dime" signet fingerprint "$dir/orga.signet")"
     say '' "publish     $record"
 }
@@ -385,6 +450,74 @@ kill_vault() {
     counts=$(sed -n 's/^\(records\|epochs\|checkpoints\) */\1 /p' "$dir/audit" | tr '\n' ';' |
         sed 's/;$//;s/;/; /g')
     say '' "audit verify: $(head -n 1 "$dir/audit"); $counts"
+}
+
+# --- with a token ----------------------------------------------------------------------
+
+sum_token() {
+    (cd "$dir/tokens" && find . -type f | sort | xargs sha256sum) | sha256sum
+}
+
+token_is() {
+    [ "$(ctl token list | awk '$1 == "demo" { print $2 }')" = "$1" ]
+}
+
+# new_request NAME   by a user with new keys
+new_request() {
+    "$bin/dime" keys new -o "$dir/$1.key" >/dev/null
+    "$bin/dime" ssr new --keys "$dir/$1.key" -o "$dir/$1.ssr" >/dev/null
+    chmod 644 "$dir/$1.ssr"
+}
+
+can_issue() {
+    issue "$front" "$1@$domain" "$dir/$1.ssr" -o "$dir/mail/$1.signet"
+}
+
+kill_host() {
+    new_request bob
+    # shellcheck disable=SC2046 # words: one argument a process
+    kill -9 $(pids p11 | head -n 1)
+    can_issue bob >/dev/null || fail 'a host was killed, and a request failed'
+    wait_until 'hosts do not come back' are_there 2 p11
+    say KILLED "one of the token's processes, kill -9: bob@$domain has a signet all the same"
+}
+
+take_away() {
+    new_request carol
+    mv "$dir/tokens/softhsm" "$dir/tokens/away"
+    began=$(now_ms)
+    can_issue carol >/dev/null 2>&1 && fail 'something was signed without the token'
+    wait_until 'the token is not away' token_is away
+    mark=AWAY
+    refused 'the token is pulled out' token-away "$front" "carol@$domain" "$dir/carol.ssr"
+    say '' "seen after $(($(now_ms) - began)) ms; what needs no key goes on:" \
+        "$(ctl signet history "alice@$domain" | wc -l) lines of history"
+    mv "$dir/tokens/away" "$dir/tokens/softhsm"
+    began=$(now_ms)
+    wait_until 'the token does not come back' can_issue carol
+    say BACK "serving again after $(($(now_ms) - began)) ms, without a restart"
+}
+
+wrong_pin() {
+    new_request dave
+    put_pin 0000
+    # shellcheck disable=SC2046 # words: one argument a process
+    kill -9 $(pids p11)
+    wait_until 'the wrong PIN is not noticed' token_is refused
+    mark='PIN'
+    ctl token doctor >"$dir/doctor" && fail 'the doctor finds nothing'
+    sed -n 1,2p "$dir/doctor" | while read -r line; do
+        say "$mark" "$line"
+        mark=
+    done
+    [ "$(grep -c 'a PIN that was never tried' "$dir/log")" = 2 ] ||
+        fail 'a wrong PIN was tried more than once'
+    put_pin "$pin"
+    began=$(now_ms)
+    wait_until 'the right PIN is not noticed' can_issue dave
+    say '' "tried once; after the file is mended, in use in $(($(now_ms) - began)) ms"
+    [ "$(sum_token)" = "$token_sum" ] || fail "the token's files have changed"
+    say '' "the token's files are those of before, octet for octet"
 }
 
 search_memory() {
@@ -456,18 +589,29 @@ if [ "$attack" = yes ]; then
 fi
 
 first=$(free_ids) || fail 'no free user ids from 64200 on'
-group=$first front=$((first + 3)) stranger=$((first + 4))
+group=$first front=$((first + 3)) stranger=$((first + 4)) p11=$((first + 5))
+processes=5
 make_dir
 configure
+if [ "$pkcs11" = yes ]; then
+    make_token
+    processes=7
+fi
 start
 echo "keyd in $dir"
 mark=RUNNING
+[ "$pkcs11" = no ] || wait_until 'the hosts do not start' are_there 2 p11
 show_processes
 make_organization
 issue_first
 refuse_three
 rotate
 kill_vault
+if [ "$pkcs11" = yes ]; then
+    kill_host
+    take_away
+    wrong_pin
+fi
 search_memory
 say_next
 if [ "$keep" = yes ]; then

@@ -115,6 +115,10 @@ enum keyd_op {
     KEYD_OP_REGISTRY_BACKUP = 50,
     KEYD_OP_REGISTRY_RESTORE = 51,
     KEYD_OP_AUDIT_DROP = 52,
+    KEYD_OP_TOKEN_LIST = 53,
+    KEYD_OP_TOKEN_DOCTOR = 54,
+    KEYD_OP_TOKEN_ADOPT = 55,
+    KEYD_OP_ATTACH_KEY = 56,
 };
 
 enum keyd_account_mode {
@@ -183,6 +187,34 @@ enum keyd_key_role {
     KEYD_ROLE_ENC = 3,
     KEYD_ROLE_DKIM = 4,
     KEYD_ROLE_AUDIT = 5,
+    KEYD_ROLE_SEAL = 6, /* of a token: secrets of the key store are sealed under it */
+};
+
+/* Who has a key's secret. */
+enum keyd_key_holding {
+    KEYD_HOLDING_UNTOLD = 0, /* on other listeners than the operators' */
+    KEYD_HOLDING_STORE = 1,
+    KEYD_HOLDING_TOKEN = 2,  /* PKCS#11 tokens, and nobody else */
+    KEYD_HOLDING_SEALED = 3, /* the key store, sealed under keys of the tokens */
+};
+
+/* What is attested about a key that tokens hold: a set. */
+enum keyd_attested {
+    KEYD_MADE_INSIDE = 1,
+    KEYD_NEVER_EXTRACTABLE = 2,
+    KEYD_IMPORTED = 4,
+    KEYD_FOUND_THERE = 8,
+};
+
+enum keyd_token_state {
+    KEYD_TOKEN_NEW = 1, /* not adopted: looked at, never logged in to */
+    KEYD_TOKEN_STARTING = 2,
+    KEYD_TOKEN_READY = 3,
+    KEYD_TOKEN_AWAY = 4, /* what needs it is refused; it is tried again by itself */
+    KEYD_TOKEN_RETURNING = 5, /* back, being tried */
+    KEYD_TOKEN_DRAINED = 6,   /* keys are being made in it */
+    KEYD_TOKEN_REFUSED = 7,   /* an operator has to mend something */
+    KEYD_TOKEN_IDLE = 8,      /* keys are sealed */
 };
 
 enum keyd_key_algorithm {
@@ -359,6 +391,10 @@ struct keyd_request {
             enum keyd_key_algorithm algorithm;
             struct keyd_octets domain;
             uint32_t permissions;
+            const struct keyd_octets *tokens; /* names; none: the key store has it */
+            size_t n_tokens;
+            bool sealed;   /* in the key store, under a key of each token */
+            uint32_t bits; /* RSA only */
         } generate_key;
         struct {
             struct keyd_octets id;
@@ -369,7 +405,17 @@ struct keyd_request {
             bool encryption_key;
             struct keyd_octets domain;
             uint32_t permissions;
+            const struct keyd_octets *tokens; /* as above; two hold the same keys */
+            size_t n_tokens;
+            bool sealed; /* the signing key */
         } import_key;
+        struct {
+            struct keyd_octets name;   /* token_doctor: empty for all */
+            struct keyd_octets serial; /* token_adopt: as the list has it */
+        } token;                       /* token_doctor, token_adopt */
+        struct {
+            struct keyd_octets id, token;
+        } attach_key;
         struct {
             struct keyd_octets domain;
             const struct keyd_profile_field *profile;
@@ -437,6 +483,36 @@ struct keyd_key {
     struct keyd_octets public_key;
     struct keyd_octets domain;
     uint64_t created_ms;
+    /* On the operators' listener only: */
+    enum keyd_key_holding holding;
+    const struct keyd_octets *tokens; /* names of those that have it: one is enough */
+    size_t n_tokens;
+    uint32_t attested; /* enum keyd_attested */
+    bool away;         /* none of the tokens can be asked now */
+};
+
+/* A PKCS#11 token. */
+struct keyd_token {
+    struct keyd_octets name; /* as in the configuration */
+    enum keyd_token_state state;
+    uint64_t state_ms;          /* for so long */
+    struct keyd_octets finding; /* a word: why it is not ready */
+    uint64_t module_error;      /* CK_RV that came with it; 0: none */
+    struct keyd_octets label, serial, model, manufacturer; /* as the token says */
+    bool adopted;
+    struct keyd_octets adopted_serial;
+    uint32_t hosts;       /* processes that are ready */
+    uint32_t keys;        /* that are kept in it */
+    uint32_t mechanisms;  /* 1 Ed25519, 2 makes such; 4 ECDH, 8; 16 RSA, 32 */
+    uint64_t max_message; /* octets it signs in one go; 0: not known yet */
+    uint64_t n_signed, n_derived, n_faults, n_recycled, n_away; /* since the start */
+};
+
+struct keyd_token_finding {
+    struct keyd_octets token;
+    struct keyd_octets finding; /* a word */
+    struct keyd_octets what;    /* which file, key, attribute */
+    uint64_t module_error;
 };
 
 struct keyd_process {
@@ -544,7 +620,16 @@ struct keyd_answer {
             const struct keyd_key *keys;
             size_t n_keys;
             struct keyd_octets next; /* empty: the last page */
-        } keys; /* public_keys, import_key, generate_key and retire_key (one) */
+        } keys; /* public_keys, import_key; generate_key, retire_key, attach_key (one)
+                 */
+        struct {
+            const struct keyd_token *tokens; /* token_adopt: one */
+            size_t n_tokens;
+        } tokens;
+        struct {
+            const struct keyd_token_finding *findings; /* of a token, the cause first */
+            size_t n_findings;
+        } doctor;
         struct {
             struct keyd_octets signet;  /* identified signet in binary, whole whatever
                                            its size */
@@ -921,6 +1006,15 @@ enum keyd_status keyd_client_retire_key(keyd_client *c, struct keyd_octets id,
 enum keyd_status keyd_client_audit_read(keyd_client *c, uint64_t from_seq,
                                         uint32_t limit, struct keyd_answer **answer);
 enum keyd_status keyd_client_audit_head(keyd_client *c, struct keyd_answer **answer);
+enum keyd_status keyd_client_token_list(keyd_client *c, struct keyd_answer **answer);
+enum keyd_status keyd_client_token_doctor(keyd_client *c, struct keyd_octets name,
+                                          struct keyd_answer **answer);
+enum keyd_status keyd_client_token_adopt(keyd_client *c, struct keyd_octets name,
+                                         struct keyd_octets serial,
+                                         struct keyd_answer **answer);
+enum keyd_status keyd_client_attach_key(keyd_client *c, struct keyd_octets id,
+                                        struct keyd_octets token,
+                                        struct keyd_answer **answer);
 enum keyd_status keyd_client_reload(keyd_client *c, struct keyd_answer **answer);
 enum keyd_status keyd_client_drain(keyd_client *c, enum keyd_drain_action action,
                                    bool wait, struct keyd_answer **answer);

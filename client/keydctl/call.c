@@ -166,6 +166,8 @@ is_changing(enum keyd_op op)
     case KEYD_OP_STOP_PRINCIPAL:
     case KEYD_OP_REGISTRY_RESTORE:
     case KEYD_OP_AUDIT_DROP:
+    case KEYD_OP_TOKEN_ADOPT:
+    case KEYD_OP_ATTACH_KEY:
         return true;
     case KEYD_OP_SIGN_OUTBOUND:
     case KEYD_OP_OPEN_ENVELOPE:
@@ -186,6 +188,8 @@ is_changing(enum keyd_op op)
     case KEYD_OP_APPROVAL_SIGN:
     case KEYD_OP_POLICY_EXPLAIN:
     case KEYD_OP_REGISTRY_BACKUP:
+    case KEYD_OP_TOKEN_LIST:
+    case KEYD_OP_TOKEN_DOCTOR:
     case KEYD_OP_RELOAD:
     case KEYD_OP_DRAIN:
         break;

@@ -1,11 +1,14 @@
-/* keydctl key list, show, generate, retire, import. */
+/* keydctl key list, show, generate, retire, import, attach. */
 #include "keydctl.h"
 
 #include <dime/dkey.h>
 
+enum { TOKENS_MAX = 2 }; /* that have one key */
+
 static const char *const roles[] = {
     [KEYD_ROLE_NONE] = "none", [KEYD_ROLE_POK] = "pok",   [KEYD_ROLE_SOK] = "sok",
     [KEYD_ROLE_ENC] = "enc",   [KEYD_ROLE_DKIM] = "dkim", [KEYD_ROLE_AUDIT] = "audit",
+    [KEYD_ROLE_SEAL] = "seal",
 };
 
 static const char *const algorithms[] = {
@@ -28,6 +31,15 @@ static const struct {
                    {KEYD_PERM_CERTIFICATE, "certificates"},
                    {KEYD_PERM_SOFTWARE, "software"}};
 enum { N_PERMISSIONS = sizeof permissions / sizeof permissions[0] };
+
+static const struct {
+    uint32_t bit;
+    const char *name;
+} attestations[] = {{KEYD_MADE_INSIDE, "made-inside"},
+                    {KEYD_NEVER_EXTRACTABLE, "never-extractable"},
+                    {KEYD_IMPORTED, "imported"},
+                    {KEYD_FOUND_THERE, "found-there"}};
+enum { N_ATTESTATIONS = sizeof attestations / sizeof attestations[0] };
 
 static const char *
 text_of(const char *const *table, size_t n, size_t i)
@@ -74,6 +86,72 @@ permissions_to_json(uint32_t set)
     return list;
 }
 
+/* "here", "alpha", "alpha+beta", "sealed:alpha"; "-" where it was not told. */
+enum { WHERE_TEXT = 80 };
+static void
+where_text(const struct keyd_key *k, char out[WHERE_TEXT])
+{
+    struct kd_buf b;
+
+    kd_buf_init(&b, WHERE_TEXT - 1);
+    if (k->holding == KEYD_HOLDING_SEALED)
+        kd_buf_printf(&b, "sealed:");
+    for (size_t i = 0; i < k->n_tokens; i++) {
+        kd_buf_printf(&b, i == 0 ? "" : "+");
+        kd_buf_put(&b, slice_of(k->tokens[i]));
+    }
+    if (k->n_tokens == 0)
+        kd_buf_printf(&b, k->holding == KEYD_HOLDING_STORE ? "here" : "-");
+    kd_ignore(snprintf(out, WHERE_TEXT, "%.*s", (int)b.n, (const char *)b.p));
+    kd_buf_free(&b);
+}
+
+static void
+attested_text(const struct keyd_key *k, char out[80])
+{
+    size_t at = 0;
+
+    kd_ignore(snprintf(out, 80, "-"));
+    for (size_t i = 0; i < N_ATTESTATIONS; i++)
+        if ((k->attested & attestations[i].bit) != 0)
+            at += (size_t)snprintf(out + at, 80 - at, "%s%s", at == 0 ? "" : ",",
+                                   attestations[i].name);
+}
+
+static json_t *
+attested_to_json(const struct keyd_key *k)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < N_ATTESTATIONS; i++)
+        if ((k->attested & attestations[i].bit) != 0)
+            list = json_list_add(list, json_string(attestations[i].name));
+    return list;
+}
+
+static json_t *
+key_tokens_to_json(const struct keyd_key *k)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < k->n_tokens; i++)
+        list = json_list_add(list, json_octets(slice_of(k->tokens[i])));
+    return list;
+}
+
+static const char *
+holding_text(enum keyd_key_holding holding)
+{
+    static const char *const holdings[] = {
+        [KEYD_HOLDING_UNTOLD] = "untold",
+        [KEYD_HOLDING_STORE] = "store",
+        [KEYD_HOLDING_TOKEN] = "token",
+        [KEYD_HOLDING_SEALED] = "sealed",
+    };
+
+    return TEXT_OF(holdings, holding);
+}
+
 static json_t *
 key_to_json(const struct keyd_key *k)
 {
@@ -86,6 +164,10 @@ key_to_json(const struct keyd_key *k)
         json_put(j, "permissions", permissions_to_json(k->permissions)) &&
         json_put(j, "domain", json_octets(slice_of(k->domain))) &&
         json_put(j, "created", json_time(k->created_ms)) &&
+        json_put(j, "holding", json_string(holding_text(k->holding))) &&
+        json_put(j, "tokens", key_tokens_to_json(k)) &&
+        json_put(j, "attested", attested_to_json(k)) &&
+        json_put(j, "away", json_boolean(k->away)) &&
         json_put(j, "public_key", json_base64(slice_of(k->public_key)));
 
     if (good)
@@ -113,9 +195,11 @@ id_text(const struct keyd_key *k, char out[33])
 static void
 print_key(const struct keyd_key *k)
 {
-    char id[33], allowed[64], created[TIME_TEXT];
+    char id[33], allowed[64], created[TIME_TEXT], where[WHERE_TEXT], attested[80];
 
     id_text(k, id);
+    where_text(k, where);
+    attested_text(k, attested);
     permissions_text(k->permissions, allowed);
     emit(stdout,
          "id           %s\nrole         %s\nalgorithm    %s\nstate        %s\n"
@@ -123,7 +207,10 @@ print_key(const struct keyd_key *k)
          id, key_role_text(k->role), TEXT_OF(algorithms, k->algorithm),
          key_state_text(k->state), allowed);
     print_text(stdout, slice_of(k->domain));
-    emit(stdout, "\ncreated      %s\npublic key   ", time_text(k->created_ms, created));
+    emit(stdout, "\ncreated      %s\nwhere        ", time_text(k->created_ms, created));
+    print_text(stdout, kd_slice_str(where));
+    emit(stdout, "%s\nattested     %s\npublic key   ", k->away ? " (away)" : "",
+         attested);
     print_base64(stdout, slice_of(k->public_key));
     emit(stdout, "\n");
 }
@@ -131,12 +218,17 @@ print_key(const struct keyd_key *k)
 static void
 print_key_line(const struct keyd_key *k)
 {
-    char id[33], allowed[64];
+    char id[33], allowed[64], where[WHERE_TEXT], attested[80];
 
     id_text(k, id);
     permissions_text(k->permissions, allowed);
+    where_text(k, where);
+    attested_text(k, attested);
     emit(stdout, "%-32s  %-5s  %-9s  %-10s  %-36s  ", id, key_role_text(k->role),
          TEXT_OF(algorithms, k->algorithm), key_state_text(k->state), allowed);
+    print_text(stdout, kd_slice_str(where));
+    emit(stdout, "%*s  %-29s  ", strlen(where) < 16 ? (int)(16 - strlen(where)) : 0, "",
+         attested);
     print_text(stdout, slice_of(k->domain));
     emit(stdout, "\n");
 }
@@ -180,8 +272,9 @@ verb_key_list(const struct options *o)
         status = json_done(json_pack("{s:o}", "keys", keys_to_json(list.keys, list.n)),
                            EX_OK);
     else if (status == EX_OK) {
-        emit(stdout, "%-32s  %-5s  %-9s  %-10s  %-36s  %s\n", "id", "role", "algorithm",
-             "state", "permissions", "domain");
+        emit(stdout, "%-32s  %-5s  %-9s  %-10s  %-36s  %-16s  %-29s  %s\n", "id",
+             "role", "algorithm", "state", "permissions", "where", "attested",
+             "domain");
         for (size_t i = 0; i < list.n; i++)
             print_key_line(list.keys[i]);
     }
@@ -281,6 +374,19 @@ domain_needed(const struct options *o, struct name *out)
     return name_read("--domain", o->domain, NAME_DOMAIN, out);
 }
 
+/* The tokens named with --token; storage is the caller's. */
+static int
+tokens_of(const struct options *o, size_t max, struct keyd_octets *storage)
+{
+    if (o->token.n > max)
+        return usage_error("--token", max == 1 ? "one token" : "two tokens at most");
+    if (o->sealed && o->token.n == 0)
+        return usage_error("--sealed", "goes with --token");
+    for (size_t i = 0; i < o->token.n; i++)
+        storage[i] = KEYD_STR(o->token.items[i]);
+    return EX_OK;
+}
+
 /* Makes the request and shows the keys it answers with. */
 static int
 change_keys(struct session *s, struct keyd_request *q)
@@ -294,10 +400,27 @@ change_keys(struct session *s, struct keyd_request *q)
     return status;
 }
 
+/* --bits: an RSA key, which only a token can have and only DKIM uses. */
+static int
+bits_of(const struct options *o, enum keyd_key_role role, uint32_t *out)
+{
+    uint64_t bits = 0;
+
+    if (o->bits == NULL)
+        return EX_OK;
+    if (role != KEYD_ROLE_DKIM || o->token.n == 0)
+        return usage_error("--bits", "goes with --role dkim and --token");
+    if (!number_read(o->bits, 2048, 4096, &bits) || bits % 1024 != 0)
+        return usage_error("--bits", "2048, 3072 or 4096");
+    *out = (uint32_t)bits;
+    return EX_OK;
+}
+
 int
 verb_key_generate(const struct options *o)
 {
     struct keyd_request q = {.op = KEYD_OP_GENERATE_KEY};
+    struct keyd_octets tokens[TOKENS_MAX];
     struct session s = {0};
     struct name domain;
     int status;
@@ -307,11 +430,18 @@ verb_key_generate(const struct options *o)
         return usage_error("--role", "pok, sok, enc or dkim is needed");
     if ((status = domain_needed(o, &domain)) != EX_OK ||
         (status = permissions_of(o, q.in.generate_key.role,
-                                 &q.in.generate_key.permissions)) != EX_OK)
+                                 &q.in.generate_key.permissions)) != EX_OK ||
+        (status = tokens_of(o, TOKENS_MAX, tokens)) != EX_OK ||
+        (status = bits_of(o, q.in.generate_key.role, &q.in.generate_key.bits)) != EX_OK)
         return status;
     q.in.generate_key.domain = KEYD_STR(domain.text);
-    q.in.generate_key.algorithm =
-        q.in.generate_key.role == KEYD_ROLE_ENC ? KEYD_SECP256K1 : KEYD_ED25519;
+    q.in.generate_key.algorithm = q.in.generate_key.bits != 0 ? KEYD_RSA
+                                  : q.in.generate_key.role == KEYD_ROLE_ENC
+                                      ? KEYD_SECP256K1
+                                      : KEYD_ED25519;
+    q.in.generate_key.tokens = tokens;
+    q.in.generate_key.n_tokens = o->token.n;
+    q.in.generate_key.sealed = o->sealed;
     if ((status = session_open(&s, o)) == EX_OK)
         status = change_keys(&s, &q);
     session_close(&s);
@@ -341,6 +471,7 @@ verb_key_import(const struct options *o)
 {
     struct keyd_request q = {.op = KEYD_OP_IMPORT_KEY};
     enum keyd_key_role role = KEYD_ROLE_POK;
+    struct keyd_octets tokens[TOKENS_MAX];
     struct session s = {0};
     struct secret file = {0};
     struct name domain;
@@ -351,8 +482,12 @@ verb_key_import(const struct options *o)
     if (role == KEYD_ROLE_NONE && !o->with_encryption)
         return usage_error("--as none", "needs --with-encryption, or nothing is taken");
     if ((status = domain_needed(o, &domain)) != EX_OK ||
-        (status = permissions_of(o, role, &q.in.import_key.permissions)) != EX_OK)
+        (status = permissions_of(o, role, &q.in.import_key.permissions)) != EX_OK ||
+        (status = tokens_of(o, TOKENS_MAX, tokens)) != EX_OK)
         return status;
+    q.in.import_key.tokens = tokens;
+    q.in.import_key.n_tokens = o->token.n;
+    q.in.import_key.sealed = o->sealed;
     q.in.import_key.signing_role = role;
     q.in.import_key.encryption_key = o->with_encryption;
     q.in.import_key.domain = KEYD_STR(domain.text);
@@ -362,6 +497,29 @@ verb_key_import(const struct options *o)
     if (status == EX_OK)
         status = change_keys(&s, &q);
     secret_free(&file);
+    session_close(&s);
+    return status;
+}
+
+/* --- attach -------------------------------------------------------------------------
+ */
+
+int
+verb_key_attach(const struct options *o)
+{
+    struct keyd_request q = {.op = KEYD_OP_ATTACH_KEY};
+    struct session s = {0};
+    uint8_t id[16];
+
+    if (!hex_read(o->args[0], id, sizeof id))
+        return usage_error(o->args[0], "an id of a key has 32 hexadecimal digits");
+    if (o->token.n != 1)
+        return usage_error("--token", "one token is needed");
+    q.in.attach_key.id = (struct keyd_octets){id, sizeof id};
+    q.in.attach_key.token = KEYD_STR(o->token.items[0]);
+    int status = session_open(&s, o);
+    if (status == EX_OK)
+        status = change_keys(&s, &q);
     session_close(&s);
     return status;
 }

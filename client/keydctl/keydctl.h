@@ -201,6 +201,12 @@ const char *operation_text(uint32_t number);
 const char *key_role_text(enum keyd_key_role role);
 const char *key_state_text(enum keyd_key_state state);
 
+/* --- tokens.c ------------------------------------------------------------------------
+ */
+
+/* token init --token: takes a PKCS#11 token for ours. */
+int token_adopt(const struct options *o);
+
 /* --- status.c ------------------------------------------------------------------------
  */
 

@@ -134,6 +134,8 @@ make_slot(const struct options *o, enum keyd_op op)
 int
 verb_token_init(const struct options *o)
 {
+    if (o->token.n != 0)
+        return token_adopt(o);
     return make_slot(o, KEYD_OP_TOKEN_INIT);
 }
 

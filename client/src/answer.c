@@ -19,7 +19,7 @@ take(struct box *box, size_t n, size_t size)
 }
 
 static struct keyd_key
-key(const Keyd__V1__Key *k)
+key(const Keyd__V1__Key *k, const struct keyd_octets *tokens)
 {
     return (struct keyd_key){
         .id = octets(k->id),
@@ -30,6 +30,11 @@ key(const Keyd__V1__Key *k)
         .public_key = octets(k->public_key),
         .domain = octets(k->domain),
         .created_ms = k->created_ms,
+        .holding = (enum keyd_key_holding)k->holding,
+        .tokens = tokens,
+        .n_tokens = k->n_tokens,
+        .attested = k->attested,
+        .away = k->away,
     };
 }
 
@@ -41,8 +46,14 @@ fill_keys(struct box *box, Keyd__V1__Key *const *from, size_t n,
 
     if (to == NULL)
         return KEYD_NOMEM;
-    for (size_t i = 0; i < n; i++)
-        to[i] = key(from[i]);
+    for (size_t i = 0; i < n; i++) {
+        struct keyd_octets *tokens = take(box, from[i]->n_tokens, sizeof *tokens);
+        if (tokens == NULL)
+            return KEYD_NOMEM;
+        for (size_t k = 0; k < from[i]->n_tokens; k++)
+            tokens[k] = octets(from[i]->tokens[k]);
+        to[i] = key(from[i], tokens);
+    }
     box->answer.out.keys.keys = to;
     box->answer.out.keys.n_keys = n;
     box->answer.out.keys.next = next;
@@ -466,6 +477,84 @@ fill_of_mail(struct box *box, const Keyd__V1__Response *m, struct apart from)
     }
 }
 
+static struct keyd_token
+token(const Keyd__V1__Token *m)
+{
+    return (struct keyd_token){
+        .name = octets(m->name),
+        .state = (enum keyd_token_state)m->state,
+        .state_ms = m->state_ms,
+        .finding = octets(m->finding),
+        .module_error = m->module_error,
+        .label = octets(m->label),
+        .serial = octets(m->serial),
+        .model = octets(m->model),
+        .manufacturer = octets(m->manufacturer),
+        .adopted = m->adopted,
+        .adopted_serial = octets(m->adopted_serial),
+        .hosts = m->hosts,
+        .keys = m->keys,
+        .mechanisms = m->mechanisms,
+        .max_message = m->max_message,
+        .n_signed = m->n_signed,
+        .n_derived = m->n_derived,
+        .n_faults = m->n_faults,
+        .n_recycled = m->n_recycled,
+        .n_away = m->n_away,
+    };
+}
+
+static enum keyd_status
+fill_tokens(struct box *box, Keyd__V1__Token *const *from, size_t n)
+{
+    struct keyd_token *to = take(box, n, sizeof *to);
+
+    if (to == NULL)
+        return KEYD_NOMEM;
+    for (size_t i = 0; i < n; i++)
+        to[i] = token(from[i]);
+    box->answer.out.tokens.tokens = to;
+    box->answer.out.tokens.n_tokens = n;
+    return KEYD_OK;
+}
+
+static enum keyd_status
+fill_doctor(struct box *box, const Keyd__V1__TokenDoctorResult *m)
+{
+    struct keyd_token_finding *to = take(box, m->n_findings, sizeof *to);
+
+    if (to == NULL)
+        return KEYD_NOMEM;
+    for (size_t i = 0; i < m->n_findings; i++)
+        to[i] = (struct keyd_token_finding){
+            .token = octets(m->findings[i]->token),
+            .finding = octets(m->findings[i]->finding),
+            .what = octets(m->findings[i]->what),
+            .module_error = m->findings[i]->module_error,
+        };
+    box->answer.out.doctor.findings = to;
+    box->answer.out.doctor.n_findings = m->n_findings;
+    return KEYD_OK;
+}
+
+/* Of PKCS#11 tokens. */
+static enum keyd_status
+fill_of_tokens(struct box *box, const Keyd__V1__Response *m)
+{
+    switch ((unsigned)m->result_case) {
+    case KEYD__V1__RESPONSE__RESULT_TOKEN_LIST:
+        return fill_tokens(box, m->token_list->tokens, m->token_list->n_tokens);
+    case KEYD__V1__RESPONSE__RESULT_TOKEN_DOCTOR:
+        return fill_doctor(box, m->token_doctor);
+    case KEYD__V1__RESPONSE__RESULT_TOKEN_ADOPT:
+        return fill_tokens(box, &m->token_adopt->token, 1);
+    case KEYD__V1__RESPONSE__RESULT_ATTACH_KEY:
+        return fill_keys(box, &m->attach_key->key, 1, KEYD_NONE);
+    default:
+        return KEYD_PROTOCOL;
+    }
+}
+
 /* Of the registry and its log. */
 static enum keyd_status
 fill_of_registry(struct box *box, const Keyd__V1__Response *m)
@@ -489,7 +578,7 @@ fill_of_registry(struct box *box, const Keyd__V1__Response *m)
         box->answer.out.dropped.first_seq = m->audit_drop->first_seq;
         return KEYD_OK;
     default:
-        return KEYD_PROTOCOL;
+        return fill_of_tokens(box, m);
     }
 }
 

@@ -192,7 +192,10 @@ keyd_client_generate_key(keyd_client *c, enum keyd_key_role role,
                          uint32_t permissions, struct keyd_answer **answer)
 {
     struct keyd_request q = {.op = KEYD_OP_GENERATE_KEY,
-                             .in.generate_key = {role, algorithm, domain, permissions}};
+                             .in.generate_key = {.role = role,
+                                                 .algorithm = algorithm,
+                                                 .domain = domain,
+                                                 .permissions = permissions}};
 
     return keyd_client_call(c, &q, answer);
 }
@@ -220,6 +223,41 @@ enum keyd_status
 keyd_client_audit_head(keyd_client *c, struct keyd_answer **answer)
 {
     struct keyd_request q = {.op = KEYD_OP_AUDIT_HEAD};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
+keyd_client_token_list(keyd_client *c, struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_TOKEN_LIST};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
+keyd_client_token_doctor(keyd_client *c, struct keyd_octets name,
+                         struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_TOKEN_DOCTOR, .in.token.name = name};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
+keyd_client_token_adopt(keyd_client *c, struct keyd_octets name,
+                        struct keyd_octets serial, struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_TOKEN_ADOPT, .in.token = {name, serial}};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
+keyd_client_attach_key(keyd_client *c, struct keyd_octets id, struct keyd_octets token,
+                       struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_ATTACH_KEY, .in.attach_key = {id, token}};
 
     return keyd_client_call(c, &q, answer);
 }

@@ -71,7 +71,7 @@ octet_list(struct maker *k, const struct keyd_octets *from, size_t n)
 
     if (to == NULL)
         return NULL;
-    if (from == NULL) {
+    if (from == NULL && n != 0) {
         fail(k, KEYD_USAGE);
         return NULL;
     }
@@ -323,6 +323,10 @@ make_generate_key(struct maker *k, const struct keyd_request *in, void *message)
     q->algorithm = (Keyd__V1__KeyAlgorithm)in->in.generate_key.algorithm;
     q->domain = octets(k, in->in.generate_key.domain);
     q->permissions = in->in.generate_key.permissions;
+    q->n_tokens = in->in.generate_key.n_tokens;
+    q->tokens = octet_list(k, in->in.generate_key.tokens, q->n_tokens);
+    q->sealed = in->in.generate_key.sealed;
+    q->bits = in->in.generate_key.bits;
 }
 
 static void
@@ -342,6 +346,9 @@ make_import_key(struct maker *k, const struct keyd_request *in, void *message)
     q->encryption_key = in->in.import_key.encryption_key;
     q->domain = octets(k, in->in.import_key.domain);
     q->permissions = in->in.import_key.permissions;
+    q->n_tokens = in->in.import_key.n_tokens;
+    q->tokens = octet_list(k, in->in.import_key.tokens, q->n_tokens);
+    q->sealed = in->in.import_key.sealed;
     attach(k, kd_slice(in->in.import_key.key_file.p, in->in.import_key.key_file.n));
 }
 
@@ -462,6 +469,32 @@ make_audit_drop(struct maker *k, const struct keyd_request *in, void *message)
 }
 
 static void
+make_token_doctor(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__TokenDoctorRequest *q = message;
+
+    q->name = octets(k, in->in.token.name);
+}
+
+static void
+make_token_adopt(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__TokenAdoptRequest *q = message;
+
+    q->name = octets(k, in->in.token.name);
+    q->serial = octets(k, in->in.token.serial);
+}
+
+static void
+make_attach_key(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__AttachKeyRequest *q = message;
+
+    q->id = octets(k, in->in.attach_key.id);
+    q->token = octets(k, in->in.attach_key.token);
+}
+
+static void
 make_drain(struct maker *k, const struct keyd_request *in, void *message)
 {
     Keyd__V1__DrainRequest *q = message;
@@ -510,6 +543,10 @@ static const struct {
     {KEYD_OP_REGISTRY_BACKUP, make_registry_backup},
     {KEYD_OP_REGISTRY_RESTORE, make_registry_restore},
     {KEYD_OP_AUDIT_DROP, make_audit_drop},
+    {KEYD_OP_TOKEN_LIST, NULL},
+    {KEYD_OP_TOKEN_DOCTOR, make_token_doctor},
+    {KEYD_OP_TOKEN_ADOPT, make_token_adopt},
+    {KEYD_OP_ATTACH_KEY, make_attach_key},
 };
 
 static void
@@ -537,6 +574,8 @@ request_reads(enum keyd_op op)
     case KEYD_OP_VERIFY_CURRENT:
     case KEYD_OP_AUDIT_READ:
     case KEYD_OP_AUDIT_HEAD:
+    case KEYD_OP_TOKEN_LIST:
+    case KEYD_OP_TOKEN_DOCTOR:
     case KEYD_OP_SIGN_OUTBOUND: /* recorded each time, and the same each time */
     case KEYD_OP_OPEN_ENVELOPE:
     case KEYD_OP_OPEN_BOUNCE:

@@ -162,6 +162,16 @@ begin(struct task *t, struct inbound *x, struct from *f)
     return KD_OK;
 }
 
+/* What opened it, if anything was opened: one key, or those of a bounce. */
+static struct mail_derived
+derived(const struct inbound *x)
+{
+    if (!x->key_used)
+        return (struct mail_derived){NULL, 0};
+    return x->n_openers != 0 ? (struct mail_derived){x->openers, x->n_openers}
+                             : (struct mail_derived){&x->opener.id, 1};
+}
+
 static void
 open_envelope(struct task *t)
 {
@@ -173,7 +183,7 @@ open_envelope(struct task *t)
         return;
     kd_err err = mail_open_inbound(&f.keys, &x->object.source, &f.inbound, out);
     x->key_used = out->key_used;
-    t->err = mail_result(t, err, out->flaw);
+    t->err = mail_result(t, err, out->flaw, derived(x));
 }
 
 static void
@@ -191,7 +201,7 @@ open_bounce(struct task *t)
     in.n_signers = vault_mail_keys(t->vault, x->place.org, &in.signers);
     kd_err err = mail_open_bounce(&f.keys, &x->object.source, &in, out);
     x->key_used = out->key_used;
-    t->err = mail_result(t, err, out->flaw);
+    t->err = mail_result(t, err, out->flaw, derived(x));
 }
 
 static void
@@ -216,7 +226,7 @@ make_bounce(struct task *t)
         (err == KD_NOT_FOUND || err == KD_TOO_LARGE))
         t->err = run_refuse(t, KD_NOT_FOUND, KD_REASON_NOTHING_TO_RETURN);
     else
-        t->err = mail_result(t, err, out->opened.flaw);
+        t->err = mail_result(t, err, out->opened.flaw, derived(x));
 }
 
 /* --- record and answer --- */
@@ -408,7 +418,8 @@ run_open_envelope(struct vault *v, struct task *t)
 {
     struct inbound *x = take(v, t, answer_envelope);
 
-    if (x != NULL && is_within_meter(v, t, x))
+    if (x != NULL && mail_may_use(v, t, &x->opener.id, 1, NULL, 0) &&
+        is_within_meter(v, t, x))
         mail_work(v, t, &x->object, open_envelope, envelope_opened);
 }
 
@@ -425,16 +436,23 @@ run_open_bounce(struct vault *v, struct task *t)
     x->openers[x->n_openers++] = x->opener.id;
     for (size_t i = 0; i < n; i++)
         x->openers[x->n_openers++] = beside[i].id;
-    if (is_within_meter(v, t, x))
+    if (mail_may_use(v, t, x->openers, x->n_openers, NULL, 0) &&
+        is_within_meter(v, t, x))
         mail_work(v, t, &x->object, open_bounce, bounce_opened);
 }
 
 void
 run_make_bounce(struct vault *v, struct task *t)
 {
+    enum { AROUND = 65536 };
     struct inbound *x = take(v, t, answer_made);
 
-    if (x != NULL && mail_signer(v, t, &x->place, &x->signer) &&
-        is_within_meter(v, t, x))
+    if (x == NULL || !mail_signer(v, t, &x->place, &x->signer))
+        return;
+    const struct kd_key_id both[] = {x->opener.id, x->signer};
+    uint64_t size = x->object.source.n + AROUND; /* no bounce of it is larger */
+    if (size > KD_MAIL_BOUNCE_MAX)
+        size = KD_MAIL_BOUNCE_MAX;
+    if (mail_may_use(v, t, both, 2, &x->signer, size) && is_within_meter(v, t, x))
         mail_work(v, t, &x->object, make_bounce, bounce_made);
 }

@@ -106,6 +106,8 @@ build(struct task *t)
         t->err = made_measure_own(&x->made, DIME_ORG);
     else if (why != DIME_FINE && why != DIME_NOT_MADE)
         t->err = run_refuse_dime(t, why);
+    else
+        t->err = run_of_device(t, t->err);
 }
 
 static void
@@ -277,6 +279,17 @@ describe_issue_org_signet(struct vault *v, struct task *t, struct kd_buf *text)
 static void
 start(struct vault *v, struct task *t)
 {
+    const struct org_issue *x = t->data;
+    struct kd_key_id pok;
+    struct kd_key_info info;
+
+    memcpy(pok.octets, x->job.pok, sizeof pok.octets);
+    /* Of one that is not there build() says so. */
+    if (v->token != NULL && kd_token_get(v->token, &pok, &info) == KD_OK) {
+        if (!run_keys_usable(v, t, &pok, 1))
+            return;
+        task_uses(v, t, &pok, 1);
+    }
     task_work_alone(v, t, build, built);
 }
 

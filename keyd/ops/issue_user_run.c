@@ -249,6 +249,21 @@ choose_step(const struct vault *v, struct issue *x, const struct kd_account_part
     return ticket_fits(x, why);
 }
 
+/* What is answered again needs no key, so this is asked here and not before. False: the
+ * task has been answered. Where there is no signer at all, sign() says why. */
+static bool
+signer_is_usable(struct vault *v, struct task *t, const struct issue *x)
+{
+    struct kd_key_id signer;
+
+    if (vault_signer(t, x->org, &signer) != KD_OK)
+        return true;
+    if (!run_keys_usable(v, t, &signer, 1))
+        return false;
+    task_uses(v, t, &signer, 1);
+    return true;
+}
+
 static void
 told(struct vault *v, struct task *t)
 {
@@ -291,7 +306,8 @@ told(struct vault *v, struct task *t)
         task_finish(v, t, err, (uint16_t)why);
         return;
     }
-    task_work(v, t, sign, signed_);
+    if (signer_is_usable(v, t, x))
+        task_work(v, t, sign, signed_);
 }
 
 /* --- replay: the signet of this very request --- */
@@ -396,8 +412,8 @@ sign(struct task *t)
     kd_buf_reset(&x->made.signet);
     t->err = dime_user_build(&plan, made_signer(&x->made), &x->made.signet, &why);
     if (t->err != KD_OK) {
-        if (why != DIME_FINE && why != DIME_NOT_MADE)
-            t->err = run_refuse_dime(t, why);
+        t->err = why != DIME_FINE && why != DIME_NOT_MADE ? run_refuse_dime(t, why)
+                                                          : run_of_device(t, t->err);
         return;
     }
     t->err = made_measure_own(&x->made, DIME_USER);

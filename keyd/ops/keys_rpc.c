@@ -35,22 +35,16 @@ unpack_list(struct kd_slice body, struct answer *a)
 const struct op_rpc op_rpc_public_keys = {
     .op = KD_OP_PublicKeys, .pack = pack_list, .unpack = unpack_list};
 
-/* One key in the answer. */
+/* Names of tokens, as jobs have them. The buffer is the caller's. */
 static kd_err
-unpack_one(struct kd_slice body, struct answer *a,
-           Keyd__V1__Response__ResultCase result)
+put_tokens(const ProtobufCBinaryData *tokens, size_t n, struct kd_buf *names,
+           struct kd_slice *out)
 {
-    struct kd_keys_done m;
-    size_t n;
-    kd_err err = kd_keys_done_get(body, &m);
-
-    if (err != KD_OK || (err = rpc_keys(m.keys, a, &n)) != KD_OK)
-        return err;
-    if (n != 1)
-        return KD_MALFORMED;
-    Keyd__V1__KeyResult *out = rpc_result(a, result);
-    out->key = &a->keys[0];
-    return KD_OK;
+    kd_buf_init(names, KD_JOB_TOKENS_MAX);
+    for (size_t i = 0; i < n; i++)
+        kd_list_put(names, kd_rpc_slice(tokens[i]));
+    *out = kd_buf_slice(names);
+    return names->err;
 }
 
 static kd_err
@@ -61,18 +55,23 @@ pack_generate(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
     struct kd_generate_job m = {.domain = kd_rpc_slice(in->domain),
                                 .role = (uint8_t)in->role,
                                 .algorithm = (uint8_t)in->algorithm,
-                                .permissions = (uint8_t)in->permissions};
+                                .permissions = (uint8_t)in->permissions,
+                                .sealed = in->sealed != 0,
+                                .bits = (uint16_t)in->bits};
+    struct kd_buf names;
+    kd_err err = put_tokens(in->tokens, in->n_tokens, &names, &m.tokens);
 
     (void)tag;
     (void)ask;
     kd_generate_job_put(body, &m);
-    return body->err;
+    kd_buf_free(&names);
+    return err != KD_OK ? err : body->err;
 }
 
 static kd_err
 unpack_generate(struct kd_slice body, struct answer *a)
 {
-    return unpack_one(body, a, KEYD__V1__RESPONSE__RESULT_GENERATE_KEY);
+    return rpc_one_key(body, a, KEYD__V1__RESPONSE__RESULT_GENERATE_KEY);
 }
 
 const struct op_rpc op_rpc_generate_key = {
@@ -94,7 +93,7 @@ pack_retire(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
 static kd_err
 unpack_retire(struct kd_slice body, struct answer *a)
 {
-    return unpack_one(body, a, KEYD__V1__RESPONSE__RESULT_RETIRE_KEY);
+    return rpc_one_key(body, a, KEYD__V1__RESPONSE__RESULT_RETIRE_KEY);
 }
 
 const struct op_rpc op_rpc_retire_key = {
@@ -108,12 +107,16 @@ pack_import(const Keyd__V1__Request *r, uint64_t tag, struct kd_buf *body,
     struct kd_import_job m = {.domain = kd_rpc_slice(in->domain),
                               .signing_role = (uint8_t)in->signing_role,
                               .encryption = in->encryption_key != 0,
-                              .permissions = (uint8_t)in->permissions};
+                              .permissions = (uint8_t)in->permissions,
+                              .sealed = in->sealed != 0};
+    struct kd_buf names;
+    kd_err err = put_tokens(in->tokens, in->n_tokens, &names, &m.tokens);
 
     (void)tag;
     (void)ask;
     kd_import_job_put(body, &m);
-    return body->err;
+    kd_buf_free(&names);
+    return err != KD_OK ? err : body->err;
 }
 
 static kd_err

@@ -53,6 +53,21 @@ mail_work(struct vault *v, struct task *t, const struct mail_object *o,
         task_work(v, t, work, next);
 }
 
+bool
+mail_may_use(struct vault *v, struct task *t, const struct kd_key_id *ids, size_t n,
+             const struct kd_key_id *signer, uint64_t size)
+{
+    if (!run_keys_usable(v, t, ids, n))
+        return false;
+    if (signer != NULL && v->token != NULL &&
+        kd_token_key_limit(v->token, signer) < size) {
+        task_finish(v, t, KD_TOO_LARGE, KD_REASON_TOKEN_LIMIT);
+        return false;
+    }
+    task_uses(v, t, ids, n);
+    return true;
+}
+
 kd_err
 mail_object_signet(struct task *t, struct mail_object *o, struct kd_slice *out)
 {
@@ -144,22 +159,37 @@ mail_keys_of(struct task *t, const struct kd_key_id *opener,
 
 /* --- what came of it --- */
 
-kd_err
-mail_result(struct task *t, kd_err err, enum dime_flaw flaw)
+/* KD_OK, or why what they derived is not to be believed. */
+static kd_err
+confirm(struct task *t, struct mail_derived derived)
 {
-    switch ((int)err) {
-    case KD_MALFORMED:
-    case KD_TOO_LARGE:
-        return run_refuse(t, KD_INVALID,
-                          flaw == DIME_FLAW_UNSIGNED ? KD_REASON_MESSAGE_UNSIGNED
-                                                     : KD_REASON_MESSAGE_CORRUPT);
-    case KD_INVALID:
+    for (size_t i = 0; i < derived.n; i++)
+        if (kd_token_confirm(t->vault->token, &derived.ids[i]) != KD_OK)
+            return run_refuse(t, KD_UNAVAILABLE, KD_REASON_TOKEN_AWAY);
+    return KD_OK;
+}
+
+static kd_err
+verdict(struct task *t, kd_err err, enum dime_flaw flaw)
+{
+    if (err == KD_INVALID)
         return run_refuse(t, KD_INVALID,
                           flaw == DIME_FLAW_NONE ? KD_REASON_MESSAGE_REFUSED
                                                  : KD_REASON_MESSAGE_CORRUPT);
-    default:
-        return err;
-    }
+    return run_refuse(t, KD_INVALID,
+                      flaw == DIME_FLAW_UNSIGNED ? KD_REASON_MESSAGE_UNSIGNED
+                                                 : KD_REASON_MESSAGE_CORRUPT);
+}
+
+kd_err
+mail_result(struct task *t, kd_err err, enum dime_flaw flaw,
+            struct mail_derived derived)
+{
+    if (err != KD_MALFORMED && err != KD_TOO_LARGE && err != KD_INVALID)
+        return run_of_device(t, err);
+    kd_err doubt = confirm(t, derived);
+
+    return doubt != KD_OK ? doubt : verdict(t, err, flaw);
 }
 
 void

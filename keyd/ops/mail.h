@@ -45,6 +45,12 @@ enum { MAIL_LONG_SIZE = 256 << 10, MAIL_LONG_COST = 4 };
 void mail_work(struct vault *v, struct task *t, const struct mail_object *o,
                task_working work, task_step next);
 
+/* Before mail_work that uses keys: they can be asked now, and the signer (NULL: none)
+ * can sign so many octets in one go. False: the task has been answered, and no key was
+ * used. */
+bool mail_may_use(struct vault *v, struct task *t, const struct kd_key_id *ids,
+                  size_t n, const struct kd_key_id *signer, uint64_t size);
+
 /* A domain that is served, whose organizational signet is good, after policy and the
  * rest of run_allowed. False: the task has been answered. */
 struct mail_place {
@@ -67,8 +73,16 @@ bool mail_signer(struct vault *v, struct task *t, const struct mail_place *p,
 kd_err mail_keys_of(struct task *t, const struct kd_key_id *opener,
                     const struct kd_key_id *signer, struct mail_keys *out) KD_MUST_USE;
 
-/* The walker's result as the task's: error, and reason. */
-kd_err mail_result(struct task *t, kd_err err, enum dime_flaw flaw) KD_MUST_USE;
+/* The walker's result as the task's: error, and reason. derived: the keys that what was
+ * found rests on. A verdict that is final is given only after a device that has one was
+ * tried anew and does right; of whatever failed behind a key, so that all costs the
+ * same. On a crypto thread. */
+struct mail_derived {
+    const struct kd_key_id *ids;
+    size_t n; /* 0: no key was used */
+};
+kd_err mail_result(struct task *t, kd_err err, enum dime_flaw flaw,
+                   struct mail_derived derived) KD_MUST_USE;
 
 /* What is recorded of a use of a key. */
 struct mail_use {

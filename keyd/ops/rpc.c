@@ -23,6 +23,8 @@ static const struct op_rpc *const all[] = {
     &op_rpc_audit_drop,      &op_rpc_sign_outbound,
     &op_rpc_open_envelope,   &op_rpc_open_bounce,
     &op_rpc_make_bounce,     &op_rpc_seal_naked,
+    &op_rpc_token_list,      &op_rpc_token_doctor,
+    &op_rpc_token_adopt,     &op_rpc_attach_key,
 };
 
 const struct op_rpc *
@@ -120,6 +122,26 @@ rpc_signet(struct answer *a, struct kd_slice inl, ProtobufCBinaryData *octets,
     return KD_OK;
 }
 
+/* Where a key is. */
+static kd_err
+put_places(const struct kd_key_line *line, ProtobufCBinaryData *names, Keyd__V1__Key *k)
+{
+    struct kd_cur c = kd_cur(line->tokens);
+    size_t n = 0;
+
+    for (; kd_cur_left(&c) != 0; n++) {
+        if (n == ANSWER_PLACES_MAX)
+            return KD_MALFORMED;
+        names[n] = kd_rpc_data(kd_list_next(&c));
+    }
+    k->n_tokens = n;
+    k->tokens = names;
+    k->holding = (Keyd__V1__KeyHolding)line->holding;
+    k->attested = line->attested;
+    k->away = line->away != 0;
+    return kd_cur_end(&c);
+}
+
 kd_err
 rpc_keys(struct kd_slice lines, struct answer *a, size_t *n)
 {
@@ -143,7 +165,26 @@ rpc_keys(struct kd_slice lines, struct answer *a, size_t *n)
         k->created_ms = line.created;
         k->id = kd_rpc_data(kd_slice(a->key_ids[*n], sizeof a->key_ids[*n]));
         memcpy(a->key_ids[*n], line.id, sizeof line.id);
+        if ((err = put_places(&line, a->key_tokens[*n], k)) != KD_OK)
+            return err;
         a->key_list[*n] = k;
     }
     return kd_cur_end(&c);
+}
+
+kd_err
+rpc_one_key(struct kd_slice body, struct answer *a,
+            Keyd__V1__Response__ResultCase result)
+{
+    struct kd_keys_done m;
+    size_t n;
+    kd_err err = kd_keys_done_get(body, &m);
+
+    if (err != KD_OK || (err = rpc_keys(m.keys, a, &n)) != KD_OK)
+        return err;
+    if (n != 1)
+        return KD_MALFORMED;
+    Keyd__V1__KeyResult *out = rpc_result(a, result);
+    out->key = &a->keys[0];
+    return KD_OK;
 }

@@ -24,6 +24,8 @@ enum {
     ANSWER_QUOTAS_MAX = 2 * KD_POLICY_OWN_QUOTAS_MAX,
     ANSWER_REASONS_MAX = 32,
     ANSWER_SHADOW_MAX = 96,
+    ANSWER_TOKENS_MAX = 4,
+    ANSWER_PLACES_MAX = 2, /* of a key */
 };
 
 /* A process as the supervisor reports it. */
@@ -72,6 +74,9 @@ struct answer {
         Keyd__V1__RegistryBackupResult registry_backup;
         Keyd__V1__RegistryRestoreResult registry_restore;
         Keyd__V1__AuditDropResult audit_drop;
+        Keyd__V1__TokenListResult token_list;
+        Keyd__V1__TokenDoctorResult token_doctor;
+        Keyd__V1__TokenAdoptResult token_adopt;
         Keyd__V1__ReloadResult reload;
         Keyd__V1__DrainResult drain;
         Keyd__V1__FreezeAddressResult freeze_address;
@@ -86,6 +91,11 @@ struct answer {
     Keyd__V1__Key keys[ANSWER_KEYS_MAX];
     Keyd__V1__Key *key_list[ANSWER_KEYS_MAX];
     uint8_t key_ids[ANSWER_KEYS_MAX][16];
+    ProtobufCBinaryData key_tokens[ANSWER_KEYS_MAX][ANSWER_PLACES_MAX];
+    Keyd__V1__Token token[ANSWER_TOKENS_MAX];
+    Keyd__V1__Token *token_list[ANSWER_TOKENS_MAX];
+    Keyd__V1__TokenFinding finding[KD_JOB_FINDINGS_MAX];
+    Keyd__V1__TokenFinding *finding_list[KD_JOB_FINDINGS_MAX];
     uint8_t fps[3][64];
     Keyd__V1__ProcessInfo process[ANSWER_PROCESSES_MAX];
     Keyd__V1__ProcessInfo *process_list[ANSWER_PROCESSES_MAX];
@@ -159,6 +169,8 @@ extern const struct op_rpc op_rpc_policy_explain;
 extern const struct op_rpc op_rpc_registry_backup, op_rpc_registry_restore,
     op_rpc_audit_drop;
 extern const struct op_rpc op_rpc_reload, op_rpc_drain;
+extern const struct op_rpc op_rpc_token_list, op_rpc_token_doctor, op_rpc_token_adopt,
+    op_rpc_attach_key;
 
 /* --- shared by the halves --- */
 
@@ -182,5 +194,9 @@ kd_err rpc_signet(struct answer *a, struct kd_slice inl, ProtobufCBinaryData *oc
 
 /* Reads key lines; at most ANSWER_KEYS_MAX. */
 kd_err rpc_keys(struct kd_slice lines, struct answer *a, size_t *n) KD_MUST_USE;
+
+/* A KeyResult from a list of one key. */
+kd_err rpc_one_key(struct kd_slice body, struct answer *a,
+                   Keyd__V1__Response__ResultCase result) KD_MUST_USE;
 
 #endif

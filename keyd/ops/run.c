@@ -46,6 +46,10 @@ static const struct {
     {KD_OP_AuditDrop, run_audit_drop},
     {KD_OP_Reload, run_reload},
     {KD_OP_Drain, run_drain},
+    {KD_OP_TokenList, run_token_list},
+    {KD_OP_TokenDoctor, run_token_doctor},
+    {KD_OP_TokenAdopt, run_token_adopt},
+    {KD_OP_AttachKey, run_attach_key},
 };
 
 void
@@ -167,6 +171,42 @@ run_key_allowed(struct task *t, unsigned role, const uint8_t *id)
         kd_policy_check_key(t->conf->is.policy, &t->caller, role, id) == KD_OK)
         return KD_OK;
     return run_refuse(t, KD_DENIED, KD_REASON_KEY_NOT_PERMITTED);
+}
+
+kd_err
+run_of_device(struct task *t, kd_err err)
+{
+    if (t->reason != 0)
+        return err;
+    switch ((int)err) {
+    case KD_UNAVAILABLE:
+        return run_refuse(t, err, KD_REASON_TOKEN_AWAY);
+    case KD_BUSY:
+        return run_refuse(t, err, KD_REASON_TOKEN_DRAINED);
+    case KD_TIMEOUT:
+        return run_refuse(t, err, KD_REASON_TOO_LATE);
+    default:
+        return err;
+    }
+}
+
+bool
+run_keys_usable(struct vault *v, struct task *t, const struct kd_key_id *ids, size_t n)
+{
+    enum { AGAIN_MS = 1000 };
+
+    for (size_t i = 0; v->token != NULL && i < n; i++) {
+        kd_err err = kd_token_usable(v->token, &ids[i]);
+        if (err == KD_OK)
+            continue;
+        t->retry_ms = AGAIN_MS;
+        task_finish(v, t, err == KD_BUSY ? KD_BUSY : KD_UNAVAILABLE,
+                    err == KD_BUSY        ? KD_REASON_TOKEN_DRAINED
+                    : err == KD_NOT_FOUND ? KD_REASON_KEY_NOT_THERE
+                                          : KD_REASON_TOKEN_AWAY);
+        return false;
+    }
+    return true;
 }
 
 void

@@ -34,6 +34,19 @@ bool run_may_be_recorded(struct vault *v, struct task *t);
  */
 kd_err run_key_allowed(struct task *t, unsigned role, const uint8_t *id) KD_MUST_USE;
 
+/* A key of the token that the request names, and policy for it: its domain, its role.
+ * False: the task has been answered. */
+bool run_named_key(struct vault *v, struct task *t, const struct kd_key_id *id,
+                   struct kd_key_info *info);
+
+/* Whether the keys can be asked now, before any work is put into it: a device may be
+ * away. False: the task has been answered, and no key was used. */
+bool run_keys_usable(struct vault *v, struct task *t, const struct kd_key_id *ids,
+                     size_t n);
+
+/* The error as it is; where it is one of a device, and has no reason yet, with one. */
+kd_err run_of_device(struct task *t, kd_err err);
+
 /* Why a vault that is held is so. */
 enum kd_reason run_held(const struct vault *v);
 
@@ -100,5 +113,9 @@ void run_registry_restore(struct vault *v, struct task *t);
 void run_audit_drop(struct vault *v, struct task *t);
 void run_reload(struct vault *v, struct task *t);
 void run_drain(struct vault *v, struct task *t);
+void run_token_list(struct vault *v, struct task *t);
+void run_token_doctor(struct vault *v, struct task *t);
+void run_token_adopt(struct vault *v, struct task *t);
+void run_attach_key(struct vault *v, struct task *t);
 
 #endif

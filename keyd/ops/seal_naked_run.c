@@ -74,7 +74,7 @@ seal(struct task *t)
         return;
     kd_err err = mail_seal_naked(&keys, &x->object.source, KD_MAIL_MESSAGE_MAX,
                                  x->one_time, &x->made);
-    t->err = mail_result(t, err, x->made.flaw);
+    t->err = mail_result(t, err, x->made.flaw, (struct mail_derived){NULL, 0});
 }
 
 static void
@@ -92,7 +92,7 @@ told(struct vault *v, struct task *t)
         task_finish(v, t, KD_NOT_FOUND, KD_REASON_NO_SIGNET);
     else if (m.is_key_known || vault_owns_sign_key(v, x->one_time))
         task_finish(v, t, KD_INVALID, KD_REASON_ONE_TIME_KEY_KNOWN);
-    else
+    else if (mail_may_use(v, t, &x->signer, 1, &x->signer, x->object.source.n))
         mail_work(v, t, &x->object, seal, sealed);
 }
 
@@ -107,7 +107,7 @@ look(struct task *t)
     }
     kd_err err = mail_look_at_naked(&x->object.source, KD_MAIL_MESSAGE_MAX, &x->made);
     memcpy(x->one_time, x->made.signer, sizeof x->one_time);
-    t->err = mail_result(t, err, x->made.flaw);
+    t->err = mail_result(t, err, x->made.flaw, (struct mail_derived){NULL, 0});
 }
 
 static void
@@ -143,6 +143,7 @@ run_seal_naked(struct vault *v, struct task *t)
     if (mail_place_find(v, t, dime_identifier_domain(x->job.recipient), &x->place) &&
         mail_signer(v, t, &x->place, &x->signer) &&
         mail_object_take(v, t, x->job.message, x->job.size, kd_slice(NULL, 0), false,
-                         &x->object))
+                         &x->object) &&
+        run_keys_usable(v, t, &x->signer, 1))
         mail_work(v, t, &x->object, look, looked);
 }

@@ -129,7 +129,17 @@ sign(struct task *t)
                                      .n_authors = x->authors.n,
                                      .max = KD_MAIL_MESSAGE_MAX};
     kd_err err = mail_sign_outbound(&keys, &x->object.source, &in, &x->made);
-    t->err = mail_result(t, err, x->made.flaw);
+    t->err =
+        mail_result(t, err, x->made.flaw,
+                    (struct mail_derived){&x->opener.id, x->made.key_used ? 1u : 0u});
+}
+
+static bool
+may_use(struct vault *v, struct task *t, const struct outbound *x)
+{
+    const struct kd_key_id both[] = {x->opener.id, x->signer};
+
+    return mail_may_use(v, t, both, 2, &x->signer, x->object.source.n);
 }
 
 static void
@@ -144,6 +154,8 @@ told(struct vault *v, struct task *t)
         return;
     else if (x->authors.n == 0)
         task_finish(v, t, KD_NOT_FOUND, KD_REASON_NO_SIGNET);
+    else if (!may_use(v, t, x))
+        return;
     else if (mail_authors_are_large(&x->authors))
         task_work_long(v, t, sign, signed_);
     else
@@ -175,7 +187,8 @@ run_sign_outbound(struct vault *v, struct task *t)
         !mail_signer(v, t, &x->place, &x->signer) ||
         !mail_opener(v, t, &x->place, x->job.origin_fp, &x->opener) ||
         !mail_object_take(v, t, x->job.message, x->job.size, kd_slice(NULL, 0), false,
-                          &x->object))
+                          &x->object) ||
+        !may_use(v, t, x))
         return;
     t->account = x->job.account;
     mail_ask_author(v, t, x->job.account, x->place.rules->author_grace, &x->authors,

@@ -99,10 +99,13 @@ reply(struct vault *v, struct task *t)
     task_finish(v, t, err, 0);
 }
 
-/* Every active key once. */
+/* Every active key once. What a device has is tried by its keeper now and then, and
+ * this asks how it went: it waits for none. */
 static void
 probe(struct task *t)
 {
+    enum { PAST = 1 };
+
     struct vault *v = t->vault;
     struct kd_key_info info;
     int64_t start = kd_clock_ns();
@@ -111,11 +114,14 @@ probe(struct task *t)
     t->err = KD_OK;
     if (v->token == NULL)
         return;
+    kd_token_set_until(PAST);
     for (size_t i = 0; t->err == KD_OK && kd_token_at(v->token, i, &info) == KD_OK;
          i++) {
-        if (info.state != KD_KEY_ACTIVE)
-            continue;
+        if (info.state != KD_KEY_ACTIVE || kd_token_usable(v->token, &info.id) != KD_OK)
+            continue; /* of one that is away the reasons tell */
         t->err = kd_token_probe(v->token, &info.id);
+        if (t->err == KD_TIMEOUT) /* not tried lately */
+            t->err = KD_OK;
         n++;
     }
     int64_t us = (kd_clock_ns() - start) / 1000;

@@ -258,8 +258,10 @@ static void
 open_for_work(struct vault *v, struct unsealing *u)
 {
     u->token = NULL;
-    if (!vault_is_held(v))
+    if (!vault_is_held(v)) {
         v->state = VAULT_OPERATIONAL;
+        tokens_attach(v);
+    }
     vault_clear(v, KD_STATE_KEY_STORE_BAD);
     v->probe.is_made = false;
     kd_token_set_verify(v->token, v->conf->is.verify_sampled);
@@ -345,6 +347,8 @@ run_unseal(struct vault *v, struct task *t)
     else if (v->state == VAULT_STARTING ||
              (v->state == VAULT_FAILED && !vault_is_held(v)))
         task_finish(v, t, KD_UNAVAILABLE, KD_REASON_NO_LEDGER);
+    else if (tokens_is_busy(v)) /* what was sealed is still being left */
+        task_finish(v, t, KD_BUSY, KD_REASON_UNDER_WAY);
     else
         task_work_alone(v, t, unseal_work, unsealed);
 }
@@ -362,7 +366,7 @@ seal_work(struct task *t)
 static void
 sealed(struct vault *v, struct task *t)
 {
-    kd_token_free(v->token);
+    tokens_release(v, v->token);
     v->token = NULL;
     if (v->state == VAULT_OPERATIONAL)
         v->state = VAULT_SEALED;

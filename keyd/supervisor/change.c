@@ -53,6 +53,43 @@ of_listener(const struct kd_conf_listener *a, const struct kd_conf_listener *b)
            bit(strcmp(a->address.text, b->address.text) != 0, KD_RESTART_ADDRESS);
 }
 
+static bool
+texts_differ(const struct kd_conf_texts *a, const struct kd_conf_texts *b)
+{
+    bool same = a->n == b->n;
+
+    for (size_t i = 0; same && i < a->n; i++)
+        same = strcmp(a->list[i], b->list[i]) == 0;
+    return !same;
+}
+
+static bool
+token_differs(const struct kd_conf_token *a, const struct kd_conf_token *b)
+{
+    return strcmp(a->name, b->name) != 0 || strcmp(a->module, b->module) != 0 ||
+           memcmp(&a->match, &b->match, sizeof a->match) != 0 ||
+           differs(a->pin_file, b->pin_file) || a->profile != b->profile ||
+           texts_differ(&a->paths, &b->paths) ||
+           texts_differ(&a->environment, &b->environment) ||
+           a->sessions != b->sessions || a->timeout != b->timeout ||
+           a->recycle_after != b->recycle_after || a->max_memory != b->max_memory ||
+           a->max_message != b->max_message || id_differs(&a->user, &b->user) ||
+           id_differs(&a->group, &b->group);
+}
+
+/* Of the vault threads are made for each, of the supervisor what it may write. */
+static uint64_t
+of_tokens(const struct kd_conf *a, const struct kd_conf *b)
+{
+    bool differ = a->n_tokens != b->n_tokens;
+
+    for (size_t i = 0; !differ && i < a->n_tokens; i++)
+        differ = token_differs(&a->tokens[i], &b->tokens[i]);
+    return bit(differ, KD_RESTART_TOKEN) |
+           bit(a->n_tokens > 0 && id_differs(&a->user_p11, &b->user_p11),
+               KD_RESTART_USER_P11);
+}
+
 /* What a gate of the remote listener needs at most. */
 static uint64_t
 remote_files(const struct kd_conf *c)
@@ -75,7 +112,7 @@ uint64_t
 change_needs_restart(const struct kd_conf *started, const struct kd_conf *next,
                      uint64_t files)
 {
-    uint64_t keys = of_top(started, next);
+    uint64_t keys = of_top(started, next) | of_tokens(started, next);
 
     for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++)
         keys |= of_listener(&started->listeners[klass], &next->listeners[klass]);

@@ -1,4 +1,5 @@
 #include "child.h"
+#include "hosts.h"
 
 #include "../role.h"
 
@@ -27,6 +28,8 @@ enum {
     DOUBLINGS = 7,
     MOST_WAIT_MS = 60 * 1000,
     CALM_MS = 2 * MOST_WAIT_MS, /* without a crash, and all is forgotten */
+    HOST_FIRST_WAIT_MS = 250,
+    HOST_MOST_WAIT_MS = 1000,
     AGAIN_MS = 200,
 };
 
@@ -153,7 +156,7 @@ children_plan(struct supervisor *s)
                 KD_OK)
             return err;
     }
-    return KD_OK;
+    return hosts_plan(s, directory);
 }
 
 struct child *
@@ -182,6 +185,7 @@ child_conf(const struct kd_conf *conf, const struct child *c, struct kd_buf *b)
     struct kd_conf_for_gate gate;
     struct kd_conf_for_vault vault;
     struct kd_conf_for_ledger ledger;
+    struct kd_conf_for_p11 host;
     kd_err err = KD_OK;
 
     if (c->role == KD_ROLE_GATE) {
@@ -197,6 +201,10 @@ child_conf(const struct kd_conf *conf, const struct child *c, struct kd_buf *b)
             kd_conf_for_vault_encode(&vault, b);
             kd_conf_for_vault_clear(&vault);
         }
+    } else if (child_is_host(c)) {
+        err = kd_conf_for_p11_make(conf, c->gate, &host);
+        if (err == KD_OK)
+            kd_conf_for_p11_encode(&host, b);
     } else {
         kd_conf_for_ledger_make(conf, &ledger);
         kd_conf_for_ledger_encode(&ledger, b);
@@ -231,7 +239,6 @@ become(const struct supervisor *s, struct child *c, int ctl, pid_t parent)
 {
     const struct rlimit none = {0, 0};
     char *const argv[] = {c->path, NULL};
-    char *const environment[] = {NULL};
     sigset_t nothing;
 
     sigemptyset(&nothing);
@@ -239,7 +246,7 @@ become(const struct supervisor *s, struct child *c, int ctl, pid_t parent)
         setrlimit(RLIMIT_CORE, &none) != 0)
         _exit(126);
     if (geteuid() == 0 &&
-        (setgroups(0, NULL) != 0 || setresgid(c->gid, c->gid, c->gid) ||
+        (setgroups(c->n_groups, &c->group) != 0 || setresgid(c->gid, c->gid, c->gid) ||
          setresuid(c->uid, c->uid, c->uid)))
         _exit(126);
     /* As its own user: the supervisor has given up root's right to every directory. */
@@ -254,7 +261,7 @@ become(const struct supervisor *s, struct child *c, int ctl, pid_t parent)
     if (c->role == KD_ROLE_GATE && (dup2(s->quotas[0], KD_ROLE_QUOTA_FD) < 0 ||
                                     dup2(s->quotas[1], KD_ROLE_QUOTA_READ_FD) < 0))
         _exit(126);
-    execve(c->path, argv, environment);
+    execve(c->path, argv, c->environment);
     _exit(127);
 }
 
@@ -279,6 +286,7 @@ child_start(struct supervisor *s, struct child *c)
     }
     kd_chan_init(&c->ctl, fds[0]);
     c->starts++;
+    c->started_at = kd_clock_ms();
     c->is_ready = false;
     c->n_lost = 0;
     c->is_ended_by_us = false;
@@ -300,6 +308,8 @@ int64_t
 child_backoff(struct child *c, bool crashed)
 {
     int64_t now = kd_clock_ms(), wait = 0;
+    int64_t first = child_is_host(c) ? HOST_FIRST_WAIT_MS : FIRST_WAIT_MS;
+    int64_t most = child_is_host(c) ? HOST_MOST_WAIT_MS : MOST_WAIT_MS;
 
     if (!crashed)
         return 0;
@@ -309,8 +319,8 @@ child_backoff(struct child *c, bool crashed)
     if (++c->n_crashes > AT_ONCE + DOUBLINGS)
         c->n_crashes = AT_ONCE + DOUBLINGS + 1; /* more make no difference */
     if (c->n_crashes > AT_ONCE)
-        wait = (int64_t)FIRST_WAIT_MS << (c->n_crashes - AT_ONCE - 1);
-    return wait > MOST_WAIT_MS ? MOST_WAIT_MS : wait;
+        wait = first << (c->n_crashes - AT_ONCE - 1);
+    return wait > most ? most : wait;
 }
 
 struct link *

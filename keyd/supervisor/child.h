@@ -7,12 +7,15 @@
 #include "reload.h"
 
 #include <keyd/base/chan.h>
+#include <keyd/base/rate.h>
 #include <keyd/base/sandbox.h>
 #include <keyd/conf/conf.h>
 
 #include <sys/types.h>
 
-enum { CHILDREN_MAX = KD_GATES_MAX + 2 };
+enum {
+    CHILDREN_MAX = KD_GATES_MAX + 2 + KD_CONF_TOKENS_MAX * (KD_CONF_TOKEN_SESSIONS + 1)
+};
 
 /* What a child has said of the steps of a reload or a drain (reload.h, drain.h). */
 struct child_turns {
@@ -23,12 +26,15 @@ struct child_turns {
 
 struct child {
     enum kd_role role;
-    unsigned gate; /* number of a gate, else 0 */
+    unsigned gate; /* number of a gate or of a token's host, else 0 */
     char name[48];
     char path[512]; /* its program */
     uid_t uid;
     gid_t gid;
-    pid_t pid; /* 0: not running */
+    unsigned n_groups;                             /* 0 or 1 */
+    gid_t group;                                   /* one more */
+    char *environment[KD_CONF_TOKEN_LIST_MAX + 1]; /* NULL at its end */
+    pid_t pid;                                     /* 0: not running */
     struct kd_chan ctl;
     bool is_ready;
     uint32_t starts;
@@ -37,8 +43,12 @@ struct child {
     int64_t crashed_at;
     unsigned n_lost; /* links that broke by its fault, as far as can be known */
     int64_t lost_since;
-    bool is_ended_by_us; /* a crash, although it is a SIGKILL */
+    kd_rate_state early_ends; /* of a host */
+    bool is_ended_by_us;      /* a crash, although it is a SIGKILL */
     struct child_turns turns;
+    int64_t started_at; /* this and the rest: of hosts (hosts.h) */
+    int64_t kill_at;    /* CLOCK_MONOTONIC, ms; 0: it is not to be ended */
+    bool is_wanted;     /* of one that makes keys */
 };
 
 /* A link between two roles. */
@@ -71,14 +81,24 @@ struct supervisor {
     int signals;
     int state_directory;
     int quotas[2]; /* memory of the gates' quotas, to write and to read; -1: none */
+    kd_rate_state wants[KD_CONF_TOKENS_MAX]; /* what the vault asks for (hosts.c) */
+    int64_t wants_logged;                    /* CLOCK_MONOTONIC, ms */
+    kd_err pin_errors[KD_CONF_TOKENS_MAX];   /* as logged last */
     bool is_confined, is_announced, is_stopping;
     bool is_settled;   /* the vault has said how it stands: gates may accept */
     bool opens_itself; /* it was given a credential */
     int exit_status;
 };
 
-/* Fills the table: ledger, vault, the gates of each open listener. Finds programs,
- * users, directories, and refuses what cannot work (logged). */
+/* Does it load a vendor's module? Then nothing waits for it. */
+static inline bool
+child_is_host(const struct child *c)
+{
+    return c->role == KD_ROLE_P11;
+}
+
+/* Fills the table: ledger, vault, the gates of each open listener, the hosts of tokens.
+ * Finds programs, users, directories, and refuses what cannot work (logged). */
 kd_err children_plan(struct supervisor *s) KD_MUST_USE;
 
 /* Appends what a child is told of a configuration. */
@@ -92,7 +112,8 @@ kd_err child_start(struct supervisor *s, struct child *c) KD_MUST_USE;
 void child_ended(struct child *c);
 
 /* Milliseconds to wait before it is started again: none after the first two crashes,
- * then half a second, doubled with each, at most a minute. */
+ * then half a second, doubled with each, at most a minute. Of a host a quarter of a
+ * second, at most one: it was seen that tokens come back. */
 int64_t child_backoff(struct child *c, bool crashed);
 
 /* NULL if there is no such child. */

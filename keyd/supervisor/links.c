@@ -1,4 +1,5 @@
 #include "links.h"
+#include "hosts.h"
 #include "tls.h"
 
 #include <keyd/base/clock.h>
@@ -10,8 +11,8 @@
 
 enum { RELINKS_A_MINUTE = 30, RELINK_MS = 20 };
 
-static void
-send_link(struct child *c, enum kd_link link, unsigned gate, uint32_t serial, int fd)
+void
+links_send(struct child *c, enum kd_link link, unsigned gate, uint32_t serial, int fd)
 {
     struct kd_ctl_link m = {(uint8_t)link, (uint8_t)gate, serial};
     struct kd_buf b;
@@ -23,10 +24,9 @@ send_link(struct child *c, enum kd_link link, unsigned gate, uint32_t serial, in
     kd_buf_free(&b);
 }
 
-/* Makes the link anew: one end as a_link to a, the other as b_link to b. */
-static void
-join(struct supervisor *s, struct child *a, enum kd_link a_link, struct child *b,
-     enum kd_link b_link, unsigned gate, struct link *link)
+void
+links_join(struct supervisor *s, struct child *a, enum kd_link a_link, struct child *b,
+           enum kd_link b_link, unsigned gate, struct link *link)
 {
     int fds[2];
     uint32_t serial = ++s->serial;
@@ -38,8 +38,8 @@ join(struct supervisor *s, struct child *a, enum kd_link a_link, struct child *b
         kd_log(KD_WARN, "no channel between two roles: %s", strerror(errno));
         return;
     }
-    send_link(a, a_link, gate, serial, fds[0]);
-    send_link(b, b_link, gate, serial, fds[1]);
+    links_send(a, a_link, gate, serial, fds[0]);
+    links_send(b, b_link, gate, serial, fds[1]);
 }
 
 static void
@@ -48,18 +48,18 @@ join_gate(struct supervisor *s, unsigned gate, bool to_vault, bool to_ledger)
     struct child *g = child_of(s, KD_ROLE_GATE, gate);
 
     if (to_vault)
-        join(s, g, KD_LINK_VAULT, child_of(s, KD_ROLE_VAULT, 0), KD_LINK_GATE, gate,
-             &s->links.to_vault[gate]);
+        links_join(s, g, KD_LINK_VAULT, child_of(s, KD_ROLE_VAULT, 0), KD_LINK_GATE,
+                   gate, &s->links.to_vault[gate]);
     if (to_ledger)
-        join(s, g, KD_LINK_LEDGER, child_of(s, KD_ROLE_LEDGER, 0), KD_LINK_GATE, gate,
-             &s->links.to_ledger[gate]);
+        links_join(s, g, KD_LINK_LEDGER, child_of(s, KD_ROLE_LEDGER, 0), KD_LINK_GATE,
+                   gate, &s->links.to_ledger[gate]);
 }
 
 static void
 join_core(struct supervisor *s)
 {
-    join(s, child_of(s, KD_ROLE_VAULT, 0), KD_LINK_LEDGER,
-         child_of(s, KD_ROLE_LEDGER, 0), KD_LINK_VAULT, 0, &s->links.core);
+    links_join(s, child_of(s, KD_ROLE_VAULT, 0), KD_LINK_LEDGER,
+               child_of(s, KD_ROLE_LEDGER, 0), KD_LINK_VAULT, 0, &s->links.core);
 }
 
 /* A gate accepts from when the vault knows how it stands: until then connections wait
@@ -72,13 +72,17 @@ links_hand_listener(struct supervisor *s, struct child *gate)
                  : -1;
 
     if (fd >= 0)
-        send_link(gate, KD_LINK_LISTENER, gate->gate, ++s->serial, fd);
+        links_send(gate, KD_LINK_LISTENER, gate->gate, ++s->serial, fd);
 }
 
 /* All links of a role that was started (again). */
 void
 links_make(struct supervisor *s, struct child *c)
 {
+    if (child_is_host(c)) {
+        host_link(s, c);
+        return;
+    }
     if (c->role == KD_ROLE_GATE) {
         tls_send(s, c); /* before the listener: whom it may believe */
         join_gate(s, c->gate, true, true);
@@ -100,7 +104,7 @@ links_hand_credential(struct supervisor *s, struct child *vault)
     int fd = open(s->conf->credential, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     s->opens_itself = fd >= 0;
     if (fd >= 0)
-        send_link(vault, KD_LINK_CREDENTIAL, 0, ++s->serial, fd);
+        links_send(vault, KD_LINK_CREDENTIAL, 0, ++s->serial, fd);
     else
         kd_log(KD_WARN, "credential %s: %s", s->conf->credential, strerror(errno));
 }

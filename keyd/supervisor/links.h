@@ -4,6 +4,14 @@
 
 #include "child.h"
 
+/* Hands fd to a child, as that link; takes it. */
+void links_send(struct child *c, enum kd_link link, unsigned gate, uint32_t serial,
+                int fd);
+
+/* Makes the link anew: one end as a_link to a, the other as b_link to b. */
+void links_join(struct supervisor *s, struct child *a, enum kd_link a_link,
+                struct child *b, enum kd_link b_link, unsigned gate, struct link *link);
+
 /* All links of a role that was started (again). */
 void links_make(struct supervisor *s, struct child *c);
 

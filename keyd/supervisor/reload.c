@@ -93,6 +93,13 @@ reload_start_shadow(struct supervisor *s)
 
 /* --- what the roles are told --- */
 
+/* Hosts have nothing that could change, and are waited for by nobody. */
+static bool
+takes_part(const struct child *c)
+{
+    return c->pid > 0 && !child_is_host(c);
+}
+
 static void
 send_turn(struct child *c, enum kd_turn turn, uint32_t serial, uint64_t tag, int fd)
 {
@@ -157,6 +164,8 @@ send_prepare(struct supervisor *s, struct child *c)
 void
 reload_child_started(struct supervisor *s, struct child *c)
 {
+    if (!takes_part(c))
+        return;
     /* Without it the role counts for nothing that is watched: no harm. */
     kd_ignore(send_shadow(c, s->conf_serial, s->shadow));
     send_turn(c, KD_TURN_NUMBER, s->conf_serial, 0, -1);
@@ -221,7 +230,7 @@ static void
 give_up(struct supervisor *s, kd_err err, unsigned reason)
 {
     for (unsigned i = 0; i < s->n_children; i++)
-        if (s->children[i].pid > 0)
+        if (takes_part(&s->children[i]))
             send_turn(&s->children[i], KD_TURN_DROP, s->reload.serial, 0, -1);
     end(s, err, reason);
 }
@@ -274,6 +283,8 @@ prepare_all(struct supervisor *s)
 
     for (unsigned i = 0; i < s->n_children && err == KD_OK; i++) {
         struct child *c = &s->children[i];
+        if (child_is_host(c))
+            continue;
         if (c->pid <= 0)
             return KD_UNAVAILABLE;
         err = send_prepare(s, c);
@@ -367,7 +378,7 @@ all_have(const struct supervisor *s, enum kd_turn turn)
         const struct child *c = &s->children[i];
         uint32_t said = turn == KD_TURN_PREPARE ? c->turns.prepared : c->turns.taken;
         /* Who is not there comes back with the new one. */
-        if (c->pid > 0 && said != s->reload.serial)
+        if (takes_part(c) && said != s->reload.serial)
             return false;
     }
     return true;
@@ -394,7 +405,7 @@ take_others(struct supervisor *s)
     r->until = kd_clock_ms() + TAKE_MS;
     for (unsigned i = 0; i < s->n_children; i++) {
         struct child *c = &s->children[i];
-        if (c->pid > 0 && c->turns.taken != r->serial)
+        if (takes_part(c) && c->turns.taken != r->serial)
             send_turn(c, KD_TURN_TAKE, r->serial, 0, -1);
     }
     finish_if_all(s);
@@ -473,7 +484,7 @@ end_who_is_late(struct supervisor *s)
     for (unsigned i = 0; i < s->n_children; i++) {
         struct child *c = &s->children[i];
         bool is_asked = s->reload.phase == RELOAD_OTHERS || c->role == KD_ROLE_VAULT;
-        if (c->pid <= 0 || !is_asked || c->turns.taken == s->reload.serial)
+        if (!takes_part(c) || !is_asked || c->turns.taken == s->reload.serial)
             continue;
         kd_log(KD_WARN, "%s does not take the configuration in time: starting it again",
                c->name);

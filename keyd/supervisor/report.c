@@ -2,6 +2,7 @@
 
 #include <keyd/base/clock.h>
 #include <keyd/base/log.h>
+#include <keyd/p11/finding.h>
 
 #include <stdio.h>
 #include <systemd/sd-daemon.h>
@@ -12,11 +13,12 @@
 static void
 tell_process(struct supervisor *s, const struct child *about)
 {
-    /* The numbers of the protocol: supervisor 1, gate 2, vault 3, ledger 4. */
+    /* The numbers of the protocol: supervisor 1, gate 2, vault 3, ledger 4, host 5. */
     static const uint8_t numbers[KD_ROLE_COUNT] = {[KD_ROLE_SUPERVISOR] = 1,
                                                    [KD_ROLE_GATE] = 2,
                                                    [KD_ROLE_VAULT] = 3,
-                                                   [KD_ROLE_LEDGER] = 4};
+                                                   [KD_ROLE_LEDGER] = 4,
+                                                   [KD_ROLE_P11] = 5};
     struct kd_ctl_process m = {numbers[about->role], (uint8_t)about->gate,
                                (uint32_t)about->pid, about->uid,
                                about->is_ready,      about->starts};
@@ -109,6 +111,30 @@ add_name(struct text *t, struct kd_slice name)
         add(t, "?", 1);
 }
 
+static void
+add_text(struct text *t, const char *s)
+{
+    add(t, s, strlen(s));
+}
+
+static void
+add_rv(struct text *t, uint64_t rv)
+{
+    char name[48];
+
+    add_text(t, rv == 0 ? "no error" : p11_rv_name(rv, name));
+}
+
+/* The vault may be captured: a code of no finding is its number. */
+static void
+add_finding(struct text *t, uint64_t code)
+{
+    if (code < P11_FINDINGS)
+        add_text(t, p11_finding_text((enum p11_finding_code)code));
+    else
+        add_number(t, code);
+}
+
 static bool
 begins(const char *text, const char *mark)
 {
@@ -118,7 +144,8 @@ begins(const char *text, const char *mark)
 void
 report_text(const char *text, const struct kd_ctl_event *m, char *out, size_t size)
 {
-    static const char number[] = "%llu", name[] = "%name", operation[] = "%op";
+    static const char number[] = "%llu", name[] = "%name", operation[] = "%op",
+                      finding[] = "%finding", rv[] = "%rv";
     const uint64_t numbers[] = {m->a, m->b};
     const char *op = kd_op_name(m->op) == NULL ? "?" : kd_op_name(m->op);
     struct text t = {out, 0, size};
@@ -134,6 +161,12 @@ report_text(const char *text, const struct kd_ctl_event *m, char *out, size_t si
         } else if (begins(text, operation)) {
             add(&t, op, strlen(op));
             text += sizeof operation - 1;
+        } else if (n < 2 && begins(text, finding)) {
+            add_finding(&t, numbers[n++]);
+            text += sizeof finding - 1;
+        } else if (n < 2 && begins(text, rv)) {
+            add_rv(&t, numbers[n++]);
+            text += sizeof rv - 1;
         } else {
             add(&t, text++, 1);
         }

@@ -143,6 +143,19 @@ forget_next(struct vault *v)
     v->next = NULL;
 }
 
+/* A policy that wants done what tokens cannot is refused. */
+static kd_err
+check_fitness(struct vault *v, const struct vault_conf *c)
+{
+    struct kd_slice domain;
+    uint64_t limit;
+
+    if (!tokens_conf_is_unfit(v, c, &domain, &limit))
+        return KD_OK;
+    vault_event_about(v, EVENT_TOKEN_UNFIT, domain, limit, 0);
+    return KD_UNSUPPORTED;
+}
+
 static kd_err
 prepare(struct vault *v, uint32_t serial, int fd)
 {
@@ -156,6 +169,8 @@ prepare(struct vault *v, uint32_t serial, int fd)
         err = kd_quota_claim(&v->quotas, c->is.policy, serial, &v->conf->quotas,
                              &c->quotas);
     kd_buf_free(&b);
+    if (err == KD_OK)
+        err = check_fitness(v, c);
     if (err != KD_OK) {
         vault_conf_drop(c);
         forget_next(v);

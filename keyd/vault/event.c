@@ -26,3 +26,11 @@ vault_event_of(struct vault *v, enum vault_event event, struct kd_slice name,
     send(v, &(struct kd_ctl_event){
                 .event = (uint16_t)event, .a = a, .op = (uint8_t)op, .name = name});
 }
+
+void
+vault_event_about(struct vault *v, enum vault_event event, struct kd_slice name,
+                  uint64_t a, uint64_t b)
+{
+    send(v, &(struct kd_ctl_event){
+                .event = (uint16_t)event, .a = a, .b = b, .name = name});
+}

@@ -54,6 +54,7 @@ reasons_of_token(const struct vault *v)
         reasons |= kd_state_bit(KD_STATE_PROBE_FAILED);
     if (kd_token_faults(v->token) != 0)
         reasons |= kd_state_bit(KD_STATE_TOKEN_FAULTS);
+    reasons |= tokens_reasons(v);
     if (!v->has_audit)
         reasons |= kd_state_bit(KD_STATE_NO_AUDIT_KEY);
     return reasons;

@@ -431,8 +431,8 @@ vault_keys_refresh(struct vault *v)
     approvals_refresh(v);
 }
 
-static enum kd_key_role
-mail_role(const struct kd_domain_rules *rules)
+enum kd_key_role
+vault_mail_role(const struct kd_domain_rules *rules)
 {
     return rules->message_signer == KD_MESSAGE_SIGNER_POK ? KD_KEY_ROLE_POK
                                                           : KD_KEY_ROLE_SOK;
@@ -442,7 +442,7 @@ static bool
 signs_mail(const struct vault_org *org, const struct kd_domain_rules *rules)
 {
     for (size_t i = 0; i < org->n_mail_usable; i++)
-        if (org->mail_usable[i].role == mail_role(rules))
+        if (org->mail_usable[i].role == vault_mail_role(rules))
             return true;
     return false;
 }
@@ -463,6 +463,18 @@ vault_lacks(const struct vault *v, size_t domain)
     return c->wants[domain] & ~has;
 }
 
+static void
+tell_unfit(struct vault *v, size_t domain)
+{
+    struct vault_org *org = v->orgs[v->conf->orgs[domain]];
+    uint64_t limit = 0;
+    bool is_unfit = tokens_are_unfit(v, v->conf, domain, &limit);
+
+    if (is_unfit && !org->told_unfit)
+        vault_event_about(v, EVENT_TOKEN_UNFIT, vault_org_name(org), limit, 0);
+    org->told_unfit = is_unfit;
+}
+
 void
 vault_tell_lacks(struct vault *v)
 {
@@ -475,6 +487,7 @@ vault_tell_lacks(struct vault *v)
         if ((fresh & VAULT_WANTS_OPENER) != 0)
             vault_event_of(v, EVENT_NO_OPENING_KEY, vault_org_name(org), KD_OP_NONE, 0);
         org->told = (uint8_t)lacks;
+        tell_unfit(v, i);
     }
 }
 
@@ -520,10 +533,25 @@ may_use(const struct task *t, enum kd_key_role role, const struct kd_key_id *id)
                                                       role, id->octets) == KD_OK;
 }
 
+/* The first of the keys is taken that can be asked now, or the first if none can: it
+ * may be in a token that is away. True: no other is to be offered. */
+static bool
+offer(const struct task *t, const struct kd_key_id *id, struct kd_key_id *out,
+      bool *is_found)
+{
+    bool is_usable = kd_token_usable(t->vault->token, id) == KD_OK;
+
+    if (is_usable || !*is_found)
+        *out = *id;
+    *is_found = true;
+    return is_usable;
+}
+
 kd_err
 vault_signer(const struct task *t, size_t org_place, struct kd_key_id *out)
 {
     const struct vault_org *org = t->vault->orgs[org_place];
+    bool is_found = false;
 
     if (t->vault->token == NULL)
         return KD_SEALED;
@@ -533,10 +561,10 @@ vault_signer(const struct task *t, size_t org_place, struct kd_key_id *out)
         const struct vault_usable *k = &org->usable[i];
         if (!may_use(t, k->role, &k->id))
             continue;
-        *out = k->id;
-        return KD_OK;
+        if (offer(t, &k->id, out, &is_found))
+            return KD_OK;
     }
-    return KD_DENIED;
+    return is_found ? KD_OK : KD_DENIED;
 }
 
 /* --- messages --- */
@@ -546,14 +574,14 @@ vault_mail_signer(const struct task *t, size_t org_place, struct kd_key_id *out)
 {
     const struct vault_org *org = t->vault->orgs[org_place];
     const struct kd_domain_rules *rules;
-    bool is_there = false;
+    bool is_there = false, is_found = false;
     size_t place;
 
     if (t->vault->token == NULL)
         return KD_SEALED;
     if (!org->verified || vault_serves(t, vault_org_name(org), &place, &rules) != KD_OK)
         return KD_UNAVAILABLE;
-    enum kd_key_role role = mail_role(rules);
+    enum kd_key_role role = vault_mail_role(rules);
     for (size_t i = 0; i < org->n_mail_usable; i++) {
         const struct vault_usable *k = &org->mail_usable[i];
         if (k->role != role)
@@ -561,9 +589,11 @@ vault_mail_signer(const struct task *t, size_t org_place, struct kd_key_id *out)
         is_there = true;
         if (!may_use(t, k->role, &k->id))
             continue;
-        *out = k->id;
-        return KD_OK;
+        if (offer(t, &k->id, out, &is_found))
+            return KD_OK;
     }
+    if (is_found)
+        return KD_OK;
     return is_there ? KD_DENIED : KD_UNAVAILABLE;
 }
 

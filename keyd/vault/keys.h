@@ -79,7 +79,8 @@ struct vault_org {
     size_t n_mail_usable, n_mail_signers;
     struct vault_usable mail_usable[VAULT_USABLE_MAX];
     uint8_t mail_signers[VAULT_SIGNERS_MAX][DIME_ED25519_KEY_SIZE];
-    uint8_t told; /* what the log has of vault_lacks, while it lacks it */
+    uint8_t told;    /* what the log has of vault_lacks, while it lacks it */
+    bool told_unfit; /* the same of tokens_are_unfit */
 };
 
 /* The place of a domain, made if it has none. KD_TOO_LARGE: no place is left;
@@ -135,8 +136,9 @@ bool vault_owns_sign_key(const struct vault *v, const uint8_t key[32]);
 bool vault_signed(const struct vault *v, size_t org_place, const struct dime_signet *s);
 
 /* The key that signs user signets of the domain now, for this task: the first that
- * policy lets its caller have used. KD_SEALED, KD_UNAVAILABLE if there is none at all,
- * KD_DENIED if there is none for it. */
+ * policy lets its caller have used and that can be asked now, or if none can the first.
+ * KD_SEALED, KD_UNAVAILABLE if there is none at all, KD_DENIED if there is none for it.
+ */
 kd_err vault_signer(const struct task *t, size_t org_place,
                     struct kd_key_id *out) KD_MUST_USE;
 
@@ -165,6 +167,10 @@ kd_err vault_opener_find(const struct task *t, size_t org_place, const uint8_t *
 size_t vault_openers_beside(const struct task *t, size_t org_place,
                             const struct vault_opener *first, struct vault_opener *out,
                             size_t max);
+
+/* Which role signs messages, as message-signer says. */
+struct kd_domain_rules;
+enum kd_key_role vault_mail_role(const struct kd_domain_rules *rules);
 
 /* The key that signs messages of the domain now, for this task: a SOK, or the POK, as
  * message-signer says. Errors as vault_signer. */

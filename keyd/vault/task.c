@@ -240,7 +240,9 @@ item_work(struct pool_item *item)
 {
     struct task *t = (struct task *)item;
 
+    kd_token_set_until(t->deadline);
     t->work(t);
+    kd_token_set_until(0);
 }
 
 static void
@@ -248,8 +250,13 @@ start_work(struct vault *v, struct task *t)
 {
     t->stage = TASK_WORKING;
     t->item.work = item_work;
-    v->tasks.n_working++;
-    if (t->is_long)
+    if (t->is_apart)
+        v->tasks.n_apart++;
+    else
+        v->tasks.n_working++;
+    if (t->waits != 0)
+        pool_run_waiting(&v->pool, &t->item, t->waits);
+    else if (t->is_long)
         pool_run_long(&v->pool, &t->item);
     else
         pool_run(&v->pool, &t->item);
@@ -286,7 +293,7 @@ static bool
 is_quick_here(const struct vault *v, const struct task *t)
 {
     return v->tasks.n == 1 && v->tasks.alone == NULL && t->fd < 0 && t->told_fd < 0 &&
-           !t->is_long;
+           !t->is_long && t->waits == 0;
 }
 
 static void
@@ -315,6 +322,12 @@ task_work_long(struct vault *v, struct task *t, task_working work, task_step nex
 {
     t->is_long = true;
     work_somewhere(v, t, work, next);
+}
+
+void
+task_uses(struct vault *v, struct task *t, const struct kd_key_id *ids, size_t n)
+{
+    t->waits = v->token == NULL ? 0 : kd_token_waits(v->token, ids, n);
 }
 
 static void
@@ -373,6 +386,32 @@ task_work_alone(struct vault *v, struct task *t, task_working work, task_step ne
     }
 }
 
+static bool
+has_twin_apart(const struct vault *v, const struct task *t)
+{
+    for (unsigned i = 0; v->tasks.n_apart != 0 && i < TASKS_MAX; i++) {
+        const struct task *other = v->tasks.slot[i];
+        if (other != NULL && other != t && other->is_apart && has_same_key(other, t))
+            return true;
+    }
+    return false;
+}
+
+void
+task_work_apart(struct vault *v, struct task *t, unsigned devices, task_working work,
+                task_step next)
+{
+    if (has_twin_apart(v, t)) {
+        task_finish(v, t, KD_BUSY, KD_REASON_UNDER_WAY);
+        return;
+    }
+    t->work = work;
+    t->next = next;
+    t->waits = devices;
+    t->is_apart = true;
+    start_work(v, t);
+}
+
 /* Of those who waited for it, the first who may still be. The one before may have
  * sealed the store or changed the operators. */
 static void
@@ -411,7 +450,12 @@ task_take_done(struct vault *v)
     while (item != NULL) {
         struct pool_item *next = item->next;
         struct task *t = (struct task *)item;
-        v->tasks.n_working--;
+        if (t->is_apart)
+            v->tasks.n_apart--;
+        else
+            v->tasks.n_working--;
+        t->is_apart = false;
+        t->waits = 0;
         /* Its principal was stopped meanwhile: what was made is not recorded, so it is
          * not let out. */
         if (t->err == KD_OK && kd_op_is_recorded(t->op) && !task_is_internal(t) &&

@@ -12,6 +12,7 @@
 #include <keyd/conf/quota_table.h>
 #include <keyd/job/job.h>
 #include <keyd/ops/ops.h>
+#include <keyd/token/token.h>
 
 struct vault;
 struct task;
@@ -74,6 +75,8 @@ struct task {
     bool is_recorded;    /* what it changes is stored */
     bool owes_record;    /* it has used a key: it does not end without a record */
     bool is_long;        /* its work takes long (task_work_long) */
+    bool is_apart;       /* nobody waits for its work (task_work_apart) */
+    unsigned waits;      /* devices that its next work may wait for (task_uses) */
     struct kd_slice account; /* that was asked about, and must stay open until the
                               * record; borrowed; or empty */
     uint16_t overtaken;      /* why it did not: a reason, or 0 */
@@ -121,7 +124,8 @@ struct task_table {
     uint32_t generation[TASKS_MAX];
     unsigned n;         /* in use */
     unsigned next_free; /* where to look first */
-    unsigned n_working; /* on crypto threads */
+    unsigned n_working; /* on crypto threads, but for those apart */
+    unsigned n_apart;
     unsigned n_telling;
     struct task *alone; /* waits for them, or has all to itself until it ends */
     bool alone_works;
@@ -148,6 +152,19 @@ void task_work(struct vault *v, struct task *t, task_working work, task_step nex
 /* As task_work, for what takes long (a message of megabytes): never on the last crypto
  * thread that is free of such work, and never on the main thread. */
 void task_work_long(struct vault *v, struct task *t, task_working work, task_step next);
+
+/* The next work of the task uses these keys: where a device has one, it does not take
+ * the threads of what only computes, nor the main thread. Nothing while sealed. */
+void task_uses(struct vault *v, struct task *t, const struct kd_key_id *ids, size_t n);
+
+/* As task_work, for what a device needs seconds for: tasks that want to be alone do not
+ * wait for it, and it begins although one is. It must not look at the vault, at the key
+ * store only by a pointer that it was given before (which is then kept: tokens.h), and
+ * change nothing. devices: a set as kd_token_waits has it. Another with the idempotency
+ * key of one that works so is refused. */
+enum { TASK_ANY_DEVICE = 15 };
+void task_work_apart(struct vault *v, struct task *t, unsigned devices,
+                     task_working work, task_step next);
 
 /* As task_work, while no other task works and until the task has ended, commit
  * included: for what changes the token. Those who want it wait for each other, in order

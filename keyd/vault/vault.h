@@ -13,6 +13,7 @@
 #include "state.h"
 #include "stops.h"
 #include "task.h"
+#include "tokens.h"
 
 #include "../pool.h"
 #include "../role.h"
@@ -61,6 +62,7 @@ struct vault {
     struct chain chain;
     struct pool pool;
     struct task_table tasks;
+    struct vault_tokens tokens;
     int64_t checkpoint_due; /* CLOCK_MONOTONIC, ms */
 
     /* The key store as the ledger has it, and the open token. Only a task that runs
@@ -156,5 +158,9 @@ void vault_event(struct vault *v, enum vault_event event, uint64_t a, uint64_t b
  * operation or none. */
 void vault_event_of(struct vault *v, enum vault_event event, struct kd_slice name,
                     enum kd_op op, uint64_t a);
+
+/* The same about a PKCS#11 token. */
+void vault_event_about(struct vault *v, enum vault_event event, struct kd_slice name,
+                       uint64_t a, uint64_t b);
 
 #endif

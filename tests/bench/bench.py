@@ -160,7 +160,7 @@ class Bench:
         self.rounds = rounds
         # tests/run.sh does a tenth
         self.scale = int(os.environ.get("KEYD_TEST_SCALE", "10"))
-        self.seconds = 1.0 if quick else 2.0 if self.scale == 1 else 3.0
+        self.seconds = 1.0 if quick else 1.2 if self.scale == 1 else 3.0
         self.serial = 0
         self.bad = []
         self.ours = self.total = 0.0
@@ -588,6 +588,37 @@ def policy(bench, table):
         )
 
 
+# --- tokens ----------------------------------------------------------------------------------
+
+
+def tokens(bench, table):
+    """Through the processes of a token, and by calls of its module in one process."""
+    program = bench.build / "bench" / "bench_p11"
+    seconds = str(bench.rounds)
+    out = subprocess.run([program, seconds], stdout=subprocess.PIPE, text=True)
+    if out.returncode == 77:
+        print(f"\ntokens: {out.stdout.strip()}")
+        return
+    if out.returncode != 0:
+        sys.exit("bench: bench_p11 failed")
+    runs = [json.loads(line) for line in out.stdout.splitlines()]
+    rate = {(r["what"], r["threads"]): r["rate"] for r in runs}
+    print("\nPKCS#11 tokens (SoftHSM): operations a second, CPU of all processes each")
+    for r in runs:
+        print(f"  {r['what']:<16} {r['threads']} at a time {r['rate']:8,.0f}/s {r['cpu_us']:7.1f} us")
+    for n in sorted({r["threads"] for r in runs}):
+        signing = rate["sign hosts", n] / rate["sign direct", n]
+        deriving = rate["derive hosts", n] / rate["derive direct", n]
+        peer = rate["ecdsa p11-kit", n] / rate["ecdsa direct", n]
+        table.figure(f"signing through hosts, of C_Sign and a verification, {n} at a time",
+                     signing, "", goal=0.85)
+        table.figure(f"deriving through hosts, of C_DeriveKey, {n} at a time", deriving, "",
+                     goal=0.85)
+        table.figure(f"p11-kit server's, of C_Sign (ECDSA, the peer), {n} at a time", peer, "")
+        table.figure(f"ours in signing, of p11-kit server's, {n} at a time", signing / peer, "",
+                     goal=2.5)
+
+
 # --- memory ----------------------------------------------------------------------------------
 
 
@@ -667,6 +698,7 @@ PARTS = {
     "tls": tls,
     "messages": messages,
     "policy": policy,
+    "tokens": tokens,
     "memory": memory,
 }
 

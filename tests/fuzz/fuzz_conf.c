@@ -60,6 +60,16 @@ check_roles(const struct kd_conf *conf)
         kd_conf_for_gate_clear(&gate);
         kd_conf_for_gate_clear(&gate_got);
     }
+    for (unsigned host = 0; host < 256; host++) {
+        struct kd_conf_for_p11 p11, p11_got;
+        kd_err err = kd_conf_for_p11_make(conf, host, &p11);
+        fuzz_require(err == KD_OK || err == KD_NOT_FOUND);
+        if (err != KD_OK)
+            continue;
+        kd_buf_reset(&b);
+        kd_conf_for_p11_encode(&p11, &b);
+        fuzz_require(kd_conf_for_p11_decode(kd_buf_slice(&b), &p11_got) == KD_OK);
+    }
     kd_buf_free(&b);
 }
 

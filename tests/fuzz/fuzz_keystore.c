@@ -22,7 +22,14 @@ check_keys(const uint8_t *data, size_t size)
                                    .domain = key->domain};
         fuzz_require(kd_key_spec_check(&spec) == KD_OK);
         fuzz_require(key->public_key.p > data && key->public_key.p < data + size);
-        fuzz_require(key->public_key.n == 32 || key->public_key.n == 33);
+        fuzz_require(key->public_key.n == 32 || key->public_key.n == 33 ||
+                     (key->alg == KD_ALG_RSA && key->public_key.n >= 270 &&
+                      key->public_key.n <= 526 && key->held.holding == KD_HELD));
+        fuzz_require(key->held.n_places <= KD_PLACES_MAX &&
+                     (key->held.holding == KD_OWN) == (key->held.n_places == 0));
+        for (unsigned p = 0; p < key->held.n_places; p++)
+            fuzz_require(key->held.places[p].token < store.n_tokens &&
+                         key->held.places[p].id_size <= KD_PLACE_ID_MAX);
         fuzz_require(key->created_ms >= 0);
         fuzz_require(strcmp(kd_state_name(key->state), "?") != 0);
     }

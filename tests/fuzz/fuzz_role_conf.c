@@ -115,6 +115,10 @@ try_vault(struct kd_slice octets)
         fuzz_require(r->recipient_stale >= kd_delay_least(72 * 3600));
         fuzz_require(r->message_signer <= KD_MESSAGE_SIGNER_POK);
     }
+    fuzz_require(c.n_tokens <= KD_CONF_TOKENS_MAX);
+    for (size_t i = 0; i < c.n_tokens; i++)
+        fuzz_require(kd_principal_name_is_valid(kd_slice_str(c.tokens[i].name)) &&
+                     c.tokens[i].sessions <= KD_CONF_TOKEN_SESSIONS);
     kd_conf_for_vault_clear(&c);
 }
 
@@ -129,6 +133,20 @@ try_ledger(struct kd_slice octets)
     require_same(octets);
 }
 
+static void
+try_p11(struct kd_slice octets)
+{
+    struct kd_conf_for_p11 c;
+
+    if (kd_conf_for_p11_decode(octets, &c) != KD_OK)
+        return;
+    kd_conf_for_p11_encode(&c, &buffer);
+    require_same(octets);
+    fuzz_require(kd_conf_host_is_valid(c.host));
+    fuzz_require(c.module[0] == '/' && c.n_paths <= KD_CONF_TOKEN_LIST_MAX &&
+                 c.n_files <= KD_CONF_TOKEN_LIST_MAX);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -141,6 +159,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     try_gate(octets);
     try_vault(octets);
     try_ledger(octets);
+    try_p11(octets);
     fuzz_end();
     kd_buf_free(&buffer);
     return 0;

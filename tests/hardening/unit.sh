@@ -65,13 +65,15 @@ do
 done
 
 # The accounts are those that the configuration takes when it says nothing.
-for name in $(sed -n 's/.*"\(user-gate\|user-vault\|user-ledger\)", ROLE_USER, "\([^"]*\)".*/\2/p' "$keys")
+for name in $(sed -n 's/.*"\(user-gate\|user-vault\|user-ledger\|user-p11\)", [A-Z]*_USER, "\([^"]*\)".*/\2/p' "$keys")
 do
     grep -q "^u $name " "$sysusers" || fail "sysusers lacks user $name"
 done
 group=$(sed -n 's/.*"group", ROLE_GROUP, "\([^"]*\)".*/\1/p' "$keys")
 grep -q "^g $group " "$sysusers" || fail "sysusers lacks group $group"
-[ "$(grep -c '^u ' "$sysusers")" = 3 ] || fail "sysusers: not three users"
+[ "$(grep -c '^u ' "$sysusers")" = 4 ] || fail "sysusers: not four users"
+# A module that is let in at the sockets could be a client.
+! grep -q "^m dime-keyd-p11 $group" "$sysusers" || fail "dime-keyd-p11 is in $group"
 
 command -v systemd-analyze >/dev/null || {
     [ "$failed" = 0 ] || exit 1
@@ -86,6 +88,17 @@ systemd-analyze security --offline=true --threshold=15 --no-pager "$unit" \
 warnings=$(systemd-analyze verify --man=no "$unit" "${unit%.service}"-*.socket 2>&1 |
     grep -F dime-keyd | grep -v 'is not executable' || true)
 [ -z "$warnings" ] || fail "systemd-analyze verify: $warnings"
+for name in softhsm connector
+do
+    place=$(mktemp -d)
+    mkdir "$place/dime-keyd.service.d"
+    cp "$unit" "$place"
+    cp "$source/provisioning/systemd/$name.conf" "$place/dime-keyd.service.d"
+    warnings=$(systemd-analyze verify --man=no "$place/dime-keyd.service" 2>&1 |
+        grep -F "$name.conf" || true)
+    rm -r "$place"
+    [ -z "$warnings" ] || fail "systemd-analyze verify: $warnings"
+done
 
 if [ "$(id -u)" = 0 ] && command -v systemd-sysusers >/dev/null
 then
@@ -95,9 +108,9 @@ then
     echo 'root:x:0:0:root:/:/bin/sh' >"$root/etc/passwd"
     echo 'root:x:0:' >"$root/etc/group"
     systemd-sysusers --root="$root" "$sysusers" 2>/dev/null || fail "systemd-sysusers"
-    [ "$(cut -d: -f3 "$root/etc/passwd" | sort -u | wc -l)" = 4 ] ||
-        fail "the roles' uids differ"
-    [ "$(grep -c ':/usr/sbin/nologin$' "$root/etc/passwd")" = 3 ] ||
+    [ "$(cut -d: -f3 "$root/etc/passwd" | sort -u | wc -l)" = 5 ] ||
+        fail "the roles' uids do not differ"
+    [ "$(grep -c ':/usr/sbin/nologin$' "$root/etc/passwd")" = 4 ] ||
         fail "a role can log in"
     systemd-tmpfiles --root="$root" --create "$tmpfiles" 2>/dev/null ||
         fail "systemd-tmpfiles"

@@ -368,6 +368,12 @@ status_field(const char *text, const char *field, char *out, size_t size)
     out[n] = '\0';
 }
 
+static bool
+is_supervisor(enum kd_role role)
+{
+    return role == KD_ROLE_SUPERVISOR || role == KD_ROLE_SUPERVISOR_NET;
+}
+
 /* Starts the role, which then waits; reads what /proc says of it. */
 static void
 status_of_role(enum kd_role role, char *text, size_t size)
@@ -379,9 +385,9 @@ status_of_role(enum kd_role role, char *text, size_t size)
     pid_t pid = fork();
     if (pid == 0) {
         const struct kd_sandbox_paths paths = one_path("/", KD_PATH_RUN);
-        if (geteuid() == 0 && role != KD_ROLE_SUPERVISOR)
+        if (geteuid() == 0 && !is_supervisor(role))
             HOLDS(kd_privileges_drop(SOME_UID, SOME_GID) == KD_OK);
-        HOLDS(kd_sandbox_enter(role, role == KD_ROLE_SUPERVISOR ? &paths : NULL,
+        HOLDS(kd_sandbox_enter(role, is_supervisor(role) ? &paths : NULL,
                                KD_SANDBOX_STRICT) == KD_OK);
         HOLDS(write(ready[1], "r", 1) == 1);
         kd_ignore(read(go[0], &octet, 1)); /* only to wait */
@@ -411,7 +417,7 @@ the_kernel_confirms_filter_privileges_and_capabilities(void **state)
 
     (void)state;
     for (enum kd_role role = 0; role < KD_ROLE_COUNT; role++) {
-        bool supervisor = role == KD_ROLE_SUPERVISOR;
+        bool supervisor = is_supervisor(role);
         status_of_role(role, text, sizeof text);
         status_field(text, "\nSeccomp", value, sizeof value);
         assert_string_equal(value, "2");

@@ -49,10 +49,18 @@ static const struct {
     {336, "uprobe, since Linux 6.18: the same"},
 };
 
-static const enum kd_role all_roles[] = {KD_ROLE_SUPERVISOR, KD_ROLE_GATE,
-                                         KD_ROLE_VAULT, KD_ROLE_LEDGER};
+static const enum kd_role all_roles[] = {KD_ROLE_SUPERVISOR, KD_ROLE_SUPERVISOR_NET,
+                                         KD_ROLE_GATE,       KD_ROLE_VAULT,
+                                         KD_ROLE_LEDGER,     KD_ROLE_P11,
+                                         KD_ROLE_P11_PCSC,   KD_ROLE_P11_NET};
 enum { N_ROLES = sizeof all_roles / sizeof *all_roles };
 _Static_assert(N_ROLES == (int)KD_ROLE_COUNT, "a new role needs a golden list");
+
+static bool
+is_supervisor(enum kd_role role)
+{
+    return role == KD_ROLE_SUPERVISOR || role == KD_ROLE_SUPERVISOR_NET;
+}
 
 static void
 enter(enum kd_role role)
@@ -60,7 +68,7 @@ enter(enum kd_role role)
     struct kd_sandbox_path path = {-1, KD_PATH_RUN};
     struct kd_sandbox_paths paths = {&path, 0};
 
-    if (role == KD_ROLE_SUPERVISOR) {
+    if (is_supervisor(role)) {
         path.fd = open("/", O_PATH | O_CLOEXEC);
         paths.n = 1;
     }
@@ -244,10 +252,16 @@ every_call_number_is_as_the_golden_list_says(void **state)
 /* --- arguments --- */
 
 #define SELF_PID 0x5e1f5e1fL /* stands for the caller's process id */
-#define S (1U << KD_ROLE_SUPERVISOR)
+#define NET (1U << KD_ROLE_SUPERVISOR_NET)
+#define S (1U << KD_ROLE_SUPERVISOR | NET)
 #define G (1U << KD_ROLE_GATE)
 #define V (1U << KD_ROLE_VAULT)
 #define L (1U << KD_ROLE_LEDGER)
+#define TCP (1U << KD_ROLE_P11_NET) /* modules, by profile */
+#define X (1U << KD_ROLE_P11_PCSC | TCP)
+#define F (1U << KD_ROLE_P11)
+#define P (F | X)
+#define ALL (S | G | V | L | P)
 #define HIGH                                                                           \
     (1L << 32) /* a bit in the half of the register that an int does not have */
 #define PATH ((long)(uintptr_t) "/tmp/keyd-probe-nothing-here/x")
@@ -259,108 +273,111 @@ static const struct argument_probe {
     long call;
     long a[6];
 } argument_probes[] = {
-    {"mmap", S | G | V | L, SYS_mmap, {0, 4096, PROT_READ | PROT_WRITE, ANON, -1, 0}},
+    {"mmap", ALL, SYS_mmap, {0, 4096, PROT_READ | PROT_WRITE, ANON, -1, 0}},
     {"mmap exec", S, SYS_mmap, {0, 4096, PROT_READ | PROT_EXEC, ANON, -1, 0}},
     {"mmap rwx", S, SYS_mmap, {0, 4096, 7, ANON, -1, 0}},
     {"mmap high prot", S, SYS_mmap, {0, 4096, HIGH | PROT_READ, ANON, -1, 0}},
-    {"mmap file", S, SYS_mmap, {0, 4096, PROT_READ, MAP_PRIVATE, 0, 0}},
-    {"mmap shared file", S, SYS_mmap, {0, 4096, PROT_READ, MAP_SHARED, 0, 0}},
+    {"mmap file", S | P, SYS_mmap, {0, 4096, PROT_READ, MAP_PRIVATE, 0, 0}},
+    {"mmap shared file", S | P, SYS_mmap, {0, 4096, PROT_READ, MAP_SHARED, 0, 0}},
     {"mmap shared anon", S, SYS_mmap, {0, 4096, 1, MAP_SHARED | MAP_ANONYMOUS, -1, 0}},
     {"mmap growsdown", S, SYS_mmap, {0, 4096, PROT_READ, ANON | MAP_GROWSDOWN, -1, 0}},
     {"mmap hugetlb", S, SYS_mmap, {0, 4096, PROT_READ, ANON | MAP_HUGETLB, -1, 0}},
-    {"mprotect", S | G | V | L, SYS_mprotect, {0, 0, PROT_READ}},
+    {"mprotect", ALL, SYS_mprotect, {0, 0, PROT_READ}},
     {"mprotect exec", S, SYS_mprotect, {0, 0, PROT_READ | PROT_EXEC}},
     {"mprotect growsdown", S, SYS_mprotect, {0, 0, PROT_READ | PROT_GROWSDOWN}},
     {"pkey_mprotect", S, SYS_pkey_mprotect, {0, 0, PROT_READ, -1}},
-    {"madvise dontneed", S | G | V | L, SYS_madvise, {0, 0, MADV_DONTNEED}},
+    {"madvise dontneed", ALL, SYS_madvise, {0, 0, MADV_DONTNEED}},
     {"madvise remove", S, SYS_madvise, {0, 0, MADV_REMOVE}},
     {"madvise hwpoison", S, SYS_madvise, {0, 0, MADV_HWPOISON}},
     {"mlock", S | V, SYS_mlock, {0, 0}},
     {"memfd_secret", S, SYS_memfd_secret, {-1}},
-    {"memfd", S | G | V | L, SYS_memfd_create, {0, MFD_CLOEXEC | MFD_ALLOW_SEALING}},
+    {"memfd", ALL, SYS_memfd_create, {0, MFD_CLOEXEC | MFD_ALLOW_SEALING}},
     {"memfd hugetlb", S, SYS_memfd_create, {0, MFD_HUGETLB}},
     {"memfd exec", S, SYS_memfd_create, {0, 0x10}},
 
-    {"socket unix", S, SYS_socket, {AF_UNIX, SOCK_STREAM, 0}},
-    {"socket inet", 0, SYS_socket, {AF_INET, SOCK_STREAM, 0}},
-    {"socket inet6", 0, SYS_socket, {AF_INET6, SOCK_DGRAM, 0}},
-    {"socket netlink", 0, SYS_socket, {AF_NETLINK, SOCK_RAW, 0}},
-    {"socket packet", 0, SYS_socket, {AF_PACKET, SOCK_RAW, 0}},
-    {"socket vsock", 0, SYS_socket, {AF_VSOCK, SOCK_STREAM, 0}},
-    {"socket alg", 0, SYS_socket, {AF_ALG, SOCK_SEQPACKET, 0}},
-    {"socket unix, high bit", 0, SYS_socket, {HIGH | AF_UNIX, SOCK_STREAM, 0}},
-    {"socketpair unix", S, SYS_socketpair, {AF_UNIX, SOCK_STREAM, 0, 0}},
+    {"socket unix", S | P, SYS_socket, {AF_UNIX, SOCK_STREAM, 0}},
+    {"socket inet", NET | F | TCP, SYS_socket, {AF_INET, SOCK_STREAM, 0}},
+    {"socket inet6", NET | F | TCP, SYS_socket, {AF_INET6, SOCK_DGRAM, 0}},
+    {"socket netlink", NET | F, SYS_socket, {AF_NETLINK, SOCK_RAW, 0}},
+    {"socket packet", F, SYS_socket, {AF_PACKET, SOCK_RAW, 0}},
+    {"socket vsock", F, SYS_socket, {AF_VSOCK, SOCK_STREAM, 0}},
+    {"socket alg", F, SYS_socket, {AF_ALG, SOCK_SEQPACKET, 0}},
+    {"socket unix, high bit", NET | P, SYS_socket, {HIGH | AF_UNIX, SOCK_STREAM, 0}},
+    {"socketpair unix", S | TCP, SYS_socketpair, {AF_UNIX, SOCK_STREAM, 0, 0}},
     {"socketpair inet", 0, SYS_socketpair, {AF_INET, SOCK_STREAM, 0, 0}},
-    {"connect", S, SYS_connect, {-1, 0, 0}},
+    {"connect", S | X, SYS_connect, {-1, 0, 0}},
     {"bind", 0, SYS_bind, {-1, 0, 0}},
     {"listen", 0, SYS_listen, {-1, 1}},
     {"accept", 0, SYS_accept, {-1, 0, 0}},
     {"accept4", S | G, SYS_accept4, {-1, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC}},
     {"accept4 odd flag", S, SYS_accept4, {-1, 0, 0, 1}},
-    {"sendmsg", S | G | V | L, SYS_sendmsg, {-1, 0, 0}},
-    {"recvmsg", S | G | V | L, SYS_recvmsg, {-1, 0, 0}},
+    {"sendmsg", ALL, SYS_sendmsg, {-1, 0, 0}},
+    {"recvmsg", ALL, SYS_recvmsg, {-1, 0, 0}},
     {"sendmmsg", S, SYS_sendmmsg, {-1, 0, 0, 0}},
     {"recvmmsg", S, SYS_recvmmsg, {-1, 0, 0, 0, 0}},
-    {"sendto", S, SYS_sendto, {-1, 0, 0, 0, 0, 0}},
+    {"sendto", S | X, SYS_sendto, {-1, 0, 0, 0, 0, 0}},
     {"sendfile", S, SYS_sendfile, {-1, -1, 0, 0}},
     {"splice", S, SYS_splice, {-1, 0, -1, 0, 0, 0}},
-    {"peercred", S | G, SYS_getsockopt, {-1, SOL_SOCKET, SO_PEERCRED, 0, 0}},
+    {"peercred", S | G | X, SYS_getsockopt, {-1, SOL_SOCKET, SO_PEERCRED, 0, 0}},
     {"peersec", S, SYS_getsockopt, {-1, SOL_SOCKET, SO_PEERSEC, 0, 0}},
-    {"rcvbuf", S, SYS_setsockopt, {-1, SOL_SOCKET, SO_RCVBUF, 0, 0}},
+    {"rcvbuf", S | X, SYS_setsockopt, {-1, SOL_SOCKET, SO_RCVBUF, 0, 0}},
     {"rcvbufforce", S, SYS_setsockopt, {-1, SOL_SOCKET, SO_RCVBUFFORCE, 0, 0}},
     {"attach filter", S, SYS_setsockopt, {-1, SOL_SOCKET, SO_ATTACH_FILTER, 0, 0}},
-    {"tcp_nodelay", S, SYS_setsockopt, {-1, IPPROTO_TCP, TCP_NODELAY, 0, 0}},
+    {"tcp_nodelay", S | TCP, SYS_setsockopt, {-1, IPPROTO_TCP, TCP_NODELAY, 0, 0}},
     {"tcp_ulp", S, SYS_setsockopt, {-1, IPPROTO_TCP, TCP_ULP, 0, 0}},
 
-    {"open for reading", S | L, SYS_openat, {-1, PATH, O_RDONLY | O_CLOEXEC, 0}},
-    {"open for writing", S | L, SYS_openat, {-1, PATH, O_WRONLY | O_CLOEXEC, 0}},
-    {"open to create", S | L, SYS_openat, {-1, PATH, O_RDWR | O_CREAT | O_EXCL, 0600}},
-    {"open to truncate", S, SYS_openat, {-1, PATH, O_RDWR | O_TRUNC, 0}},
-    {"open to append", S, SYS_openat, {-1, PATH, O_WRONLY | O_APPEND, 0}},
-    {"open as path", S, SYS_openat, {-1, PATH, O_PATH, 0}},
+    {"open for reading", S | L | P, SYS_openat, {-1, PATH, O_RDONLY | O_CLOEXEC, 0}},
+    {"open for writing", S | L | P, SYS_openat, {-1, PATH, O_WRONLY | O_CLOEXEC, 0}},
+    {"open to create",
+     S | L | P,
+     SYS_openat,
+     {-1, PATH, O_RDWR | O_CREAT | O_EXCL, 0600}},
+    {"open to truncate", S | P, SYS_openat, {-1, PATH, O_RDWR | O_TRUNC, 0}},
+    {"open to append", S | P, SYS_openat, {-1, PATH, O_WRONLY | O_APPEND, 0}},
+    {"open as path", S | P, SYS_openat, {-1, PATH, O_PATH, 0}},
     {"open tmpfile", S, SYS_openat, {-1, PATH, O_RDWR | O_TMPFILE, 0600}},
     {"open async", S, SYS_openat, {-1, PATH, O_RDONLY | O_ASYNC, 0}},
     {"open direct", S, SYS_openat, {-1, PATH, O_RDONLY | O_DIRECT, 0}},
     {"open without at", S, SYS_open, {PATH, O_RDONLY, 0}},
     {"openat2", S, SYS_openat2, {-1, PATH, 0, 0}},
     {"creat", S, SYS_creat, {PATH, 0600}},
-    {"fstatat of an fd", S | G | V | L, SYS_newfstatat, {-1, PATH, 0, AT_EMPTY_PATH}},
-    {"fstatat of a path", S | L, SYS_newfstatat, {-1, PATH, 0, 0}},
-    {"fstatat automount", S, SYS_newfstatat, {-1, PATH, 0, AT_NO_AUTOMOUNT}},
-    {"unlinkat", S | L, SYS_unlinkat, {-1, PATH, 0}},
-    {"mkdirat", S | L, SYS_mkdirat, {-1, PATH, 0700}},
-    {"fstatfs", S | L, SYS_fstatfs, {-1, 0}},
+    {"fstatat of an fd", ALL, SYS_newfstatat, {-1, PATH, 0, AT_EMPTY_PATH}},
+    {"fstatat of a path", S | L | P, SYS_newfstatat, {-1, PATH, 0, 0}},
+    {"fstatat automount", S | P, SYS_newfstatat, {-1, PATH, 0, AT_NO_AUTOMOUNT}},
+    {"unlinkat", S | L | P, SYS_unlinkat, {-1, PATH, 0}},
+    {"mkdirat", S | L | P, SYS_mkdirat, {-1, PATH, 0700}},
+    {"fstatfs", S | L | P, SYS_fstatfs, {-1, 0}},
     {"fallocate", S | L, SYS_fallocate, {-1, 0, 0, 4096}},
     {"fallocate to punch", S, SYS_fallocate, {-1, 3, 0, 4096}},
-    {"unlinkat of a directory", S | L, SYS_unlinkat, {-1, PATH, AT_REMOVEDIR}},
-    {"renameat2 noreplace", S | L, SYS_renameat2, {-1, PATH, -1, PATH, 1}},
+    {"unlinkat of a directory", S | L | P, SYS_unlinkat, {-1, PATH, AT_REMOVEDIR}},
+    {"renameat2 noreplace", S | L | P, SYS_renameat2, {-1, PATH, -1, PATH, 1}},
     {"renameat2 exchange", S, SYS_renameat2, {-1, PATH, -1, PATH, 2}},
     {"truncate", 0, SYS_truncate, {PATH, 0}},
     {"link", S, SYS_link, {PATH, PATH}},
     {"symlink", S, SYS_symlink, {PATH, PATH}},
-    {"mkdir", S, SYS_mkdir, {PATH, 0700}},
+    {"mkdir", S | P, SYS_mkdir, {PATH, 0700}},
     {"chmod", S, SYS_chmod, {PATH, 0600}},
     {"chown", S, SYS_chown, {PATH, 0, 0}},
-    {"getdents64", S, SYS_getdents64, {-1, 0, 0}},
+    {"getdents64", S | P, SYS_getdents64, {-1, 0, 0}},
     {"open_by_handle_at", 0, SYS_open_by_handle_at, {-1, 0, 0}},
     {"mknod", 0, SYS_mknod, {PATH, 0, 0}},
 
-    {"add seals", S | G | V | L, SYS_fcntl, {-1, F_ADD_SEALS, 0}},
-    {"get seals", S | G | V | L, SYS_fcntl, {-1, F_GET_SEALS, 0}},
-    {"getfl", S | G | L, SYS_fcntl, {-1, F_GETFL, 0}},
-    {"getfl, high bit", S | G | L, SYS_fcntl, {-1, HIGH | F_GETFL, 0}},
-    {"setfl nonblock", S | G, SYS_fcntl, {-1, F_SETFL, O_RDWR | O_NONBLOCK}},
+    {"add seals", ALL, SYS_fcntl, {-1, F_ADD_SEALS, 0}},
+    {"get seals", ALL, SYS_fcntl, {-1, F_GET_SEALS, 0}},
+    {"getfl", S | G | L | P, SYS_fcntl, {-1, F_GETFL, 0}},
+    {"getfl, high bit", S | G | L | P, SYS_fcntl, {-1, HIGH | F_GETFL, 0}},
+    {"setfl nonblock", S | G | P, SYS_fcntl, {-1, F_SETFL, O_RDWR | O_NONBLOCK}},
     {"setfl async", S, SYS_fcntl, {-1, F_SETFL, O_ASYNC}},
-    {"setfl append", S, SYS_fcntl, {-1, F_SETFL, O_APPEND}},
+    {"setfl append", S | P, SYS_fcntl, {-1, F_SETFL, O_APPEND}},
     {"setown", S, SYS_fcntl, {-1, F_SETOWN, 1}},
     {"setsig", S, SYS_fcntl, {-1, F_SETSIG, SIGKILL}},
-    {"dupfd cloexec", S | G | V | L, SYS_fcntl, {-1, F_DUPFD_CLOEXEC, 0}},
+    {"dupfd cloexec", ALL, SYS_fcntl, {-1, F_DUPFD_CLOEXEC, 0}},
     {"dupfd", S, SYS_fcntl, {-1, F_DUPFD, 0}},
-    {"lock", S | L, SYS_fcntl, {-1, F_SETLK, 0}},
-    {"lock waiting", S, SYS_fcntl, {-1, F_SETLKW, 0}},
+    {"lock", S | L | P, SYS_fcntl, {-1, F_SETLK, 0}},
+    {"lock waiting", S | P, SYS_fcntl, {-1, F_SETLKW, 0}},
     {"lease", S, SYS_fcntl, {-1, F_SETLEASE, 0}},
     {"notify", S, SYS_fcntl, {-1, F_NOTIFY, 0}},
-    {"fionread", S | G | V | L, SYS_ioctl, {-1, FIONREAD, 0}},
+    {"fionread", ALL, SYS_ioctl, {-1, FIONREAD, 0}},
     {"tcgets", S, SYS_ioctl, {-1, TCGETS, 0}},
     {"tiocsti", S, SYS_ioctl, {-1, TIOCSTI, 0}},
     {"tiocsti, high bit", S, SYS_ioctl, {-1, HIGH | TIOCSTI, 0}},
@@ -374,14 +391,14 @@ static const struct argument_probe {
     {"setns", 0, SYS_setns, {-1, 0}},
     {"execve", S, SYS_execve, {0, 0, 0}},
     {"execveat", S, SYS_execveat, {-1, 0, 0, 0, AT_EMPTY_PATH}},
-    {"signal to itself", S | G | V | L, SYS_tgkill, {SELF_PID, SELF_PID, 0}},
+    {"signal to itself", ALL, SYS_tgkill, {SELF_PID, SELF_PID, 0}},
     {"signal to init", S, SYS_tgkill, {1, 1, 0}},
     {"kill", S, SYS_kill, {SELF_PID, 0}},
     {"tkill", S, SYS_tkill, {SELF_PID, 0}},
     {"pidfd_open", S, SYS_pidfd_open, {SELF_PID, 0}},
     {"pidfd_getfd", 0, SYS_pidfd_getfd, {-1, 0, 0}},
-    {"handler for SIGABRT", S | G | V | L, SYS_rt_sigaction, {SIGABRT, 0, 0, 8}},
-    {"handler for SIGSEGV", S, SYS_rt_sigaction, {SIGSEGV, 0, 0, 8}},
+    {"handler for SIGABRT", ALL, SYS_rt_sigaction, {SIGABRT, 0, 0, 8}},
+    {"handler for SIGSEGV", S | P, SYS_rt_sigaction, {SIGSEGV, 0, 0, 8}},
     {"ptrace", 0, SYS_ptrace, {PTRACE_TRACEME, 0, 0, 0}},
     {"process_vm_readv", 0, SYS_process_vm_readv, {SELF_PID, 0, 0, 0, 0, 0}},
     {"process_vm_writev", 0, SYS_process_vm_writev, {SELF_PID, 0, 0, 0, 0, 0}},
@@ -497,7 +514,7 @@ write_lists(void)
     for (size_t i = 0; i < N_ROLES; i++) {
         probe_role(all_roles[i], &found);
         for (size_t k = 0; k < sizeof past_filters / sizeof *past_filters; k++)
-            if (all_roles[i] != KD_ROLE_SUPERVISOR)
+            if (!is_supervisor(all_roles[i]))
                 found.of[past_filters[k].call] = 0;
         golden_write(all_roles[i], &found);
     }

@@ -32,6 +32,7 @@ enum {
     LINKS_MOST = 10000,
     MEMORY_KIB = 256 * 1024,
     P99_MS = 50,
+    ALONE_MS = 500,
     WAITS_US = 1000 * 1000,
     RECOVERY_MS = 5000,
     CALLS_MOST = 400000,
@@ -241,7 +242,7 @@ alone_p99_us(const struct transport *t, const struct roles *r)
     struct honest alone = {0};
     size_t most_kib = 0;
 
-    work(&alone, t, 1000, r, &most_kib);
+    work(&alone, t, ALONE_MS, r, &most_kib);
     keyd_client_free(alone.c);
     assert_int_equal(alone.n_bad, 0);
     return p99_us(&alone);
@@ -285,7 +286,8 @@ abuse(const struct way *w, const struct transport *t)
     struct roles before = roles_now(), after;
     size_t most_kib = 0, had = descriptors(&before);
     struct honest beside = {0};
-    int64_t ms = 2500 * (int64_t)test_scale();
+    int64_t ms =
+        (test_scale() >= TEST_SCALE_WHOLE ? 2500 : 1500) * (int64_t)test_scale();
     struct abuse_count *links = mmap(NULL, sizeof *links, PROT_READ | PROT_WRITE,
                                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 

@@ -19,6 +19,7 @@
 enum {
     KILLS_WHOLE = 1000,
     RESTARTS_WHOLE = 100,
+    HOSTS_WHOLE = 200,
     LOADS_MAX = 3,
     READY_MS = 2000,
     RESTART_MS = 5000,
@@ -329,6 +330,69 @@ T_OP_24_the_whole_daemon_killed_and_started_again_loses_nothing(void **state)
     end(&run, "the daemon");
 }
 
+/* --- hosts of a token (TOKEN=softhsm) --- */
+
+static pid_t
+choose_host(const struct run *r)
+{
+    struct daemon_child list[DAEMON_CHILDREN_MAX];
+    size_t n = daemon_children(&r->d, list, DAEMON_CHILDREN_MAX);
+    size_t at = randombytes_uniform((uint32_t)n + 1);
+
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(list[(i + at) % n].name, "keyd-p11") == 0)
+            return list[(i + at) % n].pid;
+    return 0; /* the last one has just been killed */
+}
+
+static void
+check_token(const struct run *r)
+{
+    struct keyd_answer *a = NULL;
+    keyd_client *c = daemon_connect(&r->d, "admin");
+
+    assert_non_null(c);
+    assert_int_equal(keyd_client_token_list(c, &a), KEYD_OK);
+    assert_int_equal(a->out.tokens.n_tokens, 1);
+    const struct keyd_token *t = &a->out.tokens.tokens[0];
+    printf("token: %llu signed, %llu derived, %llu faults, away %llu times\n",
+           (unsigned long long)t->n_signed, (unsigned long long)t->n_derived,
+           (unsigned long long)t->n_faults, (unsigned long long)t->n_away);
+    assert_int_equal(t->state, KEYD_TOKEN_READY);
+    assert_int_equal(t->n_away, 0);
+    assert_int_equal(t->n_faults, 0);
+    assert_true(t->n_signed > 100 && t->n_derived > 100);
+    keyd_client_answer_free(a);
+    keyd_client_free(c);
+}
+
+/* No request fails but for what is asked again; the token is never called away, and its
+ * files are what they were. */
+static void
+hosts_of_a_token_killed_under_load_cost_no_request(void **state)
+{
+    char before[65], after[65];
+    size_t kills = test_rounds(HOSTS_WHOLE);
+
+    (void)state;
+    begin_mixed(&run);
+    assert_true(run.d.is_adopted && softhsm_digest(&run.d.hsm, before));
+    for (size_t i = 0; i < kills; i++) {
+        nap(50 + randombytes_uniform(250));
+        pid_t pid = choose_host(&run);
+        if (pid == 0)
+            continue;
+        int64_t since = kd_clock_ms();
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        run.ms[run.n++] = wait_until_ready(&run, pid, since);
+    }
+    nap(300);
+    check_token(&run);
+    assert_true(softhsm_digest(&run.d.hsm, after));
+    assert_string_equal(before, after);
+    end(&run, "hosts");
+}
+
 static int
 clean_up(void **state)
 {
@@ -357,6 +421,16 @@ main(int argc, char **argv)
             T_OP_24_the_whole_daemon_killed_and_started_again_loses_nothing, clean_up),
     };
 
+    const struct CMUnitTest of_tokens[] = {
+        cmocka_unit_test_teardown(hosts_of_a_token_killed_under_load_cost_no_request,
+                                  clean_up),
+        cmocka_unit_test_teardown(
+            T_OP_24_the_whole_daemon_killed_and_started_again_loses_nothing, clean_up),
+    };
+    const char *token = getenv("TOKEN");
+
     suite_begin(argc, argv);
+    if (token != NULL && strcmp(token, "softhsm") == 0)
+        return cmocka_run_group_tests(of_tokens, NULL, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,7 +24,7 @@ OTHERS = {"nsswitch.conf", "seccomp", "sqlite3", "sysexits", "systemd-journald",
           "systemd.socket"}
 # Only the supervisor starts these, and its page describes them.
 ROLES = {"keyd-gate": "dime-keyd", "keyd-gate-tls": "dime-keyd", "keyd-vault": "dime-keyd",
-         "keyd-ledger": "dime-keyd"}
+         "keyd-ledger": "dime-keyd", "keyd-p11": "dime-keyd"}
 
 
 def read(path):

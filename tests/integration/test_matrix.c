@@ -398,6 +398,7 @@ every_cell_is_as_written(void **state)
     start();
     wait_for(KEYD_STATE_UNPROVISIONED, "");
     check_state(UNPROVISIONED); /* its last step made the key store */
+    assert_true(daemon_adopt_token(&keyd));
     assert_true(daemon_provision_domain(&keyd, "example.com", &about.org));
     wait_for(KEYD_STATE_DEGRADED, "org-signet-missing"); /* of the other domain */
     check_state(DEGRADED);

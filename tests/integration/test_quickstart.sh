@@ -103,6 +103,25 @@ sed -n 's/^STOP *//p' "$T/out" >"$T/stop"
 check 'what it says stops it' sh "$T/stop"
 nothing_left 'after --keep'
 
+if command -v softhsm2-util >/dev/null; then
+    echo '# with a token'
+    check 'with --pkcs11' quickstart --pkcs11
+    check 'seven processes' \
+        [ "$(grep -Ec '^(RUNNING)? +(supervisor|vault|ledger|gate|p11) .* yes ' "$T/out")" = 7 ]
+    says 'the token was adopted' '^ADOPTED +adopted +demo, serial '
+    says 'a key that was imported' ' pok +ed25519 +demo +imported'
+    says 'a key made inside' ' sok +ed25519 +demo +made-inside,never-extractable'
+    says 'a host was killed' '^KILLED .*has a signet all the same$'
+    says 'the token was away' '^AWAY +the token is pulled out .*token'
+    says 'and came back' '^BACK +serving again after [0-9]+ ms, without a restart$'
+    says 'a wrong PIN' '^PIN +demo: pin-refused: '
+    says 'was tried once' 'tried once; after the file is mended, in use in [0-9]+ ms'
+    says 'and did no harm' 'those of before, octet for octet'
+    nothing_left 'after --pkcs11'
+else
+    echo 'skipped: --pkcs11, without softhsm2'
+fi
+
 echo '# the front-ends captured'
 check 'with --attack' quickstart --attack
 says 'what is right is served' "^ +alice's message is signed +ok\$"

@@ -321,6 +321,9 @@ static const struct bad bads[] = {
      "listener \"milter\" {\n socket = \"/tmp/keyd-m.sock\"\n}", RESTART "socket"},
     {"workers", NULL, "listener \"submission\" {\n workers = 2\n}", RESTART "workers"},
     {"mode", NULL, "listener \"submission\" {\n mode = \"0600\"\n}", RESTART "mode"},
+    {"token", NULL,
+     "token \"t\" {\n module = \"/m.so\"\n label = \"t\"\n user = \"61077\"\n}",
+     RESTART "token"},
 };
 enum { N_BADS = sizeof bads / sizeof *bads };
 
@@ -677,8 +680,8 @@ a_domain_not_served_at_the_start_is_there_when_it_is(void **state)
 static void
 a_storm_of_signals_ends_with_the_last_file(void **state)
 {
-    struct daemon_child before[DAEMON_CHILDREN_MAX], after[DAEMON_CHILDREN_MAX];
-    size_t n = test_rounds(1000), n_before, n_after;
+    struct daemon_child before[DAEMON_CHILDREN_MAX];
+    size_t n = test_rounds(1000), n_before;
     keyd_client *c;
 
     (void)state;
@@ -694,10 +697,7 @@ a_storm_of_signals_ends_with_the_last_file(void **state)
     c = ask_connect(&keyd, "submission");
     expect(c, &only_lookup);
     keyd_client_free(c);
-    n_after = daemon_children(&keyd, after, DAEMON_CHILDREN_MAX);
-    assert_int_equal(n_before, n_after);
-    for (size_t i = 0; i < n_before; i++)
-        assert_int_equal(before[i].pid, after[i].pid);
+    assert_true(daemon_has_children(&keyd, before, n_before));
 }
 
 /* As the gates and the vault have it: both the old one, or both the new. */

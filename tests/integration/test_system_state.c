@@ -338,7 +338,7 @@ a_passphrase_unseals_and_a_wrong_one_does_not(void **state)
 static void
 assert_second_ends(struct daemon *second)
 {
-    struct daemon_child before[DAEMON_CHILDREN_MAX], after[DAEMON_CHILDREN_MAX];
+    struct daemon_child before[DAEMON_CHILDREN_MAX];
     size_t n = daemon_children(&keyd, before, DAEMON_CHILDREN_MAX);
     int64_t start = kd_clock_ms();
 
@@ -348,9 +348,7 @@ assert_second_ends(struct daemon *second)
                   (int)(kd_clock_ms() - start));
     assert_true(status == EX_CONFIG || status == EX_OSERR);
     assert_true(kd_clock_ms() - start <= REFUSED_MS);
-    assert_int_equal(daemon_children(&keyd, after, DAEMON_CHILDREN_MAX), n);
-    for (size_t i = 0; i < n; i++)
-        assert_int_equal(after[i].pid, before[i].pid);
+    assert_true(daemon_has_children(&keyd, before, n));
 }
 
 static void

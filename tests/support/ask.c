@@ -120,12 +120,13 @@ ask_import(const struct daemon *d, const char *domain, const uint8_t *seed,
     char file[DIME_DKEY_TEXT_MAX];
     size_t n = ask_key_file(DIME_DKEY_ORG, seed, scalar, file);
     keyd_client *c = ask_connect(d, "admin");
-    const struct keyd_request q = {.op = KEYD_OP_IMPORT_KEY,
-                                   .in.import_key = {.key_file = {file, n},
-                                                     .signing_role = role,
-                                                     .encryption_key = encryption,
-                                                     .domain = KEYD_STR(domain),
-                                                     .permissions = permissions}};
+    struct keyd_request q = {.op = KEYD_OP_IMPORT_KEY,
+                             .in.import_key = {.key_file = {file, n},
+                                               .signing_role = role,
+                                               .encryption_key = encryption,
+                                               .domain = KEYD_STR(domain),
+                                               .permissions = permissions}};
+    q.in.import_key.n_tokens = daemon_places(d, &q.in.import_key.tokens);
     struct keyd_answer *a = ask(c, &q);
     if (a->status != KEYD_OK)
         fail_msg("import: %s (%s)", keyd_client_status_text(a->status), a->detail);

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum section { TOP, DOMAIN, LISTENER, PRINCIPAL };
+enum section { TOP, DOMAIN, LISTENER, PRINCIPAL, TOKEN };
 enum type {
     INT,
     AUTO_INT,
@@ -31,7 +31,13 @@ enum type {
     SIGNER,
     ACCOUNT_MODES,
     KEYS,
-    QUOTAS
+    QUOTAS,
+    HOST_USER,
+    AUTO_SIZE,
+    TEXT,
+    PROFILE,
+    PATHS,
+    ENVIRONMENT
 };
 
 static const struct key {

@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { READY_MS = 20000, STOP_MS = 20000, NAP_MS = 2 };
+enum { SKIPPED = 77, READY_MS = 20000, STOP_MS = 20000, NAP_MS = 2 };
 
 static bool fail(const char *fmt, ...) KD_PRINTF(1, 2);
 
@@ -137,6 +137,46 @@ put_others(FILE *f)
             DAEMON_AUDITOR);
 }
 
+/* Several of these run at a time on few processors: a token that seems to hang is one
+ * that waits for its turn. */
+static void
+put_token(FILE *f, const struct softhsm *s, const char *more)
+{
+    fprintf(f,
+            "token \"" DAEMON_TOKEN "\" {\n module = \"%s\"\n label = \"%s\"\n"
+            " pin-file = \"%s\"\n paths = { \"%s\" }\n environment = { \"%s\" }\n"
+            " timeout = 3000\n max-message = 67108864\n%s\n}\n",
+            softhsm_module(), s->label, s->pin, s->paths, s->environment,
+            more == NULL ? "" : more);
+}
+
+/* Beside the state: a daemon that goes on from another's has its token, too. */
+static bool
+prepare_token(struct daemon *d)
+{
+    const char *token = getenv("TOKEN");
+    char folder[128];
+
+    if (token == NULL || token[0] == '\0' || strcmp(token, "soft") == 0 ||
+        d->options.no_token)
+        return true;
+    if (strcmp(token, "softhsm") != 0)
+        return fail("TOKEN=%s: there is none", token);
+    if (softhsm_module() == NULL) {
+        fputs("skipped: softhsm2 is missing\n", stderr);
+        exit(SKIPPED);
+    }
+    snprintf(folder, sizeof folder, "%.120s", d->state);
+    char *slash = strrchr(folder, '/');
+    if (slash == NULL || slash == folder)
+        return fail("%s is no place for a token", d->state);
+    *slash = '\0';
+    d->has_token = true;
+    softhsm_at(&d->hsm, folder, DAEMON_TOKEN);
+    return access(d->hsm.conf, R_OK) == 0 ||
+           softhsm_make(&d->hsm, folder, DAEMON_TOKEN, DAEMON_P11);
+}
+
 static bool
 write_conf(const struct daemon *d)
 {
@@ -156,10 +196,14 @@ write_conf(const struct daemon *d)
                 "user-gate = \"%d\"\nuser-vault = \"%d\"\nuser-ledger = \"%d\"\n"
                 "group = \"%d\"\n",
                 DAEMON_GATE, DAEMON_VAULT, DAEMON_LEDGER, DAEMON_GROUP);
+    if (geteuid() == 0 && d->has_token)
+        fprintf(f, "user-p11 = \"%d\"\n", DAEMON_P11);
     if (o->top == NULL || strstr(o->top, "reserve-space") == NULL)
         fputs("reserve-space = 1048576\n", f); /* there are many of these */
     if (o->top != NULL)
         fprintf(f, "%s\n", o->top);
+    if (d->has_token)
+        put_token(f, &d->hsm, o->in_token);
     fprintf(f, "domain \"example.com\" {\n%s\n}\ndomain \"example.net\" {\n}\n",
             o->in_domain == NULL
                 ? " issue-profile-fields = { 16, 18, 19, 94, 251, 252 }"
@@ -198,7 +242,7 @@ daemon_prepare(struct daemon *d, const struct daemon_options *options)
     if (getrandom(d->credential, sizeof d->credential, 0) != sizeof d->credential)
         return fail("getrandom");
     return write_file(d->credential_path, d->credential, sizeof d->credential, 0400) &&
-           write_conf(d);
+           prepare_token(d) && write_conf(d);
 }
 
 /* --- life ---------------------------------------------------------------------------
@@ -272,6 +316,21 @@ daemon_launch(struct daemon *d)
     return true;
 }
 
+/* Its token is not on its way any more. */
+static bool
+token_is_up(keyd_client *c)
+{
+    struct keyd_answer *a = NULL;
+    bool up = keyd_client_token_list(c, &a) == KEYD_OK;
+
+    for (size_t i = 0; up && i < a->out.tokens.n_tokens; i++)
+        up = a->out.tokens.tokens[i].state != KEYD_TOKEN_STARTING &&
+             (!a->out.tokens.tokens[i].adopted ||
+              a->out.tokens.tokens[i].state != KEYD_TOKEN_NEW);
+    keyd_client_answer_free(a);
+    return up;
+}
+
 /* True once Status comes from a vault that has got where it can get by itself. */
 static bool
 is_up(const struct daemon *d)
@@ -290,6 +349,7 @@ is_up(const struct daemon *d)
              (s == KEYD_STATE_SEALED && d->options.sealed);
         for (size_t i = 0; i < a->out.status.n_processes; i++)
             up = up && a->out.status.processes[i].sandbox;
+        up = up && (!d->has_token || s == KEYD_STATE_SEALED || token_is_up(c));
     }
     keyd_client_answer_free(a);
     keyd_client_free(c);
@@ -481,6 +541,23 @@ daemon_children(const struct daemon *d, struct daemon_child *out, size_t max)
     return n;
 }
 
+/* Of a token; it ends in order when it is used up or a key is made. */
+static bool
+is_host(const struct daemon_child *c)
+{
+    return strcmp(c->name, "keyd-p11") == 0;
+}
+
+static size_t
+count_roles(const struct daemon_child *list, size_t n)
+{
+    size_t roles = 0;
+
+    for (size_t i = 0; i < n; i++)
+        roles += !is_host(&list[i]);
+    return roles;
+}
+
 bool
 daemon_has_children(const struct daemon *d, const struct daemon_child *before, size_t n)
 {
@@ -488,15 +565,16 @@ daemon_has_children(const struct daemon *d, const struct daemon_child *before, s
     size_t n_now = daemon_children(d, now, DAEMON_CHILDREN_MAX);
 
     for (size_t i = 0; i < n; i++) {
-        bool found = false;
+        bool found = is_host(&before[i]);
         for (size_t k = 0; k < n_now; k++)
             found = found || now[k].pid == before[i].pid;
         if (!found)
             return fail("%s (pid %d) has ended, see %s", before[i].name,
                         (int)before[i].pid, d->log);
     }
-    if (n_now != n)
-        return fail("%zu children where there were %zu, see %s", n_now, n, d->log);
+    if (count_roles(now, n_now) != count_roles(before, n))
+        return fail("%zu roles where there were %zu, see %s", count_roles(now, n_now),
+                    count_roles(before, n), d->log);
     return true;
 }
 
@@ -558,6 +636,59 @@ report(const char *what, enum keyd_status s, const struct keyd_answer *a)
                                 a == NULL ? "" : a->detail);
 }
 
+size_t
+daemon_places(const struct daemon *d, const struct keyd_octets **tokens)
+{
+    static const struct keyd_octets name = {(const uint8_t *)DAEMON_TOKEN,
+                                            sizeof DAEMON_TOKEN - 1};
+
+    *tokens = d->is_adopted ? &name : NULL;
+    return d->is_adopted ? 1 : 0;
+}
+
+/* As soon as its first host has told which one it is. */
+static bool
+adopt(struct daemon *d, keyd_client *c)
+{
+    int64_t until = kd_clock_ms() + READY_MS;
+    struct keyd_answer *a = NULL;
+    char serial[32] = "";
+
+    while (serial[0] == '\0' && kd_clock_ms() < until) {
+        if (keyd_client_token_list(c, &a) == KEYD_OK && a->out.tokens.n_tokens == 1)
+            snprintf(serial, sizeof serial, "%.*s",
+                     (int)a->out.tokens.tokens[0].serial.n,
+                     (const char *)a->out.tokens.tokens[0].serial.p);
+        keyd_client_answer_free(a);
+        a = NULL;
+        nap();
+    }
+    if (serial[0] == '\0')
+        return fail("the token did not tell its number, see %s", d->log);
+    enum keyd_status s;
+    while ((s = keyd_client_token_adopt(c, KEYD_STR(DAEMON_TOKEN), KEYD_STR(serial),
+                                        &a)) == KEYD_UNAVAILABLE &&
+           kd_clock_ms() < until) { /* it is known from before, and on its way */
+        keyd_client_answer_free(a);
+        a = NULL;
+        nap();
+    }
+    d->is_adopted = s == KEYD_OK || s == KEYD_CONFLICT; /* it was before */
+    bool ok = d->is_adopted || s == KEYD_DENIED || report("TokenAdopt", s, a);
+    keyd_client_answer_free(a);
+    return ok;
+}
+
+bool
+daemon_adopt_token(struct daemon *d)
+{
+    keyd_client *c = d->has_token ? daemon_connect(d, "admin") : NULL;
+    bool ok = !d->has_token || (c != NULL && adopt(d, c));
+
+    keyd_client_free(c);
+    return ok;
+}
+
 bool
 daemon_init_token(struct daemon *d)
 {
@@ -572,6 +703,7 @@ daemon_init_token(struct daemon *d)
         c, KEYD_SLOT_CREDENTIAL, (struct keyd_secret){secret, sizeof secret}, &a);
     bool ok = report("TokenInit", s, a);
     keyd_client_answer_free(a);
+    ok = ok && (!d->has_token || adopt(d, c));
     keyd_client_free(c);
     return ok;
 }
@@ -590,12 +722,20 @@ daemon_unseal(const struct daemon *d, keyd_client *admin)
 }
 
 static bool
-generate(keyd_client *c, enum keyd_key_role role, enum keyd_key_algorithm algorithm,
+generate(const struct daemon *d, keyd_client *c, enum keyd_key_role role,
          const char *domain, uint32_t permissions, uint8_t id[16])
 {
+    struct keyd_request q = {.op = KEYD_OP_GENERATE_KEY,
+                             .in.generate_key = {.role = role,
+                                                 .algorithm = role == KEYD_ROLE_ENC
+                                                                  ? KEYD_SECP256K1
+                                                                  : KEYD_ED25519,
+                                                 .domain = KEYD_STR(domain),
+                                                 .permissions = permissions}};
     struct keyd_answer *a = NULL;
-    enum keyd_status s =
-        keyd_client_generate_key(c, role, algorithm, KEYD_STR(domain), permissions, &a);
+
+    q.in.generate_key.n_tokens = daemon_places(d, &q.in.generate_key.tokens);
+    enum keyd_status s = keyd_client_call(c, &q, &a);
     bool ok = report("GenerateKey", s, a);
 
     if (ok)
@@ -631,11 +771,10 @@ daemon_provision_domain(struct daemon *d, const char *domain, struct daemon_org 
 {
     struct daemon_org own, *org = out == NULL ? &own : out;
     keyd_client *c = daemon_connect(d, "admin");
-    bool ok = c != NULL &&
-              generate(c, KEYD_ROLE_POK, KEYD_ED25519, domain, 0, org->pok) &&
-              generate(c, KEYD_ROLE_SOK, KEYD_ED25519, domain,
+    bool ok = c != NULL && generate(d, c, KEYD_ROLE_POK, domain, 0, org->pok) &&
+              generate(d, c, KEYD_ROLE_SOK, domain,
                        KEYD_PERM_SIGNET | KEYD_PERM_MESSAGE, org->sok) &&
-              generate(c, KEYD_ROLE_ENC, KEYD_SECP256K1, domain, 0, org->enc) &&
+              generate(d, c, KEYD_ROLE_ENC, domain, 0, org->enc) &&
               issue_org(c, domain, org);
 
     keyd_client_free(c);

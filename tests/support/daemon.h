@@ -6,10 +6,15 @@
  * are others (enum daemon_uid) for tests that change their uid (and gid to
  * DAEMON_GROUP, which may open the sockets).
  *
+ * TOKEN=softhsm in the environment: it has a token of SoftHSM besides, where the keys
+ * of daemon_provision_domain and ask_import are then.
+ *
  * Functions that answer bool report on stderr why not. A test that dies takes its
  * daemon along. */
 #ifndef KEYD_TESTS_DAEMON_H
 #define KEYD_TESTS_DAEMON_H
+
+#include "softhsm.h"
 
 #include <keyd/base/slice.h>
 #include <keyd_client.h>
@@ -25,10 +30,11 @@ enum daemon_uid {
     DAEMON_MILTER,  /* milter: nothing */
     DAEMON_FOREIGN, /* submission: example.net only */
     DAEMON_AUDITOR, /* admin: AuditRead and AuditHead */
-    DAEMON_NOBODY   /* no principal at all */
+    DAEMON_NOBODY,  /* no principal at all */
+    DAEMON_P11      /* modules of PKCS#11 tokens */
 };
 
-enum { DAEMON_CHILDREN_MAX = 16, DAEMON_CREDENTIAL_SIZE = 48 };
+enum { DAEMON_CHILDREN_MAX = 40, DAEMON_CREDENTIAL_SIZE = 48 };
 
 struct daemon_options {
     bool sealed;           /* no credential: an operator unseals */
@@ -42,7 +48,9 @@ struct daemon_options {
     const char *sections;  /* more sections, or NULL */
     const int *sockets; /* listening: handed over as a service manager does, or NULL */
     size_t n_sockets;
-    const char *notify; /* NOTIFY_SOCKET, or NULL */
+    const char *notify;   /* NOTIFY_SOCKET, or NULL */
+    bool no_token;        /* whatever TOKEN says */
+    const char *in_token; /* lines in the section of its token, or NULL */
 };
 
 struct daemon {
@@ -50,6 +58,9 @@ struct daemon {
     char conf[128], state[128], run[128], log[128], credential_path[128];
     uint8_t credential[DAEMON_CREDENTIAL_SIZE];
     struct daemon_options options;
+    bool has_token;  /* TOKEN=softhsm: there is a token DAEMON_TOKEN, ... */
+    bool is_adopted; /* ... where domains' keys are kept */
+    struct softhsm hsm;
     pid_t pid; /* of the supervisor; 0: not running */
 };
 
@@ -86,7 +97,7 @@ struct daemon_child {
 /* The children as the kernel has them; returns how many, at most max. */
 size_t daemon_children(const struct daemon *d, struct daemon_child *out, size_t max);
 
-/* True if they are these n, none ended and none started. */
+/* True if they are these n, none ended and none started, but for hosts of tokens. */
 bool daemon_has_children(const struct daemon *d, const struct daemon_child *before,
                          size_t n);
 
@@ -111,8 +122,18 @@ struct daemon_org {
     size_t size;
 };
 
-/* TokenInit with the daemon's credential. */
+/* TokenInit with the daemon's credential; TokenAdopt of its token, if one operator may.
+ */
 bool daemon_init_token(struct daemon *d);
+
+/* The latter alone, where the key store was made by other means. */
+bool daemon_adopt_token(struct daemon *d);
+
+#define DAEMON_TOKEN "softhsm"
+
+/* What GenerateKey and ImportKey take: where keys of domains are to be. How many names,
+ * 0 or 1. */
+size_t daemon_places(const struct daemon *d, const struct keyd_octets **tokens);
 
 /* Unseal with the daemon's credential. */
 enum keyd_status daemon_unseal(const struct daemon *d, keyd_client *admin);

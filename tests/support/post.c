@@ -111,8 +111,10 @@ post_start_com(struct post *p, const struct post_options *options)
     const struct post_options in =
         options == NULL ? (struct post_options){.in_caller = NULL} : *options;
     char section[1024];
-    const struct daemon_options o = {
-        .in_domain = section, .in_caller = in.in_caller, .top = in.top};
+    const struct daemon_options o = {.in_domain = section,
+                                     .in_caller = in.in_caller,
+                                     .in_token = in.in_token,
+                                     .top = in.top};
     const struct sg_world *w = sg_world();
     struct kd_slice ssr0 = sg_file("appendix/SSR0.b64");
     struct kd_slice ssr1 = sg_file("appendix/SSR1.b64");

@@ -24,6 +24,7 @@ struct post {
 
 struct post_options {
     const char *in_domain, *in_caller, *top; /* lines of the configuration, or NULL */
+    const char *in_token;                    /* likewise, if it has a token */
     bool org_pok_signs;                      /* example.org's POK has the message bit */
 };
 

@@ -91,7 +91,8 @@ add_admin(struct text *t, const struct shape *s)
         (unsigned)geteuid());
     add(t, " operations = { \"TokenInit\", \"AddUnsealSlot\", \"Unseal\", \"Seal\", "
            "\"GenerateKey\", \"RetireKey\", \"ImportKey\", \"IssueOrgSignet\", "
-           "\"LookupSignet\", \"AuditRead\", \"AuditHead\", \"Reload\", \"Drain\" }\n");
+           "\"LookupSignet\", \"AuditRead\", \"AuditHead\", \"Reload\", \"Drain\", "
+           "\"TokenList\" }\n");
     add_domain_list(t, s);
     add(t, "}\n");
 }

@@ -34,13 +34,21 @@ tls_suite_end(void **state)
     return 0;
 }
 
+/* Lines of roles, without those of a token's hosts, which come and go. */
+static unsigned
+count_roles(const char *text)
+{
+    return daemon_log_count(&keyd, 0, text, NULL) -
+           daemon_log_count(&keyd, 0, text, "keyd-p11");
+}
+
 void
 tls_suite_ends_well(unsigned n_killed)
 {
     assert_int_equal(
         daemon_log_count(&keyd, 0, "a system call outside its sandbox", NULL), 0);
-    assert_int_equal(daemon_log_count(&keyd, 0, "ended by signal", NULL), n_killed);
-    assert_int_equal(daemon_log_count(&keyd, 0, "ended with status", NULL), 0);
+    assert_int_equal(count_roles("ended by signal"), n_killed);
+    assert_int_equal(count_roles("ended with status"), 0);
     assert_int_equal(daemon_stop(&keyd), 0);
 }
 

@@ -18,7 +18,8 @@ static struct kd_chan supervisor; /* the other end of its ctl */
 static const char conf_text[] =
     "domain \"example.com\" { }\n"
     "domain \"example.org\" { message-signer = pok }\n"
-    "principal \"op\" { uid = 0 class = admin operations = { \"Unseal\" } }\n"
+    "principal \"op\" { uid = 0 class = admin operations = { \"Unseal\", "
+    "\"TokenList\", \"TokenDoctor\", \"TokenAdopt\" } }\n"
 #define FRONT(name, uid, keys)                                                         \
     "principal \"" name "\" { uid = " uid                                              \
     " class = submission operations = { \"IssueUserSignet\" } domains = { "            \
@@ -93,6 +94,8 @@ vault_world_free(void)
 struct counting {
     enum vault_event event;
     unsigned n;
+    struct kd_ctl_p11 *wants; /* room for max */
+    size_t n_wants, max;
 };
 
 static kd_err
@@ -105,20 +108,37 @@ count_event(void *ctx, uint16_t type, struct kd_slice body, int fd)
     if (type == KD_MSG_ctl_event) {
         assert_int_equal(kd_ctl_event_get(body, &m), KD_OK);
         c->n += m.event == c->event;
+    } else if (type == KD_MSG_ctl_p11 && c->n_wants < c->max) {
+        assert_int_equal(kd_ctl_p11_get(body, &c->wants[c->n_wants++]), KD_OK);
     }
     return KD_OK;
+}
+
+static void
+hear(struct counting *c)
+{
+    do {
+        assert_int_equal(kd_chan_flush(&vault.ctl), KD_OK);
+        assert_int_equal(kd_chan_recv(&supervisor, 1000, count_event, c), KD_OK);
+    } while (kd_chan_pending(&vault.ctl));
 }
 
 unsigned
 events_since(enum vault_event event)
 {
-    struct counting c = {event, 0};
+    struct counting c = {.event = event};
 
-    do {
-        assert_int_equal(kd_chan_flush(&vault.ctl), KD_OK);
-        assert_int_equal(kd_chan_recv(&supervisor, 1000, count_event, &c), KD_OK);
-    } while (kd_chan_pending(&vault.ctl));
+    hear(&c);
     return c.n;
+}
+
+size_t
+wants_since(struct kd_ctl_p11 *out, size_t max)
+{
+    struct counting c = {.wants = out, .max = max};
+
+    hear(&c);
+    return c.n_wants;
 }
 
 /* --- keys and signets --- */

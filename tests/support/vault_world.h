@@ -21,6 +21,9 @@ void vault_world_free(void);
  * is forgotten. */
 unsigned events_since(enum vault_event event);
 
+/* What the supervisor was asked to do with hosts, likewise. */
+size_t wants_since(struct kd_ctl_p11 *out, size_t max);
+
 /* A key of the domain, active. */
 struct kd_key_info new_key(const char *domain, enum kd_key_role role,
                            uint8_t permissions);

@@ -21,10 +21,10 @@ static void
 read_manual_line(const char *line, enum section *section)
 {
     static const char *const titles[] = {"file", "domain section", "listener section",
-                                         "principal section"};
+                                         "principal section", "token section"};
     char name[40], flag[8], rest[64];
 
-    for (unsigned i = TOP; i <= PRINCIPAL; i++)
+    for (unsigned i = TOP; i <= TOKEN; i++)
         if (strncmp(line, ".Ss Keys of ", 12) == 0 && strstr(line, titles[i]) != NULL)
             *section = (enum section)i;
     if (sscanf(line, ".It Ic %39s", name) == 1) {
@@ -90,7 +90,7 @@ every_key_is_in_the_manual_with_its_range_and_default(void **state)
             continue;
         }
         if ((keys[i].type == INT || keys[i].type == AUTO_INT ||
-             keys[i].type == DELAY) &&
+             keys[i].type == AUTO_SIZE || keys[i].type == DELAY) &&
             keys[i].section != PRINCIPAL) {
             snprintf(part, sizeof part, "From %lld to %lld; the default is",
                      (long long)keys[i].min, (long long)keys[i].max);

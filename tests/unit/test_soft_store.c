@@ -693,7 +693,7 @@ impossible_headers_are_refused(void **state)
         kd_err err;
     } cases[] = {
         {0, 'k', KD_MALFORMED},
-        {AT_VERSION + 1, 2, KD_UNSUPPORTED},
+        {AT_VERSION + 1, 3, KD_UNSUPPORTED},
         {AT_VERSION + 1, 0, KD_UNSUPPORTED},
         {AT_GENERATION + 7, 0, KD_INVALID},
         {AT_N_SLOTS, 0, KD_INVALID},

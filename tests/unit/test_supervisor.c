@@ -5,6 +5,7 @@
 #include "report.h"
 #include "test.h"
 
+#include <keyd/p11/finding.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,8 @@ static const struct kd_conf_env env = {.check_files = false, .n_cpus = 2};
 #define DOMAIN "domain \"example.com\" {\n}\n"
 #define ADMIN "principal \"op\" {\n uid = 1\n class = \"admin\"\n operations = { }\n}\n"
 #define MTA "principal \"mx\" {\n uid = 2\n class = \"mta\"\n operations = { }\n}\n"
+#define TOKEN(keys)                                                                    \
+    "token \"a\" { module = \"/m.so\" label = \"a\" pin-file = \"/p\" " keys " }\n"
 
 static struct kd_conf *
 conf_of(const char *text)
@@ -64,7 +67,55 @@ static const struct {
     {"", "listener \"mta\" {\n socket = \"/run/x/mta.sock\"\n}\n", KD_RESTART_SOCKET},
     {"", "listener \"mta\" {\n mode = \"0600\"\n}\n", KD_RESTART_MODE},
     {"", "listener \"mta\" {\n workers = 2\n}\n", KD_RESTART_WORKERS},
+    {"", TOKEN(""), KD_RESTART_TOKEN}, /* one more */
 };
+
+/* Each key of a token: the section before is TOKEN(""). */
+static const char *const token_changes[] = {
+    "",
+    "token \"b\" { module = \"/m.so\" label = \"a\" pin-file = \"/p\" }\n",
+    "token \"a\" { module = \"/n.so\" label = \"a\" pin-file = \"/p\" }\n",
+    "token \"a\" { module = \"/m.so\" label = \"b\" pin-file = \"/p\" }\n",
+    "token \"a\" { module = \"/m.so\" label = \"a\" pin-file = \"/q\" }\n",
+    "token \"a\" { module = \"/m.so\" label = \"a\" }\n",
+    TOKEN("serial = \"1\""),
+    TOKEN("uri = \"pkcs11:model=m\""),
+    TOKEN("profile = pcsc"),
+    TOKEN("paths = { \"/tokens\" }"),
+    TOKEN("environment = { \"A=b\" }"),
+    TOKEN("sessions = 3"),
+    TOKEN("timeout = 601"),
+    TOKEN("recycle-after = 50001"),
+    TOKEN("max-memory = 65"),
+    TOKEN("max-message = 4096"),
+    TOKEN("user = \"u\""),
+    TOKEN("group = \"g\""),
+    TOKEN("") "token \"b\" { module = \"/m.so\" label = \"b\" pin-file = \"/p\" }\n",
+};
+
+static void
+a_token_that_changes_needs_a_restart(void **state)
+{
+    char text[1024];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof token_changes / sizeof *token_changes; i++) {
+        snprintf(text, sizeof text, DOMAIN ADMIN "%s", token_changes[i]);
+        assert_int_equal(changed(DOMAIN ADMIN TOKEN(""), text, 65536),
+                         bit(KD_RESTART_TOKEN));
+    }
+    /* The same said in other words is the same. */
+    assert_int_equal(
+        changed(DOMAIN ADMIN TOKEN(""),
+                TOKEN("uri = \"pkcs11:token=a\" sessions = 2") DOMAIN ADMIN, 65536),
+        0);
+    assert_int_equal(changed(DOMAIN ADMIN TOKEN(""),
+                             "user-p11 = \"other\"\n" DOMAIN ADMIN TOKEN(""), 65536),
+                     bit(KD_RESTART_USER_P11));
+    /* Of use to nobody. */
+    assert_int_equal(
+        changed(DOMAIN ADMIN, "user-p11 = \"other\"\n" DOMAIN ADMIN, 65536), 0);
+}
 
 static void
 what_cannot_change_is_found(void **state)
@@ -130,7 +181,7 @@ more_connections_than_descriptors_need_a_restart(void **state)
 static const char *
 text_of(const char *text, const struct kd_ctl_event *m)
 {
-    static char out[64];
+    static char out[128];
 
     report_text(text, m, out, sizeof out);
     return out;
@@ -151,6 +202,21 @@ an_event_is_written_with_its_parts_in_place(void **state)
                         "IssueUserSignet to submitd-1.a_b: 7");
     assert_string_equal(text_of("%llu %llu %llu", &m), "7 18446744073709551615 %llu");
     assert_string_equal(text_of("100%", &m), "100%");
+}
+
+static void
+what_was_found_of_a_token_is_written_in_words(void **state)
+{
+    struct kd_ctl_event m = {.a = P11_KEY_TWICE, .b = 0x30};
+
+    (void)state;
+    assert_string_equal(
+        text_of("%finding (%rv)", &m),
+        "more than one object has a key's id (CKR_DEVICE_ERROR (0x30))");
+    m = (struct kd_ctl_event){.a = 250, .b = 0};
+    assert_string_equal(text_of("%finding %rv %rv", &m), "250 no error %rv");
+    m.b = 0x80000001;
+    assert_string_equal(text_of("%llu %rv", &m), "250 0x80000001");
 }
 
 /* The vault may be captured: what it says of names never becomes more than a name. */
@@ -234,9 +300,11 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_cannot_change_is_found),
+        cmocka_unit_test(a_token_that_changes_needs_a_restart),
         cmocka_unit_test(what_can_change_is_not),
         cmocka_unit_test(more_connections_than_descriptors_need_a_restart),
         cmocka_unit_test(an_event_is_written_with_its_parts_in_place),
+        cmocka_unit_test(what_was_found_of_a_token_is_written_in_words),
         cmocka_unit_test(a_name_that_is_none_is_not_written),
         cmocka_unit_test(a_long_text_is_cut),
         cmocka_unit_test(a_rehearsal_tells_what_one_survives),

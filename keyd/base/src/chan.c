@@ -1,6 +1,7 @@
 #include <keyd/base/be.h>
 #include <keyd/base/chan.h>
 #include <keyd/base/cur.h>
+#include <keyd/base/secret.h>
 
 #include <errno.h>
 #include <stdlib.h>
@@ -23,6 +24,12 @@ struct kd_chan_rest {
     int fd;
     uint8_t octets[];
 };
+
+/* Of one thread, whatever channel it receives from. */
+static _Thread_local struct {
+    size_t n; /* received last */
+    uint8_t octets[PACKET_MAX];
+} received;
 
 kd_err
 kd_chan_pair(int fds[2])
@@ -288,7 +295,6 @@ kd_err
 kd_chan_recv(struct kd_chan *ch, unsigned max_packets, kd_chan_handler handler,
              void *ctx)
 {
-    static _Thread_local uint8_t octets[PACKET_MAX];
     union {
         struct cmsghdr align;
         char space[CMSG_SPACE(2 * sizeof(int))];
@@ -300,7 +306,7 @@ kd_chan_recv(struct kd_chan *ch, unsigned max_packets, kd_chan_handler handler,
         return err;
     for (unsigned i = 0; i < max_packets && ch->fd >= 0 && !kd_chan_is_paused(ch);
          i++) {
-        struct iovec iov = {octets, sizeof octets};
+        struct iovec iov = {received.octets, sizeof received.octets};
         struct msghdr msg = {.msg_iov = &iov,
                              .msg_iovlen = 1,
                              .msg_control = control.space,
@@ -311,6 +317,7 @@ kd_chan_recv(struct kd_chan *ch, unsigned max_packets, kd_chan_handler handler,
         if (n < 0)
             return errno == EAGAIN ? KD_OK : KD_CLOSED;
         bool bad = false;
+        received.n = (size_t)n;
         int fd = received_fd(&msg, &bad);
         if (n == 0 && fd < 0 && !bad)
             return KD_CLOSED;
@@ -319,9 +326,19 @@ kd_chan_recv(struct kd_chan *ch, unsigned max_packets, kd_chan_handler handler,
                 close(fd);
             return KD_MALFORMED;
         }
-        err = packet_deliver(ch, kd_slice(octets, (size_t)n), fd, handler, ctx);
+        err =
+            packet_deliver(ch, kd_slice(received.octets, (size_t)n), fd, handler, ctx);
         if (err != KD_OK)
             return err;
     }
     return KD_OK;
+}
+
+void
+kd_chan_wipe(struct kd_chan *ch)
+{
+    if (ch->spare != NULL)
+        kd_secret_wipe(ch->spare->octets, ch->spare->n);
+    kd_secret_wipe(received.octets, received.n);
+    received.n = 0;
 }

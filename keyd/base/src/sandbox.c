@@ -41,6 +41,12 @@ kd_sandbox_describe(void)
     return state.text;
 }
 
+bool
+kd_sandbox_is_real(void)
+{
+    return kd_sandbox_real;
+}
+
 static void
 describe(void)
 {

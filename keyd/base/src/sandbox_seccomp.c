@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 /* Not in the headers of Debian 12, or there with the value user space sees. */
@@ -112,15 +113,30 @@ static const struct rule vault_rules[] = {
 static const struct rule ledger_rules[] = {
 #include "sandbox_ledger.def"
 };
+static const struct rule p11_rules[] = {
+#include "sandbox_p11.def"
+};
+static const struct rule p11_files_rules[] = {
+#include "sandbox_p11_files.def"
+};
+static const struct rule p11_unix_rules[] = {
+#include "sandbox_p11_unix.def"
+};
+static const struct rule p11_net_rules[] = {
+#include "sandbox_p11_net.def"
+};
 static const struct rule supervisor_rules[] = {
 #include "sandbox_supervisor.def"
+};
+static const struct rule unix_only_rules[] = {
+#include "sandbox_unix_only.def"
 };
 
 enum role_start { ALLOW_LIST, DENY_LIST };
 
 struct role {
     enum role_start start;
-    struct table tables[4];
+    struct table tables[5];
 };
 
 static const struct role roles[] = {

@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ROLES = 3 };
 enum { SOCKET_PATH_MAX = 107 }; /* of sockaddr_un, less the NUL */
 
 static uint32_t
@@ -19,29 +18,18 @@ top_line(const struct kd_conf_reading *r, const char *key)
     return e == NULL ? 0 : e->line;
 }
 
-/* Refused when strict, warned of when relaxed. */
-#define STRICTLY(r, line, ...)                                                         \
-    ((r)->conf->hardening == KD_HARDENING_STRICT                                       \
-         ? kd_conf_error((r)->problems, line, __VA_ARGS__)                             \
-         : kd_conf_warn((r)->problems, line, __VA_ARGS__))
-
 /* Roles. */
 
-struct role {
-    const char *key;
-    const struct kd_conf_id *user;
-};
-
-static void
-list_roles(const struct kd_conf *c, struct role roles[ROLES])
+void
+kd_conf_list_roles(const struct kd_conf *c, struct kd_conf_role roles[KD_CONF_ROLES])
 {
-    roles[0] = (struct role){"user-gate", &c->user_gate};
-    roles[1] = (struct role){"user-vault", &c->user_vault};
-    roles[2] = (struct role){"user-ledger", &c->user_ledger};
+    roles[0] = (struct kd_conf_role){"user-gate", &c->user_gate};
+    roles[1] = (struct kd_conf_role){"user-vault", &c->user_vault};
+    roles[2] = (struct kd_conf_role){"user-ledger", &c->user_ledger};
 }
 
-static bool
-same_user(const struct kd_conf_id *a, const struct kd_conf_id *b)
+bool
+kd_conf_same_user(const struct kd_conf_id *a, const struct kd_conf_id *b)
 {
     if (a->is_known && b->is_known)
         return a->id == b->id;
@@ -51,19 +39,20 @@ same_user(const struct kd_conf_id *a, const struct kd_conf_id *b)
 static void
 check_roles(struct kd_conf_reading *r)
 {
-    struct role roles[ROLES];
+    struct kd_conf_role roles[KD_CONF_ROLES];
 
-    list_roles(r->conf, roles);
-    for (size_t i = 0; i < ROLES; i++) {
+    kd_conf_list_roles(r->conf, roles);
+    for (size_t i = 0; i < KD_CONF_ROLES; i++) {
         if (roles[i].user->is_known && roles[i].user->id == 0)
             kd_conf_error(r->problems, top_line(r, roles[i].key),
                           "%s: a role does not run as root", roles[i].key);
         for (size_t k = 0; k < i; k++)
-            if (same_user(roles[i].user, roles[k].user))
-                STRICTLY(r, top_line(r, roles[i].key),
-                         "%s: the same user as %s: one captured role could take over "
-                         "the other",
-                         roles[i].key, roles[k].key);
+            if (kd_conf_same_user(roles[i].user, roles[k].user))
+                KD_CONF_STRICTLY(
+                    r, top_line(r, roles[i].key),
+                    "%s: the same user as %s: one captured role could take over "
+                    "the other",
+                    roles[i].key, roles[k].key);
     }
 }
 
@@ -261,15 +250,16 @@ static void
 check_is_no_role(struct kd_conf_reading *r, size_t section,
                  const struct kd_conf_principal *p)
 {
-    struct role roles[ROLES];
+    struct kd_conf_role roles[KD_CONF_ROLES];
 
-    list_roles(r->conf, roles);
-    for (size_t i = 0; i < ROLES && r->env->as_root; i++)
+    kd_conf_list_roles(r->conf, roles);
+    for (size_t i = 0; i < KD_CONF_ROLES && r->env->as_root; i++)
         if (roles[i].user->is_known && roles[i].user->id == p->uid && p->uid != 0)
-            STRICTLY(r, kd_scan_line(r->scan, section, NULL),
-                     "principal \"%s\": has the uid of %s: a client could take over "
-                     "the role",
-                     p->name, roles[i].key);
+            KD_CONF_STRICTLY(
+                r, kd_scan_line(r->scan, section, NULL),
+                "principal \"%s\": has the uid of %s: a client could take over "
+                "the role",
+                p->name, roles[i].key);
 }
 
 /* Keys that are of a principal in another class than its own. */
@@ -556,4 +546,5 @@ kd_conf_check(struct kd_conf_reading *r, const struct kd_conf_places *places)
     check_limits(r);
     check_principals(r, places);
     check_listeners(r, places);
+    kd_conf_check_tokens(r, places);
 }

@@ -151,6 +151,44 @@ read_principals(struct kd_conf_reading *r, struct kd_conf_places *places)
     }
 }
 
+static bool
+is_token_name(struct kd_slice name)
+{
+    return name.n <= KD_CONF_TOKEN_NAME_MAX && kd_principal_name_is_valid(name) &&
+           !kd_slice_eq(name, kd_slice_str("here"));
+}
+
+static void
+read_tokens(struct kd_conf_reading *r, struct kd_conf_places *places)
+{
+    struct kd_conf *c = r->conf;
+    size_t n = count_sections(r->scan, KD_CONF_TOKEN);
+
+    if (n == 0 || too_many(r, KD_CONF_TOKEN, n, KD_CONF_TOKENS_MAX))
+        return;
+    if ((c->tokens = calloc(n, sizeof *c->tokens)) == NULL) {
+        r->err = KD_NOMEM;
+        return;
+    }
+    for (size_t i = 1; i < r->scan->n_sections && r->err == KD_OK; i++) {
+        const struct kd_scan_section *s = &r->scan->sections[i];
+        if (s->type != KD_CONF_TOKEN)
+            continue;
+        if (!is_token_name(s->title))
+            kd_conf_error(r->problems, s->line,
+                          "token \"%s\": a name has 1 to %d of a-z 0-9 . _ - and "
+                          "starts with a letter or digit; \"here\" is keyd's own store",
+                          KD_CONF_QUOTE(s->title), KD_CONF_TOKEN_NAME_MAX);
+        struct kd_conf_token *t = &c->tokens[c->n_tokens];
+        if ((t->name = kd_conf_copy(r, s->title)) == NULL)
+            return;
+        t->line = s->line;
+        places->tokens[c->n_tokens++] = i;
+        kd_conf_set_section(r, i, t);
+        kd_conf_set_match(r, i, t);
+    }
+}
+
 static kd_err
 make_policy(struct kd_conf *c)
 {
@@ -203,6 +241,7 @@ read_all(struct kd_conf_reading *r, struct kd_slice text, struct kd_conf_places 
     read_domains(r);
     read_listeners(r, places);
     read_principals(r, places);
+    read_tokens(r, places);
     if (r->err != KD_OK || r->problems->n_errors > 0)
         return r->err;
     if ((err = kd_read_agrees(text, r->scan, r->problems)) != KD_OK)
@@ -275,11 +314,16 @@ kd_conf_free(struct kd_conf *c)
         free(c->principals[i].name);
         free(c->principals[i].domains);
     }
+    for (size_t i = 0; i < c->n_tokens; i++) {
+        kd_conf_clear_section(KD_CONF_TOKEN, &c->tokens[i]);
+        free(c->tokens[i].name);
+    }
     for (unsigned klass = 0; klass < KD_CLASS_COUNT; klass++)
         kd_conf_clear_section(KD_CONF_LISTENER, &c->listeners[klass]);
     kd_conf_clear_section(KD_CONF_TOP, c);
     kd_policy_free(c->policy);
     free(c->domains);
     free(c->principals);
+    free(c->tokens);
     free(c);
 }

@@ -4,6 +4,7 @@
 #define DOMAIN_STRUCT struct kd_conf_domain
 #define LISTENER_STRUCT struct kd_conf_listener
 #define PRINCIPAL_STRUCT struct kd_conf_principal
+#define TOKEN_STRUCT struct kd_conf_token
 
 const struct kd_conf_key kd_conf_keys[] = {
 #define KD_CONF_KEY(sec, member, key, kind, dflt, least, most, doc)                    \
@@ -34,7 +35,7 @@ kd_conf_key_find(enum kd_conf_section section, struct kd_slice name)
 const char *
 kd_conf_section_name(enum kd_conf_section section)
 {
-    static const char *const names[] = {"", "domain", "listener", "principal"};
+    static const char *const names[] = {"", "domain", "listener", "principal", "token"};
 
     return names[section];
 }
@@ -45,7 +46,8 @@ kd_conf_key_is_list(const struct kd_conf_key *key)
     return key->type == KD_CONF_OPERATIONS || key->type == KD_CONF_DOMAINS ||
            key->type == KD_CONF_FIELDS || key->type == KD_CONF_ACCOUNT_KEYS ||
            key->type == KD_CONF_ACCOUNT_MODES || key->type == KD_CONF_KEYS ||
-           key->type == KD_CONF_QUOTAS;
+           key->type == KD_CONF_QUOTAS || key->type == KD_CONF_PATHS ||
+           key->type == KD_CONF_ENVIRONMENT;
 }
 
 int64_t

@@ -9,6 +9,7 @@ enum kd_conf_section {
     KD_CONF_DOMAIN,
     KD_CONF_LISTENER,
     KD_CONF_PRINCIPAL,
+    KD_CONF_TOKEN,
     KD_CONF_SECTION_COUNT
 };
 
@@ -37,7 +38,13 @@ enum kd_conf_type {
     KD_CONF_SIGNER,
     KD_CONF_ACCOUNT_MODES,
     KD_CONF_KEYS,
-    KD_CONF_QUOTAS
+    KD_CONF_QUOTAS,
+    KD_CONF_HOST_USER,
+    KD_CONF_AUTO_SIZE,
+    KD_CONF_TEXT,
+    KD_CONF_PROFILE,
+    KD_CONF_PATHS,
+    KD_CONF_ENVIRONMENT
 };
 
 struct kd_conf_key {
@@ -58,7 +65,7 @@ extern const size_t kd_conf_n_keys;
 const struct kd_conf_key *kd_conf_key_find(enum kd_conf_section section,
                                            struct kd_slice name);
 
-/* "domain", "listener", "principal"; "" for the top. */
+/* "domain", "listener", "principal", "token"; "" for the top. */
 const char *kd_conf_section_name(enum kd_conf_section section);
 
 /* Its min, or of a DELAY what this build takes. */

@@ -322,6 +322,38 @@ lint_domain(const struct kd_conf *c, size_t i, struct kd_conf_problems *problems
     lint_list(c, &d->quotas, problems);
 }
 
+/* Tokens. */
+
+static void
+lint_token(const struct kd_conf_token *t, struct kd_conf_problems *problems)
+{
+    static const char *const open_folders[] = {"/tmp/", "/var/tmp/", "/home/",
+                                               "/dev/shm/"};
+
+    if (t->sessions == 1)
+        kd_conf_warn(problems, t->line,
+                     "token \"%s\": one session: requests wait while its process is "
+                     "replaced",
+                     t->name);
+    for (size_t i = 0; i < sizeof open_folders / sizeof *open_folders; i++)
+        if (strncmp(t->module, open_folders[i], strlen(open_folders[i])) == 0)
+            kd_conf_warn(problems, t->line,
+                         "token \"%s\": its module lies in a folder where others "
+                         "write: who changes it has the token",
+                         t->name);
+    if (t->match.serial[0] == '\0')
+        kd_conf_warn(problems, t->line,
+                     "token \"%s\": no serial: another token with the same label would "
+                     "keep it from use",
+                     t->name);
+    if (t->profile == KD_P11_PROFILE_NET)
+        kd_conf_warn(
+            problems, t->line,
+            "token \"%s\": profile net: no process of keyd is kept from TCP by "
+            "the supervisor's filter any more",
+            t->name);
+}
+
 void
 kd_conf_lint(const struct kd_conf *c, struct kd_conf_problems *problems)
 {
@@ -337,5 +369,7 @@ kd_conf_lint(const struct kd_conf *c, struct kd_conf_problems *problems)
     for (size_t i = 0; i < c->n_domains; i++)
         lint_domain(c, i, problems);
     lint_operators(c, problems);
+    for (size_t i = 0; i < c->n_tokens; i++)
+        lint_token(&c->tokens[i], problems);
     kd_conf_sort_problems(problems);
 }

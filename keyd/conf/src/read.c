@@ -42,6 +42,8 @@ option_of(const struct kd_conf_key *key)
     case KD_CONF_ACCOUNT_MODES:
     case KD_CONF_KEYS:
     case KD_CONF_QUOTAS:
+    case KD_CONF_PATHS:
+    case KD_CONF_ENVIRONMENT:
         return (cfg_opt_t)CFG_STR_LIST(key->name, NULL, CFGF_NODEFAULT);
     case KD_CONF_AUTO_INT:
     case KD_CONF_HARDENING:
@@ -58,6 +60,10 @@ option_of(const struct kd_conf_key *key)
     case KD_CONF_ADDRESS:
     case KD_CONF_TICKETS:
     case KD_CONF_SIGNER:
+    case KD_CONF_HOST_USER:
+    case KD_CONF_AUTO_SIZE:
+    case KD_CONF_TEXT:
+    case KD_CONF_PROFILE:
         break;
     }
     return (cfg_opt_t)CFG_STR(key->name, NULL, CFGF_NODEFAULT);

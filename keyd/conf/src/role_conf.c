@@ -1,30 +1,28 @@
-#include "keys.h"
+#include "codec.h"
 
 #include <keyd/base/be.h>
-#include <keyd/base/cur.h>
 
 #include <assert.h>
 #include <stdlib.h>
 
-enum { ROLE_GATE = 1, ROLE_VAULT = 2, ROLE_LEDGER = 3 };
-enum { VERSION = 3 };
+enum { VERSION = 4 };
 enum { WORKERS_MAX = 4 }; /* of a listener, as its key workers */
 
 _Static_assert(KD_POLICY_SIZE_MAX +
-                       KD_POLICY_DOMAINS_MAX * sizeof(struct kd_domain_rules) + 4096 <=
+                       KD_POLICY_DOMAINS_MAX * sizeof(struct kd_domain_rules) +
+                       sizeof(struct kd_conf_for_p11) + 4096 <=
                    KD_ROLE_CONF_SIZE_MAX,
                "the largest configuration of a role fits");
-
-/* Numbers are held to the ranges of their keys on both ways. */
 
 static bool
 is_in_range(const struct kd_conf_key *key, uint32_t v)
 {
-    return v >= kd_conf_key_least(key) && v <= key->max;
+    return (v >= kd_conf_key_least(key) && v <= key->max) ||
+           (v == 0 && key->type == KD_CONF_AUTO_SIZE);
 }
 
-static uint32_t
-take_u32_of(struct kd_cur *c, enum kd_conf_section section, const char *key_name)
+uint32_t
+kd_part_take_u32(struct kd_cur *c, enum kd_conf_section section, const char *key_name)
 {
     const struct kd_conf_key *key = kd_conf_key_find(section, kd_slice_str(key_name));
     uint32_t v = kd_cur_u32(c);
@@ -38,11 +36,11 @@ take_u32_of(struct kd_cur *c, enum kd_conf_section section, const char *key_name
 static uint32_t
 take_u32(struct kd_cur *c, const char *key_name)
 {
-    return take_u32_of(c, KD_CONF_TOP, key_name);
+    return kd_part_take_u32(c, KD_CONF_TOP, key_name);
 }
 
-static uint8_t
-take_at_most(struct kd_cur *c, uint8_t most)
+uint8_t
+kd_part_take_at_most(struct kd_cur *c, uint8_t most)
 {
     uint8_t v = kd_cur_u8(c);
 
@@ -81,22 +79,35 @@ take_limits(struct kd_cur *c, struct kd_limits *limits)
     }
 }
 
-/* Absolute, or empty. */
-static void
-take_path(struct kd_cur *c, char *out, size_t size)
+void
+kd_part_put_text(struct kd_buf *b, const char *text)
 {
-    struct kd_slice path = kd_cur_take(c, kd_cur_u32(c));
-
-    if (path.n >= size || (path.n != 0 && (path.n < 2 || path.p[0] != '/' ||
-                                           memchr(path.p, '\0', path.n) != NULL)))
-        kd_cur_fail(c, KD_MALFORMED);
-    if (c->err == KD_OK && path.n != 0)
-        memcpy(out, path.p, path.n); /* the caller's is all zero */
+    kd_buf_u32(b, (uint32_t)strlen(text));
+    kd_buf_put(b, kd_slice_str(text));
 }
 
-static void
-put_head(struct kd_buf *b, uint8_t role, enum kd_hardening hardening,
-         enum kd_log_level level)
+void
+kd_part_take_text(struct kd_cur *c, char *out, size_t size)
+{
+    struct kd_slice text = kd_cur_take(c, kd_cur_u32(c));
+
+    if (text.n >= size || (text.n != 0 && memchr(text.p, '\0', text.n) != NULL))
+        kd_cur_fail(c, KD_MALFORMED);
+    if (c->err == KD_OK && text.n != 0)
+        memcpy(out, text.p, text.n);
+}
+
+void
+kd_part_take_path(struct kd_cur *c, char *out, size_t size)
+{
+    kd_part_take_text(c, out, size);
+    if (out[0] != '\0' && (out[0] != '/' || out[1] == '\0'))
+        kd_cur_fail(c, KD_MALFORMED);
+}
+
+void
+kd_part_put_head(struct kd_buf *b, uint8_t role, enum kd_hardening hardening,
+                 enum kd_log_level level)
 {
     kd_buf_u8(b, role);
     kd_buf_u8(b, VERSION);
@@ -104,14 +115,14 @@ put_head(struct kd_buf *b, uint8_t role, enum kd_hardening hardening,
     kd_buf_u8(b, (uint8_t)level);
 }
 
-static void
-take_head(struct kd_cur *c, uint8_t role, enum kd_hardening *hardening,
-          enum kd_log_level *level)
+void
+kd_part_take_head(struct kd_cur *c, uint8_t role, enum kd_hardening *hardening,
+                  enum kd_log_level *level)
 {
     if (kd_cur_u8(c) != role || kd_cur_u8(c) != VERSION)
         kd_cur_fail(c, KD_UNSUPPORTED);
-    *hardening = (enum kd_hardening)take_at_most(c, KD_HARDENING_RELAXED);
-    *level = (enum kd_log_level)take_at_most(c, KD_WARN);
+    *hardening = (enum kd_hardening)kd_part_take_at_most(c, KD_HARDENING_RELAXED);
+    *level = (enum kd_log_level)kd_part_take_at_most(c, KD_WARN);
 }
 
 static void
@@ -171,7 +182,7 @@ kd_conf_for_gate_make(const struct kd_conf *conf, enum kd_class klass,
 void
 kd_conf_for_gate_encode(const struct kd_conf_for_gate *c, struct kd_buf *b)
 {
-    put_head(b, ROLE_GATE, c->hardening, c->log_level);
+    kd_part_put_head(b, KD_PART_GATE, c->hardening, c->log_level);
     kd_buf_u8(b, (uint8_t)c->klass);
     kd_buf_u8(b, (uint8_t)c->worker);
     put_limits(b, &c->limits);
@@ -184,9 +195,9 @@ kd_conf_for_gate_decode(struct kd_slice octets, struct kd_conf_for_gate *out)
     struct kd_cur cur = kd_cur(octets);
     struct kd_conf_for_gate c = {0};
 
-    take_head(&cur, ROLE_GATE, &c.hardening, &c.log_level);
-    c.klass = (enum kd_class)take_at_most(&cur, KD_CLASS_COUNT - 1);
-    c.worker = take_at_most(&cur, WORKERS_MAX - 1);
+    kd_part_take_head(&cur, KD_PART_GATE, &c.hardening, &c.log_level);
+    c.klass = (enum kd_class)kd_part_take_at_most(&cur, KD_CLASS_COUNT - 1);
+    c.worker = kd_part_take_at_most(&cur, WORKERS_MAX - 1);
     take_limits(&cur, &c.limits);
     take_policy(&cur, &c.policy);
     check_gate_policy(&cur, &c);
@@ -229,6 +240,7 @@ kd_conf_for_vault_make(const struct kd_conf *conf, struct kd_conf_for_vault *out
     }
     for (size_t i = 0; i < conf->n_domains; i++)
         rules[i] = conf->domains[i].rules;
+    kd_part_make_tokens(conf, &c);
     *out = c;
     out->rules = rules;
     return KD_OK;
@@ -253,7 +265,7 @@ put_rules(struct kd_buf *b, const struct kd_domain_rules *r)
 void
 kd_conf_for_vault_encode(const struct kd_conf_for_vault *c, struct kd_buf *b)
 {
-    put_head(b, ROLE_VAULT, c->hardening, c->log_level);
+    kd_part_put_head(b, KD_PART_VAULT, c->hardening, c->log_level);
     kd_buf_u8(b, c->single_operator);
     kd_buf_u32(b, c->approval_expiry);
     kd_buf_u32(b, c->crypto_threads);
@@ -264,12 +276,13 @@ kd_conf_for_vault_encode(const struct kd_conf_for_vault *c, struct kd_buf *b)
     put_policy(b, c->policy);
     for (size_t i = 0; i < kd_policy_n_domains(c->policy); i++)
         put_rules(b, &c->rules[i]);
+    kd_part_put_tokens(b, c);
 }
 
 static void
 take_account_keys(struct kd_cur *cur, struct kd_account_keys *keys)
 {
-    keys->n = take_at_most(cur, KD_ACCOUNT_KEYS_MAX);
+    keys->n = kd_part_take_at_most(cur, KD_ACCOUNT_KEYS_MAX);
     if (cur->err != KD_OK)
         return;
     for (size_t i = 0; i < keys->n; i++) {
@@ -289,13 +302,13 @@ take_rules(struct kd_cur *cur, struct kd_domain_rules *r)
         (r->profile_fields[31] & 0xe0) != 0)
         kd_cur_fail(cur, KD_MALFORMED);
     take_account_keys(cur, &r->account_keys);
-    r->tickets = take_at_most(cur, KD_TICKET_ALL);
-    r->account_modes = take_at_most(cur, KD_ACCOUNT_MODES_ALL);
-    r->reset_delay = take_u32_of(cur, KD_CONF_DOMAIN, "reset-delay");
-    r->message_signer = take_at_most(cur, KD_MESSAGE_SIGNER_POK);
-    r->key_retention = take_u32_of(cur, KD_CONF_DOMAIN, "key-retention");
-    r->author_grace = take_u32_of(cur, KD_CONF_DOMAIN, "author-grace");
-    r->recipient_stale = take_u32_of(cur, KD_CONF_DOMAIN, "recipient-stale");
+    r->tickets = kd_part_take_at_most(cur, KD_TICKET_ALL);
+    r->account_modes = kd_part_take_at_most(cur, KD_ACCOUNT_MODES_ALL);
+    r->reset_delay = kd_part_take_u32(cur, KD_CONF_DOMAIN, "reset-delay");
+    r->message_signer = kd_part_take_at_most(cur, KD_MESSAGE_SIGNER_POK);
+    r->key_retention = kd_part_take_u32(cur, KD_CONF_DOMAIN, "key-retention");
+    r->author_grace = kd_part_take_u32(cur, KD_CONF_DOMAIN, "author-grace");
+    r->recipient_stale = kd_part_take_u32(cur, KD_CONF_DOMAIN, "recipient-stale");
     if (r->account_modes == 0 || (r->tickets != 0 && r->account_keys.n == 0))
         kd_cur_fail(cur, KD_MALFORMED);
 }
@@ -322,8 +335,8 @@ kd_conf_for_vault_decode(struct kd_slice octets, struct kd_conf_for_vault *out)
     struct kd_cur cur = kd_cur(octets);
     struct kd_conf_for_vault c = {0};
 
-    take_head(&cur, ROLE_VAULT, &c.hardening, &c.log_level);
-    c.single_operator = take_at_most(&cur, 1) != 0;
+    kd_part_take_head(&cur, KD_PART_VAULT, &c.hardening, &c.log_level);
+    c.single_operator = kd_part_take_at_most(&cur, 1) != 0;
     c.approval_expiry = take_u32(&cur, "approval-expiry");
     c.crypto_threads = take_u32(&cur, "crypto-threads");
     c.verify_sampled = take_u32(&cur, "verify-sampled");
@@ -332,6 +345,7 @@ kd_conf_for_vault_decode(struct kd_slice octets, struct kd_conf_for_vault *out)
     take_limits(&cur, &c.limits);
     take_policy(&cur, &c.policy);
     take_all_rules(&cur, &c);
+    kd_part_take_tokens(&cur, &c);
     kd_err err = kd_cur_end(&cur);
     if (err == KD_OK)
         *out = c;
@@ -377,13 +391,12 @@ kd_conf_for_ledger_make(const struct kd_conf *conf, struct kd_conf_for_ledger *o
 void
 kd_conf_for_ledger_encode(const struct kd_conf_for_ledger *c, struct kd_buf *b)
 {
-    put_head(b, ROLE_LEDGER, c->hardening, c->log_level);
+    kd_part_put_head(b, KD_PART_LEDGER, c->hardening, c->log_level);
     kd_buf_u32(b, c->group_commit_max);
     kd_buf_u32(b, c->checkpoint_grace);
     kd_buf_u32(b, c->reserve_space);
     put_limits(b, &c->limits);
-    kd_buf_u32(b, (uint32_t)strlen(c->checkpoint_file));
-    kd_buf_put(b, kd_slice_str(c->checkpoint_file));
+    kd_part_put_text(b, c->checkpoint_file);
 }
 
 kd_err
@@ -392,12 +405,12 @@ kd_conf_for_ledger_decode(struct kd_slice octets, struct kd_conf_for_ledger *out
     struct kd_cur cur = kd_cur(octets);
     struct kd_conf_for_ledger c = {0};
 
-    take_head(&cur, ROLE_LEDGER, &c.hardening, &c.log_level);
+    kd_part_take_head(&cur, KD_PART_LEDGER, &c.hardening, &c.log_level);
     c.group_commit_max = take_u32(&cur, "group-commit-max");
     c.checkpoint_grace = take_u32(&cur, "checkpoint-grace");
     c.reserve_space = take_u32(&cur, "reserve-space");
     take_limits(&cur, &c.limits);
-    take_path(&cur, c.checkpoint_file, sizeof c.checkpoint_file);
+    kd_part_take_path(&cur, c.checkpoint_file, sizeof c.checkpoint_file);
     kd_err err = kd_cur_end(&cur);
     if (err == KD_OK)
         *out = c;

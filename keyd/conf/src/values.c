@@ -96,6 +96,13 @@ set_auto_int(const struct setting *s)
 }
 
 static void
+set_auto_size(const struct setting *s)
+{
+    if (!is_word(s->value, "auto"))
+        set_int(s); /* else 0 */
+}
+
+static void
 set_bool(const struct setting *s)
 {
     bool yes = is_word(s->value, "yes");
@@ -180,17 +187,52 @@ length_is_in_range(const struct setting *s)
     return false;
 }
 
+static bool
+value_is_path(const struct setting *s)
+{
+    if (s->value->form == KD_SCAN_STRING && path_is_plain(s->value->text))
+        return true;
+    refuse(s, "an absolute path without \"..\", \".\" or double slashes");
+    return false;
+}
+
 static void
 set_path(const struct setting *s)
 {
+    if (!length_is_in_range(s) || !value_is_path(s))
+        return;
+    assert(s->key->size == sizeof(char *));
+    *(char **)s->member = kd_conf_copy(s->r, s->value->text);
+}
+
+static void
+set_text(const struct setting *s)
+{
     if (!length_is_in_range(s))
         return;
-    if (s->value->form != KD_SCAN_STRING || !path_is_plain(s->value->text)) {
-        refuse(s, "an absolute path without \"..\", \".\" or double slashes");
+    if (s->value->form != KD_SCAN_STRING) {
+        refuse(s, "a text in double quotes");
         return;
     }
     assert(s->key->size == sizeof(char *));
     *(char **)s->member = kd_conf_copy(s->r, s->value->text);
+}
+
+static void
+set_profile(const struct setting *s)
+{
+    static const char *const words[KD_P11_PROFILES] = {[KD_P11_PROFILE_FILES] = "files",
+                                                       [KD_P11_PROFILE_PCSC] = "pcsc",
+                                                       [KD_P11_PROFILE_NET] = "net"};
+    unsigned profile = 0;
+
+    assert(s->key->size == sizeof(enum kd_p11_profile));
+    while (profile < KD_P11_PROFILES && !is_word(s->value, words[profile]))
+        profile++;
+    if (profile < KD_P11_PROFILES)
+        *(enum kd_p11_profile *)s->member = (enum kd_p11_profile)profile;
+    else
+        refuse(s, "files, pcsc or net");
 }
 
 static void
@@ -235,6 +277,7 @@ look_up(const struct setting *s, const char *name, uint32_t *id)
 static void
 set_id(const struct setting *s)
 {
+    bool is_late = s->key->type == KD_CONF_HOST_USER; /* check.c looks it up */
     bool is_role =
         s->key->type == KD_CONF_ROLE_USER || s->key->type == KD_CONF_ROLE_GROUP;
     struct kd_conf_id *id = s->member;
@@ -253,7 +296,7 @@ set_id(const struct setting *s)
     if (is_number) {
         id->id = (uint32_t)number;
         id->is_known = true;
-    } else if (!is_role || s->r->env->as_root) {
+    } else if (!is_late && (!is_role || s->r->env->as_root)) {
         id->is_known = look_up(s, id->name, &id->id);
     }
     if (id->is_known && (id->id == KD_UID_OVERFLOW || id->id == KD_UID_NONE)) {
@@ -471,6 +514,110 @@ add_quota(const struct setting *s)
 }
 
 static void
+add_text(const struct setting *s)
+{
+    struct kd_conf_texts *texts = s->member;
+
+    assert(s->key->size == sizeof *texts && s->key->max == KD_CONF_TOKEN_LIST_MAX);
+    for (size_t i = 0; i < texts->n; i++)
+        if (is_word(s->value, texts->list[i])) {
+            refuse(s, "new: it is in the list already");
+            return;
+        }
+    if (texts->list == NULL &&
+        (texts->list = calloc(KD_CONF_TOKEN_LIST_MAX, sizeof *texts->list)) == NULL)
+        s->r->err = KD_NOMEM;
+    else if (texts->n < KD_CONF_TOKEN_LIST_MAX && /* else reported */
+             (texts->list[texts->n] = kd_conf_copy(s->r, s->value->text)) != NULL)
+        texts->n++;
+}
+
+static bool
+item_is_too_long(const struct setting *s)
+{
+    bool is_too_long = s->value->text.n > KD_CONF_TOKEN_TEXT_MAX;
+
+    if (is_too_long)
+        kd_conf_error(s->r->problems, s->value->line, "%s: more than %d octets",
+                      s->key->name, KD_CONF_TOKEN_TEXT_MAX);
+    return is_too_long;
+}
+
+static void
+add_path(const struct setting *s)
+{
+    if (!item_is_too_long(s) && value_is_path(s))
+        add_text(s);
+}
+
+/* NAME=VALUE, the name as a shell takes it; 0: not so. */
+static size_t
+variable_size(struct kd_slice text)
+{
+    size_t n = 0;
+
+    for (; n < text.n && text.p[n] != '='; n++) {
+        uint8_t c = text.p[n];
+        bool is_letter = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
+        if (!is_letter && (n == 0 || c < '0' || c > '9'))
+            return 0;
+    }
+    return n < text.n ? n : 0;
+}
+
+/* What steers the loader, the C library or a cryptographic library, and not the module;
+ * and what would be a secret in a place that everybody reads. NULL: neither. */
+static const char *
+variable_trouble(struct kd_slice name)
+{
+    static const char *const prefixes[] = {"LD_", "GLIBC_", "MALLOC_", "OPENSSL_",
+                                           "SSL_"};
+    static const char *const names[] = {
+        "GCONV_PATH",       "LOCPATH",     "NLSPATH", "HOSTALIASES", "RES_OPTIONS",
+        "RESOLV_HOST_CONF", "LOCALDOMAIN", "TZDIR",   "GETCONF_DIR"};
+
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        size_t n = strlen(prefixes[i]);
+        if (name.n >= n && memcmp(name.p, prefixes[i], n) == 0)
+            return "it changes how programs are loaded or libraries work";
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (kd_slice_eq(name, kd_slice_str(names[i])))
+            return "it changes how programs are loaded or libraries work";
+    if (memmem(name.p, name.n, "PIN", 3) != NULL ||
+        memmem(name.p, name.n, "PASSW", 5) != NULL)
+        return "a PIN comes from pin-file, never from the environment";
+    return NULL;
+}
+
+static void
+add_variable(const struct setting *s)
+{
+    const struct kd_conf_texts *texts = s->member;
+    size_t n = variable_size(s->value->text);
+    const char *trouble = variable_trouble(kd_slice(s->value->text.p, n));
+
+    if (item_is_too_long(s))
+        return;
+    if (s->value->form != KD_SCAN_STRING || n == 0) {
+        refuse(s, "NAME=VALUE, in double quotes");
+        return;
+    }
+    if (trouble != NULL) {
+        kd_conf_error(s->r->problems, s->value->line, "%s: %s is refused: %s",
+                      s->key->name, KD_CONF_QUOTE(kd_slice(s->value->text.p, n)),
+                      trouble);
+        return;
+    }
+    for (size_t i = 0; i < texts->n; i++)
+        if (strncmp(texts->list[i], (const char *)s->value->text.p, n + 1) == 0) {
+            refuse(s, "new: the name is in the list already");
+            return;
+        }
+    add_text(s);
+}
+
+static void
 set_tickets(const struct setting *s)
 {
     static const struct {
@@ -527,6 +674,12 @@ static void (*const setters[])(const struct setting *s) = {
     [KD_CONF_SIGNER] = set_signer,
     [KD_CONF_KEYS] = add_key,
     [KD_CONF_QUOTAS] = add_quota,
+    [KD_CONF_HOST_USER] = set_id,
+    [KD_CONF_AUTO_SIZE] = set_auto_size,
+    [KD_CONF_TEXT] = set_text,
+    [KD_CONF_PROFILE] = set_profile,
+    [KD_CONF_PATHS] = add_path,
+    [KD_CONF_ENVIRONMENT] = add_variable,
 };
 
 static void
@@ -627,6 +780,14 @@ kd_conf_set_domains(struct kd_conf_reading *r, size_t section,
     }
 }
 
+static void
+free_texts(struct kd_conf_texts *texts)
+{
+    for (size_t i = 0; i < texts->n; i++)
+        free(texts->list[i]);
+    free(texts->list);
+}
+
 void
 kd_conf_clear_section(enum kd_conf_section type, void *base)
 {
@@ -635,15 +796,19 @@ kd_conf_clear_section(enum kd_conf_section type, void *base)
         void *member = (char *)base + key->offset;
         if (key->section != type)
             continue;
-        if (key->type == KD_CONF_PATH || key->type == KD_CONF_REMOTE)
+        if (key->type == KD_CONF_PATH || key->type == KD_CONF_REMOTE ||
+            key->type == KD_CONF_TEXT)
             free(*(char **)member);
+        if (key->type == KD_CONF_PATHS || key->type == KD_CONF_ENVIRONMENT)
+            free_texts(member);
         if (key->type == KD_CONF_KEYS)
             free(((struct kd_conf_keys *)member)->ids);
         if (key->type == KD_CONF_QUOTAS)
             free(((struct kd_conf_quotas *)member)->list);
         if (key->size == sizeof(struct kd_conf_id) &&
             (key->type == KD_CONF_USER || key->type == KD_CONF_GROUP ||
-             key->type == KD_CONF_ROLE_USER || key->type == KD_CONF_ROLE_GROUP))
+             key->type == KD_CONF_ROLE_USER || key->type == KD_CONF_ROLE_GROUP ||
+             key->type == KD_CONF_HOST_USER))
             free(((struct kd_conf_id *)member)->name);
     }
 }

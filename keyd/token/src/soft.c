@@ -82,7 +82,25 @@ secret_of(const struct kd_token *t, size_t at, const struct soft_secret **out)
     *out = soft(t)->keys[at]->secret;
     if (*out != NULL)
         return KD_OK;
-    return soft(t)->master == NULL ? KD_SEALED : KD_DENIED;
+    if (soft(t)->master == NULL)
+        return KD_SEALED;
+    return soft(t)->keys[at]->held.holding == KD_SEALED_UNDER ? KD_UNAVAILABLE
+                                                              : KD_DENIED;
+}
+
+/* Under a token that was away so far. */
+static kd_err
+soft_ready(const struct kd_token *t, size_t at)
+{
+    const struct soft_secret *x;
+
+    return secret_of(t, at, &x);
+}
+
+static const struct kd_held *
+soft_held(const struct kd_token *t, size_t at)
+{
+    return &soft(t)->keys[at]->held;
 }
 
 static bool
@@ -227,19 +245,18 @@ spec_of(const struct kd_store_key *key)
                                 .domain = key->domain};
 }
 
-/* The entry of a destroyed key: its public part only. */
+/* The entry of a key without a secret here: its public part only. */
 static kd_err
-tombstone(const struct kd_store_key *key, struct soft_key *k)
+public_part(const struct kd_store_key *key, struct soft_key *k)
 {
     struct kd_key_spec spec = spec_of(key);
 
     return kd_key_info_set(&k->info, &spec, key->public_key);
 }
 
-/* public_key empty: not known yet (generate, import). */
-static kd_err
-fill(struct soft_key *k, const struct kd_key_spec *spec, const uint8_t *secret,
-     struct kd_slice public_key)
+kd_err
+kd_soft_fill(struct soft_key *k, const struct kd_key_spec *spec, const uint8_t *secret,
+             struct kd_slice public_key)
 {
     uint8_t derived[DIME_SECP_KEY_SIZE];
     size_t size;
@@ -257,8 +274,8 @@ fill(struct soft_key *k, const struct kd_key_spec *spec, const uint8_t *secret,
     return try_pair(k->secret, &k->info);
 }
 
-static void
-key_free(struct soft_key *k)
+void
+kd_soft_key_free(struct soft_key *k)
 {
     if (k == NULL)
         return;
@@ -270,23 +287,26 @@ void
 kd_soft_forget(struct kd_soft *s, size_t from)
 {
     while (s->n_keys > from) {
-        key_free(s->keys[--s->n_keys]);
+        struct soft_key *k = s->keys[--s->n_keys];
         s->keys[s->n_keys] = NULL;
+        if (k->made != NULL)
+            kd_soft_take_back(k);
+        else
+            kd_soft_key_free(k);
     }
 }
 
-/* Takes k, also on failure. */
-static kd_err
-append(struct kd_soft *s, struct soft_key *k)
+kd_err
+kd_soft_append(struct kd_soft *s, struct soft_key *k)
 {
     size_t at;
 
     if (kd_token_find(&s->token, &k->info.id, &at) == KD_OK) {
-        key_free(k);
+        kd_soft_key_free(k);
         return KD_CONFLICT;
     }
     if (s->n_keys == KD_STORE_KEYS_MAX) {
-        key_free(k);
+        kd_soft_key_free(k);
         return KD_BUSY;
     }
     s->keys[s->n_keys++] = k;
@@ -302,14 +322,21 @@ kd_soft_admit(struct kd_soft *s, const struct kd_store_key *key, const uint8_t *
 
     if (k == NULL)
         return KD_NOMEM;
-    err = secret == NULL ? tombstone(key, k) : fill(k, &spec, secret, key->public_key);
+    k->held = key->held;
+    if (key->held.holding == KD_OWN && secret != NULL)
+        err = kd_soft_fill(k, &spec, secret, key->public_key);
+    else
+        err = public_part(key, k);
+    if (key->held.holding == KD_SEALED_UNDER && secret != NULL)
+        memcpy(k->under, secret, key->held.n_places * sizeof k->under[0]);
+    k->is_gone = key->state == KD_KEY_DESTROYED;
     if (err != KD_OK) {
-        key_free(k);
+        kd_soft_key_free(k);
         return err;
     }
     k->info.state = key->state;
     k->info.created_ms = key->created_ms;
-    return append(s, k);
+    return kd_soft_append(s, k);
 }
 
 static kd_err
@@ -321,13 +348,22 @@ add(struct kd_soft *s, const struct kd_key_spec *spec, const uint8_t *secret,
 
     if (k == NULL)
         return KD_NOMEM;
-    if ((err = fill(k, spec, secret, kd_slice(NULL, 0))) != KD_OK) {
-        key_free(k);
+    if ((err = kd_soft_fill(k, spec, secret, kd_slice(NULL, 0))) != KD_OK) {
+        kd_soft_key_free(k);
         return err;
     }
-    if ((err = append(s, k)) == KD_OK)
+    if ((err = kd_soft_append(s, k)) == KD_OK)
         *at = s->n_keys - 1;
     return err;
+}
+
+void
+kd_soft_random(enum kd_key_alg alg, uint8_t *secret)
+{
+    if (alg == KD_ALG_SECP256K1)
+        dime_secp_random(secret);
+    else
+        randombytes_buf(secret, SOFT_KEY_SIZE);
 }
 
 static kd_err
@@ -341,10 +377,7 @@ soft_generate(struct kd_token *t, const struct kd_key_spec *spec, size_t *at)
     uint8_t *secret = kd_secret_new(SOFT_KEY_SIZE);
     if (secret == NULL)
         return KD_NOMEM;
-    if (spec->alg == KD_ALG_SECP256K1)
-        dime_secp_random(secret);
-    else
-        randombytes_buf(secret, SOFT_KEY_SIZE);
+    kd_soft_random(spec->alg, secret);
     err = add(s, spec, secret, at);
     kd_secret_free(secret, SOFT_KEY_SIZE);
     return err;
@@ -372,10 +405,14 @@ soft_set_state(struct kd_token *t, size_t at, enum kd_key_state state)
     if (s->master == NULL)
         return KD_SEALED;
     if (!kd_state_row(state)->has_secret) {
+        k->is_gone = k->held.holding != KD_HELD;
         kd_secret_free(k->secret, sizeof *k->secret);
         k->secret = NULL;
+        memset(k->under, 0, sizeof k->under);
     }
     k->info.state = state;
+    if (k->held.holding == KD_HELD)
+        kd_soft_tell(s);
     return KD_OK;
 }
 
@@ -390,6 +427,7 @@ soft_seal(struct kd_token *t)
     }
     kd_secret_free(s->master, sizeof *s->master);
     s->master = NULL;
+    kd_soft_detach(s);
 }
 
 static void
@@ -407,12 +445,18 @@ static const struct kd_token_ops soft_ops = {
     .caps = soft_caps,
     .n_keys = soft_n_keys,
     .info = soft_info,
+    .held = soft_held,
+    .place = kd_soft_place,
     .sign = soft_sign,
     .begin = soft_begin,
     .finish = soft_finish,
     .ecdh = soft_ecdh,
+    .ready = soft_ready,
     .generate = soft_generate,
     .import = soft_import,
+    .make = kd_soft_make,
+    .take = kd_soft_take,
+    .drop = kd_soft_drop,
     .set_state = soft_set_state,
     .seal = soft_seal,
     .free = soft_free,

@@ -5,8 +5,8 @@
 #include <sodium.h>
 #include <stdlib.h>
 
-static kd_err
-usable(struct kd_soft *s)
+kd_err
+kd_soft_usable(struct kd_soft *s)
 {
     if (s->master == NULL)
         return KD_SEALED;
@@ -64,6 +64,8 @@ open_store(struct kd_soft *s, const struct kd_store *store,
     memcpy(s->instance, store->instance, sizeof s->instance);
     memcpy(s->slots, store->slots, sizeof s->slots);
     s->n_slots = store->n_slots;
+    memcpy(s->tokens, store->tokens, sizeof s->tokens);
+    s->n_tokens = store->n_tokens;
     s->generation = store->generation;
     kd_buf_put(&s->policy, store->policy);
     return s->policy.err;
@@ -94,15 +96,28 @@ out:
     return err;
 }
 
+/* What is known of PINs was known to the store before. */
+static void
+inherit_tokens(struct kd_soft *s, const struct kd_store *before)
+{
+    s->n_tokens = before->n_tokens;
+    for (size_t i = 0; i < s->n_tokens; i++) {
+        s->tokens[i] = before->tokens[i];
+        memset(s->tokens[i].good, 0, sizeof s->tokens[i].good);
+        memset(s->tokens[i].tried, 0, sizeof s->tokens[i].tried);
+    }
+}
+
 static kd_err
 inherit(struct kd_soft *s, const struct kd_store *before)
 {
-    kd_err err = usable(s);
+    kd_err err = kd_soft_usable(s);
 
     if (err != KD_OK)
         return err;
-    if (s->n_keys != 0 || s->generation != 0)
+    if (s->n_keys != 0 || s->generation != 0 || s->n_tokens != 0)
         return KD_INVALID;
+    inherit_tokens(s, before);
     for (size_t i = 0; i < before->n_keys && err == KD_OK; i++) {
         struct kd_store_key key = before->keys[i];
         if (key.state == KD_KEY_REVOKED)
@@ -110,10 +125,12 @@ inherit(struct kd_soft *s, const struct kd_store *before)
         key.state = KD_KEY_DESTROYED;
         err = kd_soft_admit(s, &key, NULL);
     }
-    if (err == KD_OK)
+    if (err == KD_OK) {
         s->generation = before->generation;
-    else
+    } else {
         kd_soft_forget(s, 0);
+        s->n_tokens = 0;
+    }
     return err;
 }
 
@@ -144,7 +161,9 @@ describe(struct kd_soft *s, struct kd_store *store, const uint8_t **secrets)
     *store = (struct kd_store){.generation = s->generation + 1,
                                .n_slots = s->n_slots,
                                .policy = kd_buf_slice(&s->policy),
+                               .n_tokens = s->n_tokens,
                                .n_keys = s->n_keys};
+    memcpy(store->tokens, s->tokens, sizeof store->tokens);
     memcpy(store->instance, s->instance, sizeof store->instance);
     memcpy(store->slots, s->slots, sizeof store->slots);
     for (size_t i = 0; i < s->n_keys; i++) {
@@ -158,10 +177,13 @@ describe(struct kd_soft *s, struct kd_store *store, const uint8_t **secrets)
             .created_ms = key->created_ms,
             .domain = kd_slice(key->domain, key->domain_size),
             .public_key = kd_slice(key->public_key, key->public_size),
+            .held = s->keys[i]->held,
         };
         if (x != NULL && !kd_secret_eq(x->copy[0], x->copy[1], SOFT_KEY_SIZE))
             return kd_token_fault(&s->token);
-        secrets[i] = x == NULL ? NULL : x->copy[0];
+        secrets[i] = s->keys[i]->held.holding == KD_SEALED_UNDER ? s->keys[i]->under[0]
+                     : x == NULL                                 ? NULL
+                                                                 : x->copy[0];
     }
     return KD_OK;
 }
@@ -170,8 +192,14 @@ static kd_err
 compare(void *arg, size_t at, const uint8_t *secret)
 {
     struct kd_soft *s = arg;
-    const struct soft_secret *x = s->keys[at]->secret;
+    const struct soft_key *k = s->keys[at];
+    const struct soft_secret *x = k->secret;
 
+    if (k->held.holding == KD_SEALED_UNDER) /* what is open beside it is no matter */
+        return secret == NULL ? k->info.state == KD_KEY_DESTROYED ? KD_OK : KD_FAILED
+               : memcmp(secret, k->under, k->held.n_places * sizeof k->under[0]) == 0
+                   ? KD_OK
+                   : KD_FAILED;
     if (secret == NULL || x == NULL)
         return secret == NULL && x == NULL ? KD_OK : KD_FAILED;
     return kd_secret_eq(secret, x->copy[1], SOFT_KEY_SIZE) ? KD_OK : KD_FAILED;
@@ -196,7 +224,7 @@ serialise(struct kd_soft *s, struct kd_store *store, struct kd_buf *octets)
     const uint8_t *secrets[KD_STORE_KEYS_MAX];
     kd_err err;
 
-    if ((err = usable(s)) != KD_OK)
+    if ((err = kd_soft_usable(s)) != KD_OK)
         return err;
     if ((err = describe(s, store, secrets)) != KD_OK)
         return err;
@@ -241,10 +269,16 @@ kd_soft_mark(struct kd_token *t, struct kd_soft_mark *out)
     if (s == NULL)
         return KD_UNSUPPORTED;
     kd_token_lock(t);
-    *out = (struct kd_soft_mark){
-        .generation = s->generation, .n_slots = s->n_slots, .n_keys = s->n_keys};
-    for (size_t i = 0; i < s->n_keys; i++)
+    *out = (struct kd_soft_mark){.generation = s->generation,
+                                 .n_slots = s->n_slots,
+                                 .n_keys = s->n_keys,
+                                 .n_tokens = s->n_tokens};
+    memcpy(out->tokens, s->tokens, sizeof out->tokens);
+    for (size_t i = 0; i < s->n_keys; i++) {
         out->states[i] = (uint8_t)s->keys[i]->info.state;
+        out->n_places[i] = s->keys[i]->held.n_places;
+        out->flags[i] = s->keys[i]->held.flags;
+    }
     kd_token_unlock(t);
     return KD_OK;
 }
@@ -252,7 +286,7 @@ kd_soft_mark(struct kd_token *t, struct kd_soft_mark *out)
 static kd_err
 go_back(struct kd_soft *s, const struct kd_soft_mark *mark)
 {
-    kd_err err = usable(s);
+    kd_err err = kd_soft_usable(s);
 
     if (err != KD_OK)
         return err;
@@ -262,10 +296,17 @@ go_back(struct kd_soft *s, const struct kd_soft_mark *mark)
            (s->n_slots - mark->n_slots) * sizeof s->slots[0]);
     s->n_slots = mark->n_slots;
     kd_soft_forget(s, mark->n_keys);
-    for (size_t i = 0; i < s->n_keys; i++)
-        if (s->keys[i]->secret != NULL)
-            s->keys[i]->info.state = (enum kd_key_state)mark->states[i];
+    for (size_t i = 0; i < s->n_keys; i++) {
+        struct soft_key *k = s->keys[i];
+        if (!k->is_gone)
+            k->info.state = (enum kd_key_state)mark->states[i];
+        k->held.n_places = mark->n_places[i];
+        k->held.flags = mark->flags[i];
+    }
+    memcpy(s->tokens, mark->tokens, sizeof s->tokens);
+    s->n_tokens = mark->n_tokens;
     s->generation = mark->generation;
+    kd_soft_tell(s);
     return KD_OK;
 }
 
@@ -310,7 +351,7 @@ static kd_err
 wrap_for_slot(struct kd_soft *s, const struct kd_slot_secret *secret,
               struct kd_store_slot *slot)
 {
-    kd_err err = usable(s);
+    kd_err err = kd_soft_usable(s);
 
     if (err != KD_OK)
         return err;
@@ -322,7 +363,7 @@ wrap_for_slot(struct kd_soft *s, const struct kd_slot_secret *secret,
 static kd_err
 append_slot(struct kd_soft *s, const struct kd_store_slot *slot)
 {
-    kd_err err = usable(s); /* it may have been sealed since */
+    kd_err err = kd_soft_usable(s); /* it may have been sealed since */
 
     if (err != KD_OK)
         return err;
@@ -359,7 +400,7 @@ kd_soft_add_slot(struct kd_token *t, const struct kd_slot_secret *secret,
 static kd_err
 remove_slot(struct kd_soft *s, const uint8_t *salt)
 {
-    kd_err err = usable(s);
+    kd_err err = kd_soft_usable(s);
     size_t i = 0;
 
     if (err != KD_OK)
@@ -420,7 +461,7 @@ static kd_err
 set_policy(struct kd_soft *s, struct kd_slice policy)
 {
     struct kd_buf fresh;
-    kd_err err = usable(s);
+    kd_err err = kd_soft_usable(s);
 
     if (err != KD_OK)
         return err;

@@ -1,7 +1,6 @@
 /* Sealing: slot keys, the wrapped master key, sealed secrets, the authenticator. All
  * that is secret here lies in kd_secret memory and is wiped before returning. */
 #include "soft_impl.h"
-#include "tables.h"
 
 #include <keyd/base/clock.h>
 #include <keyd/base/secret.h>
@@ -16,6 +15,7 @@ static const char slot_context[] = "keyd slot v1";
 static const char credential_context[] = "keyd credential v1";
 static const char seal_context[] = "keyd seal v1";
 static const char tag_context[] = "keyd store v1";
+static const char latch_context[] = "keyd pin v1";
 
 _Static_assert(crypto_aead_xchacha20poly1305_ietf_NPUBBYTES == NONCE, "nonce");
 _Static_assert(crypto_aead_xchacha20poly1305_ietf_KEYBYTES == SOFT_KEY_SIZE, "key");
@@ -181,20 +181,35 @@ kd_slots_unwrap(const struct kd_store *store, const struct kd_slot_secret *secre
     return found ? KD_OK : KD_DENIED;
 }
 
-/* key (secret memory): H-256(key = master, context | instance) */
+/* key (secret memory): H-256(key = master, context | instance | name) */
 static kd_err
-subkey(const uint8_t *master, const char *context, const uint8_t *instance,
-       uint8_t *key)
+named_subkey(const uint8_t *master, const char *context, const uint8_t *instance,
+             const char *name, uint8_t *key)
 {
     crypto_generichash_state h;
     int bad = crypto_generichash_init(&h, master, SOFT_KEY_SIZE, SOFT_KEY_SIZE);
 
     bad |= crypto_generichash_update(&h, (const uint8_t *)context, strlen(context));
     bad |= crypto_generichash_update(&h, instance, KD_STORE_INSTANCE_SIZE);
+    bad |= crypto_generichash_update(&h, (const uint8_t *)name, strlen(name));
     bad |= crypto_generichash_final(&h, key, SOFT_KEY_SIZE);
     kd_secret_wipe(&h, sizeof h);
     sodium_stackzero(STACK);
     return bad == 0 ? KD_OK : KD_FAILED;
+}
+
+static kd_err
+subkey(const uint8_t *master, const char *context, const uint8_t *instance,
+       uint8_t *key)
+{
+    return named_subkey(master, context, instance, "", key);
+}
+
+kd_err
+kd_soft_latch(const uint8_t *master, const uint8_t *instance, const char *name,
+              uint8_t *latch)
+{
+    return named_subkey(master, latch_context, instance, name, latch);
 }
 
 /* The authenticator over octets; what it takes of secrets is gone again. */
@@ -252,31 +267,76 @@ set_id(struct sealer *s, const struct kd_store_key *key)
     return s->header_size + KD_TOKEN_ID_SIZE;
 }
 
+/* size octets at secret become NONCE + size + AEAD_TAG at out, and back. */
 static kd_err
 seal_one(struct sealer *s, const struct kd_store_key *key, const uint8_t *secret,
-         uint8_t out[SOFT_SEALED_SIZE])
+         size_t size, uint8_t *out)
 {
     size_t n = set_id(s, key);
 
     randombytes_buf(out, NONCE);
-    return crypto_aead_xchacha20poly1305_ietf_encrypt(out + NONCE, NULL, secret,
-                                                      SOFT_KEY_SIZE, s->ad, n, NULL,
-                                                      out, s->key) == 0
+    return crypto_aead_xchacha20poly1305_ietf_encrypt(out + NONCE, NULL, secret, size,
+                                                      s->ad, n, NULL, out, s->key) == 0
                ? KD_OK
                : KD_FAILED;
 }
 
 static kd_err
 open_one(struct sealer *s, const struct kd_store_key *key, const uint8_t *sealed,
-         uint8_t *secret)
+         size_t size, uint8_t *secret)
 {
     size_t n = set_id(s, key);
 
-    return crypto_aead_xchacha20poly1305_ietf_decrypt(
-               secret, NULL, NULL, sealed + NONCE, SOFT_SEALED_SIZE - NONCE, s->ad, n,
-               sealed, s->key) == 0
+    return crypto_aead_xchacha20poly1305_ietf_decrypt(secret, NULL, NULL,
+                                                      sealed + NONCE, size + AEAD_TAG,
+                                                      s->ad, n, sealed, s->key) == 0
                ? KD_OK
                : KD_INVALID;
+}
+
+/* What a key has sealed: pieces of a size. */
+struct pieces {
+    size_t n, size;
+};
+
+static struct pieces
+pieces_of(const struct kd_store_key *key)
+{
+    if (kd_store_sealed_size(key) == 0)
+        return (struct pieces){0, 0};
+    if (key->held.holding == KD_OWN)
+        return (struct pieces){1, SOFT_KEY_SIZE};
+    return (struct pieces){key->held.n_places, SOFT_UNDER_SIZE};
+}
+
+static kd_err
+seal_key(struct sealer *s, const struct kd_store_key *key, const uint8_t *secret,
+         struct kd_buf *out)
+{
+    struct pieces p = pieces_of(key);
+    kd_err err = KD_OK;
+
+    for (size_t i = 0; i < p.n && err == KD_OK; i++) {
+        uint8_t *at = kd_buf_add(out, NONCE + p.size + AEAD_TAG);
+        err = at == NULL ? out->err : seal_one(s, key, secret + i * p.size, p.size, at);
+    }
+    return err;
+}
+
+/* work: secret memory for the pieces; *at goes on. NULL for none. */
+static kd_err
+open_key(struct sealer *s, const struct kd_store_key *key, const uint8_t **at,
+         uint8_t *work, const uint8_t **secret)
+{
+    struct pieces p = pieces_of(key);
+    kd_err err = KD_OK;
+
+    for (size_t i = 0; i < p.n && err == KD_OK; i++) {
+        err = open_one(s, key, *at, p.size, work + i * p.size);
+        *at += NONCE + p.size + AEAD_TAG;
+    }
+    *secret = p.n == 0 ? NULL : work;
+    return err;
 }
 
 kd_err
@@ -292,10 +352,7 @@ kd_store_seal(const struct kd_store *store, const uint8_t *const *secrets,
         return out->err;
     err = sealer_init(&s, kd_buf_slice(out), store->instance, master);
     for (size_t i = 0; i < store->n_keys && err == KD_OK; i++) {
-        if (!kd_state_row(store->keys[i].state)->has_secret)
-            continue;
-        uint8_t *at = kd_buf_add(out, SOFT_SEALED_SIZE);
-        err = at == NULL ? out->err : seal_one(&s, &store->keys[i], secrets[i], at);
+        err = seal_key(&s, &store->keys[i], secrets[i], out);
     }
     sealer_clear(&s);
     sodium_stackzero(STACK);
@@ -330,21 +387,17 @@ kd_store_unseal(const struct kd_store *store, const uint8_t *master,
 
     if (err != KD_OK)
         return err;
-    uint8_t *secret = kd_secret_new(SOFT_KEY_SIZE);
-    if (secret == NULL)
+    uint8_t *work = kd_secret_new(SOFT_WORK_SIZE);
+    if (work == NULL)
         return KD_NOMEM;
     err = sealer_init(&s, store->header, store->instance, master);
     for (size_t i = 0; i < store->n_keys && err == KD_OK; i++) {
-        if (!kd_state_row(store->keys[i].state)->has_secret) {
-            err = each(arg, i, NULL);
-            continue;
-        }
-        if ((err = open_one(&s, &store->keys[i], at, secret)) == KD_OK)
+        const uint8_t *secret;
+        if ((err = open_key(&s, &store->keys[i], &at, work, &secret)) == KD_OK)
             err = each(arg, i, secret);
-        at += SOFT_SEALED_SIZE;
     }
     sealer_clear(&s);
     sodium_stackzero(STACK);
-    kd_secret_free(secret, SOFT_KEY_SIZE);
+    kd_secret_free(work, SOFT_WORK_SIZE);
     return err;
 }

@@ -9,10 +9,12 @@
  *   to check            from the start again, with nothing kept of the reading before:
  *                       a signature over what was misread never leaves
  *
- * and then gives its signatures to the text's `made`. A backend that signs only what it
- * has whole has the octets gathered in memory instead. */
+ * and then gives its signatures to the text's `made`. For a backend that signs only
+ * what it has whole, and for a key that devices hold, the octets are gathered in memory
+ * instead. */
 #include <keyd/token/backend.h>
 
+#include "held.h"
 #include "tables.h"
 
 #include <dime/ed25519_verifier.h>
@@ -46,6 +48,7 @@ struct kd_token_stream {
     uint8_t public_key[DIME_ED25519_KEY_SIZE];
     struct kd_token_text text;
     bool verifies;
+    bool is_held;
 
     kd_err err;
     enum leg leg;
@@ -176,11 +179,12 @@ begin_locked(struct kd_token_stream *s, uint64_t size)
         return KD_UNSUPPORTED;
     if ((err = check_text(s, size)) != KD_OK)
         return err;
-    if (size > caps.max_message)
+    if (size > kd_token_limit(t, at))
         return KD_TOO_LARGE;
     memcpy(s->public_key, key->public_key, sizeof s->public_key);
     decide_to_verify(s, &caps, key);
-    if (t->ops->begin != NULL)
+    s->is_held = kd_token_is_held(t, at);
+    if (!s->is_held && t->ops->begin != NULL)
         return t->ops->begin(t, at, &s->secret->nonce);
     s->leg = LEG_GATHER;
     s->whole = malloc((size_t)size);
@@ -431,12 +435,28 @@ out:
 }
 
 static kd_err
+sign_whole_held(struct kd_token_stream *s, unsigned i)
+{
+    struct kd_slice message = kd_slice(s->whole, (size_t)s->text.ends[i]);
+    struct kd_token_sig sig;
+    kd_err err = kd_held_sign(s->token, &s->id, s->text.purpose, message, &sig);
+
+    if (err == KD_OK)
+        memcpy(s->secret->sigs[i], sig.octets, DIME_SIG_SIZE);
+    return err;
+}
+
+static kd_err
 end_gathering(struct kd_token_stream *s)
 {
     kd_err err = KD_OK;
 
     s->resume = s->place;
     for (unsigned i = s->first; i < s->end && err == KD_OK; i++) {
+        if (s->is_held) {
+            err = sign_whole_held(s, i);
+            continue;
+        }
         if ((err = kd_token_lock_shared(s->token)) != KD_OK)
             return err;
         err = sign_whole_locked(s, i);

@@ -187,6 +187,12 @@ kd_key_spec_check(const struct kd_key_spec *spec)
         return KD_INVALID;
     if (role->needed != 0 && (spec->permissions & role->needed) == 0)
         return KD_INVALID;
+    if (spec->role == KD_KEY_ROLE_SEAL && spec->domain.n != 0)
+        return KD_INVALID;
+    if (spec->bits != 0 &&
+        (spec->alg != KD_ALG_RSA ||
+         (spec->bits != 2048 && spec->bits != 3072 && spec->bits != 4096)))
+        return KD_INVALID;
     if (spec->domain.n == 0)
         return role->domain ? KD_INVALID : KD_OK;
     return domain_good(spec->domain) ? KD_OK : KD_INVALID;

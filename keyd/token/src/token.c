@@ -3,10 +3,10 @@
 #include <dime/secp.h>
 #include <keyd/token/backend.h>
 
+#include "held.h"
 #include "tables.h"
 
 #include <assert.h>
-#include <dime/ed25519.h>
 #include <keyd/base/clock.h>
 #include <keyd/base/secret.h>
 #include <sodium.h>
@@ -165,24 +165,6 @@ kd_token_get(struct kd_token *t, const struct kd_key_id *id, struct kd_key_info 
     return err;
 }
 
-static kd_err
-verify(struct kd_token *t, const struct kd_key_info *key, struct kd_slice message,
-       const struct kd_token_sig *sig)
-{
-    switch (key->alg) {
-    case KD_ALG_ED25519:
-        if (sig->n != DIME_SIG_SIZE ||
-            dime_ed25519_verify_trusted_key(key->public_key, message, sig->octets) !=
-                KD_OK)
-            return kd_token_fault(t);
-        return KD_OK;
-    case KD_ALG_SECP256K1: /* does not sign */
-    case KD_ALG_RSA:       /* no backend makes them yet */
-        break;
-    }
-    return KD_UNSUPPORTED;
-}
-
 bool
 kd_token_verifies(const struct kd_token *t, const struct kd_token_caps *caps,
                   const struct kd_key_info *key, enum kd_sign_purpose purpose)
@@ -201,7 +183,7 @@ kd_token_verifies(const struct kd_token *t, const struct kd_token_caps *caps,
 static kd_err
 sign_locked(struct kd_token *t, const struct kd_key_id *id,
             enum kd_sign_purpose purpose, struct kd_slice message,
-            struct kd_token_sig *sig)
+            struct kd_token_sig *sig, bool *is_held)
 {
     size_t at;
     kd_err err;
@@ -209,6 +191,8 @@ sign_locked(struct kd_token *t, const struct kd_key_id *id,
 
     if ((err = kd_token_find(t, id, &at)) != KD_OK)
         return err;
+    if ((*is_held = kd_token_is_held(t, at)))
+        return KD_OK;
     const struct kd_key_info *key = t->ops->info(t, at);
     if ((err = kd_key_allows(key, purpose)) != KD_OK)
         return err;
@@ -222,7 +206,8 @@ sign_locked(struct kd_token *t, const struct kd_key_id *id,
         return sig->n == DIME_SIG_SIZE || key->alg != KD_ALG_ED25519
                    ? KD_OK
                    : kd_token_fault(t);
-    return verify(t, key, message, sig);
+    err = kd_sig_verify(key, purpose, message, sig);
+    return err == KD_INVALID ? kd_token_fault(t) : err;
 }
 
 kd_err
@@ -231,13 +216,16 @@ kd_token_sign(struct kd_token *t, const struct kd_key_id *id,
               struct kd_token_sig *out)
 {
     struct kd_token_sig sig;
+    bool is_held;
     kd_err err = kd_token_lock_shared(t);
 
     if (err != KD_OK)
         return err;
     sig.n = 0;
-    err = sign_locked(t, id, purpose, message, &sig);
+    err = sign_locked(t, id, purpose, message, &sig, &is_held);
     kd_token_unlock(t);
+    if (err == KD_OK && is_held)
+        return kd_held_sign(t, id, purpose, message, out);
     /* A wrong signature over a right message can give the key away: it stays here. */
     if (err == KD_OK)
         *out = sig;
@@ -248,13 +236,16 @@ kd_token_sign(struct kd_token *t, const struct kd_key_id *id,
 
 static kd_err
 ecdh_locked(struct kd_token *t, const struct kd_key_id *id,
-            const uint8_t peer[DIME_SECP_KEY_SIZE], uint8_t z[KD_ECDH_SIZE])
+            const uint8_t peer[DIME_SECP_KEY_SIZE], uint8_t z[KD_ECDH_SIZE],
+            bool *is_held)
 {
     size_t at;
     kd_err err;
 
     if ((err = kd_token_find(t, id, &at)) != KD_OK)
         return err;
+    if ((*is_held = kd_token_is_held(t, at)))
+        return KD_OK;
     const struct kd_key_info *key = t->ops->info(t, at);
     if ((err = kd_key_agrees(key)) != KD_OK)
         return err;
@@ -265,6 +256,7 @@ kd_err
 kd_token_ecdh(struct kd_token *t, const struct kd_key_id *id, struct kd_slice peer,
               uint8_t z[KD_ECDH_SIZE])
 {
+    bool is_held;
     kd_err err;
 
     if (!kd_secret_holds(z, KD_ECDH_SIZE))
@@ -273,8 +265,10 @@ kd_token_ecdh(struct kd_token *t, const struct kd_key_id *id, struct kd_slice pe
         return KD_INVALID;
     if ((err = kd_token_lock_shared(t)) != KD_OK)
         return err;
-    err = ecdh_locked(t, id, peer.p, z);
+    err = ecdh_locked(t, id, peer.p, z, &is_held);
     kd_token_unlock(t);
+    if (err == KD_OK && is_held)
+        return kd_held_ecdh(t, id, peer.p, z);
     if (err != KD_OK)
         kd_secret_wipe(z, KD_ECDH_SIZE); /* a backend may have left half a result */
     return err;
@@ -336,10 +330,15 @@ kd_err
 kd_token_probe(struct kd_token *t, const struct kd_key_id *id)
 {
     struct kd_key_info key;
+    struct kd_held held;
     kd_err err = kd_token_get(t, id, &key);
 
+    if (err == KD_OK)
+        err = kd_token_held(t, id, &held);
     if (err != KD_OK)
         return err;
+    if (held.holding == KD_HELD)
+        return kd_held_probe(t, id);
     return kd_alg_row(key.alg)->sig_size != 0 ? probe_sign(t, id) : probe_agree(t, id);
 }
 
@@ -351,6 +350,9 @@ may_add(const struct kd_token *t, const struct kd_key_spec *spec, unsigned flag)
 
     if ((err = kd_key_spec_check(spec)) != KD_OK)
         return err;
+    if (spec->tokens[0].n != 0 || spec->tokens[1].n != 0 || spec->is_sealed ||
+        spec->role == KD_KEY_ROLE_SEAL)
+        return KD_UNSUPPORTED;
     if ((caps.flags & flag) == 0 || (caps.algs & KD_ALG_BIT(spec->alg)) == 0)
         return KD_UNSUPPORTED;
     return t->ops->n_keys(t) < caps.max_keys ? KD_OK : KD_BUSY;
@@ -384,6 +386,37 @@ kd_token_import(struct kd_token *t, const struct kd_key_spec *spec,
         *out = *t->ops->info(t, at);
     kd_token_unlock(t);
     return err;
+}
+
+kd_err
+kd_token_make(struct kd_token *t, const struct kd_key_spec *spec,
+              struct kd_slice secret, struct kd_made **out)
+{
+    kd_err err = kd_key_spec_check(spec);
+
+    if (err != KD_OK)
+        return err;
+    return t->ops->make == NULL ? KD_UNSUPPORTED : t->ops->make(t, spec, secret, out);
+}
+
+kd_err
+kd_token_take(struct kd_token *t, struct kd_made *made, struct kd_key_info *out)
+{
+    size_t at;
+    kd_err err = KD_INVALID;
+
+    kd_token_lock(t);
+    if (made->token == t && (err = t->ops->take(t, made, &at)) == KD_OK)
+        *out = *t->ops->info(t, at);
+    kd_token_unlock(t);
+    return err;
+}
+
+void
+kd_token_drop(struct kd_made *made)
+{
+    if (made != NULL)
+        made->token->ops->drop(made);
 }
 
 static kd_err

@@ -516,6 +516,43 @@ def import_key(s):
               key=s.key())
 
 
+@exercise("token_list")
+def token_list(s):
+    s.check("none are configured", not s.admin.ask("token_list").tokens)
+    s.for_operators_only("token_list")
+    mine = [k for k in s.admin.ask("public_keys").keys]
+    s.check("where keys are", all(k.holding == s.pb.KEY_HOLDING_STORE and not k.tokens and
+                                  not k.attested and not k.away for k in mine))
+    s.check("for operators only", all(k.holding == s.pb.KEY_HOLDING_NONE
+                                      for k in s.mta.ask("public_keys").keys))
+
+
+@exercise("token_doctor")
+def token_doctor(s):
+    s.check("nothing to find", not s.admin.ask("token_doctor").findings)
+    s.refused(s.pb.STATUS_NOT_FOUND, "no such token", "token_doctor", {"name": b"alpha"},
+              word="no-such-token")
+    s.for_operators_only("token_doctor")
+
+
+@exercise("token_adopt")
+def token_adopt(s):
+    s.refused(s.pb.STATUS_NOT_FOUND, "no such token", "token_adopt",
+              {"name": b"alpha", "serial": b"1"}, key=s.key(), word="no-such-token")
+    s.for_operators_only("token_adopt", {"name": b"alpha"}, key=s.key())
+    s.refused(s.pb.STATUS_NOT_FOUND, "no key in it", "generate_key",
+              {"role": s.pb.KEY_ROLE_SOK, "algorithm": s.pb.KEY_ALGORITHM_ED25519,
+               "domain": DOMAIN, "permissions": 2, "tokens": [b"alpha"]}, key=s.key(),
+              word="no-such-token")
+
+
+@exercise("attach_key")
+def attach_key(s):
+    s.refused(s.pb.STATUS_NOT_FOUND, "no such key", "attach_key",
+              {"id": bytes(16), "token": b"alpha"}, key=s.key(), word="no-such-key")
+    s.for_operators_only("attach_key", {"id": bytes(16), "token": b"alpha"}, key=s.key())
+
+
 @exercise("retire_key")
 def retire_key(s):
     r = s.admin.ask("retire_key", {"id": s.imported}, key=s.key())
@@ -612,7 +649,7 @@ def fetch_part(s):
 ME, OTHERS = b"caller-admin", (b"auditor", b"dmtpd", b"submitd")
 
 # What SetQuorum may mark, by PROTOCOL.md.
-MARKS = sum(1 << n for n in (18, 33, 36, 37, 38, 39, 42, 51, 52))
+MARKS = sum(1 << n for n in (18, 33, 36, 37, 38, 39, 42, 51, 52, 55, 56))
 SET_QUORUM = 1 << 42
 
 

@@ -2,6 +2,7 @@
 #ifndef KEYD_P11_FINDING_H
 #define KEYD_P11_FINDING_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum p11_finding_code {
@@ -18,6 +19,13 @@ struct p11_finding {
     uint64_t rv;                 /* the module's word; 0: none */
     char what[P11_WHAT_MAX + 1]; /* which file, slot, key or attribute; printable */
 };
+
+/* True for what is told without being a fault. */
+static inline bool
+p11_finding_is_note(enum p11_finding_code code)
+{
+    return code >= P11_ORPHAN && code < P11_FINDINGS;
+}
 
 /* "" beyond the table. */
 const char *p11_finding_word(enum p11_finding_code code);

@@ -2,6 +2,8 @@
 #ifndef KEYD_P11_MARKS_H
 #define KEYD_P11_MARKS_H
 
+#include <keyd/p11/finding.h>
+
 /* What a token can do, as it says itself. */
 enum p11_mechanism {
     P11_CAN_SIGN_ED25519 = 1,
@@ -29,5 +31,9 @@ enum p11_attribute {
     P11_ON_TOKEN = 4096,
     P11_PRIVATE = 8192,
 };
+
+/* Why a PIN is not even tried, by CK_TOKEN_INFO.flags (PKCS#11 2.40, 3.2); P11_FINE if
+ * it may be. known: the PIN was good before. */
+enum p11_finding_code p11_pin_state(uint64_t flags, bool known);
 
 #endif

@@ -70,6 +70,9 @@ int p11_event_fd(const struct p11 *p);
 /* A host's channel; takes fd. */
 void p11_link(struct p11 *p, unsigned host, int fd);
 
+/* The supervisor could not open the PIN file of the host's token (ctl_no_pin). */
+void p11_no_pin(struct p11 *p, unsigned host, kd_err err);
+
 /* What the main thread carries. */
 enum p11_say {
     P11_SAY_KILL,  /* host */

@@ -66,6 +66,10 @@ kd_err kd_chan_put_buf(struct kd_chan *ch, uint16_t type, const struct kd_buf *b
  * the next flush (poll for writing while kd_chan_pending). */
 kd_err kd_chan_flush(struct kd_chan *ch) KD_MUST_USE;
 
+/* Overwrites what was sent last and what this thread received last, on any channel: for
+ * who sends or receives secrets, once they went. */
+void kd_chan_wipe(struct kd_chan *ch);
+
 static inline bool
 kd_chan_pending(const struct kd_chan *ch)
 {

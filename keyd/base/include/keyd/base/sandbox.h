@@ -23,6 +23,7 @@
 
 #include <keyd/base/err.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -83,5 +84,8 @@ kd_err kd_sandbox_enter(enum kd_role role, const struct kd_sandbox_paths *paths,
  * static storage. Says "seccomp=off" before enter, and in builds with sanitizers,
  * which cannot live under a filter. */
 const char *kd_sandbox_describe(void);
+
+/* False in builds with sanitizers, where no filter and no Landlock hold anything. */
+bool kd_sandbox_is_real(void);
 
 #endif

@@ -117,6 +117,30 @@ struct kd_conf_principal {
     struct kd_policy_lines lines;
 };
 
+/* Of paths or assignments. */
+struct kd_conf_texts {
+    size_t n;
+    char **list; /* KD_CONF_TOKEN_LIST_MAX, or NULL */
+};
+
+/* Where keys are held outside of keyd (keyd/p11/p11.h). */
+struct kd_conf_token {
+    char *name;
+    uint32_t line; /* of its section */
+    char *module;
+    char *uri, *label, *serial;  /* as written; NULL: not given */
+    struct kd_token_match match; /* what they say together */
+    char *pin_file;              /* NULL: none */
+    enum kd_p11_profile profile;
+    struct kd_conf_texts paths, environment;
+    uint32_t sessions;
+    uint32_t timeout; /* ms */
+    uint32_t recycle_after;
+    uint32_t max_memory;           /* MiB */
+    uint32_t max_message;          /* octets; 0: auto */
+    struct kd_conf_id user, group; /* name NULL: user-p11, and no other group */
+};
+
 struct kd_conf {
     char *state_directory;
     char *run_directory;
@@ -125,6 +149,7 @@ struct kd_conf {
     struct kd_conf_id user_gate;
     struct kd_conf_id user_vault;
     struct kd_conf_id user_ledger;
+    struct kd_conf_id user_p11; /* looked up only if a token needs it */
     struct kd_conf_id group;
     enum kd_hardening hardening;
     enum kd_log_level log_level;
@@ -146,8 +171,14 @@ struct kd_conf {
     struct kd_conf_domain *domains; /* in the order of the policy's */
     size_t n_principals;
     struct kd_conf_principal *principals; /* in the order of the file */
+    size_t n_tokens;
+    struct kd_conf_token *tokens; /* in the order of the file */
     struct kd_policy *policy;
 };
+
+/* The user that a token's hosts run as. */
+const struct kd_conf_id *kd_conf_token_user(const struct kd_conf *conf,
+                                            const struct kd_conf_token *token);
 
 /* What the reader asks of the machine, replaceable for tests and for a check on
  * another machine than the one that will run it. */

@@ -2,7 +2,8 @@
  * supervisor writes and the role checks in full before it uses any of it. Versioned, so
  * that a role of another build refuses instead of guessing.
  *
- *   u8 role (1 gate, 2 vault, 3 ledger)   u8 version (3)   u8 hardening   u8 log level
+ *   u8 role (1 gate, 2 vault, 3 ledger, 4 host of a PKCS#11 token)   u8 version (4)
+ *   u8 hardening   u8 log level
  *   then the members in the order below; u32 for numbers, u8 for booleans, the limits
  * in the order of conf_keys.def, the policy as u32 size and octets. */
 #ifndef KEYD_CONF_ROLE_CONF_H
@@ -10,6 +11,7 @@
 
 #include <keyd/base/log.h>
 #include <keyd/conf/policy.h>
+#include <keyd/conf/token_conf.h>
 
 enum kd_hardening { KD_HARDENING_STRICT, KD_HARDENING_RELAXED };
 
@@ -113,6 +115,8 @@ struct kd_conf_for_vault {
     struct kd_policy *policy;      /* owned: all of it */
     struct kd_domain_rules *rules; /* owned: for each domain of the policy, in its order
                                     */
+    size_t n_tokens;
+    struct kd_token_conf tokens[KD_CONF_TOKENS_MAX]; /* in the order of the file */
 };
 
 struct kd_conf_for_ledger {
@@ -125,6 +129,21 @@ struct kd_conf_for_ledger {
     char checkpoint_file[KD_CHECKPOINT_PATH_MAX]; /* absolute; empty: none */
 };
 
+struct kd_conf_for_p11 {
+    enum kd_hardening hardening;
+    enum kd_log_level log_level;
+    uint8_t host;  /* of all tokens' hosts */
+    bool is_maker; /* as its number says: it may write paths, and makes keys */
+    enum kd_p11_profile profile;
+    uint32_t timeout; /* ms, of one operation */
+    char name[KD_CONF_TOKEN_NAME_MAX + 1];
+    char module[KD_CONF_TOKEN_TEXT_MAX + 1];
+    struct kd_token_match match;
+    size_t n_paths, n_files; /* absolute: as configured; those that environment names */
+    char paths[KD_CONF_TOKEN_LIST_MAX][KD_CONF_TOKEN_TEXT_MAX + 1];
+    char files[KD_CONF_TOKEN_LIST_MAX][KD_CONF_TOKEN_TEXT_MAX + 1];
+};
+
 /* From the configuration; KD_NOMEM. */
 kd_err kd_conf_for_gate_make(const struct kd_conf *conf, enum kd_class klass,
                              struct kd_conf_for_gate *out) KD_MUST_USE;
@@ -132,11 +151,15 @@ kd_err kd_conf_for_vault_make(const struct kd_conf *conf,
                               struct kd_conf_for_vault *out) KD_MUST_USE;
 void kd_conf_for_ledger_make(const struct kd_conf *conf,
                              struct kd_conf_for_ledger *out);
+/* KD_NOT_FOUND if no token has a host of that number. */
+kd_err kd_conf_for_p11_make(const struct kd_conf *conf, unsigned host,
+                            struct kd_conf_for_p11 *out) KD_MUST_USE;
 
 /* Appends the octets; failure shows in the buffer. */
 void kd_conf_for_gate_encode(const struct kd_conf_for_gate *c, struct kd_buf *b);
 void kd_conf_for_vault_encode(const struct kd_conf_for_vault *c, struct kd_buf *b);
 void kd_conf_for_ledger_encode(const struct kd_conf_for_ledger *c, struct kd_buf *b);
+void kd_conf_for_p11_encode(const struct kd_conf_for_p11 *c, struct kd_buf *b);
 
 /* KD_MALFORMED for anything that encode would not have written (numbers out of the
  * ranges of conf_keys.def, leftovers), KD_UNSUPPORTED for another role or version,
@@ -147,6 +170,8 @@ kd_err kd_conf_for_vault_decode(struct kd_slice octets,
                                 struct kd_conf_for_vault *out) KD_MUST_USE;
 kd_err kd_conf_for_ledger_decode(struct kd_slice octets,
                                  struct kd_conf_for_ledger *out) KD_MUST_USE;
+kd_err kd_conf_for_p11_decode(struct kd_slice octets,
+                              struct kd_conf_for_p11 *out) KD_MUST_USE;
 
 /* Release what is owned and empty the structure. */
 void kd_conf_for_gate_clear(struct kd_conf_for_gate *c);

@@ -10,10 +10,22 @@
 #define KEYD_TOKEN_BACKEND_H
 
 #include <dime/ed25519_signer.h>
-#include <keyd/token/token.h>
+#include <keyd/token/device.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
+
+/* One of the devices that have a key. */
+struct kd_token_place {
+    struct kd_device *device;         /* NULL: it is not attached */
+    atomic_uint *n_busy;              /* calls in it */
+    atomic_int_least64_t *derived_ms; /* when it last derived (CLOCK_MONOTONIC) */
+};
+
+/* First in what a backend keeps of a pair that is not listed yet. */
+struct kd_made {
+    struct kd_token *token; /* held */
+};
 
 struct kd_token_ops {
     struct kd_token_caps (*caps)(const struct kd_token *t);
@@ -21,6 +33,12 @@ struct kd_token_ops {
 
     /* Borrowed until the lock is released; the id is kd_key_id of the public key. */
     const struct kd_key_info *(*info)(const struct kd_token *t, size_t at);
+
+    /* Where the secret is, borrowed likewise, and the device behind a place. Both NULL
+     * where all keys are own. A held key is not given to the functions below, down to
+     * finish: held.c asks its devices. */
+    const struct kd_held *(*held)(const struct kd_token *t, size_t at);
+    struct kd_token_place (*place)(struct kd_token *t, const struct kd_place *place);
 
     kd_err (*sign)(struct kd_token *t, size_t at, struct kd_slice message,
                    struct kd_token_sig *out);
@@ -34,11 +52,23 @@ struct kd_token_ops {
     kd_err (*finish)(struct kd_token *t, size_t at, struct dime_ed25519_signer *signer,
                      uint8_t sig[DIME_SIG_SIZE]);
 
+    /* KD_OK, or why a key that is not held could not be used now: KD_SEALED,
+     * KD_UNAVAILABLE. NULL: it always can. */
+    kd_err (*ready)(const struct kd_token *t, size_t at);
+
     /* *at: the position of the new key, which is pre-active. The pair has been tried
      * (signed and verified, or agreed) before it is listed. */
     kd_err (*generate)(struct kd_token *t, const struct kd_key_spec *spec, size_t *at);
     kd_err (*import)(struct kd_token *t, const struct kd_key_spec *spec,
                      struct kd_slice secret, size_t *at);
+
+    /* As kd_token_make and so on, for any spec that is consistent; make and drop are
+     * called without the lock and take it where they look at the list. NULL: nothing
+     * but generate and import. */
+    kd_err (*make)(struct kd_token *t, const struct kd_key_spec *spec,
+                   struct kd_slice secret, struct kd_made **out);
+    kd_err (*take)(struct kd_token *t, struct kd_made *made, size_t *at);
+    void (*drop)(struct kd_made *made); /* lets go of the token, too */
 
     /* The step is in states.def. Destroying wipes the secret. */
     kd_err (*set_state)(struct kd_token *t, size_t at, enum kd_key_state state);

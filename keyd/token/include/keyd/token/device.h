@@ -61,11 +61,13 @@ struct kd_device_ops {
     kd_err (*key_caps)(struct kd_device *d, const struct kd_key_id *id,
                        struct kd_key_caps *out);
 
-    /* Block until `until` at the latest (CLOCK_MONOTONIC, ms). sig is not verified; z
-     * lies in secret memory, and point is an uncompressed one that is on the curve.
-     * KD_UNAVAILABLE, KD_BUSY: not now, a clone may be asked; KD_FAILED: a result that
-     * cannot be right, likewise; KD_NOT_FOUND: not bound; KD_TOO_LARGE; KD_TIMEOUT:
-     * `until` came first, which says nothing of the device; KD_SEALED. */
+    /* Block until `until` at the latest (CLOCK_MONOTONIC, ms; INT64_MAX: as long as it
+     * takes by the device's own limits). With RSA the message is a SHA-256, to be
+     * signed as such (PKCS#1 v1.5). sig is not verified; z lies in secret memory, and
+     * point is an uncompressed one that is on the curve. KD_UNAVAILABLE, KD_BUSY: not
+     * now, a clone may be asked; KD_FAILED: a result that cannot be right, likewise;
+     * KD_NOT_FOUND: not bound; KD_TOO_LARGE; KD_TIMEOUT: `until` came first, which says
+     * nothing of the device; KD_SEALED. */
     kd_err (*sign)(struct kd_device *d, const struct kd_key_id *id,
                    struct kd_slice message, int64_t until, struct kd_token_sig *sig);
     kd_err (*ecdh)(struct kd_device *d, const struct kd_key_id *id,
@@ -80,10 +82,11 @@ struct kd_device_ops {
                      int64_t until);
 
     /* Make a pair, or take one in (secret not empty: 32 octets in secret memory), while
-     * nothing else uses the device; seconds. Fills *place but for the device's number,
-     * *flags (enum kd_held_flags) and the public key (KD_KEY_PUBLIC_MAX octets of
-     * room). The pair has been tried. KD_UNSUPPORTED: it cannot; KD_BUSY: another is
-     * being made; KD_UNAVAILABLE, KD_FAILED, KD_CONFLICT: it has the key. */
+     * nothing else uses the device; seconds. Of the spec count role, algorithm, bits
+     * and domain. Fills *place but for the device's number, *flags (enum kd_held_flags)
+     * and the public key (KD_KEY_PUBLIC_MAX octets of room). The pair has been tried.
+     * KD_UNSUPPORTED: it cannot; KD_BUSY: another is being made; KD_UNAVAILABLE,
+     * KD_FAILED, KD_CONFLICT: it has the key. */
     kd_err (*make)(struct kd_device *d, const struct kd_key_spec *spec,
                    struct kd_slice secret, struct kd_place *place, uint8_t *flags,
                    uint8_t *public_key, size_t *n);
@@ -96,8 +99,10 @@ struct kd_device_ops {
     kd_err (*look)(struct kd_device *d, enum kd_key_alg alg, struct kd_slice public_key,
                    struct kd_place *place, uint8_t *flags);
 
-    /* From now on it holds these; copied, takes effect in its own time. n 0 and an
-     * empty serial: nothing, no secret of it (PIN, sessions) may stay (seal). */
+    /* From now on it holds these; copied, takes effect in its own time. An empty
+     * serial: it was not adopted, and holds nothing. All zeros, the latch key too:
+     * sealed; no secret of it (PIN, sessions) may stay, and nothing else is said or
+     * asked until it is attached again. */
     kd_err (*hold)(struct kd_device *d, const struct kd_device_keys *keys);
 };
 

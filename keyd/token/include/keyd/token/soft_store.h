@@ -1,4 +1,4 @@
-/* The software token and its key store, version 1.
+/* The software token and its key store, versions 1 and 2.
  *
  * WHAT IT IS
  *
@@ -11,11 +11,12 @@
  * has the secret of one slot opens the store. Parsing needs no secret and shows all
  * that is public.
  *
- * LAYOUT (integers big endian, sizes in octets; nothing between, nothing after)
+ * LAYOUT (integers big endian, sizes in octets; nothing between, nothing after; what is
+ * marked 2 is there in version 2 only)
  *
  *   header
  *        8  magic "KEYDSTOR"
- *        2  version, 1
+ *        2  version, 1 or 2
  *        8  generation, from 1; grows with every serialising
  *       16  instance id; random, for the life of the store
  *        1  number of slots, 1..8
@@ -30,8 +31,21 @@
  *            48  the master key, wrapped: ciphertext 32, tag 16
  *        2  size of the policy area, 0..32768
  *        .  policy area: authenticated, opaque here (operators, quorum,
- * single-operator) 2  number of keys, 0..256 .  each key 1  role            (roles.def)
- *             1  algorithm       (algorithms.def; those sealed here)
+ *           single-operator)
+ *   2    1  number of tokens, 1..4
+ *   2    .  each token that was adopted
+ *             1  size of its name, 1..31
+ *             .  name: a-z 0-9 . _ -, unique in the store
+ *             1  size of the serial number, 1..16
+ *             .  serial number, without the padding; no control characters
+ *             1  size of the model, 0..16
+ *             .  model, likewise
+ *            16  tag of the PIN that was good, 16 tag of the one that was tried last
+ *                (p11.h); zeros: none
+ *        2  number of keys, 0..256
+ *        .  each key
+ *             1  role            (roles.def)
+ *             1  algorithm       (algorithms.def)
  *             1  state           (states.def)
  *             1  permission bits
  *             8  created, ms since 1970
@@ -39,12 +53,30 @@
  *             .  domain, lower-case A-labels
  *             2  size of the public key
  *             .  public key
+ *   2         1  who has the secret: 0 the store, 1 tokens, 2 the store, under keys of
+ *                tokens
+ *   2         1  what is attested (enum kd_held_flags); 0 but for 1
+ *   2         1  number of places: 0 for 0, else 1..2
+ *   2         .  each place
+ *                  1  token, in the order above; the second place is in another
+ *                  1  size of the id, 1..32; 16 for 2
+ *                  .  CKA_ID there; for 2 the id of the key it is sealed under
  *   sealed
- *       72  each key that is not destroyed, in the header's order
- *            24  nonce, fresh at every serialising
- *            48  seed or scalar: ciphertext 32, tag 16
- *   authenticator
- *       32  over everything before
+ *        .  each key that is not destroyed, in the header's order
+ *            72  who has the secret is 0:
+ *                  24  nonce, fresh at every serialising
+ *                  48  seed or scalar: ciphertext 32, tag 16
+ *             0  1
+ *           121  each place of a 2:
+ *                  24  nonce, fresh at every serialising
+ *                  97  ciphertext 81, tag 16 of
+ *                        33  ephemeral key
+ *                        48  seed or scalar under the token's key: ciphertext 32, tag
+ * 16 authenticator 32  over everything before
+ *
+ * Version 2 has at least one token: a store without is written as version 1, so that it
+ * opens where version 2 is not known. Keys of role `seal` and RSA keys are always held
+ * by tokens.
  *
  * At most 1 MiB in all. The id of a key (16 octets) is computed, never stored.
  *
@@ -60,6 +92,16 @@
  *   sealed secret          XChaCha20-Poly1305(sealing key, nonce, secret,
  *                            ad = whole header | id of the key)
  *   authenticator          H-256(key = authenticator key, everything before)
+ *
+ * and for what is sealed under a token's key S (D-084), with e the ephemeral key:
+ *
+ *   Z                      ECDH(e, S), which only the token computes from public e
+ *   token's sealing key    H-256(key = Z, "keyd token seal v1" | instance | S | e)
+ *   seed or scalar         XChaCha20-Poly1305(token's sealing key, nonce 0, secret,
+ *                            ad = instance | role | permissions | domain | id of the
+ *                            key)
+ *   tags of PINs           under H-256(key = master,
+ *                            "keyd pin v1" | instance | name of the token)
  *
  * So a secret opens only in the very header, generation included, that it was sealed
  * for; what is not a secret is covered by the authenticator, also when there are no
@@ -88,7 +130,7 @@
 #define KEYD_TOKEN_SOFT_STORE_H
 
 #include <keyd/base/buf.h>
-#include <keyd/token/token.h>
+#include <keyd/token/device.h>
 
 enum {
     KD_STORE_MAX = 1024 * 1024,
@@ -129,6 +171,14 @@ struct kd_store_slot {
     uint8_t wrapped[KD_STORE_WRAPPED_SIZE];
 };
 
+/* A token that was adopted: the store's keys may be in it. */
+struct kd_store_token {
+    char name[KD_TOKEN_NAME_MAX + 1]; /* as in the configuration */
+    char serial[KD_TOKEN_SERIAL_MAX + 1];
+    char model[KD_TOKEN_MODEL_MAX + 1];
+    uint8_t good[KD_PIN_TAG_SIZE], tried[KD_PIN_TAG_SIZE]; /* zeros: none */
+};
+
 /* A key as the header has it; slices borrow from the parsed octets. */
 struct kd_store_key {
     enum kd_key_role role;
@@ -138,15 +188,18 @@ struct kd_store_key {
     int64_t created_ms;
     struct kd_slice domain;
     struct kd_slice public_key;
+    struct kd_held held;
 };
 
-/* What a store shows without a secret (about 20 KiB; not for small stacks). */
+/* What a store shows without a secret (about 50 KiB; not for small stacks). */
 struct kd_store {
     uint64_t generation;
     uint8_t instance[KD_STORE_INSTANCE_SIZE];
     size_t n_slots;
     struct kd_store_slot slots[KD_STORE_SLOTS_MAX];
     struct kd_slice policy;
+    size_t n_tokens; /* 0: version 1 */
+    struct kd_store_token tokens[KD_TOKENS_MAX];
     size_t n_keys;
     struct kd_store_key keys[KD_STORE_KEYS_MAX];
     struct kd_slice header; /* whole, from the magic on */
@@ -193,7 +246,9 @@ kd_err kd_soft_open(struct kd_slice octets, const struct kd_slot_secret *secret,
 /* For a token just created: what came of the store before it. The generations go on,
  * and its keys are listed as destroyed, so that what they signed can still be verified
  * and none of them is taken in again; revoked ones are left out, since nothing they
- * signed is to be believed. No secret is read. The octets must be authentic: opened by
+ * signed is to be believed. The table of tokens goes on as well, without the tags of
+ * PINs: where keys were held they still lie in the tokens, and only the tokens' own
+ * tools remove them. No secret is read. The octets must be authentic: opened by
  * kd_soft_open. KD_INVALID for a token that has keys or was serialised; errors of
  * kd_store_parse. */
 kd_err kd_soft_inherit(struct kd_token *t, struct kd_slice octets) KD_MUST_USE;
@@ -209,13 +264,17 @@ kd_err kd_soft_inherit(struct kd_token *t, struct kd_slice octets) KD_MUST_USE;
 kd_err kd_soft_serialise(struct kd_token *t, struct kd_buf *out) KD_MUST_USE;
 
 /* Where a token stands, to go back there when a change is not stored: keys and slots
- * made since are forgotten, states and the generation are what they were. Not undone:
- * slots removed, the policy area, and that a secret was destroyed. Nobody else may
- * change the token in between. */
+ * made since are forgotten (those of kd_token_take go back to what made them); states,
+ * places, the table of tokens and the generation are what they were. Not undone: slots
+ * removed, the policy area, and that a secret was destroyed. Nobody else may change the
+ * token in between. */
 struct kd_soft_mark {
     uint64_t generation;
-    size_t n_slots, n_keys;
+    size_t n_slots, n_keys, n_tokens;
+    struct kd_store_token tokens[KD_TOKENS_MAX];
     uint8_t states[KD_STORE_KEYS_MAX];
+    uint8_t n_places[KD_STORE_KEYS_MAX];
+    uint8_t flags[KD_STORE_KEYS_MAX];
 };
 kd_err kd_soft_mark(struct kd_token *t, struct kd_soft_mark *out) KD_MUST_USE;
 kd_err kd_soft_return(struct kd_token *t, const struct kd_soft_mark *mark) KD_MUST_USE;
@@ -225,34 +284,36 @@ void kd_soft_instance(struct kd_token *t, uint8_t out[KD_STORE_INSTANCE_SIZE]);
 
 /* Devices. The store has a table of the tokens adopted, by name as in the
  * configuration; keys name them by their place in it. */
-struct kd_device;
-struct kd_store_token {
-    char name[32];
-    char serial[17], model[17];  /* trimmed, as CK_TOKEN_INFO has them */
-    uint8_t good[16], tried[16]; /* tags of PINs (p11.h); zeros: none */
-};
-size_t kd_soft_tokens(struct kd_token *t, struct kd_store_token out[4]);
+size_t kd_soft_tokens(struct kd_token *t, struct kd_store_token out[KD_TOKENS_MAX]);
 
 /* The device of that name is there from now on, and told what it holds whenever that
  * changes (device.h, hold); right after opening. A name that the table does not have is
- * held nothing. Lives as long as the token. KD_BUSY for a fifth. */
+ * held nothing. The device outlives the token, or its sealing: from then on it is not
+ * called. A name again is another device. KD_BUSY for a fifth, KD_INVALID for a name
+ * that cannot be one, KD_NOMEM; what hold answers. */
 kd_err kd_soft_attach(struct kd_token *t, const char *name,
                       struct kd_device *device) KD_MUST_USE;
 
-/* Changes of the table; to be stored like others, undone by kd_soft_return. */
+/* Changes of the table; to be stored like others, undone by kd_soft_return. A token
+ * that has keys is not changed for another (KD_CONFLICT); one that has none is, and
+ * nothing is known of its PIN then. KD_INVALID: without a serial number, or one
+ * with control characters; KD_BUSY: a fifth; set_tags: KD_NOT_FOUND. */
 kd_err kd_soft_adopt(struct kd_token *t, const char *name, const char *serial,
                      const char *model) KD_MUST_USE;
-kd_err kd_soft_set_tags(struct kd_token *t, const char *name, const uint8_t good[16],
-                        const uint8_t tried[16]) KD_MUST_USE;
+kd_err kd_soft_set_tags(struct kd_token *t, const char *name,
+                        const uint8_t good[KD_PIN_TAG_SIZE],
+                        const uint8_t tried[KD_PIN_TAG_SIZE]) KD_MUST_USE;
 
 /* A held key is also in a second token, where it was looked for and tried (device.h,
- * look). */
+ * look). place->token does not count, name does. KD_NOT_FOUND: no such key or token;
+ * KD_CONFLICT: not a held key, or it is in that token; KD_BUSY: it is in two. */
 kd_err kd_soft_add_place(struct kd_token *t, const struct kd_key_id *id,
                          const char *name, const struct kd_place *place,
                          uint8_t flags) KD_MUST_USE;
 
 /* Opens what is sealed under keys of devices and not open yet; blocks. KD_OK: nothing
- * is left closed. */
+ * is left closed; else the first error, KD_FAILED for what does not open with what the
+ * token derived. */
 kd_err kd_soft_open_sealed(struct kd_token *t) KD_MUST_USE;
 
 /* Slots. KD_BUSY when there are eight; KD_CONFLICT rather than removing the last one;

@@ -18,6 +18,8 @@ enum {
     KD_MAIL_SIGNET_MAX = 1024 * 1024, /* that stands behind a message in an object */
     KD_MAIL_OBJECT_MAX = KD_MAIL_MESSAGE_MAX + KD_MAIL_SIGNET_MAX,
     KD_MAIL_BOUNCE_MAX = 16 * 1024 * 1024 + 65536, /* one chunk, and what is around */
+    KD_JOB_TOKENS_MAX = 2 * (4 + 31),              /* names of PKCS#11 tokens */
+    KD_JOB_FINDINGS_MAX = 64,
 };
 
 enum {

@@ -1,0 +1,182 @@
+/* All that is wrong with a token, for an operator. What the keeper knows is said
+ * without asking; where the token is in use, a host lists its objects besides. */
+#include "pool.h"
+
+#include <keyd/base/clock.h>
+#include <keyd/base/cur.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { MANY_OBJECTS = 64, SLOW_MS = 50, LIST_MS = 5000, LISTS_MAX = 64 };
+
+static void
+add(struct work *w, enum p11_finding_code code, uint64_t rv, const char *what)
+{
+    if (w->n_findings >= w->findings_max)
+        return;
+    struct p11_finding *f = &w->findings[w->n_findings++];
+    *f = (struct p11_finding){.code = code, .rv = rv};
+    snprintf(f->what, sizeof f->what, "%s", what);
+}
+
+static void
+name_of(const struct pool_key *k, char out[64])
+{
+    snprintf(out, 64, "key %02x%02x%02x%02x...", k->is.id.octets[0], k->is.id.octets[1],
+             k->is.id.octets[2], k->is.id.octets[3]);
+}
+
+static void
+add_keys(const struct p11_token *t, struct work *w)
+{
+    char text[P11_WHAT_MAX + 1], name[64];
+
+    for (size_t i = 0; i < t->n_keys; i++) {
+        const struct pool_key *k = &t->keys[i];
+        if (!k->is_known || k->finding == P11_FINE)
+            continue;
+        name_of(k, name);
+        if (k->what[0] == '\0')
+            snprintf(text, sizeof text, "%s", name);
+        else
+            snprintf(text, sizeof text, "%.24s: %.60s", name, k->what);
+        add(w, k->finding, k->rv, text);
+    }
+}
+
+/* --- its objects --- */
+
+static bool
+is_ours(const struct p11_token *t, struct kd_slice id)
+{
+    for (size_t i = 0; i < t->n_keys; i++)
+        if (kd_slice_eq(kd_slice(t->keys[i].is.place.id, t->keys[i].is.place.id_size),
+                        id))
+            return true;
+    return false;
+}
+
+static void
+add_orphan(struct work *w, const struct kd_p11_object *o)
+{
+    char text[P11_WHAT_MAX + 1], id[2 * 16 + 1] = "", label[33] = "";
+
+    for (size_t i = 0; i < o->id.n && i < 16; i++)
+        snprintf(id + 2 * i, 3, "%02x", o->id.p[i]);
+    for (size_t i = 0; i < o->label.n && i < 32; i++) {
+        uint8_t c = o->label.p[i];
+        label[i] = (char)(c >= ' ' && c <= '~' ? c : '?');
+        label[i + 1] = '\0';
+    }
+    snprintf(text, sizeof text, "id %s, \"%s\"", id, label);
+    add(w, P11_ORPHAN, 0, text);
+}
+
+/* False: it does not go on. With the lock. */
+static bool
+add_objects(const struct p11_token *t, struct work *w, struct kd_slice list)
+{
+    enum { PRIVATE_KEY = 3 };
+    struct kd_cur c = kd_cur(list);
+    struct kd_p11_object o;
+
+    while (kd_cur_left(&c) != 0) {
+        struct kd_slice one = kd_list_next(&c);
+        if (c.err != KD_OK || kd_p11_object_get(one, &o) != KD_OK)
+            return false;
+        if (o.klass == PRIVATE_KEY && !is_ours(t, o.id))
+            add_orphan(w, &o);
+    }
+    return true;
+}
+
+static enum call_end
+list_from(struct host *h, uint32_t from, uint8_t *answer, struct kd_p11_listed *out)
+{
+    struct kd_p11_list m = {from};
+    struct kd_buf b;
+    size_t n = 0;
+
+    kd_buf_init(&b, 16);
+    kd_p11_list_put(&b, &m);
+    enum call_end end = call_host(h, KD_MSG_p11_list, &b, -1, KD_MSG_p11_listed,
+                                  kd_clock_ms() + LIST_MS, answer, ANSWER_MAX, &n);
+    kd_buf_free(&b);
+    if (end == CALL_DONE && kd_p11_listed_get(kd_slice(answer, n), out) != KD_OK)
+        end = CALL_MALFORMED;
+    return end;
+}
+
+static void
+look_at_objects(struct p11_token *t, struct work *w, struct host *h)
+{
+    uint8_t *answer = malloc(ANSWER_MAX);
+    struct kd_p11_listed m = {.next = 0};
+    enum call_end end = CALL_DONE;
+    uint32_t from = 0;
+    int64_t began = kd_clock_ms();
+
+    for (unsigned i = 0; answer != NULL && i < LISTS_MAX && end == CALL_DONE; i++) {
+        pthread_mutex_unlock(&t->lock);
+        end = list_from(h, from, answer, &m);
+        pthread_mutex_lock(&t->lock);
+        if (end == CALL_DONE && !add_objects(t, w, m.objects))
+            end = CALL_MALFORMED;
+        from = m.next;
+        if (from == 0 || kd_clock_ms() - began > LIST_MS)
+            break;
+    }
+    free(answer);
+    if (end == CALL_DONE)
+        host_give_back(t, h);
+    else
+        host_drop(t, h, true);
+}
+
+static struct host *
+own_idle(struct p11_token *t)
+{
+    for (size_t i = 0; i < P11_SESSIONS_MAX; i++)
+        if (t->hosts[i].state == HOST_IDLE) {
+            t->hosts[i].state = HOST_BUSY;
+            t->hosts[i].sent_at = kd_clock_ms();
+            return &t->hosts[i];
+        }
+    return NULL;
+}
+
+void
+keeper_doctor(struct p11_token *t, struct work *w)
+{
+    char text[64];
+    struct host *h;
+
+    if (t->status.finding != P11_FINE && t->breaker.state != P11_CLOSED)
+        add(w, t->status.finding, t->status.rv, t->what);
+    add_keys(t, w);
+    if (t->breaker.state == P11_CLOSED && t->n_objects > MANY_OBJECTS) {
+        snprintf(text, sizeof text, "%u objects", t->n_objects);
+        add(w, P11_MANY_OBJECTS, 0, text);
+    }
+    if (t->breaker.state == P11_CLOSED && (h = own_idle(t)) != NULL)
+        look_at_objects(t, w, h);
+    w->err = KD_OK;
+}
+
+/* What is wrong comes first, notes at the end, as the work finds them. */
+size_t
+p11_doctor(struct p11 *p, size_t token, struct p11_finding *out, size_t max,
+           int64_t until)
+{
+    struct work w = {
+        .kind = WORK_DOCTOR, .findings = out, .findings_max = max, .until = until};
+
+    struct p11_token *t = &p->tokens[token];
+    while (token_work(t, &w) == KD_BUSY && kd_clock_ms() < until) {
+        pthread_mutex_lock(&t->lock);
+        kd_ignore(token_wait(t, &t->changed, until)); /* until that is done */
+        pthread_mutex_unlock(&t->lock);
+    }
+    return w.n_findings;
+}
