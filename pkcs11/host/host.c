@@ -16,6 +16,7 @@
 
 #include <keyd/base/log.h>
 #include <keyd/base/secret.h>
+#include <keyd/p11/look.h>
 #include <keyd/p11/module_file.h>
 
 #include <dlfcn.h>
@@ -144,10 +145,12 @@ serve_vault(struct host *h)
 int
 main(void)
 {
+    struct p11_look look = {0};
+
     setup(&host);
     for (;;) {
         struct pollfd p[] = {kd_role_watch(&ctl), kd_role_watch(&host.chan)};
-        kd_ignore(poll(p, 2, -1)); /* what failed shows when receiving */
+        kd_ignore(p11_poll(&look, p, 2, -1)); /* what failed shows when receiving */
         if (p[0].revents != 0) {
             kd_role_serve_ctl(&ctl, on_supervisor, &host);
             kd_role_flush_ctl(&ctl);

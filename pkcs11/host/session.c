@@ -111,8 +111,10 @@ take_value(struct session *s, CK_OBJECT_HANDLE secret, uint8_t *z, size_t *n)
     CK_RV rv = s->m->f->C_GetAttributeValue(s->handle, secret, &value, 1);
     CK_RV gone = s->m->f->C_DestroyObject(s->handle, secret);
 
+    if (rv == CKR_OK)
+        rv = gone; /* a secret that stays behind in the token is no answer */
     *n = rv == CKR_OK && ck_fits(value.ulValueLen, KD_ECDH_SIZE) ? value.ulValueLen : 0;
-    return rv != CKR_OK ? rv : gone;
+    return rv;
 }
 
 static CK_RV

@@ -9,7 +9,6 @@
 #include <keyd/base/secret.h>
 
 #include <errno.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -26,13 +25,16 @@ is_later(void)
 }
 
 static enum call_end
-wait_for(const struct host *h, short events, int64_t until)
+wait_for(struct host *h, short events, int64_t until)
 {
     struct pollfd p = {.fd = h->fd, .events = events};
 
     for (;;) {
         int64_t left = until - kd_clock_ms();
-        int r = poll(&p, 1, left <= 0 ? 0 : left > 60000 ? 60000 : (int)left);
+        int r = p11_poll(&h->look, &p, 1,
+                         left <= 0      ? 0
+                         : left > 60000 ? 60000
+                                        : (int)left);
         if (r > 0)
             return CALL_DONE;
         if (r == 0 && kd_clock_ms() >= until)

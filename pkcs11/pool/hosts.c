@@ -15,6 +15,7 @@ take_next(struct host *h)
     h->linked_at = kd_clock_ms();
     h->n_done = h->tag = h->keys_serial = 0;
     h->kib = h->kib_first = 0;
+    h->look = (struct p11_look){0};
 }
 
 void
@@ -72,6 +73,8 @@ host_wait_ms(const struct p11_token *t)
     return t->conf.timeout_ms > WAIT_MS ? t->conf.timeout_ms : WAIT_MS;
 }
 
+/* The one that has done most: its memory and the module's are warm, and hosts do not
+ * all come to the end of their time at once. */
 static struct host *
 find_idle(struct p11_token *t)
 {
@@ -80,7 +83,7 @@ find_idle(struct p11_token *t)
     for (size_t i = 0; i < P11_SESSIONS_MAX; i++) {
         struct host *h = &t->hosts[i];
         if (h->state == HOST_IDLE && h->keys_serial == t->keys_serial &&
-            (best == NULL || h->n_done < best->n_done))
+            (best == NULL || h->n_done > best->n_done))
             best = h;
     }
     return best;

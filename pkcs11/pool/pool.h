@@ -10,6 +10,7 @@
 #include "breaker.h"
 
 #include <keyd/job/job.h>
+#include <keyd/p11/look.h>
 
 #include <pthread.h>
 
@@ -63,6 +64,7 @@ struct host {
     int64_t linked_at, sent_at;
     uint64_t keys_serial; /* of the list that is bound in it */
     uint64_t n_done, tag;
+    struct p11_look look;
     uint32_t kib_first, kib;
     uint8_t *secret; /* SECRET_ANSWER_MAX, secret memory */
 };

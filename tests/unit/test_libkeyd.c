@@ -98,9 +98,11 @@ submit_seal(void)
 static uint64_t
 submit_generate(void)
 {
-    struct keyd_request q = {
-        .op = KEYD_OP_GENERATE_KEY,
-        .in.generate_key = {KEYD_ROLE_SOK, KEYD_ED25519, KEYD_STR("example.org"), 3}};
+    struct keyd_request q = {.op = KEYD_OP_GENERATE_KEY,
+                             .in.generate_key = {.role = KEYD_ROLE_SOK,
+                                                 .algorithm = KEYD_ED25519,
+                                                 .domain = KEYD_STR("example.org"),
+                                                 .permissions = 3}};
 
     return submit(&q);
 }
@@ -329,10 +331,17 @@ every_operation_goes_out_and_its_answer_comes_back(void **state)
         {.op = KEYD_OP_UNSEAL, .in.slot = {KEYD_SLOT_CREDENTIAL, {secret[2], 8}}},
         {.op = KEYD_OP_SEAL},
         {.op = KEYD_OP_GENERATE_KEY,
-         .in.generate_key = {KEYD_ROLE_SOK, KEYD_ED25519, org, 3}},
+         .in.generate_key = {.role = KEYD_ROLE_SOK,
+                             .algorithm = KEYD_ED25519,
+                             .domain = org,
+                             .permissions = 3}},
         {.op = KEYD_OP_RETIRE_KEY, .in.retire_key = {key16}},
         {.op = KEYD_OP_IMPORT_KEY,
-         .in.import_key = {{secret[3], 8}, KEYD_ROLE_POK, true, org, 2}},
+         .in.import_key = {.key_file = {secret[3], 8},
+                           .signing_role = KEYD_ROLE_POK,
+                           .encryption_key = true,
+                           .domain = org,
+                           .permissions = 2}},
         {.op = KEYD_OP_ISSUE_ORG_SIGNET,
          .in.issue_org_signet = {org, profile, 1, KEYD_NONE, key16, sok_ids, 2, key16}},
         {.op = KEYD_OP_AUDIT_READ, .in.audit_read = {9, 3}},
