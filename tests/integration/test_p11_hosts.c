@@ -293,6 +293,16 @@ a_host_has_its_own_user_groups_and_environment(void **state)
     it_stops();
 }
 
+/* Seen in the table of processes and not in the hosts' log, which a busy disk delays. */
+static bool
+is_replaced(pid_t victim)
+{
+    pid_t pids[CHILDREN_MAX];
+    size_t n = hosts(pids);
+
+    return n == 2 && pids[0] != victim && pids[1] != victim;
+}
+
 static void
 two_hundred_kills_disturb_nobody(void **state)
 {
@@ -307,16 +317,14 @@ two_hundred_kills_disturb_nobody(void **state)
     wait_for_hosts(2);
     size_t n = roles(before);
     for (int i = 0; i < 200; i++) {
-        unsigned starts = noted("start", "");
-        size_t there = hosts(pids);
-        assert_int_equal(there, 2);
-        kill(pids[i % 2], SIGKILL);
+        assert_int_equal(hosts(pids), 2);
+        pid_t victim = pids[i % 2];
+        kill(victim, SIGKILL);
         began = kd_clock_ms();
-        while (noted("start", "") == starts && kd_clock_ms() - began < 5000)
+        while (!is_replaced(victim) && kd_clock_ms() - began < 5000)
             nap(1);
         if (kd_clock_ms() - began > longest)
             longest = kd_clock_ms() - began;
-        wait_for_hosts(2);
     }
     print_message("longest from a kill to a start: %lld ms\n", (long long)longest);
     assert_in_range(longest, 0, 900); /* less than the wait after a crash */
