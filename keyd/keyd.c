@@ -172,13 +172,14 @@ serve_child(struct child *c)
         kd_chan_close(&c->ctl);
 }
 
-/* One that keeps ending has been told of, and one that was replaced is no news. */
+/* One that keeps ending has been told of; one that was replaced, or whose vault ended,
+ * is no news. */
 static enum kd_log_level
 exit_level(const struct child *c, int status)
 {
     bool is_usual =
-        child_is_host(c) &&
-        (c->n_crashes >= HOSTS_TOLD || (WIFEXITED(status) && WEXITSTATUS(status) == 0));
+        child_is_host(c) && (c->n_crashes >= HOSTS_TOLD || c->is_let_go ||
+                             (WIFEXITED(status) && WEXITSTATUS(status) == 0));
 
     return is_usual ? KD_DEBUG : sup.is_stopping ? KD_INFO : KD_WARN;
 }

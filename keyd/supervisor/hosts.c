@@ -240,9 +240,10 @@ host_ended(struct supervisor *s, struct child *c, int status)
 {
     int64_t wait, now = kd_clock_ms();
     bool is_done =
-        WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
-        (is_maker(c) || now - c->started_at >= SERVED_MS ||
-         kd_rate_take(&early_ends, &c->early_ends, (int64_t)kd_clock_ns(), &wait));
+        c->is_let_go ||
+        (WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
+         (is_maker(c) || now - c->started_at >= SERVED_MS ||
+          kd_rate_take(&early_ends, &c->early_ends, (int64_t)kd_clock_ns(), &wait)));
     bool is_killed =
         WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !c->is_ended_by_us;
 
@@ -266,6 +267,7 @@ hosts_end(struct supervisor *s)
         c->start_at = 0;
         if (c->pid <= 0)
             continue;
+        c->is_let_go = true;
         /* One that hangs would not see that its channel has ended. The one that makes
          * keys could leave a token half written. */
         if (is_maker(c))

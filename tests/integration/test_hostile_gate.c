@@ -81,6 +81,8 @@ a_gate_that_talks_nonsense_is_started_again_and_the_vault_is_not(void **state)
     link_program(libexec, "keyd-vault", program);
     daemon_program("bin", "keyd-ledger", program);
     link_program(libexec, "keyd-ledger", program);
+    daemon_program("bin", "keyd-p11", program);
+    link_program(libexec, "keyd-p11", program);
     daemon_program("tests", "test_hostile_gate", self);
     link_program(libexec, "keyd-gate", self);
     assert_true(daemon_prepare(&d, &options));
@@ -95,8 +97,9 @@ a_gate_that_talks_nonsense_is_started_again_and_the_vault_is_not(void **state)
     assert_false(daemon_log_has(&d, "keyd-vault loses its links"));
     assert_int_equal(daemon_stop(&d), 0);
     daemon_clear(&d);
-    static const char *const names[] = {"keyd-vault", "keyd-ledger", "keyd-gate"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const names[] = {"keyd-vault", "keyd-ledger", "keyd-gate",
+                                        "keyd-p11"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(program, sizeof program, "%s/%s", libexec, names[i]);
         assert_int_equal(unlink(program), 0);
     }

@@ -92,6 +92,14 @@ add_seed(const char *of, const uint8_t seed[32])
     add_secret(of, expanded, sizeof expanded);
 }
 
+/* What opens the key store. */
+static void
+add_slots(void)
+{
+    add_secret("the credential", keyd.credential, sizeof keyd.credential);
+    add_secret("the passphrase", passphrase, sizeof passphrase - 1);
+}
+
 static void
 add_all_secrets(void)
 {
@@ -102,8 +110,7 @@ add_all_secrets(void)
     add_seed("the SOK", sg_world()->sok.seed);
     crypto_hash_sha256(scalar, (const uint8_t *)"keyd-test origin enc", 20);
     add_secret("the encryption key", scalar, sizeof scalar);
-    add_secret("the credential", keyd.credential, sizeof keyd.credential);
-    add_secret("the passphrase", passphrase, sizeof passphrase - 1);
+    add_slots();
 }
 
 /* How often a piece is in the octets; *of is the last one's. */
@@ -186,6 +193,26 @@ skip_unless_root(void)
     }
 }
 
+/* The host of a token of software is where that token's keys are. */
+static void
+search_child(const struct daemon_child *c)
+{
+    const char *of = NULL;
+    size_t n = 0;
+
+    if (strcmp(c->name, "keyd-p11") == 0) {
+        forget_secrets();
+        add_slots();
+    } else {
+        add_all_secrets();
+    }
+    size_t hits = search_process(c->pid, &n, &of);
+    print_message("%s %d: %zu KiB searched\n", c->name, (int)c->pid, n / 1024);
+    assert_true(n > 512 * 1024);
+    if (hits != 0)
+        fail_msg("%s has octets of %s", c->name, of);
+}
+
 static void
 T_SEC_7_no_process_but_the_vault_ever_had_a_secret_in_its_memory(void **state)
 {
@@ -199,16 +226,9 @@ T_SEC_7_no_process_but_the_vault_ever_had_a_secret_in_its_memory(void **state)
     assert_true(search_process(getpid(), &n, &of) > 0);
     if (search_process(keyd.pid, &n, &of) != 0)
         fail_msg("the supervisor has octets of %s", of);
-    for (size_t i = 0; i < n_children; i++) {
-        if (strcmp(children[i].name, "keyd-vault") == 0)
-            continue;
-        size_t hits = search_process(children[i].pid, &n, &of);
-        print_message("%s %d: %zu KiB searched\n", children[i].name,
-                      (int)children[i].pid, n / 1024);
-        assert_true(n > 512 * 1024);
-        if (hits != 0)
-            fail_msg("%s has octets of %s", children[i].name, of);
-    }
+    for (size_t i = 0; i < n_children; i++)
+        if (strcmp(children[i].name, "keyd-vault") != 0)
+            search_child(&children[i]);
 }
 
 static void
@@ -412,7 +432,8 @@ every_role_is_under_its_filter_without_privileges_and_with_its_own_uid(void **st
         unsigned uid;
     } roles[] = {{"keyd-gate", DAEMON_GATE},
                  {"keyd-vault", DAEMON_VAULT},
-                 {"keyd-ledger", DAEMON_LEDGER}};
+                 {"keyd-ledger", DAEMON_LEDGER},
+                 {"keyd-p11", DAEMON_P11}};
 
     (void)state;
     skip_unless_root();
@@ -420,7 +441,7 @@ every_role_is_under_its_filter_without_privileges_and_with_its_own_uid(void **st
         pid_t pid = children[i].pid;
         unsigned uid = 0;
         char uids[64];
-        for (size_t k = 0; k < 3; k++)
+        for (size_t k = 0; k < sizeof roles / sizeof *roles; k++)
             if (strcmp(children[i].name, roles[k].name) == 0)
                 uid = roles[k].uid;
         snprintf(uids, sizeof uids, "%u\t%u\t%u\t%u", uid, uid, uid, uid);
@@ -490,6 +511,7 @@ every_role_has_the_descriptors_it_needs_and_no_others(void **state)
     static const char *const ledger[] = {"null",      "log",         "socket",
                                          "state",     "registry.db", "registry.db-wal",
                                          "[eventfd]", "reserve",     NULL};
+    static const char *const host[] = {"null", "log", "socket", "statm", NULL};
     static const char *const supervisor[] = {
         "null", "log", "socket", "state", "[signalfd]", "memfd:keyd-quotas (deleted)",
         NULL};
@@ -501,6 +523,7 @@ every_role_has_the_descriptors_it_needs_and_no_others(void **state)
         assert_descriptors(children[i].pid,
                            strcmp(children[i].name, "keyd-gate") == 0    ? gate
                            : strcmp(children[i].name, "keyd-vault") == 0 ? vault
+                           : strcmp(children[i].name, "keyd-p11") == 0   ? host
                                                                          : ledger);
 }
 

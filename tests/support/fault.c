@@ -38,6 +38,17 @@ make_page(struct faults *f, enum fault_role role)
     return true;
 }
 
+/* Hosts of tokens are as they are. */
+static bool
+link_host(const char *libexec)
+{
+    char from[4096], to[128];
+
+    daemon_program("bin", "keyd-p11", from);
+    snprintf(to, sizeof to, "%s/keyd-p11", libexec);
+    return symlink(from, to) == 0;
+}
+
 bool
 fault_setup(struct faults *f, struct daemon_options *options)
 {
@@ -60,7 +71,7 @@ fault_setup(struct faults *f, struct daemon_options *options)
     snprintf(f->top, sizeof f->top, "libexec-directory = \"%s\"\n%s", f->libexec,
              options->top == NULL ? "" : options->top);
     options->top = f->top;
-    return true;
+    return link_host(f->libexec);
 }
 
 void
@@ -74,6 +85,8 @@ fault_clear(struct faults *f)
         munmap(f->of[r], sizeof *f->of[r]);
         close(FAULT_FD + r);
     }
+    snprintf(path, sizeof path, "%s/keyd-p11", f->libexec);
+    unlink(path);
     rmdir(f->libexec);
 }
 
