@@ -115,8 +115,8 @@ look_only(struct p11_token *t, struct host *h)
         host_drop(t, h, code == P11_MODULE_HANGS);
 }
 
-static void
-bring_one_up(struct p11_token *t, struct host *h)
+void
+keeper_raise(struct p11_token *t, struct host *h)
 {
     struct p11_finding why;
     bool is_first = t->breaker.state != P11_CLOSED;
@@ -166,7 +166,7 @@ try_fresh(struct p11_token *t, int64_t now)
     struct host *h = linked(t, HOST_LINKED);
     if (h == NULL || h->linked_at < t->asked_at)
         return false;
-    bring_one_up(t, h);
+    keeper_raise(t, h);
     t->asked_at = 0;
     return true;
 }
@@ -188,7 +188,7 @@ raise_hosts(struct p11_token *t)
     if (kd_clock_ms() - h->linked_at > STALE_MS)
         host_drop(t, h, false);
     else
-        bring_one_up(t, h);
+        keeper_raise(t, h);
     return true;
 }
 

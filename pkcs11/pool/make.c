@@ -233,37 +233,75 @@ own_one(struct p11_token *t, int64_t until)
     }
 }
 
-/* By a number that no request of the list uses. */
+/* In place of this one, which is let go, a process that comes up now. */
+static struct host *
+own_fresh(struct p11_token *t, struct host *old, int64_t after)
+{
+    unsigned number = old->number;
+    struct host *h = &t->hosts[number];
+    int64_t until = kd_clock_ms() + LINK_MS;
+
+    host_drop(t, old, false);
+    while ((h->state != HOST_LINKED || h->linked_at < after) &&
+           token_wait(t, &t->wake, until))
+        ;
+    if (h->state != HOST_LINKED)
+        return NULL;
+    keeper_raise(t, h);
+    if (h->state != HOST_IDLE)
+        return NULL;
+    h->state = HOST_BUSY;
+    h->sent_at = kd_clock_ms();
+    return h;
+}
+
+/* By a number that no request of the list uses. Without the lock. */
 static void
-look_for(struct p11_token *t, struct work *w)
+look_in(struct p11_token *t, struct host *h, struct work *w, struct p11_finding *why)
 {
     enum { NUMBER = POOL_KEYS_MAX - 1 };
     uint8_t answer[BOUND_MAX];
     struct kd_p11_bound m;
-    struct p11_finding why;
-    uint64_t rv = 0;
-    struct host *h = own_one(t, kd_clock_ms() + WAIT_MS);
-
-    w->err = KD_UNAVAILABLE;
-    if (h == NULL)
-        return;
-    pthread_mutex_unlock(&t->lock);
     struct kd_slice key = kd_slice(w->public_key, w->n_public);
+    uint64_t rv = 0;
+
     bind_key(t, h, NUMBER, w->alg, kd_slice(w->place.id, w->place.id_size), key, answer,
-             &m, &why);
-    if (why.code == P11_FINE && m.id.n > KD_PLACE_ID_MAX)
-        why.code = P11_KEY_MISSING;
-    if (why.code == P11_FINE &&
+             &m, why);
+    if (why->code == P11_FINE && m.id.n > KD_PLACE_ID_MAX)
+        why->code = P11_KEY_MISSING;
+    if (why->code == P11_FINE &&
         trial_key(h, NUMBER, w->alg, key, kd_clock_ms() + t->conf.timeout_ms, &rv) !=
             KD_OK)
-        why.code = P11_PROBE_FAILED;
-    w->err = of_finding(why.code, why.rv);
-    if (why.code == P11_FINE) {
-        w->place.id_size = (uint8_t)m.id.n;
-        memcpy(w->place.id, m.id.p, m.id.n);
-        w->flags = (uint8_t)(KD_HELD_ADOPTED | flags_of(m.attributes, false));
+        why->code = P11_PROBE_FAILED;
+    if (why->code != P11_FINE)
+        return;
+    w->place.id_size = (uint8_t)m.id.n;
+    memcpy(w->place.id, m.id.p, m.id.n);
+    w->flags = (uint8_t)(KD_HELD_ADOPTED | flags_of(m.attributes, false));
+}
+
+/* What somebody's own tool has put there a process that loaded the module before may
+ * never see: it is looked for again by a fresh one, and those that are older may not
+ * bind it. */
+static void
+look_for(struct p11_token *t, struct work *w)
+{
+    int64_t began = kd_clock_ms();
+    struct p11_finding why = {.code = P11_KEY_MISSING};
+    struct host *h = own_one(t, began + WAIT_MS);
+
+    for (int i = 0; h != NULL && i < 2; i++) {
+        pthread_mutex_unlock(&t->lock);
+        look_in(t, h, w, &why);
+        pthread_mutex_lock(&t->lock);
+        if (why.code != P11_KEY_MISSING || h->linked_at >= began)
+            break;
+        h = own_fresh(t, h, began);
+        t->made_at = began;
     }
-    pthread_mutex_lock(&t->lock);
+    w->err = h == NULL ? KD_UNAVAILABLE : of_finding(why.code, why.rv);
+    if (h == NULL)
+        return;
     if (why.code == P11_MODULE_HANGS || why.code == P11_MODULE_DIES)
         host_drop(t, h, true);
     else

@@ -223,6 +223,9 @@ bool token_wait(struct p11_token *t, pthread_cond_t *cond, int64_t until);
 
 void *keeper_main(void *token);
 
+/* Brings one up that is linked; it serves then, or is gone. With the lock. */
+void keeper_raise(struct p11_token *t, struct host *h);
+
 /* How long a trial may take on a host that serves. */
 uint32_t trial_ms(const struct p11_token *t);
 
