@@ -189,7 +189,11 @@ log_exit(const struct child *c, int status)
 {
     enum kd_log_level level = exit_level(c, status);
 
-    if (WIFSIGNALED(status))
+    if (child_is_host(c) && c->is_ended_by_us && WIFSIGNALED(status) &&
+        WTERMSIG(status) == SIGKILL)
+        kd_log(level, "%s (pid %d) was killed: it did not do as the vault asked",
+               c->name, (int)c->pid);
+    else if (WIFSIGNALED(status))
         kd_log(level, "%s (pid %d) ended by signal %d%s", c->name, (int)c->pid,
                WTERMSIG(status),
                WTERMSIG(status) == SIGSYS ? ": a system call outside its sandbox" : "");

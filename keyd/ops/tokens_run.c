@@ -318,6 +318,8 @@ attach_prepare(struct task *t, struct store_change *c)
 
     if (err == KD_NOT_FOUND || err == KD_INVALID || err == KD_DENIED)
         return run_refuse(t, KD_NOT_FOUND, KD_REASON_KEY_NOT_THERE);
+    if (err == KD_FAILED || err == KD_CONFLICT)
+        return run_refuse(t, KD_CONFLICT, KD_REASON_KEY_UNFIT);
     return run_of_device(t, err);
 }
 

@@ -155,6 +155,8 @@ keeper_doctor(struct p11_token *t, struct work *w)
     if (t->status.finding != P11_FINE && t->breaker.state != P11_CLOSED)
         add(w, t->status.finding, t->status.rv, t->what);
     add_keys(t, w);
+    if (t->looked.code != P11_FINE && t->looked.code != P11_KEY_MISSING)
+        add(w, t->looked.code, t->looked.rv, t->looked.what);
     if (t->breaker.state == P11_CLOSED && t->n_objects > MANY_OBJECTS) {
         snprintf(text, sizeof text, "%u objects", t->n_objects);
         add(w, P11_MANY_OBJECTS, 0, text);

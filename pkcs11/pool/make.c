@@ -300,6 +300,7 @@ look_for(struct p11_token *t, struct work *w)
         t->made_at = began;
     }
     w->err = h == NULL ? KD_UNAVAILABLE : of_finding(why.code, why.rv);
+    t->looked = why;
     if (h == NULL)
         return;
     if (why.code == P11_MODULE_HANGS || why.code == P11_MODULE_DIES)

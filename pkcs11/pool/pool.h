@@ -172,6 +172,7 @@ struct p11_token {
     bool has_no_pin; /* the supervisor said so */
     kd_err no_pin;
 
+    struct p11_finding looked; /* why what was last looked for is not taken */
     bool wants_trial;
     int64_t made_at; /* what was loaded before may not see it */
     int64_t trial_at, recheck_at;

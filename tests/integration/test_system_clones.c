@@ -251,12 +251,14 @@ a_clone_with_wrong_attributes_is_not_attached(void **state)
     assert_true(softhsm_put_key(
         &beta, DAEMON_P11,
         &(struct softhsm_key){.seed = seed, .id = "wide", .extractable = true}));
-    struct keyd_request q = {.op = KEYD_OP_ATTACH_KEY,
-                             .in.attach_key = {{attached, 16}, both[1]}};
+    attach_ends(KEYD_CONFLICT, "key-unfit");
+    const struct keyd_request q = {.op = KEYD_OP_TOKEN_DOCTOR,
+                                   .in.token.name = KEYD_STR("beta")};
     struct keyd_answer *a = ask(com.admin, &q);
-    assert_int_not_equal(a->status, KEYD_OK);
-    print_message("a clone that can be read out: %s (%s)\n",
-                  keyd_client_status_text(a->status), a->detail);
+    assert_in_range(a->out.doctor.n_findings, 1, 100);
+    const struct keyd_token_finding *f = &a->out.doctor.findings[0];
+    assert_true(tokens_text_is(f->finding, "attribute"));
+    assert_true(tokens_text_is(f->what, "CKA_EXTRACTABLE is true, must be false"));
     keyd_client_answer_free(a);
     is_in(attached, 1, 0);
 }
