@@ -4,6 +4,7 @@
  * away within a second and is back within five of its repair, and no wrong PIN is tried
  * twice. */
 #include "ask.h"
+#include "fake_world.h"
 #include "people.h"
 #include "softhsm.h"
 #include "suite.h"
@@ -28,7 +29,7 @@ enum {
 
 static struct daemon d;
 static keyd_client *admin;
-static char top[] = "/tmp/keyd-p11-faults-XXXXXX";
+static struct fake_world fakes;
 static const char *const names[] = {"alpha", "beta"};
 static const char *const domains[] = {"example.com", "example.net"};
 static int log_fd[2] = {-1, -1};
@@ -39,24 +40,9 @@ static bool with_load;
 /* --- fakes --- */
 
 static void
-put_file(const char *name, const char *file, const char *text, mode_t mode)
-{
-    char path[160], fresh[180];
-
-    snprintf(path, sizeof path, "%s/%s/%s", top, name, file);
-    snprintf(fresh, sizeof fresh, "%s.new", path);
-    FILE *f = fopen(fresh, "we");
-    assert_non_null(f);
-    fputs(text, f);
-    assert_int_equal(fclose(f), 0);
-    assert_int_equal(chmod(fresh, mode), 0);
-    assert_int_equal(rename(fresh, path), 0); /* never seen half written */
-}
-
-static void
 script(const char *text)
 {
-    put_file("alpha", "script", text, 0644);
+    fake_world_put(&fakes, "alpha", "script", text, 0644);
 }
 
 static void
@@ -64,7 +50,7 @@ listen_to(size_t i)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
 
-    snprintf(at.sun_path, sizeof at.sun_path, "%s/%s/log", top, names[i]);
+    snprintf(at.sun_path, sizeof at.sun_path, "%s/%s/log", fakes.top, names[i]);
     log_fd[i] = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     assert_true(log_fd[i] >= 0);
     assert_int_equal(bind(log_fd[i], (struct sockaddr *)&at, sizeof at), 0);
@@ -86,46 +72,7 @@ told(size_t i, const char *what)
     return count;
 }
 
-static void
-make_fake(size_t i)
-{
-    char path[160], words[128];
-
-    snprintf(path, sizeof path, "%s/%s", top, names[i]);
-    assert_int_equal(mkdir(path, 0755), 0);
-    snprintf(words, sizeof words, "%s %s%zu 2468 plain\n", names[i], "F00", i);
-    put_file(names[i], "token", words, 0644);
-    put_file(names[i], "keys", "", 0644);
-    put_file(names[i], "script", "", 0644);
-    snprintf(words, sizeof words, "%s/pin-%s", top, names[i]);
-    assert_int_equal(mkdir(words, 0700), 0);
-    snprintf(words, sizeof words, "pin-%s", names[i]);
-    put_file(words, "pin", "2468", 0400);
-    snprintf(words, sizeof words, "%u", (unsigned)DAEMON_P11);
-    assert_true(softhsm_script("chown $2:$2 $1 $1/keys; chmod 755 $1", path, words));
-    listen_to(i);
-}
-
 /* --- the daemon --- */
-
-static const char *
-sections(void)
-{
-    static char text[2048];
-    char module[4096];
-    int at = 0;
-
-    daemon_program("tests", "fake_p11.so", module);
-    for (size_t i = 0; i < 2; i++)
-        at += snprintf(text + at, sizeof text - (size_t)at,
-                       "token \"%s\" {\n module = \"%s\"\n label = \"%s\"\n"
-                       " pin-file = \"%s/pin-%s/pin\"\n paths = { \"%s/%s\" }\n"
-                       " profile = pcsc\n environment = { \"FAKE_P11=%s/%s\" }\n}\n",
-                       names[i], module, names[i], top, names[i], top, names[i], top,
-                       names[i]);
-    assert_in_range(at, 1, sizeof text - 1);
-    return text;
-}
 
 static struct keyd_answer *
 tokens(void)
@@ -263,23 +210,23 @@ start_load(size_t i)
 static int
 begin(void **state)
 {
-    char program[4096];
-    struct daemon_options o = {.no_token = true};
+    static char sections[2048];
+    struct daemon_options o = {.no_token = true, .sections = sections};
 
     (void)state;
-    daemon_program("tests", "fake_p11.so", program);
-    if (geteuid() != 0 || access(program, R_OK) != 0) {
+    if (!fake_world_begin(&fakes)) {
         puts("skipped: needs root and fake_p11.so");
         exit(SUITE_SKIPPED);
     }
     char user[32];
     snprintf(user, sizeof user, "user-p11 = \"%d\"\n", DAEMON_P11);
     o.top = user;
-    assert_non_null(mkdtemp(top));
-    assert_int_equal(chmod(top, 0755), 0);
-    make_fake(0);
-    make_fake(1);
-    o.sections = sections();
+    fake_world_token(&fakes, names[0], "F000", "plain");
+    fake_world_token(&fakes, names[1], "F001", "plain");
+    for (size_t i = 0; i < 2; i++) {
+        listen_to(i);
+        fake_world_section(&fakes, names[i], "", sections, sizeof sections);
+    }
     assert_true(daemon_start(&d, &o));
     assert_true(daemon_init_token(&d));
     admin = ask_connect(&d, "admin");
@@ -308,7 +255,7 @@ end(void **state)
             kill(loads[i], SIGKILL);
     keyd_client_free(admin);
     daemon_clear(&d);
-    assert_true(softhsm_script("rm -rf $1", top, ""));
+    fake_world_end(&fakes);
     return 0;
 }
 
@@ -414,7 +361,7 @@ is_alphas(pid_t pid)
     char path[64], text[512] = "", wanted[96];
 
     snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
-    snprintf(wanted, sizeof wanted, "FAKE_P11=%s/alpha", top);
+    snprintf(wanted, sizeof wanted, "FAKE_P11=%s/alpha", fakes.top);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd >= 0) {
         kd_ignore(read(fd, text, sizeof text - 1)); /* gone: it is nobody's */
@@ -439,7 +386,7 @@ static void
 a_wrong_pin_is_tried_once_in_all(void **state)
 {
     (void)state;
-    put_file("pin-alpha", "pin", "1357", 0400);
+    fake_world_put(&fakes, "pin-alpha", "pin", "1357", 0400);
     kd_ignore(told(0, "login bad"));
     kill_hosts();
     assert_true(becomes(0, KEYD_TOKEN_REFUSED, KEYD_TOKEN_REFUSED, PATIENCE_MS) >= 0);
@@ -460,7 +407,7 @@ a_wrong_pin_is_tried_once_in_all(void **state)
     assert_true(becomes(0, KEYD_TOKEN_REFUSED, KEYD_TOKEN_REFUSED, PATIENCE_MS) >= 0);
     nap(6000); /* it looks at the file again, and has seen this one */
     assert_int_equal(told(0, "login bad"), 1);
-    put_file("pin-alpha", "pin", "2468", 0400);
+    fake_world_put(&fakes, "pin-alpha", "pin", "2468", 0400);
     assert_true(becomes(0, KEYD_TOKEN_READY, KEYD_TOKEN_READY, PATIENCE_MS) >= 0);
 }
 
@@ -504,7 +451,7 @@ spoil_keys(const char *expression)
 {
     char path[160];
 
-    snprintf(path, sizeof path, "%s/alpha/keys", top);
+    snprintf(path, sizeof path, "%s/alpha/keys", fakes.top);
     assert_true(softhsm_script("cp -p $1 $1.good; sed -i -e \"$2\" $1; chmod 644 $1",
                                path, expression));
 }
@@ -514,7 +461,7 @@ mend_keys(void)
 {
     char path[160];
 
-    snprintf(path, sizeof path, "%s/alpha/keys", top);
+    snprintf(path, sizeof path, "%s/alpha/keys", fakes.top);
     assert_true(softhsm_script("mv $1.good $1", path, ""));
     kill_hosts();
     assert_true(becomes(0, KEYD_TOKEN_READY, KEYD_TOKEN_READY, PATIENCE_MS) >= 0);
@@ -524,17 +471,17 @@ static void
 what_is_wrong_with_a_token_is_named(void **state)
 {
     (void)state;
-    put_file("alpha", "token", "other F000 2468 plain\n", 0644);
+    fake_world_put(&fakes, "alpha", "token", "other F000 2468 plain\n", 0644);
     is_named("another label", "no-such-token");
-    put_file("alpha", "token", "alpha F000 2468 twin\n", 0644);
+    fake_world_put(&fakes, "alpha", "token", "alpha F000 2468 twin\n", 0644);
     is_named("two tokens", "two-tokens-match");
-    put_file("alpha", "token", "alpha F999 2468 plain\n", 0644);
+    fake_world_put(&fakes, "alpha", "token", "alpha F999 2468 plain\n", 0644);
     is_named("another serial number", "serial-changed");
-    put_file("alpha", "token", "alpha F000 2468 locked\n", 0644);
+    fake_world_put(&fakes, "alpha", "token", "alpha F000 2468 locked\n", 0644);
     is_named("PIN locked", "pin-locked");
-    put_file("alpha", "token", "alpha F000 2468 final-try\n", 0644);
+    fake_world_put(&fakes, "alpha", "token", "alpha F000 2468 final-try\n", 0644);
     is_named("one try left", "pin-final-try");
-    put_file("alpha", "token", "alpha F000 2468 plain\n", 0644);
+    fake_world_put(&fakes, "alpha", "token", "alpha F000 2468 plain\n", 0644);
     kill_hosts();
     assert_true(becomes(0, KEYD_TOKEN_READY, KEYD_TOKEN_READY, PATIENCE_MS) >= 0);
     spoil_keys("1s/good$/extractable/");
