@@ -293,7 +293,8 @@ a_host_has_its_own_user_groups_and_environment(void **state)
     it_stops();
 }
 
-/* Seen in the table of processes and not in the hosts' log, which a busy disk delays. */
+/* Seen in the table of processes and not in the hosts' log, which a busy disk delays.
+ */
 static bool
 is_replaced(pid_t victim)
 {
