@@ -84,36 +84,6 @@ generation(enum keyd_key_role role, uint32_t permissions)
 }
 
 static void
-import(const uint8_t seed[32], const uint8_t scalar[32], enum keyd_key_role role,
-       uint32_t permissions, bool encryption, bool sealed)
-{
-    char file[DIME_DKEY_TEXT_MAX];
-    const struct keyd_request q = {
-        .op = KEYD_OP_IMPORT_KEY,
-        .in.import_key = {
-            .key_file = {file, ask_key_file(DIME_DKEY_ORG, seed, scalar, file)},
-            .signing_role = role,
-            .encryption_key = encryption,
-            .domain = KEYD_STR("example.com"),
-            .permissions = permissions,
-            .tokens = in_alpha,
-            .n_tokens = 1,
-            .sealed = sealed}};
-    struct keyd_answer *a = ask(com.admin, &q);
-
-    if (a->status != KEYD_OK)
-        fail_msg("import: %s (%s)", keyd_client_status_text(a->status), a->detail);
-    for (size_t i = 0; i < a->out.keys.n_keys; i++) {
-        const struct keyd_key *k = &a->out.keys.keys[i];
-        memcpy(k->role == KEYD_ROLE_POK   ? com.pok
-               : k->role == KEYD_ROLE_SOK ? com.sok
-                                          : com.enc,
-               k->id.p, 16);
-    }
-    keyd_client_answer_free(a);
-}
-
-static void
 is_held(const uint8_t id[16], enum keyd_key_holding holding)
 {
     const struct keyd_key *k;
@@ -139,19 +109,21 @@ told_limit(void)
 static void
 the_limit_is_found_by_trying(void **state)
 {
-    const struct sg_world *w = sg_world();
-    uint8_t scalar[32];
+    static const uint8_t seed[32] = {1}, scalar[32] = {2};
     int64_t until = kd_clock_ms() + PATIENCE_MS;
 
     (void)state;
     assert_int_equal(told_limit(), 0);
-    crypto_hash_sha256(scalar, (const uint8_t *)"keyd-test origin enc", 20);
-    import(w->pok.seed, scalar, KEYD_ROLE_POK, KEYD_PERM_MESSAGE, true, false);
+    post_import(&com, &(struct post_keys){.seed = seed,
+                                          .scalar = scalar,
+                                          .role = KEYD_ROLE_SOK,
+                                          .permissions = KEYD_PERM_CERTIFICATE,
+                                          .tokens = in_alpha,
+                                          .n_tokens = 1});
     while (told_limit() == 0 && kd_clock_ms() < until)
         kd_ignore(poll(NULL, 0, 50)); /* between two looks */
     assert_int_equal(told_limit(), LIMIT);
-    is_held(com.pok, KEYD_HOLDING_TOKEN);
-    is_held(com.enc, KEYD_HOLDING_TOKEN);
+    is_held(com.sok, KEYD_HOLDING_TOKEN);
 }
 
 static void
@@ -188,21 +160,6 @@ D_084_a_key_for_messages_is_sealed_by_itself(void **state)
 
 /* --- messages --- */
 
-static void
-issue(const char *vector, const char *name)
-{
-    const struct keyd_profile_field profile[] = {
-        {.type = 16, .value = KEYD_STR(name == NULL ? "" : name)}};
-    struct kd_slice ssr = sg_file(vector);
-    const struct ask_issue in = {.address = "alice@example.com",
-                                 .ssr = ssr,
-                                 .profile = profile,
-                                 .n_profile = name != NULL};
-
-    ask_ends(ask_issue(com.submit, &in), KEYD_OK, NULL);
-    sg_free(ssr);
-}
-
 /* Octet for octet what the vectors' key signs. */
 static void
 D_084_a_message_of_100_KiB_is_signed_with_a_sealed_key(void **state)
@@ -211,17 +168,12 @@ D_084_a_message_of_100_KiB_is_signed_with_a_sealed_key(void **state)
     const struct dmw_chunk part = {.type = 67, .data = {text, sizeof text}};
     struct dmw_recipe r = {.contents = &part, .n_contents = 1, .placeholders = true};
     struct dmw blank = {0}, whole = {0};
-    uint8_t other[32];
 
     (void)state;
-    crypto_hash_sha256(other, (const uint8_t *)"keyd-test not taken", 19);
-    import(sg_world()->sok.seed, other, KEYD_ROLE_SOK,
-           KEYD_PERM_SIGNET | KEYD_PERM_MESSAGE, false, true);
+    post_import_com(&com, in_alpha, 1, 1, true);
+    is_held(com.pok, KEYD_HOLDING_TOKEN);
+    is_held(com.enc, KEYD_HOLDING_TOKEN);
     is_held(com.sok, KEYD_HOLDING_SEALED);
-    com.signer = com.sok;
-    post_issue_org(&com, com.enc, "Example");
-    issue("appendix/SSR0.b64", NULL);
-    issue("appendix/SSR1.b64", "Alice");
     dmw_message(&blank, &r);
     r.placeholders = false;
     dmw_message(&whole, &r);

@@ -3,6 +3,7 @@
  * out, under load. One token is chosen by its serial number, the other one by its URI.
  * The tests go on from each other. */
 #include "load_rate.h"
+#include "mailw.h"
 #include "people.h"
 #include "post.h"
 #include "softhsm_key.h"
@@ -174,52 +175,14 @@ a_key_file_of_magma_goes_into_a_token(void **state)
 }
 
 static void
-import(const uint8_t seed[32], const uint8_t scalar[32], enum keyd_key_role role,
-       uint32_t permissions, bool encryption, size_t n_tokens)
-{
-    char file[DIME_DKEY_TEXT_MAX];
-    const struct keyd_request q = {
-        .op = KEYD_OP_IMPORT_KEY,
-        .in.import_key = {
-            .key_file = {file, ask_key_file(DIME_DKEY_ORG, seed, scalar, file)},
-            .signing_role = role,
-            .encryption_key = encryption,
-            .domain = KEYD_STR("example.com"),
-            .permissions = permissions,
-            .tokens = both,
-            .n_tokens = n_tokens}};
-    struct keyd_answer *a = ask(com.admin, &q);
-
-    if (a->status != KEYD_OK)
-        fail_msg("import: %s (%s)", keyd_client_status_text(a->status), a->detail);
-    for (size_t i = 0; i < a->out.keys.n_keys; i++) {
-        const struct keyd_key *k = &a->out.keys.keys[i];
-        memcpy(k->role == KEYD_ROLE_POK   ? com.pok
-               : k->role == KEYD_ROLE_SOK ? com.sok
-                                          : com.enc,
-               k->id.p, 16);
-    }
-    keyd_client_answer_free(a);
-}
-
-static void
 keys_are_taken_into_both(void **state)
 {
-    const struct sg_world *w = sg_world();
-    uint8_t scalar[32], other[32];
-
     (void)state;
     needs_softhsm();
-    crypto_hash_sha256(scalar, (const uint8_t *)"keyd-test origin enc", 20);
-    crypto_hash_sha256(other, (const uint8_t *)"keyd-test not taken", 19);
-    import(w->pok.seed, scalar, KEYD_ROLE_POK, KEYD_PERM_MESSAGE, true, 2);
-    import(w->sok.seed, other, KEYD_ROLE_SOK, KEYD_PERM_SIGNET | KEYD_PERM_MESSAGE,
-           false, 2);
+    post_import_com(&com, both, 2, 2, false);
     is_in(com.pok, 2, 0);
     is_in(com.enc, 2, 0);
     is_in(com.sok, 2, 0);
-    post_issue_org(&com, com.enc, "Example");
-    com.signer = com.sok;
 }
 
 /* --- keys of somebody's own tool --- */
@@ -233,19 +196,30 @@ attach_ends(enum keyd_status status, const char *detail)
     ask_ends(ask(com.admin, &q), status, detail);
 }
 
-/* A SOK of alpha's alone, and its seed. */
+/* A SOK of alpha's alone. */
+static void
+import_alone(const uint8_t seed[32])
+{
+    static const uint8_t scalar[32] = {9};
+    struct post keys = {.admin = com.admin, .domain = com.domain};
+
+    post_import(&keys, &(struct post_keys){.seed = seed,
+                                           .scalar = scalar,
+                                           .role = KEYD_ROLE_SOK,
+                                           .permissions = KEYD_PERM_CERTIFICATE,
+                                           .tokens = both,
+                                           .n_tokens = 1});
+    memcpy(attached, keys.sok, sizeof attached);
+}
+
 static void
 a_clone_with_wrong_attributes_is_not_attached(void **state)
 {
     static const uint8_t seed[32] = "a key that others keep a copy of";
-    uint8_t before[16], other[32] = {9};
 
     (void)state;
     needs_softhsm();
-    memcpy(before, com.sok, sizeof before);
-    import(seed, other, KEYD_ROLE_SOK, KEYD_PERM_CERTIFICATE, false, 1);
-    memcpy(attached, com.sok, sizeof attached);
-    memcpy(com.sok, before, sizeof before);
+    import_alone(seed);
     is_in(attached, 1, 0);
     attach_ends(KEYD_NOT_FOUND, "key-not-there");
     assert_true(softhsm_put_key(
@@ -267,19 +241,77 @@ static void
 a_clone_that_another_tool_made_is_attached(void **state)
 {
     static const uint8_t seed[32] = "another key that lies in a safe.";
-    uint8_t before[16], other[32] = {9};
 
     (void)state;
     needs_softhsm();
-    memcpy(before, com.sok, sizeof before);
-    import(seed, other, KEYD_ROLE_SOK, KEYD_PERM_CERTIFICATE, false, 1);
-    memcpy(attached, com.sok, sizeof attached);
-    memcpy(com.sok, before, sizeof before);
+    import_alone(seed);
     assert_true(softhsm_put_key(
         &beta, DAEMON_P11, &(struct softhsm_key){.seed = seed, .id = "from the safe"}));
     attach_ends(KEYD_OK, NULL);
     is_in(attached, ATTACHED, 0);
     attach_ends(KEYD_CONFLICT, "key-places");
+}
+
+/* --- what clients send --- */
+
+struct counts {
+    uint64_t derived, faults, away;
+};
+
+static struct counts
+counts_of(const char *name)
+{
+    struct keyd_answer *a = tokens_list(com.admin);
+    const struct keyd_token *t = tokens_named(a, name);
+    struct counts c = {t->n_derived, t->n_faults, t->n_away};
+
+    assert_int_equal(t->state, KEYD_TOKEN_READY);
+    assert_int_equal(t->finding.n, 0);
+    keyd_client_answer_free(a);
+    return c;
+}
+
+/* A message whose envelope is for a point that is none, as often as it likes: no token
+ * hears of it. */
+static void
+points_that_are_none_change_nothing(void **state)
+{
+    /* A magic number and a size; a chunk's type and size. */
+    enum { CHUNK = 6, POINT = 10, TIMES = 20 };
+    static const char *const points[] = {
+        "000000000000000000000000000000000000000000000000000000000000000000",
+        "0479be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
+        "0679be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
+        "0779be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
+        "020000000000000000000000000000000000000000000000000000000000000005",
+        "02fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f",
+        "03ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    };
+    struct counts before, after;
+    size_t n = 0, n_point;
+
+    (void)state;
+    needs_softhsm();
+    uint8_t *octets = mailw_blank_msg(&n);
+    assert_int_equal(octets[CHUNK], 2);
+    before = counts_of("alpha");
+    for (size_t i = 0; i < TIMES * sizeof points / sizeof *points; i++) {
+        const char *point = points[i / TIMES];
+        assert_int_equal(sodium_hex2bin(octets + POINT, 33, point, strlen(point), NULL,
+                                        &n_point, NULL),
+                         0);
+        assert_int_equal(n_point, 33);
+        struct keyd_answer *a = post_sign(com.submit, "alice@example.com",
+                                          "example.org", com.full, kd_slice(octets, n));
+        assert_int_equal(a->status, KEYD_INVALID);
+        keyd_client_answer_free(a);
+    }
+    free(octets);
+    after = counts_of("alpha");
+    assert_int_equal(after.derived, before.derived);
+    assert_int_equal(after.faults, before.faults);
+    assert_int_equal(after.away, before.away);
+    counts_of("beta");
 }
 
 /* --- fail-over --- */
@@ -393,6 +425,7 @@ main(void)
         cmocka_unit_test(keys_are_taken_into_both),
         cmocka_unit_test(a_clone_with_wrong_attributes_is_not_attached),
         cmocka_unit_test(a_clone_that_another_tool_made_is_attached),
+        cmocka_unit_test(points_that_are_none_change_nothing),
         cmocka_unit_test(under_load_either_token_may_be_pulled_out),
         cmocka_unit_test(with_one_token_gone_an_organization_signs_its_own_signet),
     };

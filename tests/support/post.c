@@ -106,6 +106,76 @@ issue_ssr(struct post *p, const char *address, struct kd_slice ssr, const char *
 }
 
 void
+post_issue_alice(struct post *p)
+{
+    struct kd_slice ssr0 = sg_file("appendix/SSR0.b64");
+    struct kd_slice ssr1 = sg_file("appendix/SSR1.b64");
+
+    issue_ssr(p, "alice@example.com", ssr0, NULL, NULL);
+    issue_ssr(p, "alice@example.com", ssr1, "Alice", NULL);
+    sg_free(ssr0);
+    sg_free(ssr1);
+}
+
+void
+post_import(struct post *p, const struct post_keys *k)
+{
+    char file[DIME_DKEY_TEXT_MAX];
+    const struct keyd_request q = {
+        .op = KEYD_OP_IMPORT_KEY,
+        .in.import_key = {
+            .key_file = {file, ask_key_file(DIME_DKEY_ORG, k->seed, k->scalar, file)},
+            .signing_role = k->role,
+            .encryption_key = k->has_encryption,
+            .domain = KEYD_STR(p->domain),
+            .permissions = k->permissions,
+            .tokens = k->tokens,
+            .n_tokens = k->n_tokens,
+            .sealed = k->is_sealed}};
+    struct keyd_answer *a = ask(p->admin, &q);
+
+    if (a->status != KEYD_OK)
+        fail_msg("ImportKey: %s (%s)", keyd_client_status_text(a->status), a->detail);
+    for (size_t i = 0; i < a->out.keys.n_keys; i++) {
+        const struct keyd_key *key = &a->out.keys.keys[i];
+        memcpy(key->role == KEYD_ROLE_POK   ? p->pok
+               : key->role == KEYD_ROLE_SOK ? p->sok
+                                            : p->enc,
+               key->id.p, 16);
+    }
+    keyd_client_answer_free(a);
+}
+
+void
+post_import_com(struct post *p, const struct keyd_octets *tokens, size_t n_pok,
+                size_t n_sok, bool seals_sok)
+{
+    const struct sg_world *w = sg_world();
+    uint8_t scalar[32], other[32];
+
+    scalar_of("keyd-test origin enc", scalar);
+    scalar_of("keyd-test not taken", other);
+    post_import(p, &(struct post_keys){.seed = w->pok.seed,
+                                       .scalar = scalar,
+                                       .role = KEYD_ROLE_POK,
+                                       .permissions = KEYD_PERM_MESSAGE,
+                                       .has_encryption = true,
+                                       .tokens = tokens,
+                                       .n_tokens = n_pok});
+    post_import(p,
+                &(struct post_keys){.seed = w->sok.seed,
+                                    .scalar = other,
+                                    .role = KEYD_ROLE_SOK,
+                                    .permissions = KEYD_PERM_SIGNET | KEYD_PERM_MESSAGE,
+                                    .tokens = tokens,
+                                    .n_tokens = n_sok,
+                                    .is_sealed = seals_sok});
+    post_issue_org(p, p->enc, "Example");
+    p->signer = p->sok;
+    post_issue_alice(p);
+}
+
+void
 post_start_com(struct post *p, const struct post_options *options)
 {
     const struct post_options in =
@@ -116,8 +186,6 @@ post_start_com(struct post *p, const struct post_options *options)
                                      .in_token = in.in_token,
                                      .top = in.top};
     const struct sg_world *w = sg_world();
-    struct kd_slice ssr0 = sg_file("appendix/SSR0.b64");
-    struct kd_slice ssr1 = sg_file("appendix/SSR1.b64");
     uint8_t scalar[32], other[32];
 
     assert_true(snprintf(section, sizeof section, " issue-profile-fields = { 16 }\n%s",
@@ -132,10 +200,7 @@ post_start_com(struct post *p, const struct post_options *options)
                KEYD_PERM_SIGNET | KEYD_PERM_MESSAGE, false, p->sok, NULL);
     post_issue_org(p, p->enc, "Example");
     p->signer = p->sok;
-    issue_ssr(p, "alice@example.com", ssr0, NULL, NULL);
-    issue_ssr(p, "alice@example.com", ssr1, "Alice", NULL);
-    sg_free(ssr0);
-    sg_free(ssr1);
+    post_issue_alice(p);
 }
 
 void

@@ -43,6 +43,27 @@ void post_end(struct post *p);
 void post_kill(struct post *p);
 void post_start_again(struct post *p);
 
+/* A key file of libdime, taken into tokens (none: the key store); the keys' ids go into
+ * *p. */
+struct post_keys {
+    const uint8_t *seed, *scalar; /* 32 each */
+    enum keyd_key_role role;
+    uint32_t permissions;
+    bool has_encryption;
+    const struct keyd_octets *tokens;
+    size_t n_tokens;
+    bool is_sealed;
+};
+void post_import(struct post *p, const struct post_keys *keys);
+
+/* What post_start_com has, on a daemon of the test's own, by its key files: POK and
+ * encryption key in the first n_pok of the tokens, the SOK in n_sok of them. */
+void post_import_com(struct post *p, const struct keyd_octets *tokens, size_t n_pok,
+                     size_t n_sok, bool seals_sok);
+
+/* alice@example.com has USER1 from now on. */
+void post_issue_alice(struct post *p);
+
 /* The connections, after the daemon was started again. */
 void post_connect(struct post *p);
 void post_disconnect(struct post *p);
