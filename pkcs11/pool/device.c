@@ -347,6 +347,32 @@ copy_keys(struct p11_token *t, const struct kd_device_keys *keys, struct pool_ke
     }
 }
 
+/* The store's tags are older than our own: they lag behind by what is still to be
+ * stored, and a list may have been made before. So they count when they come for the
+ * first time, and again when they are of another token or under another latch key. */
+static void
+take_tags(struct p11_token *t, const struct kd_device_keys *keys, bool is_sealed)
+{
+    struct tags_owner of = {.serial = ""};
+
+    if (is_sealed) /* nobody logs in; what is known is of use when it is opened again */
+        return;
+    crypto_generichash(of.mark, sizeof of.mark, keys->latch, sizeof keys->latch, NULL,
+                       0);
+    memcpy(of.serial, keys->serial, sizeof of.serial);
+    memcpy(of.model, keys->model, sizeof of.model);
+    if (memcmp(of.mark, t->tags_of.mark, sizeof of.mark) == 0 &&
+        strcmp(of.serial, t->tags_of.serial) == 0 &&
+        strcmp(of.model, t->tags_of.model) == 0)
+        return;
+    t->tags_of = of;
+    t->tags_era++;
+    t->tags_again_at = 0;
+    t->out.tags = false;
+    memcpy(t->good, keys->good, sizeof t->good);
+    memcpy(t->tried, keys->tried, sizeof t->tried);
+}
+
 static kd_err
 pool_hold(struct kd_device *d, const struct kd_device_keys *keys)
 {
@@ -370,8 +396,7 @@ pool_hold(struct kd_device *d, const struct kd_device_keys *keys)
     t->keys_serial++;
     t->limit_at = kd_clock_ms() + SETTLED_MS;
     memcpy(t->latch, keys->latch, sizeof t->latch);
-    memcpy(t->good, keys->good, sizeof t->good);
-    memcpy(t->tried, keys->tried, sizeof t->tried);
+    take_tags(t, keys, is_sealed);
     memcpy(t->serial, keys->serial, sizeof t->serial);
     memcpy(t->model, keys->model, sizeof t->model);
     token_see(t, is_sealed ? SEEN_NOTHING_TO_HOLD

@@ -415,10 +415,23 @@ ask_for_missing(struct p11_token *t, int64_t now)
         token_say(t);
 }
 
+/* Without it a right PIN would count as tried after the next start. */
+static void
+store_again(struct p11_token *t, int64_t now)
+{
+    if (t->tags_again_at == 0 || now < t->tags_again_at || t->breaker.state == P11_IDLE)
+        return;
+    t->tags_again_at = 0;
+    t->out.tags = true;
+    token_say(t);
+}
+
 static bool
 watch(struct p11_token *t, int64_t now)
 {
     bool is_stuck = false;
+
+    store_again(t, now);
 
     for (size_t i = 0; i < P11_SESSIONS_MAX; i++)
         is_stuck = is_stuck || (t->hosts[i].state == HOST_BUSY &&

@@ -65,8 +65,12 @@ next_of(struct p11_token *t, struct p11_note *out)
         out->host = t->number * P11_HOSTS_A_TOKEN + P11_MAKER;
         return true;
     }
-    if (o->tags) {
+    /* One at a time, so that what is told of it is told of these. */
+    if (o->tags && !t->tags_are_away) {
         o->tags = false;
+        t->tags_are_away = true;
+        if (t->tags == TAGS_SAID)
+            t->tags = TAGS_GIVEN;
         out->say = P11_SAY_TAGS;
         memcpy(out->good, t->good, sizeof out->good);
         memcpy(out->tried, t->tried, sizeof out->tried);
@@ -141,8 +145,11 @@ p11_no_pin(struct p11 *p, unsigned host, kd_err err)
         return;
     struct p11_token *t = &p->tokens[p11_host_token(host)];
     pthread_mutex_lock(&t->lock);
-    t->has_no_pin = true;
-    t->no_pin = err;
+    /* Of one that was given up it may come late. */
+    if (host % P11_HOSTS_A_TOKEN == t->pin_host) {
+        t->has_no_pin = true;
+        t->no_pin = err;
+    }
     pthread_cond_signal(&t->wake);
     pthread_mutex_unlock(&t->lock);
 }
@@ -153,8 +160,13 @@ p11_tags_stored(struct p11 *p, size_t token, kd_err err)
     struct p11_token *t = &p->tokens[token];
 
     pthread_mutex_lock(&t->lock);
-    if (t->tags == TAGS_SAID)
+    t->tags_are_away = false;
+    if (t->tags == TAGS_GIVEN)
         t->tags = err == KD_OK ? TAGS_KEPT : TAGS_FAILED;
+    else if (err != KD_OK) /* what came of a login: nobody waits, and it must not go */
+        t->tags_again_at = kd_clock_ms() + TAGS_AGAIN_MS;
+    if (t->out.tags)
+        token_say(t);
     pthread_cond_signal(&t->wake);
     pthread_mutex_unlock(&t->lock);
 }

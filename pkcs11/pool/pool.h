@@ -23,6 +23,7 @@ enum {
     HERE_MS = 21000,         /* cards are slow to come up; hosts give up before */
     TAG_MS = 2000,
     STORED_MS = 10000,
+    TAGS_AGAIN_MS = 2000,
     LOGIN_MS = 21000,
     BIND_MS = 6000,
     MAKE_MS = 61000,
@@ -140,7 +141,15 @@ struct work {
     int64_t until;
 };
 
-enum tags_state { TAGS_KEPT, TAGS_SAID, TAGS_FAILED };
+/* Of what a host waits for: said, given to the main thread, stored or not. */
+enum tags_state { TAGS_KEPT, TAGS_SAID, TAGS_GIVEN, TAGS_FAILED };
+
+/* What the tags are tags of. mark: of the latch key, which itself goes when the store
+ * is sealed. */
+struct tags_owner {
+    uint8_t mark[KD_PIN_TAG_SIZE];
+    char serial[KD_TOKEN_SERIAL_MAX + 1], model[KD_TOKEN_MODEL_MAX + 1];
+};
 
 struct p11_token {
     struct kd_device device; /* first */
@@ -164,10 +173,15 @@ struct p11_token {
     size_t n_keys;
     uint64_t keys_serial;
     uint8_t latch[KD_LATCH_KEY_SIZE], good[KD_PIN_TAG_SIZE], tried[KD_PIN_TAG_SIZE];
+    struct tags_owner tags_of;
+    uint64_t tags_era; /* counts owners: what was asked under another says nothing */
     char serial[KD_TOKEN_SERIAL_MAX + 1], model[KD_TOKEN_MODEL_MAX + 1];
 
     enum tags_state tags;
-    bool has_no_pin; /* the supervisor said so */
+    bool tags_are_away;    /* with the main thread: one storing at a time */
+    int64_t tags_again_at; /* what could not be stored; 0: nothing */
+    unsigned pin_host;     /* the one that waits for its PIN */
+    bool has_no_pin;       /* the supervisor said so, of that one */
     kd_err no_pin;
 
     bool wants_trial;
