@@ -211,6 +211,8 @@ store_tags(struct p11_token *t)
            token_wait(t, &t->wake, last))
         ;
     bool stored = t->tags == TAGS_KEPT;
+    if (t->tags == TAGS_GIVEN) /* it may still be stored, and was not tried */
+        t->out.tags = true;
     t->tags = TAGS_KEPT;
     return stored;
 }
@@ -335,6 +337,18 @@ copy_key(struct p11_token *t, size_t i, uint64_t serial, struct one *out)
     return there;
 }
 
+/* Who waits for its trial has its answer, and it is looked at again soon. */
+static void
+note_bad(struct p11_token *t, struct pool_key *k)
+{
+    int64_t now = kd_clock_ms();
+
+    k->bad_at = now;
+    k->is_asked = false;
+    if (t->recheck_at > now + KEY_AGAIN_MS)
+        t->recheck_at = now + KEY_AGAIN_MS;
+}
+
 /* What was found out about it; the list may be another one by now. */
 static void
 note_key(struct p11_token *t, size_t i, uint64_t serial, const struct p11_finding *why,
@@ -356,7 +370,7 @@ note_key(struct p11_token *t, size_t i, uint64_t serial, const struct p11_findin
         if (tried_at != 0 && why->code == P11_FINE)
             k->good_at = tried_at;
         else if (why->code != P11_FINE)
-            k->bad_at = kd_clock_ms();
+            note_bad(t, k);
         if (is_news)
             token_event(t, P11_EVENT_KEY_BAD, why->code, why->rv);
         pthread_cond_broadcast(&t->changed);
@@ -409,6 +423,7 @@ made_at(struct p11_token *t)
 struct tally {
     unsigned tried, right; /* bits of algorithms */
     int64_t ms;            /* for one trial */
+    bool is_in_use;
     struct p11_finding last;
 };
 
@@ -435,8 +450,11 @@ bring_key(struct p11_token *t, struct host *h, size_t i, uint64_t serial, bool a
                  (all || !k.is_tried || (tally->right >> k.is.alg & 1) == 0);
     if (tries) {
         began = kd_clock_ms();
+        if (tally->is_in_use)
+            h->longer = trial_patience(t, began);
         kd_err err =
             trial_key(h, (uint8_t)i, k.is.alg, k.is.public_key, began + tally->ms, &rv);
+        h->longer = (struct patience){.until = 0};
         tally->tried |= 1u << k.is.alg;
         if (err == KD_OK) {
             tally->right |= 1u << k.is.alg;
@@ -457,8 +475,10 @@ bring_keys(struct p11_token *t, struct host *h, bool all, struct p11_finding *wh
     struct tally tally = {.ms = t->conf.timeout_ms};
 
     pthread_mutex_lock(&t->lock);
-    if (t->breaker.state == P11_CLOSED) /* in use, so it is known to be quick */
+    if (t->breaker.state == P11_CLOSED) { /* it is known to be quick */
+        tally.is_in_use = true;
         tally.ms = trial_ms(t);
+    }
     uint64_t serial = t->keys_serial;
     size_t n = t->n_keys;
     pthread_mutex_unlock(&t->lock);

@@ -3,6 +3,7 @@
 
 #include <keyd/base/clock.h>
 #include <keyd/base/secret.h>
+#include <keyd/p11/marks.h>
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -119,6 +120,8 @@ settle(struct p11_token *t, struct host *h, struct operation *o, enum call_end e
     bool wrong = end == CALL_MALFORMED || (end == CALL_DONE && rv == 0 && is_empty(o));
 
     h->n_done++;
+    if (end == CALL_DONE && !wrong)
+        atomic_store_explicit(&t->answered_at, kd_clock_ms(), memory_order_relaxed);
     if (end == CALL_DONE && rv == 0 && !wrong) {
         *(o->point != NULL ? &t->status.derived : &t->status.signed_) += 1;
         host_give_back(t, h);
@@ -150,8 +153,6 @@ settle(struct p11_token *t, struct host *h, struct operation *o, enum call_end e
 static kd_err
 operate(struct p11_token *t, struct operation *o, int64_t until)
 {
-    enum { KIB_A_MS = 25 };
-    int64_t own = t->conf.timeout_ms + (int64_t)(o->message.n / 1024 / KIB_A_MS);
     struct host *h;
     uint64_t rv;
     uint8_t key;
@@ -164,7 +165,8 @@ operate(struct p11_token *t, struct operation *o, int64_t until)
         last.token = t;
         last.host = h->number;
         last.incarnation = h->incarnation;
-        int64_t most = h->sent_at + own;
+        h->size_ms = p11_message_ms(o->message.n);
+        int64_t most = h->sent_at + t->conf.timeout_ms + h->size_ms;
         rv = 0;
         pthread_mutex_unlock(&t->lock);
         enum call_end end = ask(h, key, o, until < most ? until : most, &rv);

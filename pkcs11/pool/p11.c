@@ -199,6 +199,15 @@ token_want_trial(struct p11_token *t)
     pthread_cond_signal(&t->wake);
 }
 
+/* It was why the token was not in use, or in doubt. */
+static void
+forget_finding(struct p11_token *t)
+{
+    t->status.finding = P11_FINE;
+    t->status.rv = 0;
+    t->what[0] = '\0';
+}
+
 void
 token_see(struct p11_token *t, enum breaker_seen what)
 {
@@ -206,7 +215,10 @@ token_see(struct p11_token *t, enum breaker_seen what)
     int64_t now = kd_clock_ms(), open_since = b->open_since;
     enum p11_state was = b->state;
 
-    if (!breaker_see(b, what, now))
+    bool is_other = breaker_see(b, what, now);
+    if (b->state == P11_CLOSED && (is_other || what == SEEN_GOOD || what == SEEN_UP))
+        forget_finding(t);
+    if (!is_other)
         return;
     t->status.since = now;
     if (b->state == P11_OPEN && was != P11_HALF) {
@@ -218,8 +230,6 @@ token_see(struct p11_token *t, enum breaker_seen what)
                                                          : P11_EVENT_REFUSED,
                     t->status.finding, t->status.rv);
     } else if (b->state == P11_CLOSED && was != P11_DRAINED) {
-        t->status.finding = P11_FINE;
-        t->status.rv = 0;
         token_event(t, P11_EVENT_CLOSED, (uint64_t)(now - open_since), 0);
     }
     if (!breaker_wants_hosts(b) && b->state != P11_DRAINED)
@@ -236,6 +246,10 @@ p11_status(struct p11 *p, size_t token, struct p11_status *out)
     pthread_mutex_lock(&t->lock);
     *out = t->status;
     out->state = t->breaker.state;
+    if (out->state == P11_CLOSED) { /* a doubt is not told before it is a verdict */
+        out->finding = P11_FINE;
+        out->rv = 0;
+    }
     out->since = t->breaker.since;
     out->hosts = 0;
     for (size_t i = 0; i < P11_SESSIONS_MAX; i++)

@@ -12,6 +12,7 @@
 #include <keyd/job/job.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 enum {
     EVENTS_MAX = 16,
@@ -27,7 +28,8 @@ enum {
     LOGIN_MS = 21000,
     BIND_MS = 6000,
     MAKE_MS = 61000,
-    WAIT_MS = 1000, /* of an operation for a host */
+    WAIT_MS = 1000,      /* of an operation for a host */
+    KEY_AGAIN_MS = 1000, /* keys that did not do right are looked at again */
 };
 
 /* Numbers of what is told (events.def). */
@@ -55,6 +57,13 @@ enum host_state {
     HOST_BUSY, /* some thread's */
 };
 
+/* While others are answered the token is busy, not away: who waits for an answer waits
+ * on, until at the latest, as long as one came within the last step_ms. */
+struct patience {
+    const _Atomic int64_t *answered_at; /* NULL: none */
+    int64_t step_ms, until;
+};
+
 struct host {
     enum host_state state;
     int fd;          /* -1: none */
@@ -62,7 +71,9 @@ struct host {
     unsigned number; /* of its token's */
     uint64_t incarnation; /* counts channels */
     int64_t linked_at, sent_at;
-    uint64_t keys_serial; /* of the list that is bound in it */
+    int64_t size_ms;        /* that its operation may take longer, being large */
+    struct patience longer; /* of a trial */
+    uint64_t keys_serial;   /* of the list that is bound in it */
     uint64_t n_done, tag;
     uint32_t kib_first, kib;
     uint8_t *secret; /* SECRET_ANSWER_MAX, secret memory */
@@ -124,7 +135,8 @@ enum work_kind { WORK_NONE, WORK_MAKE, WORK_UNMAKE, WORK_LOOK, WORK_DOCTOR };
 
 struct work {
     enum work_kind kind;
-    bool is_done;
+    bool is_begun, is_done;
+    bool is_left; /* nobody waits any more: whoever does it frees it */
     kd_err err;
     /* make */
     const struct kd_key_spec *spec;
@@ -184,6 +196,7 @@ struct p11_token {
     bool has_no_pin;       /* the supervisor said so, of that one */
     kd_err no_pin;
 
+    _Atomic int64_t answered_at; /* an operation of anybody's was last answered */
     bool wants_trial;
     int64_t made_at; /* what was loaded before may not see it */
     int64_t trial_at, recheck_at;
@@ -235,8 +248,10 @@ bool token_wait(struct p11_token *t, pthread_cond_t *cond, int64_t until);
 
 void *keeper_main(void *token);
 
-/* How long a trial may take on a host that serves. */
-uint32_t trial_ms(const struct p11_token *t);
+/* How long a trial may take on a host that serves. With the lock. */
+int64_t trial_ms(const struct p11_token *t);
+/* Makes it wait longer while others are answered; began: of the trial. */
+struct patience trial_patience(const struct p11_token *t, int64_t began);
 
 /* --- bring_up.c; without the lock, of a host that is this thread's --- */
 
@@ -264,13 +279,14 @@ kd_err trial_key(struct host *h, uint8_t number, enum kd_key_alg alg,
 
 /* Octets that it signs in one go, found by trying; false: there was no answer. */
 bool trial_limit(struct host *h, uint8_t number, struct kd_slice public_key,
-                 size_t *most);
+                 uint32_t timeout_ms, size_t *most);
 
 /* --- make.c --- */
 
 void keeper_work(struct p11_token *t, struct work *w);
 /* doctor.c */
 void keeper_doctor(struct p11_token *t, struct work *w);
+void work_free(struct work *w); /* of one that is left */
 
 /* --- device.c --- */
 
