@@ -18,7 +18,6 @@ enum {
     ANSWER_MAX = 48 * 1024,
     LIST_ROOM = 40960,
     TELL_EVERY = 64, /* operations between two looks at our own size */
-    KIB_A_MS = 100,  /* what the slowest token takes in */
     LOOK_MS = 20000, /* cards are slow to come up */
     BIND_MS = 5000,
     LIST_MS = 10000,
@@ -231,7 +230,7 @@ on_bind(struct host *h, struct kd_slice body)
 static uint32_t
 operation_ms(const struct host *h, size_t octets)
 {
-    return 2 * h->conf->timeout + (uint32_t)(octets / 1024 / KIB_A_MS);
+    return 2 * h->conf->timeout + p11_message_ms(octets);
 }
 
 static uint32_t
