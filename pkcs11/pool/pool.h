@@ -42,6 +42,7 @@ enum pool_event {
     P11_EVENT_KEY_BAD = EVENT_NUMBER_TOKEN_KEY_BAD,
     P11_EVENT_FAULT = EVENT_NUMBER_TOKEN_FAULT,
     P11_EVENT_RECYCLED = EVENT_NUMBER_TOKEN_RECYCLED,
+    P11_EVENT_NOT_MADE = EVENT_NUMBER_TOKEN_NOT_MADE,
 };
 
 /* --- a host --- */
@@ -171,7 +172,8 @@ struct p11_token {
     kd_err no_pin;
 
     bool wants_trial;
-    int64_t made_at; /* what was loaded before may not see it */
+    int64_t made_at;         /* what was loaded before may not see it */
+    struct p11_finding made; /* what came of the last key that was to be made */
     int64_t trial_at, recheck_at;
     uint64_t trial_served; /* operations until the last one */
     size_t trial_next;
@@ -220,6 +222,10 @@ bool token_wait(struct p11_token *t, pthread_cond_t *cond, int64_t until);
 /* --- keeper.c --- */
 
 void *keeper_main(void *token);
+
+/* Between two trials, when nothing asks for one: so often that each key has its turn.
+ */
+int64_t trial_every_ms(size_t n_keys, bool in_use);
 
 /* How long a trial may take on a host that serves. */
 uint32_t trial_ms(const struct p11_token *t);
