@@ -45,6 +45,8 @@ refuse_spec(struct task *t, kd_err err)
         return run_refuse(t, err, KD_REASON_KEY_EXISTS);
     case KD_UNSUPPORTED:
         return run_refuse(t, err, KD_REASON_TOKEN_LACKS);
+    case KD_IO:
+        return run_refuse(t, KD_UNAVAILABLE, KD_REASON_TOKEN_NOT_CREATED);
     case KD_NOT_FOUND:
         return run_refuse(t, err, KD_REASON_NO_SUCH_TOKEN);
     case KD_TOO_LARGE:
@@ -79,6 +81,8 @@ places_of(struct vault *v, struct task *t, struct kd_slice list, struct places *
             return describe_refuse(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_TOKEN);
         if (tokens_adopted(v, name, &place, &adopted) != KD_OK)
             return describe_refuse(v, t, KD_CONFLICT, KD_REASON_TOKEN_NOT_ADOPTED);
+        if (tokens_is_refused(v, out->i[out->n]))
+            return describe_refuse(v, t, KD_UNAVAILABLE, KD_REASON_TOKEN_REFUSED);
         if (out->n == 1 && kd_slice_eq(name, out->names[0]))
             return describe_refuse(v, t, KD_INVALID, KD_REASON_KEY_SPEC);
         out->names[out->n] = name;

@@ -200,10 +200,10 @@ run_keys_usable(struct vault *v, struct task *t, const struct kd_key_id *ids, si
         if (err == KD_OK)
             continue;
         t->retry_ms = AGAIN_MS;
-        task_finish(v, t, err == KD_BUSY ? KD_BUSY : KD_UNAVAILABLE,
-                    err == KD_BUSY        ? KD_REASON_TOKEN_DRAINED
-                    : err == KD_NOT_FOUND ? KD_REASON_KEY_NOT_THERE
-                                          : KD_REASON_TOKEN_AWAY);
+        enum kd_reason reason = err == KD_BUSY        ? KD_REASON_TOKEN_DRAINED
+                                : err == KD_NOT_FOUND ? KD_REASON_KEY_NOT_THERE
+                                                      : tokens_why_away(v, &ids[i]);
+        task_finish(v, t, err == KD_BUSY ? KD_BUSY : KD_UNAVAILABLE, (uint16_t)reason);
         return false;
     }
     return true;

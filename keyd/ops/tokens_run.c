@@ -1,4 +1,4 @@
-/* TokenList, TokenDoctor, TokenAdopt, AttachKey: the vault's halves. */
+/* TokenList, TokenAdopt, AttachKey: the vault's halves. */
 #include "quorum.h"
 #include "store_change.h"
 
@@ -87,92 +87,6 @@ run_token_list(struct vault *v, struct task *t)
         task_finish(v, t, reply_tokens(v, t, 0, v->tokens.n), 0);
 }
 
-/* --- doctor --- */
-
-enum { FINDINGS_OF_ONE = KD_JOB_FINDINGS_MAX / KD_TOKENS_MAX, ANSWERING_MS = 500 };
-
-struct looking {
-    struct p11 *p11; /* lives as long as the process */
-    size_t first, last;
-    struct {
-        size_t n;
-        struct p11_finding list[FINDINGS_OF_ONE];
-    } of[KD_TOKENS_MAX];
-};
-
-/* Each has its share of the time there is. */
-static void
-look(struct task *t)
-{
-    struct looking *x = t->data;
-
-    for (size_t i = x->first; i < x->last; i++) {
-        int64_t now = kd_clock_ms(), left = t->deadline - ANSWERING_MS - now;
-        int64_t until = now + (left > 0 ? left / (int64_t)(x->last - i) : 0);
-        x->of[i].n = p11_doctor(x->p11, i, x->of[i].list, FINDINGS_OF_ONE, until);
-    }
-    t->err = KD_OK;
-}
-
-static void
-looked(struct vault *v, struct task *t)
-{
-    struct looking *x = t->data;
-    struct kd_doctor_done m;
-    struct kd_buf lines, one;
-
-    kd_buf_init(&lines, 16384);
-    kd_buf_init(&one, 256);
-    for (size_t i = x->first; i < x->last; i++)
-        for (size_t k = 0; k < x->of[i].n; k++) {
-            const struct p11_finding *f = &x->of[i].list[k];
-            struct kd_finding_line line = {
-                .token = kd_slice_str(v->tokens.names[i]),
-                .finding = (uint8_t)f->code,
-                .what = kd_slice(f->what, strnlen(f->what, P11_WHAT_MAX)),
-                .rv = f->rv};
-            kd_buf_reset(&one);
-            kd_finding_line_put(&one, &line);
-            kd_list_put(&lines, kd_buf_slice(&one));
-            kd_buf_join(&lines, &one);
-        }
-    m.findings = kd_buf_slice(&lines);
-    kd_doctor_done_put(&t->reply, &m);
-    kd_buf_join(&t->reply, &lines);
-    kd_buf_free(&lines);
-    kd_buf_free(&one);
-    task_finish(v, t, t->reply.err, 0);
-}
-
-void
-run_token_doctor(struct vault *v, struct task *t)
-{
-    struct kd_token_job job;
-    size_t i = 0;
-
-    if (kd_token_job_get(t->body, &job) != KD_OK) {
-        task_finish(v, t, KD_MALFORMED, 0);
-        return;
-    }
-    if (!run_allowed(v, t, kd_slice(NULL, 0)))
-        return;
-    if (job.name.n != 0 && tokens_find(v, job.name, &i) != KD_OK) {
-        task_finish(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_TOKEN);
-        return;
-    }
-    struct looking *x = calloc(1, sizeof *x);
-    if (x == NULL) {
-        task_finish(v, t, KD_NOMEM, 0);
-        return;
-    }
-    t->data = x;
-    t->data_free = free;
-    x->p11 = v->tokens.p11;
-    x->first = i;
-    x->last = job.name.n != 0 ? i + 1 : v->tokens.n;
-    task_work_apart(v, t, TASK_ANY_DEVICE, look, looked);
-}
-
 /* --- adopt --- */
 
 struct adopting {
@@ -195,6 +109,8 @@ may_adopt(struct vault *v, struct task *t, struct adopting *x)
         return describe_refuse(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_TOKEN);
     p11_status(v->tokens.p11, x->i, &x->is);
     bool is_seen = x->is.serial[0] != '\0' || x->is.model[0] != '\0';
+    if (x->is.state == P11_REFUSED && !is_seen)
+        return describe_refuse(v, t, KD_UNAVAILABLE, KD_REASON_TOKEN_REFUSED);
     if (x->is.state == P11_OPEN || x->is.state == P11_STARTING || !is_seen)
         return describe_refuse(v, t, KD_UNAVAILABLE, KD_REASON_TOKEN_AWAY);
     if (!kd_slice_eq(x->job.serial, kd_slice_str(x->is.serial)))

@@ -89,7 +89,7 @@ module_is_good(const struct kd_conf_token *t)
 {
     struct p11_finding f;
 
-    if (p11_module_look(t->module, geteuid(), &f) == P11_FINE)
+    if (p11_module_look(t->module, 0, &f) == P11_FINE) /* as the hosts do */
         return true;
     kd_log(KD_WARN, "token \"%s\": module %s: %s (%s): %s", t->name, t->module,
            p11_finding_text(f.code), f.what, p11_finding_advice(f.code));

@@ -193,6 +193,33 @@ tokens_keys(const struct vault *v, size_t place)
     return n;
 }
 
+bool
+tokens_is_refused(const struct vault *v, size_t i)
+{
+    struct p11_status s;
+
+    p11_status(v->tokens.p11, i, &s);
+    return s.state == P11_REFUSED;
+}
+
+enum kd_reason
+tokens_why_away(const struct vault *v, const struct kd_key_id *id)
+{
+    struct kd_store_token table[KD_TOKENS_MAX];
+    size_t i, n = v->token == NULL ? 0 : kd_soft_tokens(v->token, table);
+    struct kd_held held;
+
+    if (n == 0 || kd_token_held(v->token, id, &held) != KD_OK || held.n_places == 0)
+        return KD_REASON_TOKEN_AWAY;
+    for (unsigned k = 0; k < held.n_places; k++)
+        if (held.places[k].token < n &&
+            tokens_find(v, kd_slice_str(table[held.places[k].token].name), &i) ==
+                KD_OK &&
+            !tokens_is_refused(v, i))
+            return KD_REASON_TOKEN_AWAY;
+    return KD_REASON_TOKEN_REFUSED;
+}
+
 uint64_t
 tokens_limit(const struct vault *v, size_t i)
 {
@@ -408,7 +435,9 @@ reasons_of_table(const struct vault *v, const struct kd_store_token *table, size
     return reasons;
 }
 
-/* A key of which no place can be used, while the token of one is in use. */
+/* A key of which no place can be used, while the token of one is in use. One that was
+ * retired is not among them: nobody could make an end of it, and the doctor names it.
+ */
 static uint64_t
 reasons_of_keys(const struct vault *v, unsigned in_use)
 {
@@ -417,7 +446,7 @@ reasons_of_keys(const struct vault *v, unsigned in_use)
 
     for (size_t i = 0; kd_token_at(v->token, i, &info) == KD_OK; i++) {
         unsigned places = 0;
-        if ((info.state != KD_KEY_ACTIVE && info.state != KD_KEY_RETAINED) ||
+        if (info.state != KD_KEY_ACTIVE ||
             kd_token_held(v->token, &info.id, &held) != KD_OK ||
             held.holding != KD_HELD)
             continue;

@@ -61,6 +61,13 @@ kd_err tokens_adopted(const struct vault *v, struct kd_slice name, size_t *place
 /* Keys that the open key store has in the token at that place. */
 size_t tokens_keys(const struct vault *v, size_t place);
 
+/* Why a key that is away is so: KD_REASON_TOKEN_AWAY if one of its tokens may come back
+ * by itself, KD_REASON_TOKEN_REFUSED if somebody has to mend something first. */
+enum kd_reason tokens_why_away(const struct vault *v, const struct kd_key_id *id);
+
+/* The same of a token of the configuration: it is not used before it is mended. */
+bool tokens_is_refused(const struct vault *v, size_t i);
+
 /* Octets that can be signed in one go in the token; 0: not known. */
 uint64_t tokens_limit(const struct vault *v, size_t i);
 

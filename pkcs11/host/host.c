@@ -72,7 +72,9 @@ limit_all(void)
 static void
 load(struct host *h)
 {
-    if (p11_module_look(conf.module, geteuid(), &h->why) != P11_FINE ||
+    enum { ROOT = 0 }; /* not this process's user, who could then choose what runs */
+
+    if (p11_module_look(conf.module, ROOT, &h->why) != P11_FINE ||
         paths_look(&conf, &h->why) != P11_FINE)
         return;
     alarm(LOAD_SECONDS);

@@ -223,7 +223,8 @@ pool_probed(struct kd_device *d, const struct kd_key_id *id, int64_t since,
 {
     struct p11_token *t = token_of(d);
     struct pool_key *k;
-    int64_t most = kd_clock_ms() + WAIT_MS + t->conf.timeout_ms;
+    int64_t now = kd_clock_ms(), most = now + WAIT_MS + t->conf.timeout_ms;
+    bool waits = until > now; /* else it is asked for, and what is known is told */
     kd_err err;
 
     if (until > most)
@@ -245,8 +246,8 @@ pool_probed(struct kd_device *d, const struct kd_key_id *id, int64_t since,
         }
         k->is_asked = true;
         pthread_cond_signal(&t->wake);
-        if (!token_wait(t, &t->changed, until)) {
-            err = KD_UNAVAILABLE;
+        if (!waits || !token_wait(t, &t->changed, until)) {
+            err = waits ? KD_UNAVAILABLE : KD_TIMEOUT;
             break;
         }
     }

@@ -1,5 +1,7 @@
 /* All that is wrong with a token, for an operator. What the keeper knows is said
- * without asking; where the token is in use, a host lists its objects besides. */
+ * without asking; where the token is in use, its keys are tried and its objects listed
+ * besides. Whose keys other objects are only the key store knows: the vault sorts them.
+ */
 #include "pool.h"
 
 #include <keyd/base/clock.h>
@@ -70,7 +72,13 @@ add_orphan(struct work *w, const struct kd_p11_object *o)
         label[i + 1] = '\0';
     }
     snprintf(text, sizeof text, "id %s, \"%s\"", id, label);
+    size_t at = w->n_findings;
     add(w, P11_ORPHAN, 0, text);
+    if (w->n_findings == at || o->id.n > P11_ID_MAX)
+        return;
+    w->findings[at].id_size = (uint8_t)o->id.n;
+    if (o->id.n != 0)
+        memcpy(w->findings[at].id, o->id.p, o->id.n);
 }
 
 /* False: it does not go on. With the lock. */
@@ -109,7 +117,16 @@ list_from(struct host *h, uint32_t from, int64_t until, uint8_t *answer,
     return end;
 }
 
+/* The list could not be had. */
 static void
+add_ended(struct work *w, enum call_end end)
+{
+    add(w, end == CALL_LATE ? P11_MODULE_HANGS : P11_MODULE_DIES, 0,
+        "while its objects were listed");
+}
+
+/* False: the host is of no use any more. */
+static bool
 look_at_objects(struct p11_token *t, struct work *w, struct host *h)
 {
     uint8_t *answer = malloc(ANSWER_MAX);
@@ -122,17 +139,73 @@ look_at_objects(struct p11_token *t, struct work *w, struct host *h)
         pthread_mutex_unlock(&t->lock);
         end = list_from(h, from, last, answer, &m);
         pthread_mutex_lock(&t->lock);
+        if (end == CALL_DONE && m.finding != P11_FINE) {
+            add(w,
+                m.finding < P11_FINDINGS ? (enum p11_finding_code)m.finding
+                                         : P11_MODULE_DIES,
+                m.rv, "its objects could not be listed");
+            break;
+        }
         if (end == CALL_DONE && !add_objects(t, w, m.objects))
             end = CALL_MALFORMED;
         from = m.next;
         if (from == 0 || kd_clock_ms() >= last || w->is_left)
             break;
     }
+    if (end != CALL_DONE)
+        add_ended(w, end);
     free(answer);
-    if (end == CALL_DONE)
-        host_give_back(t, h);
-    else
-        host_drop(t, h, true);
+    return end == CALL_DONE;
+}
+
+/* --- its keys --- */
+
+struct tried {
+    enum kd_key_alg alg;
+    uint8_t public_key[KD_KEY_PUBLIC_MAX];
+    size_t n;
+    char name[64];
+};
+
+static bool
+copy_key(const struct p11_token *t, const struct host *h, size_t i, struct tried *out)
+{
+    const struct pool_key *k = &t->keys[i];
+
+    if (h->keys_serial != t->keys_serial || !k->is.is_probed || !k->is_known ||
+        k->finding != P11_FINE)
+        return false;
+    out->alg = k->is.alg;
+    out->n = k->is.public_key.n;
+    memcpy(out->public_key, k->public_key, out->n);
+    name_of(k, out->name);
+    return true;
+}
+
+/* Now, and not when the keeper next does: what was right a while ago may be gone. False
+ * as above. */
+static bool
+try_keys(struct p11_token *t, struct work *w, struct host *h)
+{
+    struct tried k;
+    uint64_t rv = 0;
+    kd_err err = KD_OK;
+
+    for (size_t i = 0; i < t->n_keys && kd_clock_ms() < w->until; i++) {
+        if (!copy_key(t, h, i, &k))
+            continue;
+        pthread_mutex_unlock(&t->lock);
+        err = trial_key(h, (uint8_t)i, k.alg, kd_slice(k.public_key, k.n),
+                        kd_clock_ms() + t->conf.timeout_ms, &rv);
+        pthread_mutex_lock(&t->lock);
+        if (err == KD_OK)
+            continue;
+        add(w, P11_PROBE_FAILED, rv, k.name);
+        token_want_trial(t);
+        if (err == KD_CLOSED || rv == 0) /* gone, late, or wrong */
+            return false;
+    }
+    return true;
 }
 
 static struct host *
@@ -147,15 +220,36 @@ own_idle(struct p11_token *t)
     return NULL;
 }
 
+/* Nothing was found since nothing was looked at: which is no good news. */
+static void
+add_unseen(const struct p11_token *t, struct work *w)
+{
+    const char *what = t->breaker.state == P11_IDLE     ? "the keys are sealed"
+                       : t->breaker.state == P11_CLOSED ? "no process of it was free"
+                                                        : NULL;
+    char text[64];
+
+    if (what == NULL) {
+        snprintf(text, sizeof text, "it is %s", p11_state_name(t->breaker.state));
+        what = text;
+    }
+    add(w, P11_NOT_LOOKED_AT, 0, what);
+}
+
 /* For the keeper: what only a host can tell. */
 void
 keeper_doctor(struct p11_token *t, struct work *w)
 {
-    struct host *h;
+    struct host *h = t->breaker.state == P11_CLOSED ? own_idle(t) : NULL;
 
-    if (t->breaker.state == P11_CLOSED && (h = own_idle(t)) != NULL)
-        look_at_objects(t, w, h);
     w->err = KD_OK;
+    if (h == NULL)
+        return;
+    w->is_seen = true;
+    if (try_keys(t, w, h) && look_at_objects(t, w, h))
+        host_give_back(t, h);
+    else
+        host_drop(t, h, true);
 }
 
 static void
@@ -168,6 +262,8 @@ add_known(const struct p11_token *t, struct work *w)
     add_keys(t, w);
     if (t->looked.code != P11_FINE && t->looked.code != P11_KEY_MISSING)
         add(w, t->looked.code, t->looked.rv, t->looked.what);
+    if (t->made.code != P11_FINE && t->breaker.state != P11_IDLE)
+        add(w, t->made.code, t->made.rv, "when a key was last to be made");
     if (t->breaker.state == P11_CLOSED && t->n_objects > MANY_OBJECTS) {
         snprintf(text, sizeof text, "%u objects", t->n_objects);
         add(w, P11_MANY_OBJECTS, 0, text);
@@ -232,6 +328,8 @@ p11_doctor(struct p11 *p, size_t token, struct p11_finding *out, size_t max,
     bool is_ours = !w->is_left;
     for (size_t i = 0; is_ours && i < w->n_findings && known.n_findings < max; i++)
         out[known.n_findings++] = w->findings[i];
+    if (known.n_findings == 0 && !(is_ours && w->is_seen))
+        add_unseen(t, &known);
     pthread_mutex_unlock(&t->lock);
     if (is_ours)
         work_free(w);

@@ -10,6 +10,9 @@
 enum {
     TRIAL_EVERY_MS = 5000,
     TRIAL_IDLE_MS = 30000, /* nobody has used it since the last one */
+    TRIAL_ALL_MS =
+        30000, /* every key has had its turn: half of what counts as lately */
+    TRIAL_MOST_MS = 1000, /* not more often for that, however many keys there are */
     TRIALS_APART_MS = 50,
     STUCK_MS = 200,   /* an operation without an answer: is it the token? */
     MISSING_MS = 150, /* for a process to be started again by itself */
@@ -334,6 +337,17 @@ note_trial(struct p11_token *t, struct host *h, struct pool_key *k, uint64_t ser
     token_see(t, err == KD_OK ? SEEN_GOOD : err == KD_CLOSED ? SEEN_HANG : SEEN_BAD);
 }
 
+int64_t
+trial_every_ms(size_t n_keys, bool in_use)
+{
+    int64_t ms = in_use ? TRIAL_EVERY_MS : TRIAL_IDLE_MS;
+    int64_t share = n_keys == 0 ? ms : TRIAL_ALL_MS / (int64_t)n_keys;
+
+    if (share < TRIAL_MOST_MS)
+        share = TRIAL_MOST_MS;
+    return share < ms ? share : ms;
+}
+
 static bool
 is_trial_due(struct p11_token *t, int64_t now)
 {
@@ -344,9 +358,8 @@ is_trial_due(struct p11_token *t, int64_t now)
         return false;
     for (size_t i = 0; !asked && i < t->n_keys; i++)
         asked = is_asked(&t->keys[i]);
-    return now - t->trial_at >= (asked    ? TRIALS_APART_MS
-                                 : in_use ? TRIAL_EVERY_MS
-                                          : TRIAL_IDLE_MS);
+    return now - t->trial_at >=
+           (asked ? TRIALS_APART_MS : trial_every_ms(t->n_keys, in_use));
 }
 
 static bool

@@ -12,17 +12,45 @@
 
 enum { ID_SIZE = 16, LABEL_MAX = 64, DRAIN_MS = 5000, MADE_ROOM = 2048 };
 
+/* What a module says of keys that it does not know, or not so; anything else is about
+ * how it is now: no room, no right to write. */
+static bool
+is_of_kind(uint64_t rv)
+{
+    static const uint16_t words[] = {
+        0x00,  /* none */
+        0x10,  /* CKR_ATTRIBUTE_READ_ONLY */
+        0x12,  /* CKR_ATTRIBUTE_TYPE_INVALID */
+        0x13,  /* CKR_ATTRIBUTE_VALUE_INVALID */
+        0x54,  /* CKR_FUNCTION_NOT_SUPPORTED */
+        0x62,  /* CKR_KEY_SIZE_RANGE */
+        0x63,  /* CKR_KEY_TYPE_INCONSISTENT */
+        0x70,  /* CKR_MECHANISM_INVALID */
+        0x71,  /* CKR_MECHANISM_PARAM_INVALID */
+        0xd0,  /* CKR_TEMPLATE_INCOMPLETE */
+        0xd1,  /* CKR_TEMPLATE_INCONSISTENT */
+        0x130, /* CKR_DOMAIN_PARAMS_INVALID */
+        0x140, /* CKR_CURVE_NOT_SUPPORTED */
+    };
+
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (words[i] == rv)
+            return true;
+    return false;
+}
+
 static kd_err
 of_finding(enum p11_finding_code code, uint64_t rv)
 {
-    (void)rv;
     switch ((int)code) {
     case P11_FINE:
         return KD_OK;
     case P11_MECHANISM_MISSING:
-    case P11_NOT_CREATED:
-    case P11_WRITE_PROTECTED:
         return KD_UNSUPPORTED;
+    case P11_NOT_CREATED:
+        return is_of_kind(rv) ? KD_UNSUPPORTED : KD_IO;
+    case P11_WRITE_PROTECTED:
+        return KD_IO;
     case P11_KEY_TWICE:
         return KD_CONFLICT;
     case P11_KEY_MISSING:
@@ -210,7 +238,10 @@ with_maker(struct p11_token *t, struct work *w)
     if (w->err != KD_OK) {
         t->status.finding = why.code;
         t->status.rv = why.rv;
+        token_event(t, P11_EVENT_NOT_MADE, why.code, why.rv);
     }
+    if (w->kind == WORK_MAKE)
+        t->made = why;
     t->made_at = kd_clock_ms();
     t->served_at = t->made_at;
     token_see(t, SEEN_DRAINED);

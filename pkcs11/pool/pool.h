@@ -46,6 +46,7 @@ enum pool_event {
     P11_EVENT_KEY_BAD = EVENT_NUMBER_TOKEN_KEY_BAD,
     P11_EVENT_FAULT = EVENT_NUMBER_TOKEN_FAULT,
     P11_EVENT_RECYCLED = EVENT_NUMBER_TOKEN_RECYCLED,
+    P11_EVENT_NOT_MADE = EVENT_NUMBER_TOKEN_NOT_MADE,
 };
 
 /* --- a host --- */
@@ -138,6 +139,7 @@ enum work_kind { WORK_NONE, WORK_MAKE, WORK_UNMAKE, WORK_LOOK, WORK_DOCTOR };
 struct work {
     enum work_kind kind;
     bool is_begun, is_done;
+    bool is_seen; /* a host has told what it can */
     bool is_left; /* nobody waits any more: whoever does it frees it */
     kd_err err;
     /* make */
@@ -198,10 +200,11 @@ struct p11_token {
     bool has_no_pin;       /* the supervisor said so, of that one */
     kd_err no_pin;
 
-    struct p11_finding looked; /* why what was last looked for is not taken */
+    struct p11_finding looked;   /* why what was last looked for is not taken */
     _Atomic int64_t answered_at; /* an operation of anybody's was last answered */
     bool wants_trial;
-    int64_t made_at; /* what was loaded before may not see it */
+    int64_t made_at;         /* what was loaded before may not see it */
+    struct p11_finding made; /* what came of the last key that was to be made */
     int64_t trial_at, recheck_at;
     uint64_t trial_served; /* operations until the last one */
     size_t trial_next;
@@ -254,8 +257,10 @@ void *keeper_main(void *token);
 /* Brings one up that is linked; it serves then, or is gone. With the lock. */
 void keeper_raise(struct p11_token *t, struct host *h);
 
-/* How long a trial may take on a host that serves. */
-uint32_t trial_ms(const struct p11_token *t);
+/* Between two trials, when nothing asks for one: so often that each key has its turn.
+ */
+int64_t trial_every_ms(size_t n_keys, bool in_use);
+
 /* How long a trial may take on a host that serves. With the lock. */
 int64_t trial_ms(const struct p11_token *t);
 /* Makes it wait longer while others are answered; began: of the trial. */

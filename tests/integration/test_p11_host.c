@@ -557,6 +557,27 @@ files_that_are_no_module_are_named(void **state)
     }
 }
 
+/* Nor is what the host's own user could change: what runs there would be his choice. */
+static void
+a_module_of_the_hosts_own_user_is_not_loaded(void **state)
+{
+    static const char *const script = "m=$1/own; mkdir -p $m/theirs; cp $2 $m/file.so\n"
+                                      "cp $2 $m/theirs/good.so\n"
+                                      "chown 61011 $m/file.so $m/theirs";
+    static const char *const files[] = {"file.so", "theirs/good.so"};
+    struct kd_conf_for_p11 c;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    assert_true(softhsm_script(script, top, softhsm_module()));
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        p11_host_conf(&hsm, 0, &c);
+        snprintf(c.module, sizeof c.module, "%s/own/%s", top, files[i]);
+        expect_here(&c, hsm.environment, P11_MODULE_WRITABLE, "own");
+    }
+}
+
 static void
 tokens_that_are_not_there_or_twice_are_named(void **state)
 {
@@ -718,6 +739,7 @@ main(void)
         cmocka_unit_test(an_empty_or_huge_pin_is_none),
         cmocka_unit_test(the_tag_of_a_pin_tells_it_from_others),
         cmocka_unit_test(files_that_are_no_module_are_named),
+        cmocka_unit_test(a_module_of_the_hosts_own_user_is_not_loaded),
         cmocka_unit_test(tokens_that_are_not_there_or_twice_are_named),
         cmocka_unit_test(files_that_the_module_needs_and_cannot_read_are_named),
         cmocka_unit_test(a_vault_that_is_not_itself_ends_it),

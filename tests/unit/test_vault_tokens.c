@@ -1,5 +1,6 @@
 /* PKCS#11 tokens in the vault: what it carries between pool, supervisor and key store,
  * and what it answers operators. The pool says what the test has it say. */
+#include "fake_device.h"
 #include "fake_pool.h"
 #include "test.h"
 #include "vault_world.h"
@@ -275,11 +276,11 @@ the_doctor_tells_all_that_was_found(void **state)
     struct kd_finding_line line;
 
     (void)state;
-    fake_pool.findings[0][0] =
-        (struct p11_finding){P11_ATTRIBUTE, 0x12, "key 00ff: CKA_EXTRACTABLE is true"};
+    fake_pool.findings[0][0] = (struct p11_finding){
+        .code = P11_ATTRIBUTE, .rv = 0x12, .what = "key 00ff: CKA_EXTRACTABLE is true"};
     fake_pool.n_findings[0] = 1;
-    fake_pool.findings[1][0] = (struct p11_finding){P11_NO_SLOT, 0, ""};
-    fake_pool.findings[1][1] = (struct p11_finding){P11_SLOW, 0, "812 us"};
+    fake_pool.findings[1][0] = (struct p11_finding){.code = P11_NO_SLOT};
+    fake_pool.findings[1][1] = (struct p11_finding){.code = P11_SLOW, .what = "812 us"};
     fake_pool.n_findings[1] = 2;
     struct kd_done done = ask_named(KD_OP_TokenDoctor, "", "");
     assert_int_equal(done.err, KD_OK);
@@ -308,6 +309,138 @@ the_doctor_tells_all_that_was_found(void **state)
     assert_int_equal(vault.tasks.n_apart, 0);
 }
 
+/* --- sections that are gone --- */
+
+/* A key in a token that was adopted as "gone", which is no section's name (any more).
+ */
+static struct kd_key_id
+key_of_a_section_that_is_gone(struct fake_device *d, struct kd_held *held)
+{
+    const struct kd_key_spec spec = {.role = KD_KEY_ROLE_SOK,
+                                     .alg = KD_ALG_ED25519,
+                                     .permissions = KD_PERM_SIGNET,
+                                     .domain = kd_slice_str("example.com"),
+                                     .tokens = {kd_slice_str("gone")}};
+    struct kd_key_info info;
+    struct kd_made *made;
+
+    fake_device_init(d, "gone");
+    assert_int_equal(kd_soft_adopt(vault.token, "gone", "77", "m"), KD_OK);
+    assert_int_equal(kd_soft_attach(vault.token, "gone", &d->device), KD_OK);
+    assert_int_equal(kd_token_make(vault.token, &spec, kd_slice(NULL, 0), &made),
+                     KD_OK);
+    assert_int_equal(kd_token_take(vault.token, made, &info), KD_OK);
+    kd_token_drop(made);
+    assert_int_equal(kd_token_set_state(vault.token, &info.id, KD_KEY_ACTIVE), KD_OK);
+    assert_int_equal(kd_token_held(vault.token, &info.id, held), KD_OK);
+    return info.id;
+}
+
+static void
+doctor_says(const char *asked, const char *const (*rows)[3])
+{
+    struct kd_done done = ask_named(KD_OP_TokenDoctor, asked, "");
+    struct kd_doctor_done m;
+    struct kd_finding_line line;
+
+    assert_int_equal(done.err, KD_OK);
+    assert_int_equal(kd_doctor_done_get(done.body, &m), KD_OK);
+    struct kd_cur c = kd_cur(m.findings);
+    for (; (*rows)[0] != NULL; rows++) {
+        char text[P11_WHAT_MAX + 1];
+        assert_int_equal(kd_finding_line_get(kd_list_next(&c), &line), KD_OK);
+        assert_true(kd_slice_eq(line.token, kd_slice_str((*rows)[0])));
+        assert_string_equal(p11_finding_word((enum p11_finding_code)line.finding),
+                            (*rows)[1]);
+        snprintf(text, sizeof text, "%.*s", (int)line.what.n,
+                 (const char *)line.what.p);
+        assert_string_equal(text, (*rows)[2]);
+    }
+    assert_int_equal(kd_cur_end(&c), KD_OK);
+}
+
+/* "Remove it with the vendor's tool" would be the end of a key that is in use. */
+static void
+a_key_of_a_section_that_is_gone_is_not_called_left_over(void **state)
+{
+    static const char *const all[][3] = {{"alpha", "orphan", "id 01"},
+                                         {"alpha", "others-key", "\"gone\": 1 key"},
+                                         {"gone", "section-gone", "\"gone\": 1 key"},
+                                         {NULL, NULL, NULL}};
+    static struct fake_device d; /* the key store has it until the end */
+    struct kd_held held;
+
+    (void)state;
+    key_of_a_section_that_is_gone(&d, &held);
+    for (size_t i = 0; i < 2; i++)
+        fake_pool.findings[0][i] = (struct p11_finding){
+            .code = P11_ORPHAN, .what = "id 01", .id_size = 1, .id = {1}};
+    fake_pool.findings[0][0].id_size = held.places[0].id_size;
+    memcpy(fake_pool.findings[0][0].id, held.places[0].id, held.places[0].id_size);
+    fake_pool.n_findings[0] = 2;
+    doctor_says("", all);
+    doctor_says("alpha", all);
+}
+
+static void
+a_section_that_is_gone_is_told_with_its_keys(void **state)
+{
+    static const char *const gone[][3] = {{"gone", "section-gone", "\"gone\": 1 key"},
+                                          {NULL, NULL, NULL}};
+    static const char *const none[][3] = {{NULL, NULL, NULL}};
+    static struct fake_device d; /* the key store has it until the end */
+    struct kd_held held;
+
+    (void)state;
+    doctor_says("", none);
+    key_of_a_section_that_is_gone(&d, &held);
+    doctor_says("", gone);
+    doctor_says("gone", gone);
+    doctor_says("beta", none); /* was not asked about */
+    vault.tokens.n = 0;        /* no section at all */
+    doctor_says("", gone);
+}
+
+/* The token itself, under a new name: to adopt it again would make orphans of its keys.
+ */
+static void
+a_token_under_another_name_is_not_advised_to_be_adopted(void **state)
+{
+    static const char *const as[][3] = {{"alpha", "adopted-as", "\"gone\": 1 key"},
+                                        {NULL, NULL, NULL}};
+    static const char *const new_one[][3] = {{"alpha", "not-adopted", ""},
+                                             {NULL, NULL, NULL}};
+    static struct fake_device d; /* the key store has it until the end */
+    struct kd_held held;
+
+    (void)state;
+    key_of_a_section_that_is_gone(&d, &held);
+    fake_pool.status[0] =
+        (struct p11_status){.state = P11_NEW, .serial = "77", .model = "m"};
+    fake_pool.findings[0][0] = (struct p11_finding){.code = P11_NOT_ADOPTED};
+    fake_pool.n_findings[0] = 1;
+    doctor_says("alpha", as);
+    fake_pool.status[0].model[0] = 'n'; /* another token */
+    doctor_says("alpha", new_one);
+}
+
+/* Somebody has to do something, and is not told to wait. */
+static void
+a_token_that_is_refused_is_not_said_to_come_back(void **state)
+{
+    static struct fake_device d; /* the key store has it until the end */
+    struct kd_held held;
+    struct kd_key_id id = key_of_a_section_that_is_gone(&d, &held);
+
+    (void)state;
+    assert_int_equal(tokens_why_away(&vault, &id), KD_REASON_TOKEN_REFUSED);
+    memcpy(vault.tokens.names[1], "gone", sizeof "gone"); /* configured again */
+    fake_pool.status[1].state = P11_OPEN;
+    assert_int_equal(tokens_why_away(&vault, &id), KD_REASON_TOKEN_AWAY);
+    fake_pool.status[1].state = P11_REFUSED;
+    assert_int_equal(tokens_why_away(&vault, &id), KD_REASON_TOKEN_REFUSED);
+}
+
 /* --- what may be adopted --- */
 
 static void
@@ -324,7 +457,7 @@ only_the_token_that_was_named_is_adopted(void **state)
         {"alpha", "", P11_NEW, KD_CONFLICT, KD_REASON_TOKEN_OTHER},
         {"alpha", "1", P11_OPEN, KD_UNAVAILABLE, KD_REASON_TOKEN_AWAY},
         {"alpha", "1", P11_STARTING, KD_UNAVAILABLE, KD_REASON_TOKEN_AWAY},
-        {"beta", "", P11_REFUSED, KD_UNAVAILABLE, KD_REASON_TOKEN_AWAY}, /* none seen */
+        {"beta", "", P11_REFUSED, KD_UNAVAILABLE, KD_REASON_TOKEN_REFUSED}, /* unseen */
     };
 
     (void)state;
@@ -387,6 +520,25 @@ what_is_wrong_with_a_token_of_ours_degrades_the_service(void **state)
     }
 }
 
+/* The token is well, its key is not there: an alarm until the key is retired. */
+static void
+a_missing_key_that_was_retired_is_no_alarm(void **state)
+{
+    const uint64_t alarm = UINT64_C(1) << KD_STATE_TOKEN_KEY_BAD;
+    static struct fake_device d; /* the key store has it until the end */
+    struct kd_held held;
+    struct kd_key_id id = key_of_a_section_that_is_gone(&d, &held);
+
+    (void)state;
+    memcpy(vault.tokens.names[1], "gone", sizeof "gone");
+    fake_pool.status[1].state = P11_CLOSED;
+    assert_int_equal(tokens_reasons(&vault), 0);
+    d.away = true;
+    assert_int_equal(tokens_reasons(&vault), alarm);
+    assert_int_equal(kd_token_set_state(vault.token, &id, KD_KEY_RETAINED), KD_OK);
+    assert_int_equal(tokens_reasons(&vault), 0);
+}
+
 int
 main(void)
 {
@@ -400,6 +552,11 @@ main(void)
         TEST(the_list_says_how_tokens_are),
         TEST(every_state_of_the_pool_has_its_number_in_the_protocol),
         TEST(the_doctor_tells_all_that_was_found),
+        TEST(a_key_of_a_section_that_is_gone_is_not_called_left_over),
+        TEST(a_section_that_is_gone_is_told_with_its_keys),
+        TEST(a_token_under_another_name_is_not_advised_to_be_adopted),
+        TEST(a_token_that_is_refused_is_not_said_to_come_back),
+        TEST(a_missing_key_that_was_retired_is_no_alarm),
         TEST(only_the_token_that_was_named_is_adopted),
         TEST(what_is_wrong_with_a_token_of_ours_degrades_the_service),
     };

@@ -12,12 +12,14 @@ enum p11_finding_code {
     P11_FINDINGS
 };
 
-enum { P11_WHAT_MAX = 95 };
+enum { P11_WHAT_MAX = 95, P11_ID_MAX = 64 };
 
 struct p11_finding {
     enum p11_finding_code code;
     uint64_t rv;                 /* the module's word; 0: none */
     char what[P11_WHAT_MAX + 1]; /* which file, slot, key or attribute; printable */
+    uint8_t id_size;             /* ORPHAN: the object's CKA_ID */
+    uint8_t id[P11_ID_MAX];
 };
 
 /* True for what is told without being a fault. */
