@@ -134,6 +134,20 @@ look_only(struct p11_token *t, struct host *h)
         host_drop(t, h, code == P11_MODULE_HANGS);
 }
 
+/* While others serve, one that ended on its way may have been anybody's doing: the next
+ * will tell. A hang has taken long enough, if none serves. */
+static enum breaker_seen
+what_it_means(const struct p11_token *t, enum p11_finding_code code)
+{
+    bool none = !is_any_serving(t, kd_clock_ms());
+
+    if (is_for_operator(code))
+        return SEEN_REFUSED;
+    if (code == P11_MODULE_HANGS && none)
+        return SEEN_NO_HOST;
+    return code == P11_MODULE_DIES && !none ? SEEN_HANG : SEEN_DOWN;
+}
+
 void
 keeper_raise(struct p11_token *t, struct host *h)
 {
@@ -159,11 +173,7 @@ keeper_raise(struct p11_token *t, struct host *h)
     }
     note_finding(t, &why);
     host_drop(t, h, code == P11_MODULE_HANGS);
-    /* A hang has taken long enough, if nothing else serves. */
-    bool none = code == P11_MODULE_HANGS && !is_any_serving(t, kd_clock_ms());
-    token_see(t, is_for_operator(code) ? SEEN_REFUSED
-                 : none                ? SEEN_NO_HOST
-                                       : SEEN_DOWN);
+    token_see(t, what_it_means(t, code));
 }
 
 /* While it is away only a process that is younger than the last failure is tried: what
