@@ -96,6 +96,7 @@ setup(struct host *h)
     if ((err = kd_secret_setup(SECRET_MEMORY)) != KD_OK)
         kd_role_die("no secret memory (RLIMIT_MEMLOCK?)", err);
     if (sodium_init() < 0 || (h->z = kd_secret_new(KD_ECDH_SIZE)) == NULL ||
+        (h->latch = kd_secret_new(KD_LATCH_KEY_SIZE)) == NULL ||
         pin_setup(&h->pin) != KD_OK)
         kd_role_die("no secret memory", KD_NOMEM);
     if ((h->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC)) < 0)
