@@ -68,14 +68,17 @@ limit_all(void)
         limit(RLIMIT_NPROC, 0);
 }
 
+/* The file that was looked at is the one that is loaded, and no link to it. */
 static void
 load(struct host *h)
 {
-    if (p11_module_look(conf.module, geteuid(), &h->why) != P11_FINE ||
+    char real[P11_MODULE_PATH_MAX];
+
+    if (p11_module_resolve(conf.module, geteuid(), real, &h->why) != P11_FINE ||
         paths_look(&conf, &h->why) != P11_FINE)
         return;
     alarm(LOAD_SECONDS);
-    module_load(conf.module, conf.profile == KD_P11_PROFILE_NET, &h->module, &h->why);
+    module_load(real, conf.profile == KD_P11_PROFILE_NET, &h->module, &h->why);
     alarm(0);
 }
 
