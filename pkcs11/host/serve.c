@@ -149,7 +149,8 @@ on_pin(struct host *h, struct kd_slice body)
 
     if (kd_p11_pin_get(body, &m) != KD_OK || h->is_logged)
         refuse("p11_pin");
-    memcpy(h->latch, m.latch, sizeof h->latch);
+    memcpy(h->latch, m.latch, KD_LATCH_KEY_SIZE);
+    kd_secret_wipe(&m, sizeof m);
     h->tag_wanted = true;
     if (h->has_pin)
         tell_tag(h);
@@ -159,7 +160,7 @@ static void
 forget_pin(struct host *h)
 {
     pin_wipe(&h->pin);
-    kd_secret_wipe(h->latch, sizeof h->latch);
+    kd_secret_wipe(h->latch, KD_LATCH_KEY_SIZE);
     h->has_pin = h->is_told = h->tag_wanted = false;
 }
 
