@@ -379,7 +379,10 @@ static int
 tokens_of(const struct options *o, size_t max, struct keyd_octets *storage)
 {
     if (o->token.n > max)
-        return usage_error("--token", max == 1 ? "one token" : "two tokens at most");
+        return usage_error("--token", max == 1 ? "one token; two only with --sealed"
+                                               : "two tokens at most");
+    if (o->token.n == 2 && strcmp(o->token.items[0], o->token.items[1]) == 0)
+        return usage_error("--token", "the same token twice");
     if (o->sealed && o->token.n == 0)
         return usage_error("--sealed", "goes with --token");
     for (size_t i = 0; i < o->token.n; i++)
@@ -431,7 +434,7 @@ verb_key_generate(const struct options *o)
     if ((status = domain_needed(o, &domain)) != EX_OK ||
         (status = permissions_of(o, q.in.generate_key.role,
                                  &q.in.generate_key.permissions)) != EX_OK ||
-        (status = tokens_of(o, TOKENS_MAX, tokens)) != EX_OK ||
+        (status = tokens_of(o, o->sealed ? TOKENS_MAX : 1, tokens)) != EX_OK ||
         (status = bits_of(o, q.in.generate_key.role, &q.in.generate_key.bits)) != EX_OK)
         return status;
     q.in.generate_key.domain = KEYD_STR(domain.text);
