@@ -139,6 +139,32 @@ key_tokens_to_json(const struct keyd_key *k)
     return list;
 }
 
+/* As the vendor's tool names it; of two tokens both, which may differ. */
+static json_t *
+objects_to_json(const struct keyd_key *k)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < k->n_objects; i++)
+        list = json_list_add(list, json_hex(slice_of(k->objects[i])));
+    return list;
+}
+
+static void
+print_objects(const struct keyd_key *k)
+{
+    enum { OCTETS_MAX = 32 };
+
+    for (size_t i = 0; i < k->n_objects && i < k->n_tokens; i++) {
+        char hex[2 * OCTETS_MAX + 1] = "";
+        if (k->objects[i].n <= OCTETS_MAX)
+            hex_write(slice_of(k->objects[i]), hex);
+        emit(stdout, "object       %s in ", hex);
+        print_text(stdout, slice_of(k->tokens[i]));
+        emit(stdout, "\n");
+    }
+}
+
 static const char *
 holding_text(enum keyd_key_holding holding)
 {
@@ -168,6 +194,7 @@ key_to_json(const struct keyd_key *k)
         json_put(j, "tokens", key_tokens_to_json(k)) &&
         json_put(j, "attested", attested_to_json(k)) &&
         json_put(j, "away", json_boolean(k->away)) &&
+        json_put(j, "objects", objects_to_json(k)) &&
         json_put(j, "public_key", json_base64(slice_of(k->public_key)));
 
     if (good)
@@ -209,8 +236,9 @@ print_key(const struct keyd_key *k)
     print_text(stdout, slice_of(k->domain));
     emit(stdout, "\ncreated      %s\nwhere        ", time_text(k->created_ms, created));
     print_text(stdout, kd_slice_str(where));
-    emit(stdout, "%s\nattested     %s\npublic key   ", k->away ? " (away)" : "",
-         attested);
+    emit(stdout, "%s\nattested     %s\n", k->away ? " (away)" : "", attested);
+    print_objects(k);
+    emit(stdout, "public key   ");
     print_base64(stdout, slice_of(k->public_key));
     emit(stdout, "\n");
 }

@@ -284,6 +284,10 @@ is_held(const uint8_t id[16], enum keyd_key_holding holding, size_t n_tokens,
     for (size_t i = 0; i < n_tokens; i++)
         assert_true(kd_slice_eq(ask_slice(k->tokens[i]), ask_slice(both[i])));
     assert_int_equal(k->attested, attested);
+    /* What the vendor's tool knows it by. */
+    assert_int_equal(k->n_objects, holding == KEYD_HOLDING_TOKEN ? n_tokens : 0);
+    for (size_t i = 0; i < k->n_objects; i++)
+        assert_int_equal(k->objects[i].n, 16);
     keyd_client_answer_free(a);
 }
 
