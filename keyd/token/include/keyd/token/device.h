@@ -77,8 +77,8 @@ struct kd_device_ops {
     void (*bad)(struct kd_device *d, const struct kd_key_id *id);
 
     /* Whether the key did right when it was last tried, at since (CLOCK_MONOTONIC, ms)
-     * or later; waits for a trial that begins now if there was none, until `until`. With
-     * an `until` that is past the trial is only asked for: KD_TIMEOUT. */
+     * or later; waits for a trial that begins now if there was none, until `until`.
+     * With an `until` that is past the trial is only asked for: KD_TIMEOUT. */
     kd_err (*probed)(struct kd_device *d, const struct kd_key_id *id, int64_t since,
                      int64_t until);
 
@@ -86,8 +86,8 @@ struct kd_device_ops {
      * nothing else uses the device; seconds. Of the spec count role, algorithm, bits
      * and domain. Fills *place but for the device's number, *flags (enum kd_held_flags)
      * and the public key (KD_KEY_PUBLIC_MAX octets of room). The pair has been tried.
-     * KD_UNSUPPORTED: it cannot; KD_IO: it could, and did not; KD_BUSY: another is being made; KD_UNAVAILABLE,
-     * KD_FAILED, KD_CONFLICT: it has the key. */
+     * KD_UNSUPPORTED: it cannot; KD_IO: it could, and did not; KD_BUSY: another is
+     * being made; KD_UNAVAILABLE, KD_FAILED, KD_CONFLICT: it has the key. */
     kd_err (*make)(struct kd_device *d, const struct kd_key_spec *spec,
                    struct kd_slice secret, struct kd_place *place, uint8_t *flags,
                    uint8_t *public_key, size_t *n);
