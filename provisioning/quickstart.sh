@@ -2,7 +2,7 @@
 # From a fresh clone on a bare Debian 12 to an organization that issues signets: builds
 # keyd, runs it in a directory of its own, shows what it does and what it refuses.
 #
-#   provisioning/quickstart.sh [OPTION]...
+#   sh provisioning/quickstart.sh [OPTION]...
 #
 #   --keep           leave the daemon running, and say how to stop it
 #   --pkcs11         with the keys in a PKCS#11 token, of SoftHSM: the same, and what
@@ -110,8 +110,11 @@ command -v setpriv >/dev/null && command -v python3 >/dev/null ||
 
 # --- what is shown ----------------------------------------------------------------------
 
+# say COLUMN WORD...
 say() {
-    printf '%-9s %s\n' "$1" "$2"
+    column=$1
+    shift
+    printf '%-9s %s\n' "$column" "$*"
 }
 
 more() {
@@ -567,7 +570,9 @@ say_next() {
         say STOP "kill $keyd; sleep 1; rm -rf $dir"
         return
     fi
-    say NEXT "sh provisioning/quickstart.sh --keep   leaves it running for you"
+    again=--keep
+    [ "$pkcs11" = no ] || again='--pkcs11 --keep'
+    say NEXT "sh provisioning/quickstart.sh $again   leaves it running for you"
     {
         echo "$shown/dime signet show $vectors/alice.signet   looks at any signet"
         echo "sh tests/run.sh --quick   what it is tested with; keyd/README.md   why it is like this"

@@ -489,6 +489,9 @@ struct keyd_key {
     size_t n_tokens;
     uint32_t attested; /* enum keyd_attested */
     bool away;         /* none of the tokens can be asked now */
+    const struct keyd_octets
+        *objects; /* its CKA_ID in each of the tokens that have it */
+    size_t n_objects;
 };
 
 /* A PKCS#11 token. */

@@ -139,6 +139,32 @@ key_tokens_to_json(const struct keyd_key *k)
     return list;
 }
 
+/* As the vendor's tool names it; of two tokens both, which may differ. */
+static json_t *
+objects_to_json(const struct keyd_key *k)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < k->n_objects; i++)
+        list = json_list_add(list, json_hex(slice_of(k->objects[i])));
+    return list;
+}
+
+static void
+print_objects(const struct keyd_key *k)
+{
+    enum { OCTETS_MAX = 32 };
+
+    for (size_t i = 0; i < k->n_objects && i < k->n_tokens; i++) {
+        char hex[2 * OCTETS_MAX + 1] = "";
+        if (k->objects[i].n <= OCTETS_MAX)
+            hex_write(slice_of(k->objects[i]), hex);
+        emit(stdout, "object       %s in ", hex);
+        print_text(stdout, slice_of(k->tokens[i]));
+        emit(stdout, "\n");
+    }
+}
+
 static const char *
 holding_text(enum keyd_key_holding holding)
 {
@@ -168,6 +194,7 @@ key_to_json(const struct keyd_key *k)
         json_put(j, "tokens", key_tokens_to_json(k)) &&
         json_put(j, "attested", attested_to_json(k)) &&
         json_put(j, "away", json_boolean(k->away)) &&
+        json_put(j, "objects", objects_to_json(k)) &&
         json_put(j, "public_key", json_base64(slice_of(k->public_key)));
 
     if (good)
@@ -209,8 +236,9 @@ print_key(const struct keyd_key *k)
     print_text(stdout, slice_of(k->domain));
     emit(stdout, "\ncreated      %s\nwhere        ", time_text(k->created_ms, created));
     print_text(stdout, kd_slice_str(where));
-    emit(stdout, "%s\nattested     %s\npublic key   ", k->away ? " (away)" : "",
-         attested);
+    emit(stdout, "%s\nattested     %s\n", k->away ? " (away)" : "", attested);
+    print_objects(k);
+    emit(stdout, "public key   ");
     print_base64(stdout, slice_of(k->public_key));
     emit(stdout, "\n");
 }
@@ -379,7 +407,10 @@ static int
 tokens_of(const struct options *o, size_t max, struct keyd_octets *storage)
 {
     if (o->token.n > max)
-        return usage_error("--token", max == 1 ? "one token" : "two tokens at most");
+        return usage_error("--token", max == 1 ? "one token; two only with --sealed"
+                                               : "two tokens at most");
+    if (o->token.n == 2 && strcmp(o->token.items[0], o->token.items[1]) == 0)
+        return usage_error("--token", "the same token twice");
     if (o->sealed && o->token.n == 0)
         return usage_error("--sealed", "goes with --token");
     for (size_t i = 0; i < o->token.n; i++)
@@ -431,7 +462,7 @@ verb_key_generate(const struct options *o)
     if ((status = domain_needed(o, &domain)) != EX_OK ||
         (status = permissions_of(o, q.in.generate_key.role,
                                  &q.in.generate_key.permissions)) != EX_OK ||
-        (status = tokens_of(o, TOKENS_MAX, tokens)) != EX_OK ||
+        (status = tokens_of(o, o->sealed ? TOKENS_MAX : 1, tokens)) != EX_OK ||
         (status = bits_of(o, q.in.generate_key.role, &q.in.generate_key.bits)) != EX_OK)
         return status;
     q.in.generate_key.domain = KEYD_STR(domain.text);

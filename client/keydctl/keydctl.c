@@ -264,6 +264,28 @@ run(const struct verb *v, int argc, char **argv)
     return status;
 }
 
+/* A noun that there is, with another verb: the verbs that it has; else all of them. */
+static int
+unknown_verb(int argc, char **argv)
+{
+    bool is_noun = false;
+
+    if (argc < 2)
+        return usage(stderr, EX_USAGE);
+    for (size_t i = 0; i < N_VERBS; i++) {
+        if (strcmp(argv[1], verbs[i].noun) != 0)
+            continue;
+        if (!is_noun)
+            complain(argc > 2 ? argv[2] : argv[1],
+                     argc > 2 ? "no such verb" : "a verb is needed");
+        print_synopsis(stderr, is_noun ? "      " : "usage:", &verbs[i]);
+        is_noun = true;
+    }
+    if (!is_noun)
+        complain(argv[1], "no such verb; keydctl --help shows all");
+    return EX_USAGE;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -280,5 +302,5 @@ main(int argc, char **argv)
             (words == 1 || strcmp(argv[2], v->name) == 0))
             return run(v, argc - words, argv + words);
     }
-    return usage(stderr, EX_USAGE);
+    return unknown_verb(argc, argv);
 }

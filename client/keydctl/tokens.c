@@ -192,6 +192,26 @@ is_fault(const struct keyd_token_finding *f)
     return code == P11_FINDINGS || !p11_finding_is_note(code);
 }
 
+/* What is to be done, with the token's name where it says NAME. */
+static struct kd_buf
+advice_of(const struct keyd_token_finding *f, enum p11_finding_code code)
+{
+    enum { ADVICE_MAX = 512 };
+    const char *text = code == P11_FINDINGS ? "" : p11_finding_advice(code);
+    const char *at = strstr(text, "NAME");
+    struct kd_buf b;
+
+    kd_buf_init(&b, ADVICE_MAX);
+    if (at == NULL) {
+        kd_buf_put(&b, kd_slice_str(text));
+        return b;
+    }
+    kd_buf_put(&b, kd_slice(text, (size_t)(at - text)));
+    kd_buf_put(&b, slice_of(f->token));
+    kd_buf_put(&b, kd_slice_str(at + strlen("NAME")));
+    return b;
+}
+
 static void
 print_finding(const struct keyd_token_finding *f)
 {
@@ -204,23 +224,29 @@ print_finding(const struct keyd_token_finding *f)
         print_text(stdout, slice_of(f->what));
         emit(stdout, "\n");
     }
-    if (code != P11_FINDINGS && *p11_finding_advice(code) != '\0')
-        emit(stdout, "    advice  %s\n", p11_finding_advice(code));
+    struct kd_buf advice = advice_of(f, code);
+    if (advice.n != 0) {
+        emit(stdout, "    advice  ");
+        print_text(stdout, kd_buf_slice(&advice));
+        emit(stdout, "\n");
+    }
+    kd_buf_free(&advice);
 }
 
 static json_t *
 finding_to_json(const struct keyd_token_finding *f)
 {
     enum p11_finding_code code = finding_of(slice_of(f->finding));
-    bool is_known = code != P11_FINDINGS;
+    struct kd_buf advice = advice_of(f, code);
+    json_t *j = json_pack(
+        "{s:o, s:o, s:b, s:s, s:o, s:o, s:o}", "token", json_octets(slice_of(f->token)),
+        "finding", json_octets(slice_of(f->finding)), "fault", is_fault(f), "text",
+        code != P11_FINDINGS ? p11_finding_text(code) : "", "advice",
+        json_octets(kd_buf_slice(&advice)), "which", json_octets(slice_of(f->what)),
+        "module_error", module_error_to_json(f->module_error));
 
-    return json_pack("{s:o, s:o, s:b, s:s, s:s, s:o, s:o}", "token",
-                     json_octets(slice_of(f->token)), "finding",
-                     json_octets(slice_of(f->finding)), "fault", is_fault(f), "text",
-                     is_known ? p11_finding_text(code) : "", "advice",
-                     is_known ? p11_finding_advice(code) : "", "which",
-                     json_octets(slice_of(f->what)), "module_error",
-                     module_error_to_json(f->module_error));
+    kd_buf_free(&advice);
+    return j;
 }
 
 static bool
@@ -246,7 +272,7 @@ print_well(const char *asked, const struct keyd_answer *list,
         print_text(stdout, name);
         emit(stdout, ": nothing is wrong (%s)\n", token_state_text(t->state));
     }
-    if (list->out.tokens.n_tokens == 0)
+    if (list->out.tokens.n_tokens == 0 && doctor->out.doctor.n_findings == 0)
         emit(stdout, "the configuration has no PKCS#11 tokens\n");
 }
 

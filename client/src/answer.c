@@ -19,7 +19,8 @@ take(struct box *box, size_t n, size_t size)
 }
 
 static struct keyd_key
-key(const Keyd__V1__Key *k, const struct keyd_octets *tokens)
+key(const Keyd__V1__Key *k, const struct keyd_octets *tokens,
+    const struct keyd_octets *objects)
 {
     return (struct keyd_key){
         .id = octets(k->id),
@@ -35,7 +36,19 @@ key(const Keyd__V1__Key *k, const struct keyd_octets *tokens)
         .n_tokens = k->n_tokens,
         .attested = k->attested,
         .away = k->away,
+        .objects = objects,
+        .n_objects = k->n_objects,
     };
+}
+
+static struct keyd_octets *
+octets_list(struct box *box, const ProtobufCBinaryData *from, size_t n)
+{
+    struct keyd_octets *to = take(box, n, sizeof *to);
+
+    for (size_t i = 0; to != NULL && i < n; i++)
+        to[i] = octets(from[i]);
+    return to;
 }
 
 static enum keyd_status
@@ -47,12 +60,13 @@ fill_keys(struct box *box, Keyd__V1__Key *const *from, size_t n,
     if (to == NULL)
         return KEYD_NOMEM;
     for (size_t i = 0; i < n; i++) {
-        struct keyd_octets *tokens = take(box, from[i]->n_tokens, sizeof *tokens);
-        if (tokens == NULL)
+        struct keyd_octets *tokens =
+            octets_list(box, from[i]->tokens, from[i]->n_tokens);
+        struct keyd_octets *objects =
+            octets_list(box, from[i]->objects, from[i]->n_objects);
+        if (tokens == NULL || objects == NULL)
             return KEYD_NOMEM;
-        for (size_t k = 0; k < from[i]->n_tokens; k++)
-            tokens[k] = octets(from[i]->tokens[k]);
-        to[i] = key(from[i], tokens);
+        to[i] = key(from[i], tokens, objects);
     }
     box->answer.out.keys.keys = to;
     box->answer.out.keys.n_keys = n;

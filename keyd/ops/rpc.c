@@ -122,24 +122,34 @@ rpc_signet(struct answer *a, struct kd_slice inl, ProtobufCBinaryData *octets,
     return KD_OK;
 }
 
+static kd_err
+put_list(struct kd_slice list, ProtobufCBinaryData *out, size_t *n)
+{
+    struct kd_cur c = kd_cur(list);
+
+    for (*n = 0; kd_cur_left(&c) != 0; (*n)++) {
+        if (*n == ANSWER_PLACES_MAX)
+            return KD_MALFORMED;
+        out[*n] = kd_rpc_data(kd_list_next(&c));
+    }
+    return kd_cur_end(&c);
+}
+
 /* Where a key is. */
 static kd_err
-put_places(const struct kd_key_line *line, ProtobufCBinaryData *names, Keyd__V1__Key *k)
+put_places(const struct kd_key_line *line, ProtobufCBinaryData *names,
+           ProtobufCBinaryData *objects, Keyd__V1__Key *k)
 {
-    struct kd_cur c = kd_cur(line->tokens);
-    size_t n = 0;
+    kd_err err = put_list(line->tokens, names, &k->n_tokens);
 
-    for (; kd_cur_left(&c) != 0; n++) {
-        if (n == ANSWER_PLACES_MAX)
-            return KD_MALFORMED;
-        names[n] = kd_rpc_data(kd_list_next(&c));
-    }
-    k->n_tokens = n;
+    if (err == KD_OK)
+        err = put_list(line->objects, objects, &k->n_objects);
     k->tokens = names;
+    k->objects = objects;
     k->holding = (Keyd__V1__KeyHolding)line->holding;
     k->attested = line->attested;
     k->away = line->away != 0;
-    return kd_cur_end(&c);
+    return err;
 }
 
 kd_err
@@ -165,7 +175,8 @@ rpc_keys(struct kd_slice lines, struct answer *a, size_t *n)
         k->created_ms = line.created;
         k->id = kd_rpc_data(kd_slice(a->key_ids[*n], sizeof a->key_ids[*n]));
         memcpy(a->key_ids[*n], line.id, sizeof line.id);
-        if ((err = put_places(&line, a->key_tokens[*n], k)) != KD_OK)
+        if ((err = put_places(&line, a->key_tokens[*n], a->key_objects[*n], k)) !=
+            KD_OK)
             return err;
         a->key_list[*n] = k;
     }

@@ -92,6 +92,7 @@ struct answer {
     Keyd__V1__Key *key_list[ANSWER_KEYS_MAX];
     uint8_t key_ids[ANSWER_KEYS_MAX][16];
     ProtobufCBinaryData key_tokens[ANSWER_KEYS_MAX][ANSWER_PLACES_MAX];
+    ProtobufCBinaryData key_objects[ANSWER_KEYS_MAX][ANSWER_PLACES_MAX];
     Keyd__V1__Token token[ANSWER_TOKENS_MAX];
     Keyd__V1__Token *token_list[ANSWER_TOKENS_MAX];
     Keyd__V1__TokenFinding finding[KD_JOB_FINDINGS_MAX];

@@ -418,7 +418,7 @@ slot_secret_read(struct task *t, uint8_t kind, struct kd_slot_secret *out)
 /* Who has the secret; the numbers are those of the protocol. */
 static void
 put_holding(struct kd_token *token, const struct kd_key_info *info,
-            struct kd_buf *names, struct kd_key_line *m)
+            struct kd_buf *names, struct kd_buf *objects, struct kd_key_line *m)
 {
     enum { STORE = 1, TOKEN, SEALED };
     struct kd_store_token table[KD_TOKENS_MAX];
@@ -428,15 +428,20 @@ put_holding(struct kd_token *token, const struct kd_key_info *info,
         kd_token_held(token, &info->id, &held) != KD_OK)
         return;
     size_t n = held.holding == KD_OWN ? 0 : kd_soft_tokens(token, table);
-    for (unsigned i = 0; i < held.n_places && n != 0; i++)
-        if (held.places[i].token < n)
-            kd_list_put(names, kd_slice_str(table[held.places[i].token].name));
+    for (unsigned i = 0; i < held.n_places && n != 0; i++) {
+        if (held.places[i].token >= n)
+            continue;
+        kd_list_put(names, kd_slice_str(table[held.places[i].token].name));
+        if (held.holding == KD_HELD)
+            kd_list_put(objects, kd_slice(held.places[i].id, held.places[i].id_size));
+    }
     m->holding = held.holding == KD_OWN    ? STORE
                  : held.holding == KD_HELD ? TOKEN
                                            : SEALED;
     m->attested = held.holding == KD_HELD ? held.flags : 0;
     m->away = held.holding != KD_OWN && kd_token_usable(token, &info->id) != KD_OK;
     m->tokens = kd_buf_slice(names);
+    m->objects = kd_buf_slice(objects);
 }
 
 void
@@ -451,16 +456,18 @@ key_line_put(struct kd_buf *b, const struct task *t, const struct kd_key_info *i
         .public_key = kd_slice(info->public_key, info->public_size),
         .created = (uint64_t)info->created_ms,
     };
-    struct kd_buf line, names;
+    struct kd_buf line, names, objects;
 
     memcpy(m.id, info->id.octets, sizeof m.id);
     kd_buf_init(&names, KD_JOB_TOKENS_MAX);
+    kd_buf_init(&objects, KD_JOB_OBJECTS_MAX);
     if (t->caller.klass == KD_CLASS_ADMIN && t->vault->token != NULL)
-        put_holding(t->vault->token, info, &names, &m);
+        put_holding(t->vault->token, info, &names, &objects, &m);
     kd_buf_init(&line, 2048);
     kd_key_line_put(&line, &m);
     kd_list_put(b, kd_buf_slice(&line));
     kd_buf_join(b, &line);
     kd_buf_free(&line);
     kd_buf_free(&names);
+    kd_buf_free(&objects);
 }

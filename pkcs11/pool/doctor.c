@@ -257,7 +257,9 @@ add_known(const struct p11_token *t, struct work *w)
 {
     char text[64];
 
-    if (t->status.finding != P11_FINE && t->breaker.state != P11_CLOSED)
+    bool is_of_now = t->breaker.state != P11_CLOSED && t->breaker.state != P11_IDLE;
+
+    if (t->status.finding != P11_FINE && is_of_now)
         add(w, t->status.finding, t->status.rv, t->what);
     add_keys(t, w);
     if (t->looked.code != P11_FINE && t->looked.code != P11_KEY_MISSING)

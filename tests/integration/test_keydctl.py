@@ -157,6 +157,15 @@ def usage():
     run(USAGE, "key", "generate", "--role", "pok", "--domain", ALICE)
     run(USAGE, "key", "generate", "--role", "sok", "--domain", DOMAIN,
         "--permissions", "users,everything")
+    r = run(USAGE, "key", "generate", "--role", "sok", "--domain", DOMAIN,
+            "--token", "alpha", "--token", "beta")
+    check("two tokens want --sealed", "two only with --sealed" in r.err)
+    r = run(USAGE, "key", "generate", "--role", "sok", "--domain", DOMAIN,
+            "--token", "alpha", "--token", "alpha", "--sealed")
+    check("one token is not two", "the same token twice" in r.err)
+    r = run(USAGE, "token", "lst", socket=False)
+    check("what verbs there are of a noun", "lst: no such verb" in r.err and
+          "token list" in r.err and "key generate" not in r.err)
     run(USAGE, "key", "import", "x", "--domain", DOMAIN, "--as", "dkim")
     run(USAGE, "key", "import", "x", "--domain", DOMAIN, "--as", "none")
     run(USAGE, "token", "init", "--new")

@@ -113,6 +113,8 @@ if command -v softhsm2-util >/dev/null; then
     says 'a key made inside' ' sok +ed25519 +demo +made-inside,never-extractable'
     says 'a host was killed' '^KILLED .*has a signet all the same$'
     says 'the token was away' '^AWAY +the token is pulled out .*token'
+    says 'what goes on without it' '^ +seen after [0-9]+ ms; .* goes on: 2 lines of history$'
+    says 'what to do next, with the token' '^NEXT +sh provisioning/quickstart.sh --pkcs11 --keep '
     says 'and came back' '^BACK +serving again after [0-9]+ ms, without a restart$'
     says 'a wrong PIN' '^PIN +demo: pin-refused: '
     says 'was tried once' 'tried once; after the file is mended, in use in [0-9]+ ms'
@@ -133,6 +135,10 @@ nothing_left 'after --attack'
 timeout -s INT --foreground 1 sh "$SOURCE/provisioning/quickstart.sh" \
     --build-dir "$BUILD" --attack >"$T/out" 2>&1
 nothing_left 'after --attack, interrupted'
+
+echo '# what it says of itself'
+check 'with --help' quickstart --help
+says 'how to run it, which needs no mode' '^ +sh provisioning/quickstart\.sh \[OPTION\]'
 
 echo '# interrupted, at different moments'
 for after in 0.2 0.5 0.9 1.3; do

@@ -284,6 +284,10 @@ is_held(const uint8_t id[16], enum keyd_key_holding holding, size_t n_tokens,
     for (size_t i = 0; i < n_tokens; i++)
         assert_true(kd_slice_eq(ask_slice(k->tokens[i]), ask_slice(both[i])));
     assert_int_equal(k->attested, attested);
+    /* What the vendor's tool knows it by. */
+    assert_int_equal(k->n_objects, holding == KEYD_HOLDING_TOKEN ? n_tokens : 0);
+    for (size_t i = 0; i < k->n_objects; i++)
+        assert_int_equal(k->objects[i].n, 16);
     keyd_client_answer_free(a);
 }
 
@@ -596,13 +600,63 @@ a_token_that_is_put_back_is_used_again_by_itself(void **state)
     assert_false(has_reason("token-away"));
 }
 
+/* Nobody has used it since, so nobody has noticed: the doctor tries its keys. */
+static void
+a_token_that_is_gone_unnoticed_is_found_by_the_doctor(void **state)
+{
+    char finding[64];
+
+    (void)state;
+    needs_softhsm();
+    becomes("beta", KEYD_TOKEN_READY);
+    pull_out("beta");
+    doctor("beta", finding);
+    put_back("beta");
+    assert_string_not_equal(finding, "");
+    becomes("beta", KEYD_TOKEN_READY);
+    int64_t until = kd_clock_ms() + PATIENCE_MS;
+    do
+        doctor("beta", finding);
+    while (*finding != '\0' && kd_clock_ms() < until);
+    assert_string_equal(finding, "");
+}
+
+/* No mechanism is lacking: the module could not write, and its word is told. */
+static void
+a_key_that_is_not_made_for_want_of_rights_is_said_so(void **state)
+{
+    struct keyd_request q = generation(KEYD_ROLE_SOK, KEYD_PERM_CERTIFICATE);
+    const struct keyd_request look = {.op = KEYD_OP_TOKEN_DOCTOR,
+                                      .in.token.name = KEYD_STR("alpha")};
+    char finding[64];
+
+    (void)state;
+    needs_softhsm();
+    script("chmod 500 $1/$2/paths/tokens/*", top, "alpha");
+    ends(&q, KEYD_UNAVAILABLE, "token-not-created");
+    struct keyd_answer *a = ask(com.admin, &look);
+    assert_int_equal(a->status, KEYD_OK);
+    assert_int_equal(a->out.doctor.n_findings, 1);
+    assert_true(is_text(a->out.doctor.findings[0].finding, "not-created"));
+    assert_int_not_equal(a->out.doctor.findings[0].module_error, 0);
+    keyd_client_answer_free(a);
+    script("chmod 700 $1/$2/paths/tokens/*", top, "alpha");
+    ends(&q, KEYD_OK, NULL);
+    doctor("alpha", finding);
+    assert_string_equal(finding, "");
+}
+
 static void
 sealing_lets_go_of_tokens_and_unsealing_takes_them_again(void **state)
 {
+    char finding[64];
+
     (void)state;
     needs_softhsm();
     ends(&(struct keyd_request){.op = KEYD_OP_SEAL}, KEYD_OK, NULL);
     becomes("alpha", KEYD_TOKEN_IDLE);
+    doctor("alpha", finding); /* and does not say that all is well */
+    assert_string_equal(finding, "not-looked-at");
     assert_int_equal(daemon_unseal(&com.d, com.admin), KEYD_OK);
     becomes("alpha", KEYD_TOKEN_READY);
     becomes("beta", KEYD_TOKEN_READY);
@@ -610,15 +664,21 @@ sealing_lets_go_of_tokens_and_unsealing_takes_them_again(void **state)
 }
 
 static void
-a_daemon_that_starts_again_has_its_tokens(void **state)
+start_again(void)
 {
-    (void)state;
-    needs_softhsm();
     post_disconnect(&com);
     daemon_kill(&com.d);
     assert_true(daemon_launch(&com.d));
     assert_true(daemon_wait(&com.d, PATIENCE_MS));
     post_connect(&com);
+}
+
+static void
+a_daemon_that_starts_again_has_its_tokens(void **state)
+{
+    (void)state;
+    needs_softhsm();
+    start_again();
     becomes("alpha", KEYD_TOKEN_READY);
     becomes("beta", KEYD_TOKEN_READY);
     sign_msg();
@@ -639,6 +699,49 @@ each_pin_was_tried_once(void **state)
         daemon_log_count(&com.d, 0, "token alpha", "a PIN that was never tried"), 1);
     assert_int_equal(
         daemon_log_count(&com.d, 0, "token beta", "a PIN that was never tried"), 1);
+}
+
+/* --- a section that has another name --- */
+
+/* How often the doctor says so of the section. */
+static unsigned
+findings(const char *name, const char *word)
+{
+    struct keyd_answer *a =
+        ask(com.admin, &(struct keyd_request){.op = KEYD_OP_TOKEN_DOCTOR});
+    unsigned n = 0;
+
+    assert_int_equal(a->status, KEYD_OK);
+    for (size_t i = 0; i < a->out.doctor.n_findings; i++)
+        n += is_text(a->out.doctor.findings[i].token, name) &&
+             is_text(a->out.doctor.findings[i].finding, word);
+    keyd_client_answer_free(a);
+    return n;
+}
+
+/* Its keys live, and nothing that is advised may be their end. */
+static void
+a_section_that_was_renamed_is_to_get_its_name_again(void **state)
+{
+    const char *const rename = "sed -i 's/token \"alpha\"/token \"bravo\"/' $1";
+
+    (void)state;
+    needs_softhsm();
+    script(rename, com.d.conf, "");
+    start_again();
+    int64_t until = kd_clock_ms() + PATIENCE_MS;
+    while (findings("bravo", "adopted-as") == 0 && kd_clock_ms() < until)
+        kd_ignore(poll(NULL, 0, 50));
+    assert_int_equal(findings("bravo", "adopted-as"), 1);
+    assert_int_equal(findings("bravo", "not-adopted"), 0);
+    assert_int_equal(findings("bravo", "orphan"), 0);
+    assert_int_equal(findings("alpha", "section-gone"), 1);
+    assert_true(has_reason("token-refused"));
+    script("sed -i 's/token \"bravo\"/token \"alpha\"/' $1", com.d.conf, "");
+    start_again();
+    becomes("alpha", KEYD_TOKEN_READY);
+    assert_int_equal(findings("alpha", "section-gone"), 0);
+    sign_msg();
 }
 
 /* --- operators --- */
@@ -755,9 +858,12 @@ main(void)
         cmocka_unit_test(a_key_is_sealed_under_a_token),
         cmocka_unit_test(a_token_that_is_pulled_out_stops_only_what_needs_it),
         cmocka_unit_test(a_token_that_is_put_back_is_used_again_by_itself),
+        cmocka_unit_test(a_token_that_is_gone_unnoticed_is_found_by_the_doctor),
+        cmocka_unit_test(a_key_that_is_not_made_for_want_of_rights_is_said_so),
         cmocka_unit_test(sealing_lets_go_of_tokens_and_unsealing_takes_them_again),
         cmocka_unit_test(a_daemon_that_starts_again_has_its_tokens),
         cmocka_unit_test(each_pin_was_tried_once),
+        cmocka_unit_test(a_section_that_was_renamed_is_to_get_its_name_again),
         cmocka_unit_test(with_operators_a_token_is_adopted_when_they_have_approved),
     };
 

@@ -19,6 +19,7 @@ enum {
     KD_MAIL_OBJECT_MAX = KD_MAIL_MESSAGE_MAX + KD_MAIL_SIGNET_MAX,
     KD_MAIL_BOUNCE_MAX = 16 * 1024 * 1024 + 65536, /* one chunk, and what is around */
     KD_JOB_TOKENS_MAX = 2 * (4 + 31),              /* names of PKCS#11 tokens */
+    KD_JOB_OBJECTS_MAX = 2 * (4 + 32),             /* a key's ids in them */
     KD_JOB_FINDINGS_MAX = 64,
 };
 
