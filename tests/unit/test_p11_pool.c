@@ -180,8 +180,26 @@ a_missing_pin_is_the_one_that_is_waited_for(void **state)
     s->tag_ms = 1500;
     scripted_hold(s, 1, LATCH, NULL, NULL);
     nap(150);
-    p11_no_pin(s->p, 0, KD_BUSY);
+    p11_no_pin(s->p, 0, KD_NOT_FOUND);
+    assert_true(scripted_becomes(s, P11_REFUSED, SOON_MS));
+    assert_int_equal(scripted_status(s).finding, P11_PIN_MISSING);
+    scripted_seal(s);
+
+    s = scripted_new(1, 1000);
+    s->tag_ms = 1500;
+    scripted_hold(s, 1, LATCH, NULL, NULL);
+    nap(150);
+    p11_no_pin(s->p, 0, KD_UNAVAILABLE); /* no such process: not the file */
     assert_true(scripted_becomes(s, P11_OPEN, SOON_MS)); /* it passes */
+    assert_int_equal(scripted_status(s).finding, P11_LOGIN_FAILED);
+    s->tag_ms = 0;
+    assert_true(scripted_becomes(s, P11_CLOSED, 2 * SOON_MS));
+    scripted_seal(s);
+
+    s = scripted_new(1, 1000);
+    s->tag_ms = 3000; /* it was asked too often, and says nothing */
+    scripted_hold(s, 1, LATCH, NULL, NULL);
+    assert_true(scripted_becomes(s, P11_OPEN, SOON_MS));
     assert_int_equal(scripted_status(s).finding, P11_LOGIN_FAILED);
     s->tag_ms = 0;
     assert_true(scripted_becomes(s, P11_CLOSED, 2 * SOON_MS));
