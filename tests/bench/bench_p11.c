@@ -7,7 +7,7 @@
  *
  * One JSON object a line: what, threads, operations a second, microseconds of CPU each
  * of all processes that take part. */
-#include "p11_host.h"
+#include "p11_world.h"
 
 #include <dime/ed25519.h>
 #include <dime/secp.h>
@@ -33,7 +33,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { P11_UID = 61011, THREADS_MAX = 2, ROUNDS = 5, TEXT = 512 };
+enum { THREADS_MAX = 2, ROUNDS = 5, TEXT = 512 };
 
 static void
 must(bool ok, const char *what)
@@ -44,74 +44,6 @@ must(bool ok, const char *what)
     exit(2);
 }
 
-/* --- the supervisor's part, for a pool of hosts --- */
-
-static struct {
-    struct p11 *pool;
-    struct softhsm hsm;
-    struct p11_host hosts[P11_HOSTS_A_TOKEN];
-    pthread_t thread;
-    atomic_bool ends;
-} world;
-
-static void
-start_host(unsigned number)
-{
-    struct kd_conf_for_p11 c;
-    int fd;
-
-    if (world.hosts[number].pid > 0) { /* the one before has lost its channel */
-        kill(world.hosts[number].pid, SIGKILL);
-        waitpid(world.hosts[number].pid, NULL, 0);
-        close(world.hosts[number].ctl);
-    }
-    p11_host_conf(&world.hsm, number, &c);
-    p11_host_start_with(&world.hosts[number], &c, world.hsm.environment, P11_UID, &fd);
-    p11_link(world.pool, number, fd);
-}
-
-static void
-take_note(const struct p11_note *n)
-{
-    switch (n->say) {
-    case P11_SAY_KILL:
-    case P11_SAY_START:
-    case P11_SAY_MAKER:
-        start_host(n->host);
-        break;
-    case P11_SAY_PIN:
-        p11_host_pin(&world.hosts[n->host], SOFTHSM_PIN);
-        break;
-    case P11_SAY_TAGS:
-        p11_tags_stored(world.pool, 0, KD_OK);
-        break;
-    case P11_SAY_EVENT:
-        break;
-    }
-}
-
-static void *
-supervise(void *arg)
-{
-    struct p11_note n;
-
-    (void)arg;
-    while (!world.ends) {
-        struct pollfd p = {.fd = p11_event_fd(world.pool), .events = POLLIN};
-        poll(&p, 1, 20);
-        while (p11_next(world.pool, &n))
-            take_note(&n);
-        for (unsigned i = 0; i < P11_MAKER; i++) /* that ended in order */
-            if (world.hosts[i].pid > 0 &&
-                waitpid(world.hosts[i].pid, NULL, WNOHANG) > 0) {
-                world.hosts[i].pid = 0;
-                close(world.hosts[i].ctl);
-                start_host(i);
-            }
-    }
-    return NULL;
-}
-
 /* --- keys behind the hosts --- */
 
 static struct kd_token *token;
@@ -120,55 +52,24 @@ static struct kd_key_info sign_key, agree_key;
 static void
 make_key(enum kd_key_role role, struct kd_key_info *out)
 {
-    struct kd_key_spec spec = {.role = role,
-                               .alg = role == KD_KEY_ROLE_ENC ? KD_ALG_SECP256K1
-                                                              : KD_ALG_ED25519,
-                               .permissions = role == KD_KEY_ROLE_SOK ? 2 : 0,
-                               .domain = kd_slice_str("example.com"),
-                               .tokens = {kd_slice_str("alpha")}};
-    struct kd_made *made;
+    const struct kd_key_spec spec = {.role = role,
+                                     .alg = role == KD_KEY_ROLE_ENC ? KD_ALG_SECP256K1
+                                                                    : KD_ALG_ED25519,
+                                     .permissions = role == KD_KEY_ROLE_SOK ? 2 : 0,
+                                     .domain = kd_slice_str("example.com"),
+                                     .tokens = {kd_slice_str(p11_world_name(0))}};
 
-    for (int i = 0;; i++) {
-        kd_err err = kd_token_make(token, &spec, kd_slice(NULL, 0), &made);
-        if (err == KD_OK)
-            break;
-        must(i < 100 && (err == KD_UNAVAILABLE || err == KD_BUSY), kd_err_text(err));
-        poll(NULL, 0, 50);
-    }
-    must(kd_token_take(token, made, out) == KD_OK, "take");
-    kd_token_drop(made);
-    must(kd_token_set_state(token, &out->id, KD_KEY_ACTIVE) == KD_OK, "activate");
+    p11_world_generate(token, &spec, out);
 }
 
 static void
-start_pool(const char *folder)
+start_pool(void)
 {
-    static const struct kd_slot_secret credential = {
-        .type = KD_SLOT_CREDENTIAL,
-        .octets = {(const uint8_t *)"0123456789abcdef0123456789abcdef", 32},
-    };
-    const struct p11_conf conf = {.name = "alpha",
-                                  .sessions = THREADS_MAX,
-                                  .timeout_ms = 3000,
-                                  .recycle_after = 1000000,
-                                  .max_memory_mib = 1024,
-                                  .max_message = 1 << 20};
-    struct p11_status s;
-
-    must(softhsm_make(&world.hsm, folder, "alpha", P11_UID), "softhsm2-util");
-    must(p11_new(&conf, 1, &world.pool) == KD_OK, "pool");
-    must(kd_soft_create(&credential, &token) == KD_OK, "key store");
-    must(kd_soft_attach(token, "alpha", p11_device(world.pool, 0)) == KD_OK, "attach");
-    must(pthread_create(&world.thread, NULL, supervise, NULL) == 0, "thread");
-    for (unsigned i = 0; i < THREADS_MAX; i++)
-        start_host(i);
-    do {
-        poll(NULL, 0, 20);
-        p11_status(world.pool, 0, &s);
-    } while (s.serial[0] == '\0');
-    must(kd_soft_adopt(token, "alpha", s.serial, s.model) == KD_OK, "adopt");
+    must(p11_world_begin(1, THREADS_MAX), "needs root and softhsm2");
+    token = p11_world_store();
     make_key(KD_KEY_ROLE_SOK, &sign_key);
     make_key(KD_KEY_ROLE_ENC, &agree_key);
+    p11_world_wait(token);
 }
 
 /* --- a module in this process --- */
@@ -445,13 +346,14 @@ static double
 cpu_now(void)
 {
     struct rusage u;
-    pid_t parent;
+    pid_t parent, hosts[P11_HOSTS_A_TOKEN];
+    size_t n = p11_world_pids(hosts, P11_HOSTS_A_TOKEN);
 
     getrusage(RUSAGE_SELF, &u);
     double s = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
                (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-    for (unsigned i = 0; i < THREADS_MAX; i++)
-        s += cpu_of(world.hosts[i].pid, &parent);
+    for (size_t i = 0; i < n; i++)
+        s += cpu_of(hosts[i], &parent);
     return s + cpu_of_server();
 }
 
@@ -541,7 +443,7 @@ main(int argc, char **argv)
     memcpy(text, "\x02\x00\x00\x21", 4); /* a message's beginning */
     text[37] = 4;
     must(softhsm_make(&other, top, "direct", 0), "softhsm2-util");
-    start_pool(top);
+    start_pool();
     setenv("SOFTHSM2_CONF", other.conf, 1); /* the hosts have been told theirs */
     start_server(&other);
     load_module(&direct, softhsm_module());
@@ -570,11 +472,7 @@ main(int argc, char **argv)
             sign[i].n = sign[i].seconds = sign[i].cpu = agree[i].n = agree[i].seconds =
                 agree[i].cpu = peer[i].n = peer[i].seconds = peer[i].cpu = 0;
     }
-    world.ends = true;
-    pthread_join(world.thread, NULL);
-    for (unsigned i = 0; i < P11_HOSTS_A_TOKEN; i++)
-        if (world.hosts[i].pid > 0)
-            kill(world.hosts[i].pid, SIGKILL);
+    p11_world_end();
     kill(server, SIGTERM);
     must(softhsm_script("rm -rf $1", top, ""), "rm");
     return 0;

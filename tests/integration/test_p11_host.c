@@ -81,7 +81,7 @@ login(struct p11_host *h, const char *pin, uint8_t go)
     struct kd_p11_login let = {go};
     struct kd_p11_logged m;
 
-    p11_host_pin(h, pin);
+    assert_true(p11_host_pin(h, pin));
     ASK(h, p11_pin, &ask, p11_tag);
     assert_int_equal(kd_p11_tag_get(got(), &tag), KD_OK);
     if (tag.finding != P11_FINE)
@@ -490,7 +490,7 @@ the_tag_of_a_pin_tells_it_from_others(void **state)
     p11_host_start(&h, &c, hsm.environment, P11_UID);
     assert_int_equal(here(&h).finding, P11_FINE);
     for (unsigned i = 0; i < 3; i++) {
-        p11_host_pin(&h, pins[i]);
+        assert_true(p11_host_pin(&h, pins[i]));
         ASK(&h, p11_pin, &ask, p11_tag);
         assert_int_equal(kd_p11_tag_get(got(), &m), KD_OK);
         assert_int_equal(m.finding, P11_FINE);
@@ -712,7 +712,7 @@ hosts_that_are_killed_leave_the_token_as_it_was(void **state)
         struct kd_p11_login go = {1};
         struct kd_buf b = buf();
         p11_host_start(&h, &c, hsm.environment, P11_UID);
-        p11_host_pin(&h, SOFTHSM_PIN);
+        assert_true(p11_host_pin(&h, SOFTHSM_PIN));
         kd_p11_pin_put(&b, &ask);
         assert_int_equal(kd_chan_put_buf(&h.chan, KD_MSG_p11_pin, &b, -1), KD_OK);
         kd_buf_reset(&b);

@@ -29,8 +29,8 @@ void p11_host_start(struct p11_host *h, const struct kd_conf_for_p11 *c,
 void p11_host_start_with(struct p11_host *h, const struct kd_conf_for_p11 *c,
                          const char *environment, unsigned uid, int *vault_end);
 
-/* Hands it a PIN file with this text. */
-void p11_host_pin(struct p11_host *h, const char *pin);
+/* Hands it a PIN file with this text; false: it has ended. */
+bool p11_host_pin(struct p11_host *h, const char *pin);
 
 /* What comes next on its channel, within ten seconds: type of the message, its body in
  * body (KD_CHAN_BODY_MAX) and *n; 0 if the channel ended. */

@@ -33,7 +33,7 @@ make(struct kd_key_info *key)
     struct kd_token *t = backend->make(&spec, 1);
 
     assert_non_null(t);
-    *key = token_key(t, 0);
+    *key = token_key_at(t, 0);
     return t;
 }
 
@@ -323,7 +323,7 @@ streams_are_bound_by_role_and_purpose(void **state)
     for (size_t i = 0; i < LEN(keys); i++)
         for (int p = 0; p < KD_SIGN_COUNT; p++)
             for (int m = 0; m < KD_SIGN_COUNT; m++) {
-                struct kd_key_info key = token_key(t, i);
+                struct kd_key_info key = token_key_at(t, i);
                 struct kd_slice message = token_message_for((enum kd_sign_purpose)m);
                 const struct dime_stream_part part = {.head = message, .fd = -1};
                 struct kd_token_text text = text_of(&part, 1, message.n);
@@ -481,7 +481,7 @@ only_keys_that_are_there_and_sign_begin_a_stream(void **state)
 
     (void)state;
     assert_non_null(t);
-    struct kd_key_info sok = token_key(t, 0), enc = token_key(t, 1), none = sok;
+    struct kd_key_info sok = token_key_at(t, 0), enc = token_key_at(t, 1), none = sok;
     none.id.octets[15] ^= 1;
     assert_int_equal(sign(t, &sok, &text, 1000, NULL, NULL), KD_OK);
     assert_int_equal(sign(t, &enc, &text, 1000, NULL, NULL), KD_DENIED);

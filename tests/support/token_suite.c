@@ -15,7 +15,7 @@
 static const struct token_backend *backend;
 
 struct kd_key_info
-token_key(struct kd_token *t, size_t at)
+token_key_at(struct kd_token *t, size_t at)
 {
     struct kd_key_info key;
 
@@ -124,7 +124,7 @@ make_one(enum kd_key_role role, uint8_t permissions, struct kd_key_info *key)
     struct kd_token *t = backend->make(&spec, 1);
 
     assert_non_null(t);
-    *key = token_key(t, 0);
+    *key = token_key_at(t, 0);
     return t;
 }
 
@@ -144,7 +144,7 @@ T_OP_2_each_role_signs_its_purposes_and_nothing_else(void **state)
 
     (void)state; /* T-OP-2 */
     for (size_t i = 0; i < N_ROWS; i++) {
-        struct kd_key_info key = token_key(t, i);
+        struct kd_key_info key = token_key_at(t, i);
         for (int p = 0; p < N_CELLS; p++) {
             enum kd_sign_purpose purpose = (enum kd_sign_purpose)p;
             struct kd_slice m = token_message_for(purpose);
@@ -171,7 +171,7 @@ keys_are_listed_and_found_by_what_they_are(void **state)
 
     (void)state;
     for (size_t i = 0; i < N_ROWS; i++) {
-        struct kd_key_info key = token_key(t, i);
+        struct kd_key_info key = token_key_at(t, i);
         uint8_t in[1 + 33];
         uint8_t hash[32];
         assert_int_equal(key.role, matrix[i].role);
@@ -386,10 +386,10 @@ ecdh_needs_the_encryption_role_and_secret_memory(void **state)
     uint8_t outside[32] = {0};
 
     (void)state;
-    struct kd_key_info enc = token_key(t, 11);
+    struct kd_key_info enc = token_key_at(t, 11);
     struct kd_slice peer = kd_slice(enc.public_key, enc.public_size);
     for (size_t i = 0; i < N_ROWS; i++) {
-        struct kd_key_info key = token_key(t, i);
+        struct kd_key_info key = token_key_at(t, i);
         assert_int_equal(kd_token_ecdh(t, &key.id, peer, z),
                          key.role == KD_KEY_ROLE_ENC ? KD_OK : KD_DENIED);
     }
@@ -406,7 +406,7 @@ probe_works_for_every_key(void **state)
 
     (void)state;
     for (size_t i = 0; i < N_ROWS; i++) {
-        struct kd_key_info key = token_key(t, i);
+        struct kd_key_info key = token_key_at(t, i);
         assert_int_equal(kd_token_probe(t, &key.id), KD_OK);
     }
     kd_token_free(t);
@@ -474,7 +474,7 @@ states_bound_what_a_key_does(void **state)
     check_state(t, &made[0], &made[1], "");
     both(t, &made[0], &made[1], KD_KEY_DESTROYED);
     check_state(t, &made[0], &made[1], "");
-    assert_int_equal(token_key(t, 2).state, KD_KEY_DESTROYED);
+    assert_int_equal(token_key_at(t, 2).state, KD_KEY_DESTROYED);
     kd_token_free(t);
 }
 
@@ -644,8 +644,8 @@ sealed_token_refuses(void **state)
     struct kd_key_info key;
 
     (void)state;
-    struct kd_key_info sok = token_key(t, 2);
-    struct kd_key_info enc = token_key(t, 11);
+    struct kd_key_info sok = token_key_at(t, 2);
+    struct kd_key_info enc = token_key_at(t, 11);
     kd_token_seal(t);
     assert_int_equal(kd_token_sign(t, &sok.id, KD_SIGN_USER_SIGNET,
                                    token_message_for(KD_SIGN_USER_SIGNET), &sig),
@@ -717,7 +717,7 @@ four_threads_sign_and_agree_at_once(void **state)
     (void)state;
     kd_token_set_verify(t, 16);
     for (unsigned i = 0; i < N_THREADS; i++) {
-        workers[i] = (struct worker){t, token_key(t, 3), token_key(t, 11), i, 0};
+        workers[i] = (struct worker){t, token_key_at(t, 3), token_key_at(t, 11), i, 0};
         assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
     }
     if ((kd_token_caps(t).flags & KD_TOKEN_GENERATES) != 0)

@@ -19,7 +19,7 @@ int token_suite_run(const struct token_backend *backend);
 int token_stream_suite_run(const struct token_backend *backend);
 
 /* The key at a position, or a failed test. */
-struct kd_key_info token_key(struct kd_token *t, size_t at);
+struct kd_key_info token_key_at(struct kd_token *t, size_t at);
 
 /* A message that fits the purpose; octets is static. */
 struct kd_slice token_message_for(enum kd_sign_purpose purpose);

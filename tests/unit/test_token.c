@@ -106,7 +106,7 @@ make_signer(struct kd_key_info *key)
     struct kd_token *t = make_soft(specs, 2);
 
     assert_non_null(t);
-    *key = token_key(t, 0);
+    *key = token_key_at(t, 0);
     return t;
 }
 
@@ -220,7 +220,7 @@ flipped_scalar_stops_every_agreement(void **state)
 {
     struct kd_key_info key;
     struct kd_token *t = make_signer(&key);
-    struct kd_key_info enc = token_key(t, 1);
+    struct kd_key_info enc = token_key_at(t, 1);
     struct soft_secret *x = secret_at(t, 1);
     struct soft_secret *sound = kd_secret_new(sizeof *sound);
     uint8_t *z = kd_secret_new(32);

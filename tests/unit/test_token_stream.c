@@ -105,7 +105,7 @@ make(struct kd_key_info *key)
     struct kd_token *t = make_soft(&spec, 1);
 
     assert_non_null(t);
-    *key = token_key(t, 0);
+    *key = token_key_at(t, 0);
     return t;
 }
 
@@ -362,7 +362,7 @@ static void
 take_away(struct kd_token *t, unsigned round)
 {
     const struct timespec pause = {.tv_nsec = (long)randombytes_uniform(1000000)};
-    struct kd_key_info key = token_key(t, 0);
+    struct kd_key_info key = token_key_at(t, 0);
 
     kd_ignore(nanosleep(&pause, NULL));
     switch (round % 5) {
@@ -402,7 +402,7 @@ keys_go_while_threads_sign(void **state)
         assert_int_equal(pthread_barrier_init(&begun, NULL, THREADS + 1), 0);
         for (unsigned i = 0; i < THREADS; i++) {
             signers[i] = (struct signer){
-                .token = t, .key = token_key(t, 0), .part = &part, .begun = &begun};
+                .token = t, .key = token_key_at(t, 0), .part = &part, .begun = &begun};
             assert_int_equal(pthread_create(&threads[i], NULL, sign_on, &signers[i]),
                              0);
         }
