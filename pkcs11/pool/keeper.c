@@ -14,6 +14,7 @@ enum {
         30000, /* every key has had its turn: half of what counts as lately */
     TRIAL_MOST_MS = 1000, /* not more often for that, however many keys there are */
     TRIALS_APART_MS = 50,
+    DOUBTED_MS = 800,
     STUCK_MS = 200,   /* an operation without an answer: is it the token? */
     MISSING_MS = 150, /* for a process to be started again by itself */
     LIMIT_AGAIN_MS = 10000,
@@ -134,18 +135,17 @@ look_only(struct p11_token *t, struct host *h)
         host_drop(t, h, code == P11_MODULE_HANGS);
 }
 
-/* While others serve, one that ended on its way may have been anybody's doing: the next
- * will tell. A hang has taken long enough, if none serves. */
+/* A process in use that ended on its way may have been anybody's doing: that none
+ * serves is what tells. A hang has taken long enough, if none does. */
 static enum breaker_seen
 what_it_means(const struct p11_token *t, enum p11_finding_code code)
 {
-    bool none = !is_any_serving(t, kd_clock_ms());
-
     if (is_for_operator(code))
         return SEEN_REFUSED;
-    if (code == P11_MODULE_HANGS && none)
+    if (code == P11_MODULE_HANGS && !is_any_serving(t, kd_clock_ms()))
         return SEEN_NO_HOST;
-    return code == P11_MODULE_DIES && !none ? SEEN_HANG : SEEN_DOWN;
+    return code == P11_MODULE_DIES && t->breaker.state == P11_CLOSED ? SEEN_HANG
+                                                                     : SEEN_DOWN;
 }
 
 void
@@ -478,6 +478,18 @@ store_again(struct p11_token *t, int64_t now)
     token_say(t);
 }
 
+/* Without any process that serves, for a verdict that comes within a second. Where
+ * there is a doubt already it need not wait for as long as requests do. */
+static int64_t
+patience_ms(const struct p11_token *t)
+{
+    int64_t most = host_wait_ms(t);
+
+    return t->breaker.strikes == 0           ? most
+           : t->conf.timeout_ms > DOUBTED_MS ? most
+                                             : DOUBTED_MS;
+}
+
 static bool
 watch(struct p11_token *t, int64_t now)
 {
@@ -494,7 +506,7 @@ watch(struct p11_token *t, int64_t now)
     ask_for_missing(t, now);
     if (is_any_serving(t, now))
         t->served_at = now;
-    if (t->breaker.state != P11_CLOSED || now - t->served_at < host_wait_ms(t))
+    if (t->breaker.state != P11_CLOSED || now - t->served_at < patience_ms(t))
         return false;
     token_see(t, SEEN_NO_HOST);
     return true;
