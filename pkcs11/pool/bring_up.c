@@ -219,6 +219,32 @@ store_tags(struct p11_token *t)
     return stored;
 }
 
+/* The tag was asked for under what is held now, which is something. */
+static bool
+is_current(const struct p11_token *t, const struct pin_tag *tag)
+{
+    return tag->era == t->tags_era && !sodium_is_zero(t->latch, sizeof t->latch);
+}
+
+/* That it is tried now. If it is not after all, it is not told as tried either. */
+static bool
+record(struct p11_token *t, const struct pin_tag *tag)
+{
+    uint8_t before[KD_PIN_TAG_SIZE];
+
+    memcpy(before, t->tried, sizeof before);
+    memcpy(t->tried, tag->octets, sizeof t->tried);
+    bool stored = store_tags(t);
+    if (stored && is_current(t, tag))
+        return true;
+    if (tag->era == t->tags_era) {
+        memcpy(t->tried, before, sizeof before);
+        t->out.tags = t->out.tags || stored;
+        token_say(t);
+    }
+    return false;
+}
+
 enum { GO_NOT = 0, GO_NEW = 1, GO_KNOWN = 2 };
 
 /* Whether this PIN may be tried at all; what has to be recorded first is. */
@@ -231,20 +257,14 @@ decide(struct p11_token *t, const struct pin_tag *tag, uint32_t flags, uint8_t *
     pthread_mutex_lock(&t->lock);
     bool known = sodium_memcmp(tag->octets, t->good, KD_PIN_TAG_SIZE) == 0;
     *go = known ? GO_KNOWN : GO_NEW;
-    if (tag->era != t->tags_era) {
+    if (!is_current(t, tag)) {
         code = P11_PIN_UNRECORDED;
     } else if (sodium_memcmp(tag->octets, t->tried, KD_PIN_TAG_SIZE) == 0) {
         code = P11_PIN_REFUSED;
     } else if ((code = p11_pin_state(flags, known)) == P11_FINE && !known) {
-        uint8_t before[KD_PIN_TAG_SIZE];
-        memcpy(before, t->tried, sizeof before);
-        memcpy(t->tried, tag->octets, sizeof t->tried);
         token_event(t, P11_EVENT_PIN_TRIED, 0, 0);
-        bool stored = store_tags(t);
-        if (!stored || tag->era != t->tags_era)
+        if (!record(t, tag))
             code = P11_PIN_UNRECORDED;
-        if (!stored && tag->era == t->tags_era)
-            memcpy(t->tried, before, sizeof before);
     }
     pthread_mutex_unlock(&t->lock);
     if (code != P11_FINE)

@@ -142,6 +142,27 @@ a_pin_is_tried_only_after_its_own_tag_was_stored(void **state)
 }
 
 static void
+nobody_logs_in_once_it_is_sealed(void **state)
+{
+    struct scripted *s = scripted_new(1, 1000);
+
+    (void)state;
+    s->holds_tags = true;
+    scripted_hold(s, 1, LATCH, NULL, NULL);
+    assert_true(comes_to(&s->n_tags, 1, SOON_MS));
+    scripted_seal(s);
+    p11_tags_stored(s->p, 0, KD_OK);
+    nap(200);
+    assert_int_equal(s->n_logins, 0);
+    assert_int_equal(scripted_status(s).state, P11_IDLE);
+    s->holds_tags = false; /* and the PIN, which was not tried, is not told as tried */
+    p11_tags_stored(s->p, 0, KD_SEALED);
+    scripted_hold(s, 1, LATCH, NULL, NULL);
+    assert_true(scripted_becomes(s, P11_CLOSED, SOON_MS));
+    scripted_seal(s);
+}
+
+static void
 that_a_pin_was_good_is_stored_again_if_it_could_not_be(void **state)
 {
     struct scripted *s = scripted_new(1, 1000);
@@ -499,6 +520,7 @@ main(int argc, char **argv)
         cmocka_unit_test(a_good_pin_is_known_before_the_store_has_it),
         cmocka_unit_test(tags_under_another_latch_key_are_the_stores),
         cmocka_unit_test(a_pin_is_tried_only_after_its_own_tag_was_stored),
+        cmocka_unit_test(nobody_logs_in_once_it_is_sealed),
         cmocka_unit_test(that_a_pin_was_good_is_stored_again_if_it_could_not_be),
         cmocka_unit_test(a_missing_pin_is_the_one_that_is_waited_for),
         cmocka_unit_test(
