@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+_Static_assert((int)P11_MODULE_PATH_MAX == PATH_MAX, "what realpath writes");
+
 /* Where the linker puts this program's own header: what it is built for. */
 extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
 
@@ -103,10 +105,26 @@ look_at_file(int fd, const char *path, uid_t owner, struct p11_finding *out)
     return look_at_header(fd, path, st.st_size, out);
 }
 
-enum p11_finding_code
-p11_module_look(const char *path, uid_t owner, struct p11_finding *out)
+/* Who can change the link chooses the file. */
+static enum p11_finding_code
+look_at_link(const char *path, uid_t owner, struct p11_finding *out)
 {
-    char real[PATH_MAX];
+    char folders[P11_MODULE_PATH_MAX];
+    struct stat st;
+
+    if (strlen(path) >= sizeof folders || lstat(path, &st) != 0)
+        return found(out, P11_MODULE_MISSING, strerror(errno));
+    if (S_ISLNK(st.st_mode) && st.st_uid != 0 && st.st_uid != owner)
+        return found(out, P11_MODULE_WRITABLE, path);
+    memcpy(folders, path, strlen(path) + 1);
+    return look_at_folders(folders, owner, out);
+}
+
+enum p11_finding_code
+p11_module_resolve(const char *path, uid_t owner, char real[P11_MODULE_PATH_MAX],
+                   struct p11_finding *out)
+{
+    char folders[P11_MODULE_PATH_MAX];
     enum p11_finding_code code;
 
     *out = (struct p11_finding){.code = P11_FINE};
@@ -117,5 +135,17 @@ p11_module_look(const char *path, uid_t owner, struct p11_finding *out)
         return found(out, P11_MODULE_MISSING, strerror(errno));
     code = look_at_file(fd, real, owner, out);
     close(fd);
-    return code == P11_FINE ? look_at_folders(real, owner, out) : code;
+    if (code != P11_FINE)
+        return code;
+    memcpy(folders, real, strlen(real) + 1);
+    code = look_at_folders(folders, owner, out);
+    return code == P11_FINE ? look_at_link(path, owner, out) : code;
+}
+
+enum p11_finding_code
+p11_module_look(const char *path, uid_t owner, struct p11_finding *out)
+{
+    char real[P11_MODULE_PATH_MAX];
+
+    return p11_module_resolve(path, owner, real, out);
 }

@@ -68,16 +68,18 @@ limit_all(void)
         limit(RLIMIT_NPROC, 0);
 }
 
+/* The file that was looked at is the one that is loaded, and no link to it. */
 static void
 load(struct host *h)
 {
     enum { ROOT = 0 }; /* not this process's user, who could then choose what runs */
+    char real[P11_MODULE_PATH_MAX];
 
-    if (p11_module_look(conf.module, ROOT, &h->why) != P11_FINE ||
+    if (p11_module_resolve(conf.module, ROOT, real, &h->why) != P11_FINE ||
         paths_look(&conf, &h->why) != P11_FINE)
         return;
     alarm(LOAD_SECONDS);
-    module_load(conf.module, conf.profile == KD_P11_PROFILE_NET, &h->module, &h->why);
+    module_load(real, conf.profile == KD_P11_PROFILE_NET, &h->module, &h->why);
     alarm(0);
 }
 
@@ -98,6 +100,7 @@ setup(struct host *h)
     if ((err = kd_secret_setup(SECRET_MEMORY)) != KD_OK)
         kd_role_die("no secret memory (RLIMIT_MEMLOCK?)", err);
     if (sodium_init() < 0 || (h->z = kd_secret_new(KD_ECDH_SIZE)) == NULL ||
+        (h->latch = kd_secret_new(KD_LATCH_KEY_SIZE)) == NULL ||
         pin_setup(&h->pin) != KD_OK)
         kd_role_die("no secret memory", KD_NOMEM);
     if ((h->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC)) < 0)

@@ -94,6 +94,21 @@ generate(struct session *s, const struct pair_wanted *w, struct kd_slice params,
                                       &pair[0], &pair[1]);
 }
 
+/* The public octets of the key that is taken in. */
+static bool
+public_of(const struct pair_wanted *w, uint8_t octets[33], size_t *n)
+{
+    uint8_t *scratch = kd_secret_new(64);
+    bool ok = scratch != NULL && w->secret.n == 32 &&
+              (w->alg == KD_ALG_ED25519
+                   ? crypto_sign_seed_keypair(octets, scratch, w->secret.p) == 0
+                   : dime_secp_public(w->secret.p, octets) == KD_OK);
+
+    kd_secret_free(scratch, 64);
+    *n = w->alg == KD_ALG_ED25519 ? 32 : 33;
+    return ok;
+}
+
 /* Public half first: a private key without one would be found by its use alone. */
 static CK_RV
 import(struct session *s, const struct pair_wanted *w, struct kd_slice params,
@@ -102,18 +117,11 @@ import(struct session *s, const struct pair_wanted *w, struct kd_slice params,
     struct template pub = {.n = 0}, prv = {.n = 0};
     CK_OBJECT_CLASS public_class = CKO_PUBLIC_KEY, private_class = CKO_PRIVATE_KEY;
     CK_KEY_TYPE type = w->alg == KD_ALG_ED25519 ? CKK_EC_EDWARDS : CKK_EC;
-    uint8_t octets[33], point[67], *scratch = kd_secret_new(64);
-    size_t n = w->alg == KD_ALG_ED25519 ? 32 : 33, n_point = 0;
-    CK_RV rv = CKR_HOST_MEMORY;
+    uint8_t octets[33], point[67];
+    size_t n, n_point = 0;
+    CK_RV rv;
 
-    if (scratch == NULL)
-        return rv;
-    bool ok = w->secret.n == 32 &&
-              (w->alg == KD_ALG_ED25519
-                   ? crypto_sign_seed_keypair(octets, scratch, w->secret.p) == 0
-                   : dime_secp_public(w->secret.p, octets) == KD_OK);
-    kd_secret_free(scratch, 64);
-    if (ok)
+    if (public_of(w, octets, &n))
         n_point = quirk_point_write(w->alg, kd_slice(octets, n), point);
     if (n_point == 0)
         return CKR_ATTRIBUTE_VALUE_INVALID;
@@ -162,22 +170,64 @@ make(struct session *s, const struct pair_wanted *w, CK_OBJECT_HANDLE pair[2])
     return rv;
 }
 
+enum { HALVES_MAX = 4 };
+
+/* All public objects in the list are this key. */
+static bool
+are_all(struct session *s, const CK_OBJECT_HANDLE *list, CK_ULONG n,
+        enum kd_key_alg alg, struct kd_slice public_key)
+{
+    uint8_t octets[KD_KEY_PUBLIC_MAX];
+    uint32_t quirks = 0;
+    size_t size;
+
+    for (CK_ULONG i = 0; i < n; i++)
+        if (!object_public(s, list[i], alg, octets, &size, &quirks) ||
+            !kd_slice_eq(kd_slice(octets, size), public_key))
+            return false;
+    return true;
+}
+
+/* The id is free, or has nothing but the public half of this very key, of an import
+ * that was cut off: that goes. */
+static enum p11_finding_code
+clear_id(struct session *s, const struct pair_wanted *w, struct p11_finding *why)
+{
+    CK_OBJECT_HANDLE list[HALVES_MAX];
+    CK_ULONG n_prv = 0, n_pub = 0;
+    uint8_t octets[33];
+    size_t n;
+    CK_RV rv = object_find(s, CKO_PRIVATE_KEY, w->id, list, 1, &n_prv);
+
+    if (rv == CKR_OK)
+        rv = object_find(s, CKO_PUBLIC_KEY, w->id, list, HALVES_MAX, &n_pub);
+    if (rv != CKR_OK)
+        return finding_set(why, P11_NOT_CREATED, rv, NULL);
+    if (n_prv != 0 ||
+        (n_pub != 0 &&
+         (w->secret.n == 0 || n_pub > HALVES_MAX || !public_of(w, octets, &n) ||
+          !are_all(s, list, n_pub, w->alg, kd_slice(octets, n)))))
+        return finding_set(why, P11_KEY_TWICE, 0, "the id is taken");
+    for (CK_ULONG i = 0; i < n_pub; i++)
+        destroy(s, list[i]);
+    return finding_set(why, P11_FINE, 0, NULL);
+}
+
 enum p11_finding_code
 pair_make(struct session *s, const struct pair_wanted *w,
           uint8_t public_key[KD_KEY_PUBLIC_MAX], size_t *n, uint32_t *attributes,
           struct p11_finding *why)
 {
-    CK_OBJECT_HANDLE pair[2] = {CK_INVALID_HANDLE, CK_INVALID_HANDLE}, there;
-    CK_ULONG n_there = 0;
+    CK_OBJECT_HANDLE pair[2] = {CK_INVALID_HANDLE, CK_INVALID_HANDLE};
     uint32_t quirks = 0;
     enum p11_finding_code code;
+    CK_RV rv;
 
     if (w->secret.n != 0 && w->alg == KD_ALG_RSA)
         return finding_set(why, P11_NOT_CREATED, CKR_ATTRIBUTE_VALUE_INVALID, NULL);
-    CK_RV rv = object_find(s, CKO_PRIVATE_KEY, w->id, &there, 1, &n_there);
-    if (rv == CKR_OK && n_there != 0)
-        return finding_set(why, P11_KEY_TWICE, 0, "the id is taken");
-    if (rv != CKR_OK || (rv = make(s, w, pair)) != CKR_OK)
+    if ((code = clear_id(s, w, why)) != P11_FINE)
+        return code;
+    if ((rv = make(s, w, pair)) != CKR_OK)
         return finding_set(
             why, rv == CKR_MECHANISM_INVALID ? P11_MECHANISM_MISSING : P11_NOT_CREATED,
             rv, NULL);
@@ -198,30 +248,27 @@ pair_unmake(struct session *s, struct kd_slice id, struct kd_slice public_key,
 {
     static const enum kd_key_alg algs[] = {KD_ALG_ED25519, KD_ALG_SECP256K1,
                                            KD_ALG_RSA};
-    CK_OBJECT_HANDLE pub[2], prv[2];
+    CK_OBJECT_HANDLE pub[HALVES_MAX], prv[2];
     CK_ULONG n_pub = 0, n_prv = 0;
-    uint8_t octets[KD_KEY_PUBLIC_MAX];
-    uint32_t quirks = 0;
-    size_t n;
     bool is_it = false;
     CK_RV rv = CKR_ARGUMENTS_BAD;
 
     if (id.n == 0 ||
-        (rv = object_find(s, CKO_PUBLIC_KEY, id, pub, 2, &n_pub)) != CKR_OK ||
+        (rv = object_find(s, CKO_PUBLIC_KEY, id, pub, HALVES_MAX, &n_pub)) != CKR_OK ||
         (rv = object_find(s, CKO_PRIVATE_KEY, id, prv, 2, &n_prv)) != CKR_OK)
         return finding_set(why, P11_SESSION_FAILED, rv, "C_FindObjects");
     if (n_pub == 0 && n_prv == 0)
         return finding_set(why, P11_KEY_MISSING, 0, NULL);
-    if (n_pub > 1 || n_prv > 1)
+    if (n_pub > HALVES_MAX || n_prv > 1)
         return finding_set(why, P11_KEY_TWICE, 0, NULL);
-    for (size_t i = 0; n_pub == 1 && i < sizeof algs / sizeof *algs; i++)
-        is_it = is_it || (object_public(s, pub[0], algs[i], octets, &n, &quirks) &&
-                          kd_slice_eq(kd_slice(octets, n), public_key));
+    for (size_t i = 0; n_pub != 0 && i < sizeof algs / sizeof *algs; i++)
+        is_it = is_it || are_all(s, pub, n_pub, algs[i], public_key);
     if (!is_it)
         return finding_set(why, P11_OTHER_KEY, 0, "its public object differs");
     if (n_prv == 1 && (rv = s->m->f->C_DestroyObject(s->handle, prv[0])) != CKR_OK)
         return finding_set(why, P11_NOT_CREATED, rv, "C_DestroyObject");
-    if ((rv = s->m->f->C_DestroyObject(s->handle, pub[0])) != CKR_OK)
-        return finding_set(why, P11_NOT_CREATED, rv, "C_DestroyObject");
+    for (CK_ULONG i = 0; i < n_pub; i++)
+        if ((rv = s->m->f->C_DestroyObject(s->handle, pub[i])) != CKR_OK)
+            return finding_set(why, P11_NOT_CREATED, rv, "C_DestroyObject");
     return finding_set(why, P11_FINE, 0, NULL);
 }

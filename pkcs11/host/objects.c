@@ -227,7 +227,33 @@ object_attributes(struct session *s, CK_OBJECT_HANDLE key, bool derives,
 
 /* --- binding --- */
 
-/* The id of the public object with this key; false if there is none. */
+/* Of an import that was cut off a public object is left, under an id of its own that no
+ * private key has: it does not hide the pair. */
+static bool
+has_private(struct session *s, const uint8_t *id, size_t n)
+{
+    CK_OBJECT_HANDLE one;
+    CK_ULONG count = 0;
+
+    return object_find(s, CKO_PRIVATE_KEY, kd_slice(id, n), &one, 1, &count) ==
+               CKR_OK &&
+           count != 0;
+}
+
+static bool
+is_public_of(struct session *s, CK_OBJECT_HANDLE object, const struct key_wanted *w)
+{
+    uint8_t octets[KD_KEY_PUBLIC_MAX];
+    uint32_t quirks = 0;
+    size_t n;
+
+    return algorithm(s, object, &quirks) == w->alg &&
+           object_public(s, object, w->alg, octets, &n, &quirks) &&
+           kd_slice_eq(kd_slice(octets, n), w->public_key);
+}
+
+/* False if no public object has this key; else its id, one that a private key has if
+ * there is any. */
 static bool
 id_of_public(struct session *s, const struct key_wanted *w, uint8_t id[OBJECT_ID_MAX],
              size_t *n)
@@ -235,18 +261,26 @@ id_of_public(struct session *s, const struct key_wanted *w, uint8_t id[OBJECT_ID
     enum { MOST = 1024 };
     CK_OBJECT_HANDLE list[MOST];
     CK_ULONG count = 0;
-    uint8_t octets[KD_KEY_PUBLIC_MAX];
-    uint32_t quirks;
-    size_t size;
+    bool is_any = false;
 
     if (object_find(s, CKO_PUBLIC_KEY, kd_slice(NULL, 0), list, MOST, &count) != CKR_OK)
         return false;
-    for (CK_ULONG i = 0; i < count && i < MOST; i++)
-        if (algorithm(s, list[i], &quirks) == w->alg &&
-            object_public(s, list[i], w->alg, octets, &size, &quirks) &&
-            kd_slice_eq(kd_slice(octets, size), w->public_key))
-            return get(s, list[i], CKA_ID, id, OBJECT_ID_MAX, n) && *n != 0;
-    return false;
+    for (CK_ULONG i = 0; i < count && i < MOST; i++) {
+        uint8_t its[OBJECT_ID_MAX];
+        size_t size;
+        if (!is_public_of(s, list[i], w) ||
+            !get(s, list[i], CKA_ID, its, sizeof its, &size) || size == 0)
+            continue;
+        bool is_whole = has_private(s, its, size);
+        if (!is_any || is_whole) {
+            memcpy(id, its, size);
+            *n = size;
+        }
+        is_any = true;
+        if (is_whole)
+            break;
+    }
+    return is_any;
 }
 
 /* Its public object agrees with what we know of it, if there is one. */
@@ -254,16 +288,19 @@ static enum p11_finding_code
 check_public(struct session *s, const struct key_wanted *w, struct kd_slice id,
              CK_OBJECT_HANDLE private_key, uint32_t *quirks, struct p11_finding *why)
 {
-    CK_OBJECT_HANDLE list[2] = {CK_INVALID_HANDLE, CK_INVALID_HANDLE};
+    enum { MOST = 4 };
+    CK_OBJECT_HANDLE list[MOST] = {CK_INVALID_HANDLE};
     CK_ULONG n = 0;
     uint8_t octets[KD_KEY_PUBLIC_MAX];
     size_t size;
-    CK_RV rv = object_find(s, CKO_PUBLIC_KEY, id, list, 2, &n);
+    CK_RV rv = object_find(s, CKO_PUBLIC_KEY, id, list, MOST, &n);
 
     if (rv != CKR_OK)
         return finding_set(why, P11_SESSION_FAILED, rv, "C_FindObjects");
-    if (n > 1)
-        return finding_set(why, P11_KEY_TWICE, 0, "public objects");
+    /* The same one twice is what an import left that was cut off and done again. */
+    for (CK_ULONG i = 0; n > 1 && i < n; i++)
+        if (n > MOST || !is_public_of(s, list[i], w))
+            return finding_set(why, P11_KEY_TWICE, 0, "public objects");
     if (n ==
         0) { /* cards: an RSA private key has its modulus, the rest is proved by use */
         *quirks |= QUIRK_NO_PUBLIC;
@@ -289,7 +326,11 @@ object_bind(struct session *s, const struct key_wanted *wanted, struct key_found
     enum p11_finding_code code;
 
     *out = (struct key_found){.id_size = 0};
-    if (wanted->key >= SESSION_KEYS_MAX || id_size > KD_PLACE_ID_MAX)
+    if (wanted->key >= SESSION_KEYS_MAX)
+        return finding_set(why, P11_KEY_MISSING, CKR_ARGUMENTS_BAD, NULL);
+    /* Whatever comes of it: the number stands for no other key any more. */
+    s->keys[wanted->key] = (struct bound){.is_bound = false};
+    if (id_size > KD_PLACE_ID_MAX)
         return finding_set(why, P11_KEY_MISSING, CKR_ARGUMENTS_BAD, NULL);
     if (id_size != 0)
         memcpy(id, wanted->id.p, id_size);

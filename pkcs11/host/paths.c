@@ -2,6 +2,8 @@
 
 #include "../../keyd/role.h"
 
+#include <keyd/p11/module_file.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
@@ -36,19 +38,32 @@ allow(struct confined *c, const char *path, enum kd_path_access access)
         c->list[c->n++] = (struct kd_sandbox_path){fd, access};
 }
 
+static void
+allow_folder_of(struct confined *c, const char *path)
+{
+    char folder[P11_MODULE_PATH_MAX];
+    const char *slash = strrchr(path, '/');
+
+    if (slash == NULL || slash == path || strlen(path) >= sizeof folder)
+        return;
+    memcpy(folder, path, (size_t)(slash - path));
+    folder[slash - path] = '\0';
+    allow(c, folder, KD_PATH_READ);
+}
+
 void
 paths_confine(const struct kd_conf_for_p11 *conf, enum kd_role role)
 {
     struct confined c = {.n = 0};
-    char folder[sizeof conf->module], *slash;
+    char real[P11_MODULE_PATH_MAX];
+    struct p11_finding ignored;
 
     for (size_t i = 0; i < sizeof common / sizeof *common; i++)
         allow(&c, common[i], KD_PATH_READ);
-    memcpy(folder, conf->module, sizeof folder);
-    if ((slash = strrchr(folder, '/')) != NULL && slash != folder) {
-        *slash = '\0';
-        allow(&c, folder, KD_PATH_READ);
-    }
+    allow_folder_of(&c, conf->module);
+    /* It may be a link to elsewhere; one that is not to be loaded is told later. */
+    if (p11_module_resolve(conf->module, geteuid(), real, &ignored) == P11_FINE)
+        allow_folder_of(&c, real);
     for (size_t i = 0; i < conf->n_files; i++)
         allow(&c, conf->files[i], KD_PATH_READ);
     for (size_t i = 0; i < conf->n_paths; i++)

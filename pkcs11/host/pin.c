@@ -48,10 +48,21 @@ kd_err
 pin_tag(const struct pin *p, const uint8_t latch[KD_LATCH_KEY_SIZE],
         uint8_t tag[KD_PIN_TAG_SIZE])
 {
+    enum { ALIGNED = 64 };
+    size_t room = sizeof(crypto_generichash_state) + ALIGNED;
+
     if (p->n == 0)
         return KD_NOT_FOUND;
-    return crypto_generichash(tag, KD_PIN_TAG_SIZE, p->octets, p->n, latch,
-                              KD_LATCH_KEY_SIZE) == 0
-               ? KD_OK
-               : KD_FAILED;
+    /* The state has both in it, and the library leaves it where it is. */
+    uint8_t *memory = kd_secret_new(room);
+    if (memory == NULL)
+        return KD_NOMEM;
+    crypto_generichash_state *state =
+        (void *)(memory + (ALIGNED - (uintptr_t)memory % ALIGNED));
+    bool done = crypto_generichash_init(state, latch, KD_LATCH_KEY_SIZE,
+                                        KD_PIN_TAG_SIZE) == 0 &&
+                crypto_generichash_update(state, p->octets, p->n) == 0 &&
+                crypto_generichash_final(state, tag, KD_PIN_TAG_SIZE) == 0;
+    kd_secret_free(memory, room);
+    return done ? KD_OK : KD_FAILED;
 }

@@ -18,7 +18,6 @@ enum {
     ANSWER_MAX = 48 * 1024,
     LIST_ROOM = 40960,
     TELL_EVERY = 64, /* operations between two looks at our own size */
-    KIB_A_MS = 100,  /* what the slowest token takes in */
     LOOK_MS = 20000, /* cards are slow to come up */
     BIND_MS = 5000,
     LIST_MS = 10000,
@@ -150,7 +149,8 @@ on_pin(struct host *h, struct kd_slice body)
 
     if (kd_p11_pin_get(body, &m) != KD_OK || h->is_logged)
         refuse("p11_pin");
-    memcpy(h->latch, m.latch, sizeof h->latch);
+    memcpy(h->latch, m.latch, KD_LATCH_KEY_SIZE);
+    kd_secret_wipe(&m, sizeof m);
     h->tag_wanted = true;
     if (h->has_pin)
         tell_tag(h);
@@ -160,7 +160,7 @@ static void
 forget_pin(struct host *h)
 {
     pin_wipe(&h->pin);
-    kd_secret_wipe(h->latch, sizeof h->latch);
+    kd_secret_wipe(h->latch, KD_LATCH_KEY_SIZE);
     h->has_pin = h->is_told = h->tag_wanted = false;
 }
 
@@ -231,7 +231,7 @@ on_bind(struct host *h, struct kd_slice body)
 static uint32_t
 operation_ms(const struct host *h, size_t octets)
 {
-    return 2 * h->conf->timeout + (uint32_t)(octets / 1024 / KIB_A_MS);
+    return 2 * h->conf->timeout + p11_message_ms(octets);
 }
 
 static uint32_t

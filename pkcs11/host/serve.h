@@ -22,9 +22,9 @@ struct host {
     bool tag_wanted; /* asked for before the PIN came */
     bool is_told;    /* the PIN's tag: what may be logged in with */
     bool is_logged;
-    uint8_t latch[KD_LATCH_KEY_SIZE];
-    uint8_t *z; /* KD_ECDH_SIZE, secret memory */
-    int statm;  /* /proc/self/statm */
+    uint8_t *latch; /* KD_LATCH_KEY_SIZE, secret memory */
+    uint8_t *z;     /* KD_ECDH_SIZE, secret memory */
+    int statm;      /* /proc/self/statm */
     uint32_t kib, n_done;
 };
 

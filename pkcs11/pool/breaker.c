@@ -54,6 +54,16 @@ refused(struct breaker *b, int64_t now)
     b->next = now + BREAKER_REFUSED_MS;
 }
 
+/* One that was never up is not by this: hosts come up first. */
+static void
+drained(struct breaker *b, int64_t now)
+{
+    int64_t open_since = b->open_since;
+
+    go(b, b->before == P11_STARTING ? P11_STARTING : P11_CLOSED, now);
+    b->open_since = open_since;
+}
+
 /* In use: one strike is a doubt, two are a verdict. */
 static void
 strike(struct breaker *b, int64_t now)
@@ -123,7 +133,7 @@ see_use(struct breaker *b, enum breaker_seen what, int64_t now)
         break;
     case P11_DRAINED:
         if (what == SEEN_DRAINED)
-            go(b, P11_CLOSED, now);
+            drained(b, now);
         break;
     case P11_NEW:
     case P11_IDLE:
@@ -144,9 +154,10 @@ breaker_see(struct breaker *b, enum breaker_seen what, int64_t now)
         go(b, P11_NEW, now);
     else if (what == SEEN_SOMETHING_TO_HOLD)
         go(b, holds ? was : P11_STARTING, now);
-    else if (what == SEEN_DRAIN && holds)
+    else if (what == SEEN_DRAIN && holds) {
+        b->before = was == P11_DRAINED ? b->before : was;
         go(b, P11_DRAINED, now);
-    else
+    } else
         see_use(b, what, now);
     return b->state != was;
 }

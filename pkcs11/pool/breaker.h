@@ -32,10 +32,11 @@ enum {
 
 struct breaker {
     enum p11_state state;
-    int64_t since;      /* of the state */
-    int64_t open_since; /* of being away, STARTING and HALF included; 0: it is not */
-    int64_t next;       /* when a fresh host is to be tried; INT64_MAX: not by time */
-    uint32_t wait_ms;   /* between two tries */
+    enum p11_state before; /* P11_DRAINED: what it was, and is again */
+    int64_t since;         /* of the state */
+    int64_t open_since;    /* of being away, STARTING and HALF included; 0: it is not */
+    int64_t next;     /* when a fresh host is to be tried; INT64_MAX: not by time */
+    uint32_t wait_ms; /* between two tries */
     unsigned strikes, trials;
 };
 

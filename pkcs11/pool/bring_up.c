@@ -121,30 +121,59 @@ compare(struct p11_token *t, struct p11_finding *why)
 
 /* --- PIN --- */
 
-static enum p11_finding_code
-ask_tag(struct p11_token *t, struct host *h, uint8_t tag[KD_PIN_TAG_SIZE],
-        struct p11_finding *why)
+/* A PIN's tag, and whose tags it can be compared with. */
+struct pin_tag {
+    uint8_t octets[KD_PIN_TAG_SIZE];
+    uint64_t era;
+};
+
+/* Has the supervisor open the PIN file, and tells the host the key of the tag. */
+static enum call_end
+send_latch(struct p11_token *t, struct host *h, uint64_t *era)
 {
     struct kd_p11_pin m;
-    struct kd_p11_tag out;
     struct kd_buf b;
-    uint8_t answer[64];
-    size_t n = 0;
-    int64_t last = kd_clock_ms() + TAG_MS;
-    enum call_end end;
 
     pthread_mutex_lock(&t->lock);
+    bool is_sealed = sodium_is_zero(t->latch, sizeof t->latch);
     memcpy(m.latch, t->latch, sizeof m.latch);
+    *era = t->tags_era;
     t->has_no_pin = false;
-    t->out.pin |= 1u << h->number;
+    t->pin_host = h->number;
+    if (!is_sealed)
+        t->out.pin |= 1u << h->number;
     token_say(t);
     pthread_mutex_unlock(&t->lock);
+    if (is_sealed) /* since it was begun */
+        return CALL_FAILED;
     kd_buf_init(&b, 64);
     kd_p11_pin_put(&b, &m);
-    end = call_tell(h, KD_MSG_p11_pin, &b);
+    enum call_end end = call_tell(h, KD_MSG_p11_pin, &b);
     kd_secret_wipe(&m, sizeof m);
     kd_secret_wipe(b.p, b.n);
     kd_buf_free(&b);
+    return end;
+}
+
+/* That it was asked for too often is not the file's fault, and passes. */
+static enum p11_finding_code
+no_pin(struct p11_finding *why, kd_err err)
+{
+    return err == KD_BUSY ? found(why, P11_LOGIN_FAILED, 0,
+                                  kd_slice_str("the PIN was asked for too often"))
+                          : plain(why, P11_PIN_MISSING);
+}
+
+static enum p11_finding_code
+ask_tag(struct p11_token *t, struct host *h, struct pin_tag *tag,
+        struct p11_finding *why)
+{
+    struct kd_p11_tag out;
+    uint8_t answer[64];
+    size_t n = 0;
+    int64_t last = kd_clock_ms() + TAG_MS;
+    enum call_end end = send_latch(t, h, &tag->era);
+
     /* In small steps: that there is no PIN comes by another way. */
     while (end == CALL_DONE) {
         int64_t step = kd_clock_ms() + 20;
@@ -154,9 +183,10 @@ ask_tag(struct p11_token *t, struct host *h, uint8_t tag[KD_PIN_TAG_SIZE],
             break;
         pthread_mutex_lock(&t->lock);
         bool none = t->has_no_pin;
+        kd_err err = none ? t->no_pin : KD_OK;
         pthread_mutex_unlock(&t->lock);
         if (none || kd_clock_ms() >= last)
-            return plain(why, P11_PIN_MISSING);
+            return no_pin(why, err);
         end = CALL_DONE;
     }
     if (end == CALL_DONE && (kd_p11_tag_get(kd_slice(answer, n), &out) != KD_OK ||
@@ -164,7 +194,7 @@ ask_tag(struct p11_token *t, struct host *h, uint8_t tag[KD_PIN_TAG_SIZE],
         end = CALL_MALFORMED;
     if (end != CALL_DONE)
         return ended(why, end);
-    memcpy(tag, out.tag, KD_PIN_TAG_SIZE);
+    memcpy(tag->octets, out.tag, KD_PIN_TAG_SIZE);
     return plain(why, (enum p11_finding_code)out.finding);
 }
 
@@ -177,9 +207,12 @@ store_tags(struct p11_token *t)
     t->tags = TAGS_SAID;
     t->out.tags = true;
     token_say(t);
-    while (t->tags == TAGS_SAID && token_wait(t, &t->wake, last))
+    while ((t->tags == TAGS_SAID || t->tags == TAGS_GIVEN) &&
+           token_wait(t, &t->wake, last))
         ;
     bool stored = t->tags == TAGS_KEPT;
+    if (t->tags == TAGS_GIVEN) /* it may still be stored, and was not tried */
+        t->out.tags = true;
     t->tags = TAGS_KEPT;
     return stored;
 }
@@ -188,25 +221,28 @@ enum { GO_NOT = 0, GO_NEW = 1, GO_KNOWN = 2 };
 
 /* Whether this PIN may be tried at all; what has to be recorded first is. */
 static enum p11_finding_code
-decide(struct p11_token *t, const uint8_t tag[KD_PIN_TAG_SIZE], uint32_t flags,
-       uint8_t *go, struct p11_finding *why)
+decide(struct p11_token *t, const struct pin_tag *tag, uint32_t flags, uint8_t *go,
+       struct p11_finding *why)
 {
     enum p11_finding_code code = P11_FINE;
 
     pthread_mutex_lock(&t->lock);
-    bool known = sodium_memcmp(tag, t->good, KD_PIN_TAG_SIZE) == 0;
+    bool known = sodium_memcmp(tag->octets, t->good, KD_PIN_TAG_SIZE) == 0;
     *go = known ? GO_KNOWN : GO_NEW;
-    if (sodium_memcmp(tag, t->tried, KD_PIN_TAG_SIZE) == 0) {
+    if (tag->era != t->tags_era) {
+        code = P11_PIN_UNRECORDED;
+    } else if (sodium_memcmp(tag->octets, t->tried, KD_PIN_TAG_SIZE) == 0) {
         code = P11_PIN_REFUSED;
     } else if ((code = p11_pin_state(flags, known)) == P11_FINE && !known) {
         uint8_t before[KD_PIN_TAG_SIZE];
         memcpy(before, t->tried, sizeof before);
-        memcpy(t->tried, tag, sizeof t->tried);
+        memcpy(t->tried, tag->octets, sizeof t->tried);
         token_event(t, P11_EVENT_PIN_TRIED, 0, 0);
-        if (!store_tags(t)) {
-            memcpy(t->tried, before, sizeof before);
+        bool stored = store_tags(t);
+        if (!stored || tag->era != t->tags_era)
             code = P11_PIN_UNRECORDED;
-        }
+        if (!stored && tag->era == t->tags_era)
+            memcpy(t->tried, before, sizeof before);
     }
     pthread_mutex_unlock(&t->lock);
     if (code != P11_FINE)
@@ -216,19 +252,20 @@ decide(struct p11_token *t, const uint8_t tag[KD_PIN_TAG_SIZE], uint32_t flags,
 
 /* What came of it is recorded: good, or tried and refused. */
 static void
-note_login(struct p11_token *t, const uint8_t tag[KD_PIN_TAG_SIZE],
-           enum p11_finding_code code)
+note_login(struct p11_token *t, const struct pin_tag *tag, enum p11_finding_code code)
 {
     pthread_mutex_lock(&t->lock);
-    bool was_good = sodium_memcmp(tag, t->good, KD_PIN_TAG_SIZE) == 0;
-    if (code == P11_FINE && !was_good) {
-        memcpy(t->good, tag, sizeof t->good);
+    bool was_good = sodium_memcmp(tag->octets, t->good, KD_PIN_TAG_SIZE) == 0;
+    if (tag->era != t->tags_era) {
+        /* of another token, or under another key: it tells nothing of this one */
+    } else if (code == P11_FINE && !was_good) {
+        memcpy(t->good, tag->octets, sizeof t->good);
         memset(t->tried, 0, sizeof t->tried);
         t->out.tags = true;
         token_say(t);
     } else if (code == P11_PIN_REFUSED && was_good) { /* it was changed there */
         memset(t->good, 0, sizeof t->good);
-        memcpy(t->tried, tag, sizeof t->tried);
+        memcpy(t->tried, tag->octets, sizeof t->tried);
         t->out.tags = true;
         token_say(t);
     }
@@ -238,14 +275,15 @@ note_login(struct p11_token *t, const uint8_t tag[KD_PIN_TAG_SIZE],
 static enum p11_finding_code
 login(struct p11_token *t, struct host *h, uint32_t flags, struct p11_finding *why)
 {
-    uint8_t tag[KD_PIN_TAG_SIZE] = {0}, answer[64];
+    struct pin_tag tag = {.era = 0};
+    uint8_t answer[64];
     struct kd_p11_login m;
     struct kd_p11_logged out;
     struct kd_buf b;
     size_t n = 0;
 
-    if (ask_tag(t, h, tag, why) != P11_FINE ||
-        decide(t, tag, flags, &m.go, why) != P11_FINE)
+    if (ask_tag(t, h, &tag, why) != P11_FINE ||
+        decide(t, &tag, flags, &m.go, why) != P11_FINE)
         return why->code;
     kd_buf_init(&b, 16);
     kd_p11_login_put(&b, &m);
@@ -257,7 +295,7 @@ login(struct p11_token *t, struct host *h, uint32_t flags, struct p11_finding *w
         end = CALL_MALFORMED;
     if (end != CALL_DONE)
         return ended(why, end);
-    note_login(t, tag, (enum p11_finding_code)out.finding);
+    note_login(t, &tag, (enum p11_finding_code)out.finding);
     pthread_mutex_lock(&t->lock);
     t->n_objects = out.n_objects;
     pthread_mutex_unlock(&t->lock);
@@ -299,6 +337,18 @@ copy_key(struct p11_token *t, size_t i, uint64_t serial, struct one *out)
     return there;
 }
 
+/* Who waits for its trial has its answer, and it is looked at again soon. */
+static void
+note_bad(struct p11_token *t, struct pool_key *k)
+{
+    int64_t now = kd_clock_ms();
+
+    k->bad_at = now;
+    k->is_asked = false;
+    if (t->recheck_at > now + KEY_AGAIN_MS)
+        t->recheck_at = now + KEY_AGAIN_MS;
+}
+
 /* What was found out about it; the list may be another one by now. */
 static void
 note_key(struct p11_token *t, size_t i, uint64_t serial, const struct p11_finding *why,
@@ -320,7 +370,7 @@ note_key(struct p11_token *t, size_t i, uint64_t serial, const struct p11_findin
         if (tried_at != 0 && why->code == P11_FINE)
             k->good_at = tried_at;
         else if (why->code != P11_FINE)
-            k->bad_at = kd_clock_ms();
+            note_bad(t, k);
         if (is_news)
             token_event(t, P11_EVENT_KEY_BAD, why->code, why->rv);
         pthread_cond_broadcast(&t->changed);
@@ -373,6 +423,7 @@ made_at(struct p11_token *t)
 struct tally {
     unsigned tried, right; /* bits of algorithms */
     int64_t ms;            /* for one trial */
+    bool is_in_use;
     struct p11_finding last;
 };
 
@@ -399,8 +450,11 @@ bring_key(struct p11_token *t, struct host *h, size_t i, uint64_t serial, bool a
                  (all || !k.is_tried || (tally->right >> k.is.alg & 1) == 0);
     if (tries) {
         began = kd_clock_ms();
+        if (tally->is_in_use)
+            h->longer = trial_patience(t, began);
         kd_err err =
             trial_key(h, (uint8_t)i, k.is.alg, k.is.public_key, began + tally->ms, &rv);
+        h->longer = (struct patience){.until = 0};
         tally->tried |= 1u << k.is.alg;
         if (err == KD_OK) {
             tally->right |= 1u << k.is.alg;
@@ -421,8 +475,10 @@ bring_keys(struct p11_token *t, struct host *h, bool all, struct p11_finding *wh
     struct tally tally = {.ms = t->conf.timeout_ms};
 
     pthread_mutex_lock(&t->lock);
-    if (t->breaker.state == P11_CLOSED) /* in use, so it is known to be quick */
+    if (t->breaker.state == P11_CLOSED) { /* it is known to be quick */
+        tally.is_in_use = true;
         tally.ms = trial_ms(t);
+    }
     uint64_t serial = t->keys_serial;
     size_t n = t->n_keys;
     pthread_mutex_unlock(&t->lock);

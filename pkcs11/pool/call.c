@@ -25,6 +25,16 @@ is_later(void)
            errno == ETOOMANYREFS;
 }
 
+static bool
+waits_on(const struct patience *p, int64_t now, int64_t *until)
+{
+    if (p->answered_at == NULL || now >= p->until ||
+        now - atomic_load_explicit(p->answered_at, memory_order_relaxed) > p->step_ms)
+        return false;
+    *until = now + p->step_ms < p->until ? now + p->step_ms : p->until;
+    return true;
+}
+
 static enum call_end
 wait_for(const struct host *h, short events, int64_t until)
 {
@@ -35,7 +45,8 @@ wait_for(const struct host *h, short events, int64_t until)
         int r = poll(&p, 1, left <= 0 ? 0 : left > 60000 ? 60000 : (int)left);
         if (r > 0)
             return CALL_DONE;
-        if (r == 0 && kd_clock_ms() >= until)
+        int64_t now = kd_clock_ms();
+        if (r == 0 && now >= until && !waits_on(&h->longer, now, &until))
             return CALL_LATE;
         if (r < 0 && errno != EINTR && errno != EAGAIN && errno != ENOMEM)
             return CALL_FAILED;

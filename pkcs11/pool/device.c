@@ -3,6 +3,7 @@
 
 #include <keyd/base/clock.h>
 #include <keyd/base/secret.h>
+#include <keyd/p11/marks.h>
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -119,6 +120,8 @@ settle(struct p11_token *t, struct host *h, struct operation *o, enum call_end e
     bool wrong = end == CALL_MALFORMED || (end == CALL_DONE && rv == 0 && is_empty(o));
 
     h->n_done++;
+    if (end == CALL_DONE && !wrong)
+        atomic_store_explicit(&t->answered_at, kd_clock_ms(), memory_order_relaxed);
     if (end == CALL_DONE && rv == 0 && !wrong) {
         *(o->point != NULL ? &t->status.derived : &t->status.signed_) += 1;
         host_give_back(t, h);
@@ -150,8 +153,6 @@ settle(struct p11_token *t, struct host *h, struct operation *o, enum call_end e
 static kd_err
 operate(struct p11_token *t, struct operation *o, int64_t until)
 {
-    enum { KIB_A_MS = 25 };
-    int64_t own = t->conf.timeout_ms + (int64_t)(o->message.n / 1024 / KIB_A_MS);
     struct host *h;
     uint64_t rv;
     uint8_t key;
@@ -164,7 +165,8 @@ operate(struct p11_token *t, struct operation *o, int64_t until)
         last.token = t;
         last.host = h->number;
         last.incarnation = h->incarnation;
-        int64_t most = h->sent_at + own;
+        h->size_ms = p11_message_ms(o->message.n);
+        int64_t most = h->sent_at + t->conf.timeout_ms + h->size_ms;
         rv = 0;
         pthread_mutex_unlock(&t->lock);
         enum call_end end = ask(h, key, o, until < most ? until : most, &rv);
@@ -348,6 +350,32 @@ copy_keys(struct p11_token *t, const struct kd_device_keys *keys, struct pool_ke
     }
 }
 
+/* The store's tags are older than our own: they lag behind by what is still to be
+ * stored, and a list may have been made before. So they count when they come for the
+ * first time, and again when they are of another token or under another latch key. */
+static void
+take_tags(struct p11_token *t, const struct kd_device_keys *keys, bool is_sealed)
+{
+    struct tags_owner of = {.serial = ""};
+
+    if (is_sealed) /* nobody logs in; what is known is of use when it is opened again */
+        return;
+    crypto_generichash(of.mark, sizeof of.mark, keys->latch, sizeof keys->latch, NULL,
+                       0);
+    memcpy(of.serial, keys->serial, sizeof of.serial);
+    memcpy(of.model, keys->model, sizeof of.model);
+    if (memcmp(of.mark, t->tags_of.mark, sizeof of.mark) == 0 &&
+        strcmp(of.serial, t->tags_of.serial) == 0 &&
+        strcmp(of.model, t->tags_of.model) == 0)
+        return;
+    t->tags_of = of;
+    t->tags_era++;
+    t->tags_again_at = 0;
+    t->out.tags = false;
+    memcpy(t->good, keys->good, sizeof t->good);
+    memcpy(t->tried, keys->tried, sizeof t->tried);
+}
+
 static kd_err
 pool_hold(struct kd_device *d, const struct kd_device_keys *keys)
 {
@@ -371,8 +399,7 @@ pool_hold(struct kd_device *d, const struct kd_device_keys *keys)
     t->keys_serial++;
     t->limit_at = kd_clock_ms() + SETTLED_MS;
     memcpy(t->latch, keys->latch, sizeof t->latch);
-    memcpy(t->good, keys->good, sizeof t->good);
-    memcpy(t->tried, keys->tried, sizeof t->tried);
+    take_tags(t, keys, is_sealed);
     memcpy(t->serial, keys->serial, sizeof t->serial);
     memcpy(t->model, keys->model, sizeof t->model);
     token_see(t, is_sealed ? SEEN_NOTHING_TO_HOLD

@@ -100,7 +100,8 @@ add_objects(const struct p11_token *t, struct work *w, struct kd_slice list)
 }
 
 static enum call_end
-list_from(struct host *h, uint32_t from, uint8_t *answer, struct kd_p11_listed *out)
+list_from(struct host *h, uint32_t from, int64_t until, uint8_t *answer,
+          struct kd_p11_listed *out)
 {
     struct kd_p11_list m = {from};
     struct kd_buf b;
@@ -108,8 +109,8 @@ list_from(struct host *h, uint32_t from, uint8_t *answer, struct kd_p11_listed *
 
     kd_buf_init(&b, 16);
     kd_p11_list_put(&b, &m);
-    enum call_end end = call_host(h, KD_MSG_p11_list, &b, -1, KD_MSG_p11_listed,
-                                  kd_clock_ms() + LIST_MS, answer, ANSWER_MAX, &n);
+    enum call_end end = call_host(h, KD_MSG_p11_list, &b, -1, KD_MSG_p11_listed, until,
+                                  answer, ANSWER_MAX, &n);
     kd_buf_free(&b);
     if (end == CALL_DONE && kd_p11_listed_get(kd_slice(answer, n), out) != KD_OK)
         end = CALL_MALFORMED;
@@ -132,11 +133,11 @@ look_at_objects(struct p11_token *t, struct work *w, struct host *h)
     struct kd_p11_listed m = {.next = 0};
     enum call_end end = CALL_DONE;
     uint32_t from = 0;
-    int64_t began = kd_clock_ms();
+    int64_t last = kd_clock_ms() + LIST_MS;
 
     for (unsigned i = 0; answer != NULL && i < LISTS_MAX && end == CALL_DONE; i++) {
         pthread_mutex_unlock(&t->lock);
-        end = list_from(h, from, answer, &m);
+        end = list_from(h, from, last, answer, &m);
         pthread_mutex_lock(&t->lock);
         if (end == CALL_DONE && m.finding != P11_FINE) {
             add(w,
@@ -148,7 +149,7 @@ look_at_objects(struct p11_token *t, struct work *w, struct host *h)
         if (end == CALL_DONE && !add_objects(t, w, m.objects))
             end = CALL_MALFORMED;
         from = m.next;
-        if (from == 0 || kd_clock_ms() - began > LIST_MS)
+        if (from == 0 || kd_clock_ms() >= last || w->is_left)
             break;
     }
     if (end != CALL_DONE)
@@ -190,7 +191,7 @@ try_keys(struct p11_token *t, struct work *w, struct host *h)
     uint64_t rv = 0;
     kd_err err = KD_OK;
 
-    for (size_t i = 0; i < t->n_keys && kd_clock_ms() < w->until; i++) {
+    for (size_t i = 0; i < t->n_keys && kd_clock_ms() < w->until && !w->is_left; i++) {
         if (!copy_key(t, h, i, &k))
             continue;
         pthread_mutex_unlock(&t->lock);
@@ -219,13 +220,30 @@ own_idle(struct p11_token *t)
     return NULL;
 }
 
+/* For the keeper: what only a host can tell. */
+void
+keeper_doctor(struct p11_token *t, struct work *w)
+{
+    struct host *h = NULL;
+
+    w->err = KD_UNAVAILABLE;
+    if (t->breaker.state != P11_CLOSED || (h = own_idle(t)) == NULL)
+        return;
+    if (try_keys(t, w, h) && look_at_objects(t, w, h))
+        host_give_back(t, h);
+    else
+        host_drop(t, h, true);
+    w->err = KD_OK;
+}
+
 /* Nothing was found since nothing was looked at: which is no good news. */
 static void
 add_unseen(const struct p11_token *t, struct work *w)
 {
-    const char *what = t->breaker.state == P11_IDLE     ? "the keys are sealed"
-                       : t->breaker.state == P11_CLOSED ? "no process of it was free"
-                                                        : NULL;
+    const char *what = t->breaker.state == P11_IDLE ? "the keys are sealed"
+                       : t->breaker.state == P11_CLOSED
+                           ? "none of its processes was free"
+                           : NULL;
     char text[64];
 
     if (what == NULL) {
@@ -235,13 +253,11 @@ add_unseen(const struct p11_token *t, struct work *w)
     add(w, P11_NOT_LOOKED_AT, 0, what);
 }
 
-void
-keeper_doctor(struct p11_token *t, struct work *w)
+static void
+add_known(const struct p11_token *t, struct work *w)
 {
-    char text[64];
-    struct host *h = NULL;
-
     bool is_of_now = t->breaker.state != P11_CLOSED && t->breaker.state != P11_IDLE;
+    char text[64];
 
     if (t->status.finding != P11_FINE && is_of_now)
         add(w, t->status.finding, t->status.rv, t->what);
@@ -252,15 +268,48 @@ keeper_doctor(struct p11_token *t, struct work *w)
         snprintf(text, sizeof text, "%u objects", t->n_objects);
         add(w, P11_MANY_OBJECTS, 0, text);
     }
-    if (t->breaker.state == P11_CLOSED && (h = own_idle(t)) != NULL) {
-        if (try_keys(t, w, h) && look_at_objects(t, w, h))
-            host_give_back(t, h);
-        else
-            host_drop(t, h, true);
-    } else if (w->n_findings == 0) {
-        add_unseen(t, w);
+}
+
+/* Has the keeper look, but does not wait for it longer than until: it may be behind a
+ * host that hangs. Then the work is left to it, which frees it. With the lock. */
+static void
+have_looked_at(struct p11_token *t, struct work *w, int64_t until)
+{
+    while (t->work != NULL)
+        if (!token_wait(t, &t->changed, until))
+            return;
+    t->work = w;
+    pthread_cond_signal(&t->wake);
+    while (!w->is_done && token_wait(t, &t->changed, until))
+        ;
+    if (w->is_begun) {
+        w->is_left = !w->is_done;
+    } else {
+        t->work = NULL;
+        pthread_cond_broadcast(&t->changed);
     }
-    w->err = KD_OK;
+}
+
+static struct work *
+new_look(size_t max, int64_t until)
+{
+    struct work *w = calloc(1, sizeof *w);
+
+    if (w == NULL || (w->findings = calloc(max, sizeof *w->findings)) == NULL) {
+        free(w);
+        return NULL;
+    }
+    w->kind = WORK_DOCTOR;
+    w->findings_max = max;
+    w->until = until;
+    return w;
+}
+
+void
+work_free(struct work *w)
+{
+    free(w->findings);
+    free(w);
 }
 
 /* What is wrong comes first, notes at the end, as the work finds them. */
@@ -268,14 +317,21 @@ size_t
 p11_doctor(struct p11 *p, size_t token, struct p11_finding *out, size_t max,
            int64_t until)
 {
-    struct work w = {
-        .kind = WORK_DOCTOR, .findings = out, .findings_max = max, .until = until};
-
     struct p11_token *t = &p->tokens[token];
-    while (token_work(t, &w) == KD_BUSY && kd_clock_ms() < until) {
-        pthread_mutex_lock(&t->lock);
-        kd_ignore(token_wait(t, &t->changed, until)); /* until that is done */
-        pthread_mutex_unlock(&t->lock);
-    }
-    return w.n_findings;
+    struct work known = {.findings = out, .findings_max = max}, *w = NULL;
+
+    if (max == 0 || (w = new_look(max, until)) == NULL)
+        return 0;
+    pthread_mutex_lock(&t->lock);
+    have_looked_at(t, w, until); /* then all of this is as new as it can be */
+    add_known(t, &known);
+    bool is_ours = !w->is_left;
+    for (size_t i = 0; is_ours && i < w->n_findings && known.n_findings < max; i++)
+        out[known.n_findings++] = w->findings[i];
+    if (known.n_findings == 0 && (!w->is_done || w->err != KD_OK))
+        add_unseen(t, &known);
+    pthread_mutex_unlock(&t->lock);
+    if (is_ours)
+        work_free(w);
+    return known.n_findings;
 }

@@ -15,6 +15,7 @@ take_next(struct host *h)
     h->linked_at = kd_clock_ms();
     h->n_done = h->tag = h->keys_serial = 0;
     h->kib = h->kib_first = 0;
+    h->size_ms = 0;
 }
 
 void
@@ -50,6 +51,7 @@ void
 host_give_back(struct p11_token *t, struct host *h)
 {
     h->state = HOST_IDLE;
+    h->size_ms = 0;
     if (h->next_fd >= 0 ||
         (!breaker_wants_hosts(&t->breaker) && t->breaker.state != P11_DRAINED)) {
         host_drop(t, h, false);

@@ -14,9 +14,8 @@ enum {
         30000, /* every key has had its turn: half of what counts as lately */
     TRIAL_MOST_MS = 1000, /* not more often for that, however many keys there are */
     TRIALS_APART_MS = 50,
-    STUCK_MS = 200,      /* an operation without an answer: is it the token? */
-    KEY_AGAIN_MS = 1000, /* keys that did not do right */
-    MISSING_MS = 150,    /* for a process to be started again by itself */
+    STUCK_MS = 200,   /* an operation without an answer: is it the token? */
+    MISSING_MS = 150, /* for a process to be started again by itself */
     LIMIT_AGAIN_MS = 10000,
     STALE_MS = 10000,      /* what a module found so long ago may be gone */
     FRESH_AGAIN_MS = 1500, /* a process that was asked for and is not there */
@@ -71,11 +70,27 @@ has_trials(const struct p11_token *t)
 }
 
 /* Less than an operation may take, so that the verdict on a hang comes within a second
- * of it. */
-uint32_t
+ * of it. What signs a large message may have no time for anything else. */
+int64_t
 trial_ms(const struct p11_token *t)
 {
-    return t->conf.timeout_ms / 3;
+    int64_t now = kd_clock_ms(), most = 0;
+
+    for (size_t i = 0; i < P11_SESSIONS_MAX; i++) {
+        const struct host *h = &t->hosts[i];
+        int64_t left = h->sent_at + h->size_ms - now;
+        if (h->state == HOST_BUSY && h->size_ms != 0 && left > most)
+            most = left;
+    }
+    return t->conf.timeout_ms / 3 + most;
+}
+
+struct patience
+trial_patience(const struct p11_token *t, int64_t began)
+{
+    return (struct patience){.answered_at = &t->answered_at,
+                             .step_ms = t->conf.timeout_ms / 6,
+                             .until = began + (int64_t)t->conf.timeout_ms * 2 / 3};
 }
 
 static bool
@@ -84,7 +99,8 @@ is_any_serving(const struct p11_token *t, int64_t now)
     for (size_t i = 0; i < P11_SESSIONS_MAX; i++) {
         const struct host *h = &t->hosts[i];
         if (h->state == HOST_IDLE ||
-            (h->state == HOST_BUSY && now - h->sent_at < (int64_t)t->conf.timeout_ms))
+            (h->state == HOST_BUSY &&
+             now - h->sent_at < (int64_t)t->conf.timeout_ms + h->size_ms))
             return true;
     }
     return false;
@@ -271,12 +287,20 @@ look_at_bad_keys(struct p11_token *t, int64_t now)
 
 /* --- trials --- */
 
+/* A key that is not bound cannot be tried: that it fails would say nothing of the
+ * token. It is looked at again by itself. */
+static bool
+is_asked(const struct pool_key *k)
+{
+    return k->is_asked && k->is_known && k->finding == P11_FINE;
+}
+
 /* Who is waited for first; else one after another. */
 static struct pool_key *
 choose_key(struct p11_token *t)
 {
     for (size_t i = 0; i < t->n_keys; i++)
-        if (t->keys[i].is_asked && t->keys[i].is_known)
+        if (is_asked(&t->keys[i]))
             return &t->keys[i];
     for (size_t i = 0; i < t->n_keys; i++) {
         struct pool_key *k = &t->keys[(t->trial_next + i) % t->n_keys];
@@ -333,7 +357,7 @@ is_trial_due(struct p11_token *t, int64_t now)
     if (t->breaker.state != P11_CLOSED && t->breaker.state != P11_HALF)
         return false;
     for (size_t i = 0; !asked && i < t->n_keys; i++)
-        asked = t->keys[i].is_asked;
+        asked = is_asked(&t->keys[i]);
     return now - t->trial_at >=
            (asked ? TRIALS_APART_MS : trial_every_ms(t->n_keys, in_use));
 }
@@ -358,9 +382,12 @@ try_keys(struct p11_token *t, int64_t now)
     t->wants_trial = false;
     t->trial_at = now;
     t->trial_served = t->status.signed_ + t->status.derived;
+    int64_t until = now + trial_ms(t);
+    h->longer = trial_patience(t, now);
     pthread_mutex_unlock(&t->lock);
-    kd_err err = trial_key(h, number, alg, kd_slice(key, n), now + trial_ms(t), &rv);
+    kd_err err = trial_key(h, number, alg, kd_slice(key, n), until, &rv);
     pthread_mutex_lock(&t->lock);
+    h->longer = (struct patience){.until = 0};
     note_trial(t, h, k, serial, now, err, rv);
     return true;
 }
@@ -399,12 +426,14 @@ find_limit(struct p11_token *t, int64_t now)
     memcpy(key, k->public_key, public_key.n);
     pthread_mutex_unlock(&t->lock);
     size_t most;
-    bool known = trial_limit(h, number, public_key, &most);
+    bool known = trial_limit(h, number, public_key, t->conf.timeout_ms, &most);
     pthread_mutex_lock(&t->lock);
     t->limit_known = known;
     t->limit_at = kd_clock_ms() + LIMIT_AGAIN_MS;
-    if (known)
+    if (known) {
         t->status.max_message = most;
+        t->served_at = kd_clock_ms(); /* all this time, if not clients */
+    }
     host_drop(t, h, true); /* it took in what it never will again, or hangs */
     return true;
 }
@@ -428,14 +457,28 @@ ask_for_missing(struct p11_token *t, int64_t now)
         token_say(t);
 }
 
+/* Without it a right PIN would count as tried after the next start. */
+static void
+store_again(struct p11_token *t, int64_t now)
+{
+    if (t->tags_again_at == 0 || now < t->tags_again_at || t->breaker.state == P11_IDLE)
+        return;
+    t->tags_again_at = 0;
+    t->out.tags = true;
+    token_say(t);
+}
+
 static bool
 watch(struct p11_token *t, int64_t now)
 {
     bool is_stuck = false;
 
+    store_again(t, now);
+
     for (size_t i = 0; i < P11_SESSIONS_MAX; i++)
-        is_stuck = is_stuck || (t->hosts[i].state == HOST_BUSY &&
-                                now - t->hosts[i].sent_at > STUCK_MS);
+        is_stuck =
+            is_stuck || (t->hosts[i].state == HOST_BUSY &&
+                         now - t->hosts[i].sent_at > STUCK_MS + t->hosts[i].size_ms);
     if (is_stuck)
         t->wants_trial = true;
     ask_for_missing(t, now);
@@ -456,9 +499,12 @@ do_work(struct p11_token *t)
 
     if (w == NULL || w->is_done)
         return false;
+    w->is_begun = true;
     keeper_work(t, w);
     w->is_done = true;
     t->work = NULL;
+    if (w->is_left)
+        work_free(w);
     pthread_cond_broadcast(&t->changed);
     return true;
 }
@@ -485,7 +531,7 @@ next_turn(const struct p11_token *t)
     for (size_t i = 0; i < t->conf.sessions; i++)
         soon = soon || t->hosts[i].state == HOST_BUSY || t->hosts[i].state == HOST_NONE;
     for (size_t i = 0; !soon && i < t->n_keys; i++)
-        soon = t->keys[i].is_asked;
+        soon = is_asked(&t->keys[i]);
     if (soon)
         next = now + SOON_MS;
     return t->breaker.next < next ? t->breaker.next : next;

@@ -65,8 +65,12 @@ next_of(struct p11_token *t, struct p11_note *out)
         out->host = t->number * P11_HOSTS_A_TOKEN + P11_MAKER;
         return true;
     }
-    if (o->tags) {
+    /* One at a time, so that what is told of it is told of these. */
+    if (o->tags && !t->tags_are_away) {
         o->tags = false;
+        t->tags_are_away = true;
+        if (t->tags == TAGS_SAID)
+            t->tags = TAGS_GIVEN;
         out->say = P11_SAY_TAGS;
         memcpy(out->good, t->good, sizeof out->good);
         memcpy(out->tried, t->tried, sizeof out->tried);
@@ -141,8 +145,11 @@ p11_no_pin(struct p11 *p, unsigned host, kd_err err)
         return;
     struct p11_token *t = &p->tokens[p11_host_token(host)];
     pthread_mutex_lock(&t->lock);
-    t->has_no_pin = true;
-    t->no_pin = err;
+    /* Of one that was given up it may come late. */
+    if (host % P11_HOSTS_A_TOKEN == t->pin_host) {
+        t->has_no_pin = true;
+        t->no_pin = err;
+    }
     pthread_cond_signal(&t->wake);
     pthread_mutex_unlock(&t->lock);
 }
@@ -153,8 +160,13 @@ p11_tags_stored(struct p11 *p, size_t token, kd_err err)
     struct p11_token *t = &p->tokens[token];
 
     pthread_mutex_lock(&t->lock);
-    if (t->tags == TAGS_SAID)
+    t->tags_are_away = false;
+    if (t->tags == TAGS_GIVEN)
         t->tags = err == KD_OK ? TAGS_KEPT : TAGS_FAILED;
+    else if (err != KD_OK) /* what came of a login: nobody waits, and it must not go */
+        t->tags_again_at = kd_clock_ms() + TAGS_AGAIN_MS;
+    if (t->out.tags)
+        token_say(t);
     pthread_cond_signal(&t->wake);
     pthread_mutex_unlock(&t->lock);
 }
@@ -187,6 +199,15 @@ token_want_trial(struct p11_token *t)
     pthread_cond_signal(&t->wake);
 }
 
+/* It was why the token was not in use, or in doubt. */
+static void
+forget_finding(struct p11_token *t)
+{
+    t->status.finding = P11_FINE;
+    t->status.rv = 0;
+    t->what[0] = '\0';
+}
+
 void
 token_see(struct p11_token *t, enum breaker_seen what)
 {
@@ -194,7 +215,10 @@ token_see(struct p11_token *t, enum breaker_seen what)
     int64_t now = kd_clock_ms(), open_since = b->open_since;
     enum p11_state was = b->state;
 
-    if (!breaker_see(b, what, now))
+    bool is_other = breaker_see(b, what, now);
+    if (b->state == P11_CLOSED && (is_other || what == SEEN_GOOD || what == SEEN_UP))
+        forget_finding(t);
+    if (!is_other)
         return;
     t->status.since = now;
     if (b->state == P11_OPEN && was != P11_HALF) {
@@ -206,8 +230,6 @@ token_see(struct p11_token *t, enum breaker_seen what)
                                                          : P11_EVENT_REFUSED,
                     t->status.finding, t->status.rv);
     } else if (b->state == P11_CLOSED && was != P11_DRAINED) {
-        t->status.finding = P11_FINE;
-        t->status.rv = 0;
         token_event(t, P11_EVENT_CLOSED, (uint64_t)(now - open_since), 0);
     }
     if (!breaker_wants_hosts(b) && b->state != P11_DRAINED)
@@ -224,6 +246,10 @@ p11_status(struct p11 *p, size_t token, struct p11_status *out)
     pthread_mutex_lock(&t->lock);
     *out = t->status;
     out->state = t->breaker.state;
+    if (out->state == P11_CLOSED) { /* a doubt is not told before it is a verdict */
+        out->finding = P11_FINE;
+        out->rv = 0;
+    }
     out->since = t->breaker.since;
     out->hosts = 0;
     for (size_t i = 0; i < P11_SESSIONS_MAX; i++)

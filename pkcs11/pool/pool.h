@@ -12,6 +12,7 @@
 #include <keyd/job/job.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 enum {
     EVENTS_MAX = 16,
@@ -23,10 +24,12 @@ enum {
     HERE_MS = 21000,         /* cards are slow to come up; hosts give up before */
     TAG_MS = 2000,
     STORED_MS = 10000,
+    TAGS_AGAIN_MS = 2000,
     LOGIN_MS = 21000,
     BIND_MS = 6000,
     MAKE_MS = 61000,
-    WAIT_MS = 1000, /* of an operation for a host */
+    WAIT_MS = 1000,      /* of an operation for a host */
+    KEY_AGAIN_MS = 1000, /* keys that did not do right are looked at again */
 };
 
 /* Numbers of what is told (events.def). */
@@ -55,6 +58,13 @@ enum host_state {
     HOST_BUSY, /* some thread's */
 };
 
+/* While others are answered the token is busy, not away: who waits for an answer waits
+ * on, until at the latest, as long as one came within the last step_ms. */
+struct patience {
+    const _Atomic int64_t *answered_at; /* NULL: none */
+    int64_t step_ms, until;
+};
+
 struct host {
     enum host_state state;
     int fd;          /* -1: none */
@@ -62,7 +72,9 @@ struct host {
     unsigned number; /* of its token's */
     uint64_t incarnation; /* counts channels */
     int64_t linked_at, sent_at;
-    uint64_t keys_serial; /* of the list that is bound in it */
+    int64_t size_ms;        /* that its operation may take longer, being large */
+    struct patience longer; /* of a trial */
+    uint64_t keys_serial;   /* of the list that is bound in it */
     uint64_t n_done, tag;
     uint32_t kib_first, kib;
     uint8_t *secret; /* SECRET_ANSWER_MAX, secret memory */
@@ -124,7 +136,8 @@ enum work_kind { WORK_NONE, WORK_MAKE, WORK_UNMAKE, WORK_LOOK, WORK_DOCTOR };
 
 struct work {
     enum work_kind kind;
-    bool is_done;
+    bool is_begun, is_done;
+    bool is_left; /* nobody waits any more: whoever does it frees it */
     kd_err err;
     /* make */
     const struct kd_key_spec *spec;
@@ -141,7 +154,15 @@ struct work {
     int64_t until;
 };
 
-enum tags_state { TAGS_KEPT, TAGS_SAID, TAGS_FAILED };
+/* Of what a host waits for: said, given to the main thread, stored or not. */
+enum tags_state { TAGS_KEPT, TAGS_SAID, TAGS_GIVEN, TAGS_FAILED };
+
+/* What the tags are tags of. mark: of the latch key, which itself goes when the store
+ * is sealed. */
+struct tags_owner {
+    uint8_t mark[KD_PIN_TAG_SIZE];
+    char serial[KD_TOKEN_SERIAL_MAX + 1], model[KD_TOKEN_MODEL_MAX + 1];
+};
 
 struct p11_token {
     struct kd_device device; /* first */
@@ -165,12 +186,18 @@ struct p11_token {
     size_t n_keys;
     uint64_t keys_serial;
     uint8_t latch[KD_LATCH_KEY_SIZE], good[KD_PIN_TAG_SIZE], tried[KD_PIN_TAG_SIZE];
+    struct tags_owner tags_of;
+    uint64_t tags_era; /* counts owners: what was asked under another says nothing */
     char serial[KD_TOKEN_SERIAL_MAX + 1], model[KD_TOKEN_MODEL_MAX + 1];
 
     enum tags_state tags;
-    bool has_no_pin; /* the supervisor said so */
+    bool tags_are_away;    /* with the main thread: one storing at a time */
+    int64_t tags_again_at; /* what could not be stored; 0: nothing */
+    unsigned pin_host;     /* the one that waits for its PIN */
+    bool has_no_pin;       /* the supervisor said so, of that one */
     kd_err no_pin;
 
+    _Atomic int64_t answered_at; /* an operation of anybody's was last answered */
     bool wants_trial;
     int64_t made_at;         /* what was loaded before may not see it */
     struct p11_finding made; /* what came of the last key that was to be made */
@@ -227,8 +254,10 @@ void *keeper_main(void *token);
  */
 int64_t trial_every_ms(size_t n_keys, bool in_use);
 
-/* How long a trial may take on a host that serves. */
-uint32_t trial_ms(const struct p11_token *t);
+/* How long a trial may take on a host that serves. With the lock. */
+int64_t trial_ms(const struct p11_token *t);
+/* Makes it wait longer while others are answered; began: of the trial. */
+struct patience trial_patience(const struct p11_token *t, int64_t began);
 
 /* --- bring_up.c; without the lock, of a host that is this thread's --- */
 
@@ -256,13 +285,14 @@ kd_err trial_key(struct host *h, uint8_t number, enum kd_key_alg alg,
 
 /* Octets that it signs in one go, found by trying; false: there was no answer. */
 bool trial_limit(struct host *h, uint8_t number, struct kd_slice public_key,
-                 size_t *most);
+                 uint32_t timeout_ms, size_t *most);
 
 /* --- make.c --- */
 
 void keeper_work(struct p11_token *t, struct work *w);
 /* doctor.c */
 void keeper_doctor(struct p11_token *t, struct work *w);
+void work_free(struct work *w); /* of one that is left */
 
 /* --- device.c --- */
 

@@ -8,6 +8,7 @@
 #include <dime/secp.h>
 #include <keyd/base/clock.h>
 #include <keyd/base/secret.h>
+#include <keyd/p11/marks.h>
 
 #include <secp256k1.h>
 #include <sodium.h>
@@ -131,9 +132,10 @@ trial_key(struct host *h, uint8_t number, enum kd_key_alg alg,
 }
 
 /* Zeros behind a prefix that nothing of DIME begins with. What the token refuses is its
- * limit; no answer says nothing. */
+ * limit, and what it takes longer for than an operation may; no answer says nothing. */
 bool
-trial_limit(struct host *h, uint8_t number, struct kd_slice public_key, size_t *most)
+trial_limit(struct host *h, uint8_t number, struct kd_slice public_key,
+            uint32_t timeout_ms, size_t *most)
 {
     static const size_t sizes[] = {64,        1024,      2048,    4096,
                                    16 * 1024, 64 * 1024, 1 << 20, KD_MAIL_OBJECT_MAX};
@@ -149,8 +151,10 @@ trial_limit(struct host *h, uint8_t number, struct kd_slice public_key, size_t *
     memcpy(text, prefix, sizeof prefix - 1);
     for (size_t i = 0; i < N; i++) {
         struct kd_slice message = kd_slice(text, sizes[i]);
-        end = call_sign(h, number, message, kd_clock_ms() + MS, &rv, &sig);
+        int64_t began = kd_clock_ms();
+        end = call_sign(h, number, message, began + MS, &rv, &sig);
         if (end != CALL_DONE || rv != 0 ||
+            kd_clock_ms() - began >= (int64_t)timeout_ms + p11_message_ms(sizes[i]) ||
             verify(KD_ALG_ED25519, public_key, message, &sig) != KD_OK)
             break;
         *most = sizes[i];

@@ -578,6 +578,34 @@ a_module_of_the_hosts_own_user_is_not_loaded(void **state)
     }
 }
 
+/* Where the link leads is let in too, or it could not be loaded from there. */
+static void
+a_module_behind_a_link_is_loaded_from_its_own_folder(void **state)
+{
+    static const char *const script =
+        "mkdir -p $1/links $1/real && cp $2 $1/real/module.so && "
+        "ln -sf ../real/module.so $1/links/module.so";
+    struct kd_conf_for_p11 c;
+    char maps[64], line[512];
+    bool is_real = false;
+    struct p11_host h;
+
+    (void)state;
+    assert_true(softhsm_script(script, top, softhsm_module()));
+    p11_host_conf(&hsm, 0, &c);
+    snprintf(c.module, sizeof c.module, "%s/links/module.so", top);
+    p11_host_start(&h, &c, hsm.environment, P11_UID);
+    assert_int_equal(here(&h).finding, P11_FINE);
+    snprintf(maps, sizeof maps, "/proc/%d/maps", (int)h.pid);
+    FILE *f = fopen(maps, "re");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f) != NULL)
+        is_real = is_real || strstr(line, "/real/module.so") != NULL;
+    fclose(f);
+    assert_true(is_real);
+    assert_int_equal(p11_host_end(&h), 0);
+}
+
 static void
 tokens_that_are_not_there_or_twice_are_named(void **state)
 {
@@ -740,6 +768,7 @@ main(void)
         cmocka_unit_test(the_tag_of_a_pin_tells_it_from_others),
         cmocka_unit_test(files_that_are_no_module_are_named),
         cmocka_unit_test(a_module_of_the_hosts_own_user_is_not_loaded),
+        cmocka_unit_test(a_module_behind_a_link_is_loaded_from_its_own_folder),
         cmocka_unit_test(tokens_that_are_not_there_or_twice_are_named),
         cmocka_unit_test(files_that_the_module_needs_and_cannot_read_are_named),
         cmocka_unit_test(a_vault_that_is_not_itself_ends_it),

@@ -161,6 +161,40 @@ what_others_can_write_is_refused(void **state)
     assert_int_equal(p11_module_look(p->file, 12345, &f), P11_FINE);
 }
 
+/* What is loaded is what was looked at, wherever the link leads by then. */
+static void
+the_file_behind_a_link_is_told(void **state)
+{
+    struct place *p = *state;
+    char real[P11_MODULE_PATH_MAX];
+    struct p11_finding f;
+
+    write_module(p->file, 0, 0);
+    assert_int_equal(symlink(p->file, p->link), 0);
+    assert_int_equal(p11_module_resolve(p->link, geteuid(), real, &f), P11_FINE);
+    assert_string_equal(real, p->file);
+    assert_int_equal(unlink(p->link), 0);
+    assert_int_equal(symlink("/dev/null", p->link), 0);
+    assert_string_equal(real, p->file);
+    assert_int_equal(p11_module_resolve(p->link, geteuid(), real, &f),
+                     P11_MODULE_NOT_ELF);
+}
+
+static void
+a_link_that_others_can_change_is_refused(void **state)
+{
+    struct place *p = *state;
+
+    if (geteuid() != 0)
+        skip();
+    write_module(p->file, 0, 0);
+    assert_int_equal(symlink(p->file, p->link), 0);
+    assert_int_equal(look(p->link), P11_FINE);
+    assert_int_equal(lchown(p->link, 4242, 4242), 0);
+    assert_int_equal(look(p->link), P11_MODULE_WRITABLE);
+    assert_int_equal(look(p->file), P11_FINE);
+}
+
 int
 main(void)
 {
@@ -171,6 +205,10 @@ main(void)
         IN_PLACE(another_machine_is_told),
         IN_PLACE(a_file_that_is_cut_is_never_loaded),
         IN_PLACE(what_others_can_write_is_refused),
+        cmocka_unit_test_setup_teardown(the_file_behind_a_link_is_told, make_place,
+                                        drop_place),
+        cmocka_unit_test_setup_teardown(a_link_that_others_can_change_is_refused,
+                                        make_place, drop_place),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -214,6 +214,25 @@ the_time_away_counts_from_its_beginning(void **state)
     assert_int_equal(b.since, now);
 }
 
+static void
+one_that_was_never_up_starts_again_after_keys_were_made(void **state)
+{
+    (void)state;
+    start();
+    int64_t away = b.open_since;
+    now += 100;
+    assert_true(breaker_see(&b, SEEN_DRAIN, now));
+    assert_false(breaker_see(&b, SEEN_DRAIN, now));
+    assert_true(breaker_see(&b, SEEN_DRAINED, now));
+    assert_int_equal(b.state, P11_STARTING);
+    assert_int_equal(b.open_since, away);
+    assert_true(breaker_see(&b, SEEN_UP, now));
+    assert_int_equal(b.state, P11_CLOSED);
+    breaker_see(&b, SEEN_DRAIN, now);
+    breaker_see(&b, SEEN_DRAINED, now);
+    assert_int_equal(b.state, P11_CLOSED);
+}
+
 int
 main(void)
 {
@@ -231,6 +250,7 @@ main(void)
         cmocka_unit_test(sealing_ends_it_from_everywhere),
         cmocka_unit_test(what_is_held_may_change_while_it_is_in_use),
         cmocka_unit_test(the_time_away_counts_from_its_beginning),
+        cmocka_unit_test(one_that_was_never_up_starts_again_after_keys_were_made),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,8 @@
 
 #include <keyd/p11/finding.h>
 
+#include <stddef.h>
+
 /* What a token can do, as it says itself. */
 enum p11_mechanism {
     P11_CAN_SIGN_ED25519 = 1,
@@ -31,6 +33,15 @@ enum p11_attribute {
     P11_ON_TOKEN = 4096,
     P11_PRIVATE = 8192,
 };
+
+/* A large message takes longer: of it a slow token takes in so much, besides what any
+ * operation may take. Host and vault have to reckon alike, or one gives up first. */
+enum { P11_KIB_A_MS = 25 };
+static inline uint32_t
+p11_message_ms(size_t octets)
+{
+    return (uint32_t)(octets / 1024 / P11_KIB_A_MS);
+}
 
 /* Why a PIN is not even tried, by CK_TOKEN_INFO.flags (PKCS#11 2.40, 3.2); P11_FINE if
  * it may be. known: the PIN was good before. */
