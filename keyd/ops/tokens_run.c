@@ -95,6 +95,24 @@ struct adopting {
     struct p11_status is;
 };
 
+/* Under another name that is in use. */
+static bool
+has_other_name(const struct vault *v, const struct adopting *x)
+{
+    struct kd_store_token table[KD_TOKENS_MAX];
+    size_t i, n = v->token == NULL ? 0 : kd_soft_tokens(v->token, table);
+
+    for (size_t place = 0; place < n; place++) {
+        struct kd_slice name = kd_slice_str(table[place].name);
+        if (!kd_slice_eq(name, x->job.name) &&
+            strcmp(table[place].serial, x->is.serial) == 0 &&
+            strcmp(table[place].model, x->is.model) == 0 &&
+            (tokens_find(v, name, &i) == KD_OK || tokens_keys(v, place) != 0))
+            return true;
+    }
+    return false;
+}
+
 /* What is found under the name is the one that is meant, and may be taken. False: the
  * task has been answered. */
 static bool
@@ -119,6 +137,8 @@ may_adopt(struct vault *v, struct task *t, struct adopting *x)
         (tokens_keys(v, place) != 0 || (strcmp(adopted.serial, x->is.serial) == 0 &&
                                         strcmp(adopted.model, x->is.model) == 0)))
         return describe_refuse(v, t, KD_CONFLICT, KD_REASON_TOKEN_ADOPTED);
+    if (has_other_name(v, x))
+        return describe_refuse(v, t, KD_CONFLICT, KD_REASON_TOKEN_OTHER_NAME);
     return true;
 }
 

@@ -155,13 +155,23 @@ send_latch(struct p11_token *t, struct host *h, uint64_t *era)
     return end;
 }
 
-/* That it was asked for too often is not the file's fault, and passes. */
+/* The supervisor says what is wrong with the file. That it says nothing, because it was
+ * asked too often, or does not find the host, is not the file's fault, and passes. */
 static enum p11_finding_code
-no_pin(struct p11_finding *why, kd_err err)
+no_pin(struct p11_finding *why, bool is_said, kd_err err)
 {
-    return err == KD_BUSY ? found(why, P11_LOGIN_FAILED, 0,
-                                  kd_slice_str("the PIN was asked for too often"))
-                          : plain(why, P11_PIN_MISSING);
+    /* As the supervisor judges it. */
+    const char *what =
+        err == KD_NOT_FOUND ? "there is no file, or no `pin-file` in the configuration"
+        : err == KD_DENIED  ? "it has to be root's (or keyd's starter's), mode 0400 or "
+                              "0600, and no link"
+        : err == KD_INVALID ? "it has to be a regular file of 1 to 256 octets"
+                            : "it could not be read";
+
+    return is_said && err != KD_UNAVAILABLE
+               ? found(why, P11_PIN_MISSING, 0, kd_slice_str(what))
+               : found(why, P11_LOGIN_FAILED, 0,
+                       kd_slice_str("the PIN was not handed over in time"));
 }
 
 static enum p11_finding_code
@@ -186,7 +196,7 @@ ask_tag(struct p11_token *t, struct host *h, struct pin_tag *tag,
         kd_err err = none ? t->no_pin : KD_OK;
         pthread_mutex_unlock(&t->lock);
         if (none || kd_clock_ms() >= last)
-            return no_pin(why, err);
+            return no_pin(why, none, err);
         end = CALL_DONE;
     }
     if (end == CALL_DONE && (kd_p11_tag_get(kd_slice(answer, n), &out) != KD_OK ||

@@ -414,6 +414,21 @@ a_token_with_keys_is_not_changed_for_another(void **state)
 }
 
 static void
+one_token_is_not_adopted_under_two_names(void **state)
+{
+    struct kd_store_token table[KD_TOKENS_MAX];
+
+    (void)state;
+    assert_int_equal(kd_soft_adopt(t, "gamma", "A1", "fake"), KD_CONFLICT);
+    assert_int_equal(kd_soft_adopt(t, "beta", "A1", "fake"), KD_CONFLICT);
+    assert_int_equal(kd_soft_tokens(t, table), 2);
+    assert_string_equal(table[1].serial, "B1");
+    assert_int_equal(kd_soft_adopt(t, "gamma", "A1", "other"), KD_OK);
+    /* a name that nothing stands for and that has no keys keeps nobody out */
+    assert_int_equal(kd_soft_adopt(t, "delta", "A1", "other"), KD_OK);
+}
+
+static void
 a_second_place_is_added_to_a_key_that_was_cloned(void **state)
 {
     struct kd_key_spec s = spec_of(KD_KEY_ROLE_SOK, "alpha", NULL);
@@ -685,6 +700,7 @@ main(void)
         IN_STORE(what_cannot_be_made_is_refused_before_a_token_is_asked),
         IN_STORE(devices_are_told_whatever_changes),
         IN_STORE(a_token_with_keys_is_not_changed_for_another),
+        IN_STORE(one_token_is_not_adopted_under_two_names),
         IN_STORE(a_second_place_is_added_to_a_key_that_was_cloned),
         IN_STORE(a_store_has_them_again_when_it_is_opened),
         IN_STORE(version_1_is_written_until_a_token_is_adopted),

@@ -26,6 +26,15 @@ find_device(struct kd_soft *s, const char *name)
     return NULL;
 }
 
+static bool
+has_device(const struct kd_soft *s, const char *name)
+{
+    for (size_t i = 0; i < s->n_devices; i++)
+        if (strcmp(s->devices[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 struct soft_device *
 kd_soft_device(struct kd_soft *s, size_t token)
 {
@@ -176,6 +185,21 @@ has_keys(const struct kd_soft *s, size_t token)
     return false;
 }
 
+/* It goes by another name already, under which keys are in it or may be put there: two
+ * that know nothing of each other would make keys, drain and try PINs in the one. */
+static bool
+has_other_name(const struct kd_soft *s, const char *name, const char *serial,
+               const char *model)
+{
+    for (size_t i = 0; i < s->n_tokens; i++) {
+        const struct kd_store_token *t = &s->tokens[i];
+        if (strcmp(t->name, name) != 0 && strcmp(t->serial, serial) == 0 &&
+            strcmp(t->model, model) == 0 && (has_keys(s, i) || has_device(s, t->name)))
+            return true;
+    }
+    return false;
+}
+
 static kd_err
 adopt(struct kd_soft *s, const char *name, const char *serial, const char *model)
 {
@@ -188,6 +212,8 @@ adopt(struct kd_soft *s, const char *name, const char *serial, const char *model
         strlen(serial) > KD_TOKEN_SERIAL_MAX || strlen(model) > KD_TOKEN_MODEL_MAX ||
         !kd_store_text_good(serial) || !kd_store_text_good(model))
         return KD_INVALID;
+    if (has_other_name(s, name, serial, model))
+        return KD_CONFLICT;
     if (kd_soft_token_find(s, kd_slice_str(name), &at) != KD_OK) {
         if (s->n_tokens == KD_TOKENS_MAX)
             return KD_BUSY;
