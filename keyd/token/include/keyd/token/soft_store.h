@@ -297,8 +297,9 @@ kd_err kd_soft_attach(struct kd_token *t, const char *name,
 /* Changes of the table; to be stored like others, undone by kd_soft_return. A token
  * that has keys is not changed for another (KD_CONFLICT); one that has none is, and
  * nothing is known of its PIN then. KD_CONFLICT: the same one (serial number and model)
- * was adopted under another name that has keys or a device. KD_INVALID: without a serial number, or one
- * with control characters; KD_BUSY: a fifth; set_tags: KD_NOT_FOUND. */
+ * was adopted under another name that has keys or a device. KD_INVALID: without a
+ * serial number, or one with control characters; KD_BUSY: a fifth; set_tags:
+ * KD_NOT_FOUND. */
 kd_err kd_soft_adopt(struct kd_token *t, const char *name, const char *serial,
                      const char *model) KD_MUST_USE;
 kd_err kd_soft_set_tags(struct kd_token *t, const char *name,
