@@ -282,7 +282,7 @@ host_main(void *arg)
     struct one *h = arg;
 
     for (;;) { /* as a supervisor has another one there at once */
-        while (h->s->is_paused)
+        while (h->s->is_paused && h->number != P11_MAKER)
             kd_ignore(poll(NULL, 0, 2));
         live(h);
         kd_ignore(poll(NULL, 0, 2));
@@ -376,6 +376,15 @@ make_keys(struct scripted *s)
 struct scripted *
 scripted_new(unsigned sessions, uint32_t timeout_ms)
 {
+    struct scripted *s = scripted_paused(sessions, timeout_ms);
+
+    s->is_paused = false;
+    return s;
+}
+
+struct scripted *
+scripted_paused(unsigned sessions, uint32_t timeout_ms)
+{
     const struct p11_conf conf = {.name = "scripted",
                                   .sessions = sessions,
                                   .timeout_ms = timeout_ms,
@@ -386,6 +395,7 @@ scripted_new(unsigned sessions, uint32_t timeout_ms)
 
     assert_non_null(s);
     s->sessions = sessions;
+    s->is_paused = true;
     s->pin = SCRIPTED_RIGHT_PIN;
     assert_int_equal(pthread_mutex_init(&s->lock, NULL), 0);
     make_keys(s);

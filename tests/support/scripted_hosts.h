@@ -32,7 +32,7 @@ struct scripted {
     _Atomic int sign_ms, trial_ms, large_ms, tag_ms; /* before they answer */
     _Atomic int trial_in_large_ms; /* of a trial while a large message is signed */
     _Atomic int bad_trials;        /* so many do not hold */
-    _Atomic bool is_paused;        /* none is linked */
+    _Atomic bool is_paused;        /* none is linked but the one that makes keys */
     _Atomic bool list_hangs;
     _Atomic int n_large; /* in work */
 
@@ -49,6 +49,7 @@ struct scripted {
 
 /* Threads that go on as long as the program. Two tests never share one. */
 struct scripted *scripted_new(unsigned sessions, uint32_t timeout_ms);
+struct scripted *scripted_paused(unsigned sessions, uint32_t timeout_ms);
 
 /* It holds the first n keys, with these tags or none; latch: which latch key. */
 void scripted_hold(struct scripted *s, size_t n, uint8_t latch, const uint8_t *good,

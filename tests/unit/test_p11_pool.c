@@ -429,7 +429,7 @@ a_key_that_is_back_is_found(void **state)
 static void
 a_key_made_before_it_is_up_does_not_make_it_count_as_up(void **state)
 {
-    struct scripted *s = scripted_new(1, 1000);
+    struct scripted *s = scripted_paused(1, 1000);
     const struct kd_key_spec spec = {.role = KD_KEY_ROLE_POK,
                                      .alg = KD_ALG_ED25519,
                                      .domain = kd_slice_str("example.com")};
@@ -438,15 +438,12 @@ a_key_made_before_it_is_up_does_not_make_it_count_as_up(void **state)
     size_t n;
 
     (void)state;
-    s->is_paused = true;
-    s->quits = 1;
-    nap(50);
     scripted_hold(s, 1, LATCH, NULL, NULL);
-    s->is_paused = false; /* only the one that makes keys begins here */
-    s->quits = 1;
     kd_err err = s->device->ops->make(s->device, &spec, kd_slice(NULL, 0), &place,
                                       &flags, key, &n);
     assert_int_equal(err, KD_UNSUPPORTED);
+    assert_int_equal(scripted_status(s).state, P11_STARTING);
+    s->is_paused = false;
     assert_true(scripted_becomes(s, P11_CLOSED, SOON_MS));
     assert_int_equal(s->events[EVENT_TOKEN_CLOSED], 1);
     scripted_seal(s);
@@ -576,11 +573,11 @@ a_ready_token_tells_no_old_finding(void **state)
     struct scripted *s = up(2, 1000, 1);
 
     (void)state;
+    nap(20); /* the trial that brought it up is older than the doubt */
     s->bad_trials = 1;
     kd_ignore(doubt(s, 0, 500)); /* it does not hold once */
-    while (s->bad_trials > 0)
-        nap(5);
-    nap(20);
+    for (int i = 0; i < SOON_MS / 2 && scripted_status(s).faults == 0; i++)
+        nap(2);
     assert_int_equal(scripted_status(s).state, P11_CLOSED);
     assert_int_equal(scripted_status(s).finding, P11_FINE);
     assert_int_equal(scripted_status(s).faults, 1);
