@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MANY_OBJECTS = 64, SLOW_MS = 50, LIST_MS = 5000, LISTS_MAX = 64 };
+enum { AGAIN_MS = 50, MANY_OBJECTS = 64, SLOW_MS = 50, LIST_MS = 5000, LISTS_MAX = 64 };
 
 static void
 add(struct work *w, enum p11_finding_code code, uint64_t rv, const char *what)
@@ -324,6 +324,13 @@ p11_doctor(struct p11 *p, size_t token, struct p11_finding *out, size_t max,
         return 0;
     pthread_mutex_lock(&t->lock);
     have_looked_at(t, w, until); /* then all of this is as new as it can be */
+    /* A key was just made, or all are in work: one is free in a moment. */
+    while (w->is_done && w->err != KD_OK && t->breaker.state == P11_CLOSED &&
+           kd_clock_ms() + AGAIN_MS < until) {
+        kd_ignore(token_wait(t, &t->changed, kd_clock_ms() + AGAIN_MS));
+        w->is_begun = w->is_done = false;
+        have_looked_at(t, w, until);
+    }
     add_known(t, &known);
     bool is_ours = !w->is_left;
     for (size_t i = 0; is_ours && i < w->n_findings && known.n_findings < max; i++)
