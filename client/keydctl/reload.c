@@ -45,7 +45,8 @@ verb_reload(const struct options *o)
         if (said == KEYD_INVALID)
             emit(stderr,
                  "%s: its log has every problem with its line; so has: "
-                 "keydctl policy check " KEYD_CONF_PATH "\n",
+                 "keydctl policy check FILE (" KEYD_CONF_PATH
+                 ", or what dime-keyd was given with -c)\n",
                  tool_name);
     }
     if (status == EX_OK)

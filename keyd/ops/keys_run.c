@@ -433,7 +433,7 @@ read_org_file(struct task *t, struct dime_dkey **out)
     kd_err err = read_key_file(t, out);
 
     if (err == KD_OK && (*out)->kind != DIME_DKEY_ORG)
-        err = run_refuse(t, KD_INVALID, KD_REASON_BAD_KEY_FILE);
+        err = run_refuse(t, KD_INVALID, KD_REASON_USER_KEY_FILE);
     return err;
 }
 

@@ -51,10 +51,26 @@ mechanisms(const struct module *m, CK_SLOT_ID slot)
     return set;
 }
 
+/* What is there, whether it matches or not. */
+struct seen {
+    unsigned n_tokens, n_blank;
+    char labels[P11_WHAT_MAX + 1];
+};
+
+static void
+note_label(struct seen *seen, const char *label)
+{
+    size_t at = strlen(seen->labels);
+
+    /* Cut where there is no room: some are better than none. */
+    (void)snprintf(seen->labels + at, sizeof seen->labels - at, "%s\"%s\"",
+                   at == 0 ? "" : ", ", label);
+}
+
 /* Of one slot; true if it matches. */
 static bool
 look(const struct module *m, CK_SLOT_ID slot, const struct slot_wanted *wanted,
-     struct slot_found *out, unsigned *n_tokens, unsigned *n_blank)
+     struct slot_found *out, struct seen *seen)
 {
     struct slot_found one = {.slot = slot};
     CK_TOKEN_INFO info;
@@ -62,9 +78,9 @@ look(const struct module *m, CK_SLOT_ID slot, const struct slot_wanted *wanted,
     memset(&info, 0, sizeof info);
     if (m->f->C_GetTokenInfo(slot, &info) != CKR_OK)
         return false; /* pulled out meanwhile, or not recognised */
-    (*n_tokens)++;
+    seen->n_tokens++;
     if ((info.flags & CKF_TOKEN_INITIALIZED) == 0) {
-        (*n_blank)++;
+        seen->n_blank++;
         return false;
     }
     trim(one.label, info.label, sizeof info.label);
@@ -72,6 +88,7 @@ look(const struct module *m, CK_SLOT_ID slot, const struct slot_wanted *wanted,
     trim(one.manufacturer, info.manufacturerID, sizeof info.manufacturerID);
     trim(one.model, info.model, sizeof info.model);
     one.flags = info.flags;
+    note_label(seen, one.label);
     if (!is(wanted->label, one.label) || !is(wanted->serial, one.serial) ||
         !is(wanted->manufacturer, one.manufacturer) || !is(wanted->model, one.model))
         return false;
@@ -86,8 +103,8 @@ slot_find(const struct module *m, const struct slot_wanted *wanted,
 {
     CK_SLOT_ID slots[SLOTS_MAX];
     CK_ULONG n = SLOTS_MAX;
-    unsigned n_tokens = 0, n_blank = 0;
-    char text[P11_WHAT_MAX + 1];
+    struct seen seen = {.n_tokens = 0};
+    char text[2 * P11_WHAT_MAX];
     CK_RV rv = m->f->C_GetSlotList(CK_TRUE, slots, &n);
 
     *out = (struct slot_found){.n_match = 0};
@@ -96,7 +113,7 @@ slot_find(const struct module *m, const struct slot_wanted *wanted,
     if (!ck_fits(n, SLOTS_MAX))
         return finding_set(why, P11_NO_SLOT, CKR_BUFFER_TOO_SMALL, "too many slots");
     for (CK_ULONG i = 0; i < n; i++)
-        if (look(m, slots[i], wanted, out, &n_tokens, &n_blank))
+        if (look(m, slots[i], wanted, out, &seen))
             out->n_match++;
     if (out->n_match == 1) {
         out->mechanisms = mechanisms(m, out->slot);
@@ -106,10 +123,11 @@ slot_find(const struct module *m, const struct slot_wanted *wanted,
         snprintf(text, sizeof text, "%u tokens", out->n_match);
         return finding_set(why, P11_TWO_TOKENS_MATCH, 0, text);
     }
-    if (n_tokens == 0)
+    if (seen.n_tokens == 0)
         return finding_set(why, P11_NO_SLOT, 0, NULL);
-    if (n_tokens == n_blank)
+    if (seen.n_tokens == seen.n_blank)
         return finding_set(why, P11_NOT_INITIALISED, 0, NULL);
-    snprintf(text, sizeof text, "%u tokens there", n_tokens - n_blank);
+    snprintf(text, sizeof text, "%u tokens there: %s", seen.n_tokens - seen.n_blank,
+             seen.labels);
     return finding_set(why, P11_NO_SUCH_TOKEN, 0, text);
 }

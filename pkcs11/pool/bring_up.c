@@ -160,8 +160,16 @@ send_latch(struct p11_token *t, struct host *h, uint64_t *era)
 static enum p11_finding_code
 no_pin(struct p11_finding *why, bool is_said, kd_err err)
 {
+    /* As the supervisor judges it. */
+    const char *what =
+        err == KD_NOT_FOUND ? "there is no file, or no `pin-file` in the configuration"
+        : err == KD_DENIED  ? "it has to be root's (or keyd's starter's), mode 0400 or "
+                              "0600, and no link"
+        : err == KD_INVALID ? "it has to be a regular file of 1 to 256 octets"
+                            : "it could not be read";
+
     return is_said && err != KD_UNAVAILABLE
-               ? plain(why, P11_PIN_MISSING)
+               ? found(why, P11_PIN_MISSING, 0, kd_slice_str(what))
                : found(why, P11_LOGIN_FAILED, 0,
                        kd_slice_str("the PIN was not handed over in time"));
 }

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MANY_OBJECTS = 64, SLOW_MS = 50, LIST_MS = 5000, LISTS_MAX = 64 };
+enum { AGAIN_MS = 50, MANY_OBJECTS = 64, SLOW_MS = 50, LIST_MS = 5000, LISTS_MAX = 64 };
 
 static void
 add(struct work *w, enum p11_finding_code code, uint64_t rv, const char *what)
@@ -191,7 +191,7 @@ try_keys(struct p11_token *t, struct work *w, struct host *h)
     uint64_t rv = 0;
     kd_err err = KD_OK;
 
-    for (size_t i = 0; i < t->n_keys && kd_clock_ms() < w->until; i++) {
+    for (size_t i = 0; i < t->n_keys && kd_clock_ms() < w->until && !w->is_left; i++) {
         if (!copy_key(t, h, i, &k))
             continue;
         pthread_mutex_unlock(&t->lock);
@@ -220,13 +220,30 @@ own_idle(struct p11_token *t)
     return NULL;
 }
 
+/* For the keeper: what only a host can tell. */
+void
+keeper_doctor(struct p11_token *t, struct work *w)
+{
+    struct host *h = NULL;
+
+    w->err = KD_UNAVAILABLE;
+    if (t->breaker.state != P11_CLOSED || (h = own_idle(t)) == NULL)
+        return;
+    if (try_keys(t, w, h) && look_at_objects(t, w, h))
+        host_give_back(t, h);
+    else
+        host_drop(t, h, true);
+    w->err = KD_OK;
+}
+
 /* Nothing was found since nothing was looked at: which is no good news. */
 static void
 add_unseen(const struct p11_token *t, struct work *w)
 {
-    const char *what = t->breaker.state == P11_IDLE     ? "the keys are sealed"
-                       : t->breaker.state == P11_CLOSED ? "no process of it was free"
-                                                        : NULL;
+    const char *what = t->breaker.state == P11_IDLE ? "the keys are sealed"
+                       : t->breaker.state == P11_CLOSED
+                           ? "none of its processes was free"
+                           : NULL;
     char text[64];
 
     if (what == NULL) {
@@ -236,28 +253,11 @@ add_unseen(const struct p11_token *t, struct work *w)
     add(w, P11_NOT_LOOKED_AT, 0, what);
 }
 
-/* For the keeper: what only a host can tell. */
-void
-keeper_doctor(struct p11_token *t, struct work *w)
-{
-    struct host *h = t->breaker.state == P11_CLOSED ? own_idle(t) : NULL;
-
-    w->err = KD_OK;
-    if (h == NULL)
-        return;
-    w->is_seen = true;
-    if (try_keys(t, w, h) && look_at_objects(t, w, h))
-        host_give_back(t, h);
-    else
-        host_drop(t, h, true);
-}
-
 static void
 add_known(const struct p11_token *t, struct work *w)
 {
-    char text[64];
-
     bool is_of_now = t->breaker.state != P11_CLOSED && t->breaker.state != P11_IDLE;
+    char text[64];
 
     if (t->status.finding != P11_FINE && is_of_now)
         add(w, t->status.finding, t->status.rv, t->what);
@@ -326,11 +326,18 @@ p11_doctor(struct p11 *p, size_t token, struct p11_finding *out, size_t max,
         return 0;
     pthread_mutex_lock(&t->lock);
     have_looked_at(t, w, until); /* then all of this is as new as it can be */
+    /* A key was just made, or all are in work: one is free in a moment. */
+    while (w->is_done && w->err != KD_OK && t->breaker.state == P11_CLOSED &&
+           kd_clock_ms() + AGAIN_MS < until) {
+        kd_ignore(token_wait(t, &t->changed, kd_clock_ms() + AGAIN_MS));
+        w->is_begun = w->is_done = false;
+        have_looked_at(t, w, until);
+    }
     add_known(t, &known);
     bool is_ours = !w->is_left;
     for (size_t i = 0; is_ours && i < w->n_findings && known.n_findings < max; i++)
         out[known.n_findings++] = w->findings[i];
-    if (known.n_findings == 0 && !(is_ours && w->is_seen))
+    if (known.n_findings == 0 && (!w->is_done || w->err != KD_OK))
         add_unseen(t, &known);
     pthread_mutex_unlock(&t->lock);
     if (is_ours)

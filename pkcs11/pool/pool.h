@@ -139,7 +139,6 @@ enum work_kind { WORK_NONE, WORK_MAKE, WORK_UNMAKE, WORK_LOOK, WORK_DOCTOR };
 struct work {
     enum work_kind kind;
     bool is_begun, is_done;
-    bool is_seen; /* a host has told what it can */
     bool is_left; /* nobody waits any more: whoever does it frees it */
     kd_err err;
     /* make */

@@ -585,7 +585,7 @@ def terminal():
 
 def imports(made):
     key = SIGNETS + "/orga.key"
-    run(DATA, "key", "import", SIGNETS + "/alice.key", "--domain", DOMAIN).says("[bad-key-file]")
+    run(DATA, "key", "import", SIGNETS + "/alice.key", "--domain", DOMAIN).says("[user-key-file]")
     run(DATA, "key", "import", SIGNETS + "/alice.signet", "--domain", DOMAIN) \
         .says("[bad-key-file]")
     run(NOINPUT, "key", "import", path("none"), "--domain", DOMAIN)

@@ -614,7 +614,7 @@ tokens_that_are_not_there_or_twice_are_named(void **state)
     (void)state;
     p11_host_conf(&hsm, 0, &c);
     snprintf(c.match.label, sizeof c.match.label, "beta");
-    expect_here(&c, hsm.environment, P11_NO_SUCH_TOKEN, "1 tokens there");
+    expect_here(&c, hsm.environment, P11_NO_SUCH_TOKEN, "1 tokens there: \"alpha\"");
     assert_true(softhsm_add(&hsm, "twin", P11_UID));
     assert_true(softhsm_add(&hsm, "twin", P11_UID));
     snprintf(c.match.label, sizeof c.match.label, "twin");

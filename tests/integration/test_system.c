@@ -491,7 +491,7 @@ T_SG_94_a_users_private_keys_are_not_imported(void **state)
                                                      .signing_role = KEYD_ROLE_SOK,
                                                      .domain = KEYD_STR("example.com"),
                                                      .permissions = KEYD_PERM_SIGNET}};
-    ask_ends(ask(admin, &q), KEYD_INVALID, "bad-key-file");
+    ask_ends(ask(admin, &q), KEYD_INVALID, "user-key-file");
 }
 
 /* --- claims, custody, keys --- */

@@ -230,7 +230,14 @@ serial_of(const char *name, char out[17])
 {
     struct keyd_answer *a = list();
     const struct keyd_token *t = token_in(a, name);
+    int64_t until = kd_clock_ms() + PATIENCE_MS;
 
+    while (t->serial.n == 0 && kd_clock_ms() < until) { /* nobody has looked yet */
+        keyd_client_answer_free(a);
+        kd_ignore(poll(NULL, 0, 20));
+        a = list();
+        t = token_in(a, name);
+    }
     assert_in_range(t->serial.n, 1, 16);
     snprintf(out, 17, "%.*s", (int)t->serial.n, (const char *)t->serial.p);
     keyd_client_answer_free(a);

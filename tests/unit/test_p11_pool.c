@@ -3,6 +3,8 @@
 #include "../support/scripted_hosts.h"
 #include "../support/suite.h"
 
+#include "../../pkcs11/pool/pool.h"
+
 #include <keyd/base/clock.h>
 #include <keyd/base/secret.h>
 
@@ -468,7 +470,98 @@ a_key_made_before_it_is_up_does_not_make_it_count_as_up(void **state)
     scripted_seal(s);
 }
 
+/* --- trials that nobody waits for --- */
+
+/* Health asks so: that a key was not tried lately is no fault of the key's. */
+static void
+a_trial_that_is_only_asked_for_is_made_and_alarms_nobody(void **state)
+{
+    enum { PAST = 1 };
+    struct scripted *s = up(2, 1000, 2);
+    const struct kd_device_ops *ops = s->device->ops;
+    int64_t since = kd_clock_ms() + 1;
+    int64_t until = since + SOON_MS;
+    kd_err err;
+
+    (void)state;
+    assert_int_equal(ops->probed(s->device, &s->keys[1].id, since, PAST), KD_TIMEOUT);
+    do {
+        nap(10);
+        err = ops->probed(s->device, &s->keys[1].id, since, PAST);
+    } while (err == KD_TIMEOUT && kd_clock_ms() < until);
+    assert_int_equal(err, KD_OK);
+    scripted_seal(s);
+}
+
+/* Nor has anybody to ask, however many keys there are. */
+static void
+each_key_of_an_idle_token_is_tried_within_what_counts_as_lately(void **state)
+{
+    enum { LATELY_MS = 60000, SLACK_MS = 1000 };
+
+    (void)state;
+    for (size_t n = 1; n <= 29; n++) {
+        assert_true((int64_t)n * (trial_every_ms(n, false) + SLACK_MS) <= LATELY_MS);
+        assert_true((int64_t)n * (trial_every_ms(n, true) + SLACK_MS) <= LATELY_MS);
+    }
+    assert_true(trial_every_ms(250, false) >= SLACK_MS); /* nor all the time */
+    assert_true(trial_every_ms(0, false) > 0);
+}
+
 /* --- what is told --- */
+
+static void
+a_pin_file_that_is_no_good_is_said_to_be_what_it_is(void **state)
+{
+    static const struct {
+        kd_err err;
+        const char *says;
+    } rows[] = {{KD_NOT_FOUND, "no file"}, {KD_DENIED, "0400"}, {KD_INVALID, "256"}};
+    struct p11_finding found[4];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct scripted *s = scripted_new(1, 1000);
+        s->tag_ms = 1500;
+        scripted_hold(s, 1, LATCH, NULL, NULL);
+        nap(150);
+        p11_no_pin(s->p, 0, rows[i].err);
+        assert_true(scripted_becomes(s, P11_REFUSED, SOON_MS));
+        assert_in_range(p11_doctor(s->p, 0, found, 4, kd_clock_ms() + 1000), 1, 4);
+        assert_int_equal(found[0].code, P11_PIN_MISSING);
+        assert_non_null(strstr(found[0].what, rows[i].says));
+        scripted_seal(s);
+    }
+}
+
+/* "Nothing is wrong" would be said of what nobody has looked at. */
+static void
+the_doctor_says_that_nobody_has_looked(void **state)
+{
+    struct scripted *s = up(1, 1000, 1);
+    struct p11_finding found[4];
+
+    (void)state;
+    assert_int_equal(p11_doctor(s->p, 0, found, 4, kd_clock_ms() + 1000), 0);
+    scripted_seal(s);
+    assert_int_equal(p11_doctor(s->p, 0, found, 4, kd_clock_ms() + 1000), 1);
+    assert_int_equal(found[0].code, P11_NOT_LOOKED_AT);
+}
+
+/* Not the keeper's last trial counts, but one now. */
+static void
+the_doctor_tries_the_keys(void **state)
+{
+    struct scripted *s = up(2, 1000, 2);
+    struct p11_finding found[4];
+
+    (void)state;
+    s->bad_trials = 1;
+    assert_in_range(p11_doctor(s->p, 0, found, 4, kd_clock_ms() + 2000), 1, 4);
+    assert_int_equal(found[0].code, P11_PROBE_FAILED);
+    assert_non_null(strstr(found[0].what, "key "));
+    scripted_seal(s);
+}
 
 static void
 the_doctor_comes_back_in_time_with_what_is_known(void **state)
@@ -531,6 +624,12 @@ main(int argc, char **argv)
         cmocka_unit_test(doubts_about_keys_that_are_not_bound_hurt_nobody),
         cmocka_unit_test(a_key_that_is_back_is_found),
         cmocka_unit_test(a_key_made_before_it_is_up_does_not_make_it_count_as_up),
+        cmocka_unit_test(a_trial_that_is_only_asked_for_is_made_and_alarms_nobody),
+        cmocka_unit_test(
+            each_key_of_an_idle_token_is_tried_within_what_counts_as_lately),
+        cmocka_unit_test(a_pin_file_that_is_no_good_is_said_to_be_what_it_is),
+        cmocka_unit_test(the_doctor_says_that_nobody_has_looked),
+        cmocka_unit_test(the_doctor_tries_the_keys),
         cmocka_unit_test(the_doctor_comes_back_in_time_with_what_is_known),
         cmocka_unit_test(a_ready_token_tells_no_old_finding),
     };

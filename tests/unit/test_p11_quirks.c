@@ -365,6 +365,26 @@ a_pin_is_tried_only_where_it_may_be(void **state)
     }
 }
 
+/* An operator reads it at three in the morning. */
+static void
+every_finding_says_what_it_is_and_what_to_do(void **state)
+{
+    (void)state;
+    for (unsigned i = P11_FINE + 1; i < P11_FINDINGS; i++) {
+        enum p11_finding_code code = (enum p11_finding_code)i;
+        assert_int_not_equal(p11_finding_word(code)[0], '\0');
+        assert_int_not_equal(p11_finding_text(code)[0], '\0');
+        if (p11_finding_advice(code)[0] == '\0')
+            fail_msg("%s has no advice", p11_finding_word(code));
+        for (unsigned k = P11_FINE; k < i; k++)
+            assert_string_not_equal(p11_finding_word(code),
+                                    p11_finding_word((enum p11_finding_code)k));
+    }
+    assert_string_equal(p11_finding_word(P11_FINDINGS), "");
+    assert_false(p11_finding_is_note(P11_SECTION_GONE));
+    assert_true(p11_finding_is_note(P11_OTHERS_KEY));
+}
+
 int
 main(void)
 {
@@ -383,6 +403,7 @@ main(void)
         cmocka_unit_test_setup(a_length_that_is_not_wanted_is_left_out, begin),
         cmocka_unit_test_setup(keys_do_what_they_are_for, begin),
         cmocka_unit_test(a_pin_is_tried_only_where_it_may_be),
+        cmocka_unit_test(every_finding_says_what_it_is_and_what_to_do),
     };
 
     if (sodium_init() < 0 || kd_secret_setup(1 << 16) != KD_OK ||
