@@ -3,6 +3,7 @@
 
 usage: test_keydctl.py BIN_DIR VECTORS
 
+TOKEN=softhsm in the environment: keys are made and taken into a token of SoftHSM.
 Needs root, as each role of the daemon becomes a user of its own; exit status 77 without."""
 
 import base64
@@ -17,6 +18,7 @@ import sys
 import zlib
 
 sys.dont_write_bytecode = True
+import softhsm  # noqa: E402
 import story  # noqa: E402
 from dmime_py import making  # noqa: E402
 from story import BIN, KEYDCTL, Daemon, admin_socket, check, path, read, write  # noqa: E402
@@ -54,7 +56,7 @@ principal "operator" {{
         "TokenInit", "AddUnsealSlot", "Unseal", "Seal", "GenerateKey", "RetireKey",
         "ImportKey", "IssueOrgSignet", "LookupSignet", "LookupHistory", "VerifyCurrent",
         "AuditRead", "AuditHead", "FreezeAddress", "ResetAddress", "StopPrincipal",
-        "PolicyExplain",
+        "PolicyExplain", "TokenList", "TokenDoctor", "TokenAdopt",
     }}
     domains = {{ "orga.example" }}
 }}
@@ -101,9 +103,18 @@ def on_terminal(args, answers, **more):
     return story.on_terminal([*args, *socket_of(args)], answers, **more)
 
 
+def in_token(code, args):
+    """Where keys are to be; after an unsealing the token takes a moment."""
+    if not softhsm.WANTED or code != OK or args[0] not in ("key", "signet", "unwrap"):
+        return args
+    check("the token is in use", softhsm.wait_for((KEYDCTL, admin_socket()), "ready", "sealed"))
+    makes = args[:2] in (["key", "generate"], ["key", "import"]) and "--token" not in args
+    return args + ["--token", softhsm.NAME] if makes else args
+
+
 def run(code, *args, stdin=b"", socket=True, user=None):
     """Runs keydctl and expects an exit status. Output with --json must be JSON."""
-    args = list(args)
+    args = in_token(code, list(args)) if socket else list(args)
     more = socket_of(args) if socket else []
     p = subprocess.run([KEYDCTL, *args, *more], input=stdin, capture_output=True, timeout=60,
                        user=user, env={"PATH": "/usr/bin:/bin"})
@@ -256,7 +267,7 @@ def unprovisioned():
     r = run(OK, "status", "--json").json
     check("state", r["state"] == "unprovisioned" and not r["probe_ok"])
     check("processes", {p["role"] for p in r["processes"]} ==
-          {"supervisor", "gate", "vault", "ledger"})
+          {"supervisor", "gate", "vault", "ledger"} | ({"p11"} if softhsm.WANTED else set()))
     check("who holds keys", {p["role"] for p in r["processes"] if p["holds_keys"]} == {"vault"})
     check("single operator", r["single_operator"] is True)
     check("text", "unprovisioned" in run(OK, "status").out)
@@ -297,6 +308,9 @@ def init():
     check("the same request again is done already",
           run(OK, "token", "init", "--credential-file", path("credential"),
               "--idempotency-key", key, "--json").json["slot"] == 0)
+    if softhsm.WANTED:
+        check("a token is seen", softhsm.wait_for((KEYDCTL, admin_socket()), "new"))
+        run(OK, "token", "init", "--token", softhsm.NAME)
     check("health", "org-signet-missing" in run(WARNING, "health").out)
     r = run(WARNING, "health", "--json").json
     check("health, JSON", not r["healthy"] and r["state"] == "degraded" and
@@ -999,7 +1013,8 @@ def play():
     os.mkdir(path("run"), 0o755)
     os.mkdir(path("state"), 0o700)
     os.chown(path("state"), 61003, -1)
-    write("keyd.conf", CONF.format(t=path()).encode(), 0o644)
+    token = softhsm.make(path("token")) if softhsm.WANTED else ""
+    write("keyd.conf", (CONF.format(t=path()) + token).encode(), 0o644)
     usage()
     no_daemon()
     with Daemon() as daemon:

@@ -361,7 +361,7 @@ failures_that_an_author_vouches_for_take_equally_long(void **state)
 static void
 the_measure_tells_what_differs(void **state)
 {
-    enum { N = 20000 };
+    enum { N = 100000 };
     static struct measured all[N];
     static volatile uint8_t sink;
     size_t worst;
