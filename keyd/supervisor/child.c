@@ -289,7 +289,7 @@ child_start(struct supervisor *s, struct child *c)
     c->started_at = kd_clock_ms();
     c->is_ready = false;
     c->n_lost = 0;
-    c->is_ended_by_us = c->is_let_go = false;
+    c->is_ended_by_us = c->is_let_go = c->has_asked = false;
     c->turns = (struct child_turns){0};
     if ((err = send_conf(s, c)) != KD_OK)
         kill(c->pid, SIGKILL); /* without it, it would wait for ever */

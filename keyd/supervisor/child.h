@@ -45,6 +45,7 @@ struct child {
     int64_t lost_since;
     kd_rate_state early_ends; /* of a host */
     bool is_ended_by_us;      /* a crash, although it is a SIGKILL */
+    bool has_asked;           /* a host for its PIN, since it was started */
     bool is_let_go;           /* a host without its vault: no crash, and no news */
     struct child_turns turns;
     int64_t started_at; /* this and the rest: of hosts (hosts.h) */

@@ -364,6 +364,17 @@ may_want(struct supervisor *s, const struct child *c)
     return false;
 }
 
+/* Each process needs its PIN once, however often hosts are killed; and one that runs
+ * needs no start. Neither counts. */
+static bool
+is_due(struct child *c, enum kd_p11_want want)
+{
+    if (want != KD_P11_PIN || c->pid <= 0 || c->has_asked)
+        return false;
+    c->has_asked = true;
+    return true;
+}
+
 static void
 do_want(struct supervisor *s, struct child *c, enum kd_p11_want want)
 {
@@ -371,14 +382,16 @@ do_want(struct supervisor *s, struct child *c, enum kd_p11_want want)
         c->is_ended_by_us = true;
         if (c->pid > 0)
             kill(c->pid, SIGKILL);
-    } else if (!may_want(s, c)) {
+    } else if (want == KD_P11_START && c->pid > 0) {
+        return;
+    } else if (!is_due(c, want) && !may_want(s, c)) {
         return;
     } else if (want == KD_P11_PIN) {
         hand_pin(s, c);
     } else if (want == KD_P11_MAKE && is_maker(c)) {
         c->is_wanted = true;
         c->start_at = 0;
-    } else if (want == KD_P11_START && c->pid <= 0) {
+    } else if (want == KD_P11_START) {
         c->start_at = 0;
     }
 }

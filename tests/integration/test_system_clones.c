@@ -72,6 +72,7 @@ begin(void **state)
     tokens_section(&beta, "beta",
                    "uri = \"pkcs11:token=beta;manufacturer=SoftHSM%20project\"",
                    sections, sizeof sections);
+    tokens_section(&alpha, "alias", "label = \"alpha\"", sections, sizeof sections);
     com = (struct post){.domain = "example.com"};
     assert_true(daemon_start(&com.d, &o));
     assert_true(daemon_init_token(&com.d));
@@ -132,6 +133,23 @@ the_serial_number_and_the_uri_choose_the_token(void **state)
     assert_true(tokens_text_is(tokens_named(a, "alpha")->label, "alpha"));
     assert_true(tokens_text_is(tokens_named(a, "beta")->label, "beta"));
     keyd_client_answer_free(a);
+}
+
+/* Its keys would be counted, and its PIN tried, as if there were two. */
+static void
+a_token_is_adopted_under_one_name_only(void **state)
+{
+    char serial[17], again[17];
+
+    (void)state;
+    needs_softhsm();
+    tokens_serial(com.admin, "alpha", serial);
+    tokens_serial(com.admin, "alias", again);
+    assert_string_equal(serial, again);
+    const struct keyd_request q = {.op = KEYD_OP_TOKEN_ADOPT,
+                                   .in.token = {KEYD_STR("alias"), KEYD_STR(serial)}};
+    ask_ends(ask(com.admin, &q), KEYD_CONFLICT, "token-other-name");
+    tokens_become(com.admin, "alpha", KEYD_TOKEN_READY);
 }
 
 /* A file as magma wrote it: both of its keys are in the token, and are those that are
@@ -421,6 +439,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_serial_number_and_the_uri_choose_the_token),
+        cmocka_unit_test(a_token_is_adopted_under_one_name_only),
         cmocka_unit_test(a_key_file_of_magma_goes_into_a_token),
         cmocka_unit_test(keys_are_taken_into_both),
         cmocka_unit_test(a_clone_with_wrong_attributes_is_not_attached),

@@ -5,123 +5,58 @@
 #include "mailw.h"
 #include "post.h"
 #include "test.h"
+#include "tokens.h"
 
 #include <keyd/base/clock.h>
 #include <keyd/base/secret.h>
 
-#include <limits.h>
 #include <poll.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { PATIENCE_MS = 15000 };
 
-/* Not among the users of daemon.h. */
-#define P11_UID "61011"
-#define MODULE "/usr/lib/softhsm/libsofthsm2.so"
+#define TOP "user-p11 = \"61010\"\n"
+_Static_assert(DAEMON_P11 == 61010, "as TOP has it");
 
 static const struct keyd_octets both[] = {{(const uint8_t *)"alpha", 5},
                                           {(const uint8_t *)"beta", 4}};
 
 static struct post com;
 static char top[] = "/tmp/keyd-softhsm-XXXXXX";
+static struct softhsm alpha, beta;
 static bool is_there;
 static uint8_t sealed[16];
-
-/* --- tokens of SoftHSM --- */
-
-/* A shell's script with two arguments. */
-static void
-script(const char *text, const char *a, const char *b)
-{
-    pid_t pid = fork();
-    int status = -1;
-
-    if (pid == 0) {
-        execl("/bin/sh", "sh", "-ec", text, "sh", a, b, (char *)NULL);
-        _exit(127);
-    }
-    assert_true(pid > 0);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    if (status != 0)
-        fail_msg("%s (%s %s): %d", text, a, b, status);
-}
-
-/* In a folder of its own, so that it can be pulled out alone. */
-static void
-make_token(const char *name)
-{
-    script("d=$1/$2; mkdir -m 711 $d; mkdir -m 700 $d/paths $d/paths/tokens\n"
-           "printf 'directories.tokendir = %s/paths/tokens\\n' $d >$d/conf\n"
-           "printf 'objectstore.backend = file\\nlog.level = ERROR\\n' >>$d/conf\n"
-           "chmod 644 $d/conf; (umask 077; printf 2468 >$d/pin)\n"
-           "chown -R " P11_UID ":" P11_UID " $d/paths\n"
-           "SOFTHSM2_CONF=$d/conf setpriv --reuid " P11_UID " --regid " P11_UID
-           " --clear-groups softhsm2-util --init-token --free --label $2 --pin 2468 "
-           "--so-pin 135790 >$d/log 2>&1",
-           top, name);
-}
-
-static void
-pull_out(const char *name)
-{
-    script("mv $1/$2/paths/tokens $1/$2/paths/away", top, name);
-}
-
-static void
-put_back(const char *name)
-{
-    script("mv $1/$2/paths/away $1/$2/paths/tokens", top, name);
-}
-
-/* --- the daemon --- */
 
 static const char *
 sections(void)
 {
     static char text[4096];
-    static const char *const names[] = {"alpha", "beta"};
-    char module[PATH_MAX];
-    int at = 0;
 
-    assert_non_null(realpath(MODULE, module)); /* a link */
-    for (size_t i = 0; i < 2; i++)
-        at += snprintf(text + at, sizeof text - (size_t)at,
-                       "token \"%s\" {\n module = \"%s\"\n label = \"%s\"\n"
-                       " pin-file = \"%s/%s/pin\"\n paths = { \"%s/%s/paths\" }\n"
-                       " environment = { \"SOFTHSM2_CONF=%s/%s/conf\" }\n"
-                       " timeout = 3000\n max-message = 67108864\n}\n",
-                       names[i], module, names[i], top, names[i], top, names[i], top,
-                       names[i]);
-    assert_in_range(at, 1, sizeof text - 1);
+    text[0] = '\0';
+    tokens_section(&alpha, "alpha", "label = \"alpha\"", text, sizeof text);
+    tokens_section(&beta, "beta", "label = \"beta\"", text, sizeof text);
     return text;
 }
 
 static int
 begin(void **state)
 {
-    char program[4096];
-    const struct daemon_options o = {.top = "user-p11 = \"" P11_UID "\"\n",
-                                     .in_domain = " issue-profile-fields = { 16 }\n",
-                                     .sections = NULL};
+    struct daemon_options with = {.top = TOP,
+                                  .in_domain = " issue-profile-fields = { 16 }\n"};
 
     (void)state;
-    daemon_program("bin", "keyd-p11", program);
-    is_there = geteuid() == 0 && access(MODULE, R_OK) == 0 &&
-               access("/usr/bin/softhsm2-util", X_OK) == 0 &&
-               access(program, X_OK) == 0;
+    is_there = geteuid() == 0 && softhsm_module() != NULL;
     if (!is_there)
         return 0;
     assert_int_equal(kd_secret_setup(1 << 16), KD_OK);
     assert_non_null(mkdtemp(top));
-    script("chmod 711 $1", top, "");
-    make_token("alpha");
-    make_token("beta");
-    struct daemon_options with = o;
+    assert_true(softhsm_script("chmod 711 $1", top, ""));
+    assert_true(softhsm_make(&alpha, top, "alpha", DAEMON_P11));
+    assert_true(softhsm_make(&beta, top, "beta", DAEMON_P11));
     with.sections = sections();
     com = (struct post){.domain = "example.com"};
     assert_true(daemon_start(&com.d, &with));
@@ -138,8 +73,7 @@ end(void **state)
         return 0;
     post_disconnect(&com);
     daemon_clear(&com.d);
-    script("rm -rf $1", top, "");
-    return 0;
+    return softhsm_script("rm -rf $1", top, "") ? 0 : -1;
 }
 
 static void
@@ -147,58 +81,11 @@ needs_softhsm(void)
 {
     if (is_there)
         return;
-    print_message("skipped: needs root, softhsm2 and keyd-p11\n");
+    print_message("skipped: needs root and softhsm2\n");
     skip();
 }
 
 /* --- tokens as keyd tells of them --- */
-
-static struct keyd_answer *
-list(void)
-{
-    struct keyd_answer *a =
-        ask(com.admin, &(struct keyd_request){.op = KEYD_OP_TOKEN_LIST});
-
-    assert_int_equal(a->status, KEYD_OK);
-    assert_int_equal(a->out.tokens.n_tokens, 2);
-    return a;
-}
-
-static bool
-is_text(struct keyd_octets o, const char *text)
-{
-    return kd_slice_eq(ask_slice(o), kd_slice_str(text));
-}
-
-static const struct keyd_token *
-token_in(const struct keyd_answer *a, const char *name)
-{
-    const struct keyd_token *t = &a->out.tokens.tokens[0];
-
-    return is_text(t->name, name) ? t : t + 1;
-}
-
-/* Until the token is in that state; how long it took, ms. */
-static int64_t
-becomes(const char *name, enum keyd_token_state state)
-{
-    int64_t began = kd_clock_ms();
-
-    for (;;) {
-        struct keyd_answer *a = list();
-        const struct keyd_token *t = token_in(a, name);
-        if (t->state == state) {
-            keyd_client_answer_free(a);
-            return kd_clock_ms() - began;
-        }
-        if (kd_clock_ms() - began > PATIENCE_MS)
-            fail_msg("%s is %d (%.*s, 0x%llx), not %d", name, (int)t->state,
-                     (int)t->finding.n, (const char *)t->finding.p,
-                     (unsigned long long)t->module_error, (int)state);
-        keyd_client_answer_free(a);
-        kd_ignore(poll(NULL, 0, 20));
-    }
-}
 
 /* The first finding about the token; empty: it is well. */
 static void
@@ -212,7 +99,7 @@ doctor(const char *name, char out[64])
     *out = '\0';
     if (a->out.doctor.n_findings != 0) {
         const struct keyd_token_finding *f = &a->out.doctor.findings[0];
-        assert_true(is_text(f->token, name));
+        assert_true(tokens_text_is(f->token, name));
         snprintf(out, 64, "%.*s", (int)f->finding.n, (const char *)f->finding.p);
     }
     keyd_client_answer_free(a);
@@ -223,24 +110,6 @@ adoption(const char *name, const char *serial)
 {
     return (struct keyd_request){.op = KEYD_OP_TOKEN_ADOPT,
                                  .in.token = {KEYD_STR(name), KEYD_STR(serial)}};
-}
-
-static void
-serial_of(const char *name, char out[17])
-{
-    struct keyd_answer *a = list();
-    const struct keyd_token *t = token_in(a, name);
-    int64_t until = kd_clock_ms() + PATIENCE_MS;
-
-    while (t->serial.n == 0 && kd_clock_ms() < until) { /* nobody has looked yet */
-        keyd_client_answer_free(a);
-        kd_ignore(poll(NULL, 0, 20));
-        a = list();
-        t = token_in(a, name);
-    }
-    assert_in_range(t->serial.n, 1, 16);
-    snprintf(out, 17, "%.*s", (int)t->serial.n, (const char *)t->serial.p);
-    keyd_client_answer_free(a);
 }
 
 static struct keyd_request
@@ -263,28 +132,12 @@ ends(const struct keyd_request *q, enum keyd_status status, const char *detail)
     ask_ends(ask(com.admin, q), status, detail);
 }
 
-/* The key as an operator sees it; it is in the answer. */
-static struct keyd_answer *
-look_at(const uint8_t id[16], const struct keyd_key **out)
-{
-    struct keyd_answer *a =
-        ask(com.admin, &(struct keyd_request){.op = KEYD_OP_PUBLIC_KEYS});
-
-    assert_int_equal(a->status, KEYD_OK);
-    *out = NULL;
-    for (size_t i = 0; i < a->out.keys.n_keys; i++)
-        if (memcmp(a->out.keys.keys[i].id.p, id, 16) == 0)
-            *out = &a->out.keys.keys[i];
-    assert_non_null(*out);
-    return a;
-}
-
 static void
 is_held(const uint8_t id[16], enum keyd_key_holding holding, size_t n_tokens,
         uint32_t attested)
 {
     const struct keyd_key *k;
-    struct keyd_answer *a = look_at(id, &k);
+    struct keyd_answer *a = tokens_key(com.admin, id, &k);
 
     assert_int_equal(k->holding, holding);
     assert_int_equal(k->n_tokens, n_tokens);
@@ -307,7 +160,7 @@ has_reason(const char *word)
 
     assert_int_equal(a->status, KEYD_OK);
     for (size_t i = 0; i < a->out.status.n_reasons; i++)
-        has = has || is_text(a->out.status.reasons[i], word);
+        has = has || tokens_text_is(a->out.status.reasons[i], word);
     keyd_client_answer_free(a);
     return has;
 }
@@ -319,20 +172,15 @@ a_token_is_looked_at_and_not_used_before_it_is_adopted(void **state)
 {
     struct keyd_request q = generation(KEYD_ROLE_SOK, KEYD_PERM_SIGNET);
     const struct keyd_octets other[] = {KEYD_STR("gamma")};
-    char finding[64];
+    char finding[64], serial[17];
 
     (void)state;
     needs_softhsm();
-    becomes("alpha", KEYD_TOKEN_NEW);
-    int64_t until = kd_clock_ms() + PATIENCE_MS;
-    struct keyd_answer *a = list();
-    while (token_in(a, "alpha")->serial.n == 0 && kd_clock_ms() < until) {
-        keyd_client_answer_free(a);
-        kd_ignore(poll(NULL, 0, 20));
-        a = list();
-    }
-    assert_true(is_text(token_in(a, "alpha")->label, "alpha"));
-    assert_false(token_in(a, "alpha")->adopted);
+    tokens_become(com.admin, "alpha", KEYD_TOKEN_NEW);
+    tokens_serial(com.admin, "alpha", serial);
+    struct keyd_answer *a = tokens_list(com.admin);
+    assert_true(tokens_text_is(tokens_named(a, "alpha")->label, "alpha"));
+    assert_false(tokens_named(a, "alpha")->adopted);
     keyd_client_answer_free(a);
     doctor("alpha", finding);
     assert_string_equal(finding, "not-adopted");
@@ -345,86 +193,35 @@ a_token_is_looked_at_and_not_used_before_it_is_adopted(void **state)
 static void
 a_token_is_adopted_by_the_serial_that_was_told(void **state)
 {
-    char alpha[17], beta[17], finding[64];
+    char a[17], b[17], finding[64];
 
     (void)state;
     needs_softhsm();
-    serial_of("alpha", alpha);
-    serial_of("beta", beta);
-    struct keyd_request q = adoption("alpha", beta);
+    tokens_serial(com.admin, "alpha", a);
+    tokens_serial(com.admin, "beta", b);
+    struct keyd_request q = adoption("alpha", b);
     ends(&q, KEYD_CONFLICT, "token-other");
-    q = adoption("alpha", alpha);
+    q = adoption("alpha", a);
     ends(&q, KEYD_OK, NULL);
-    q = adoption("beta", beta);
+    q = adoption("beta", b);
     ends(&q, KEYD_OK, NULL);
-    becomes("alpha", KEYD_TOKEN_READY);
-    becomes("beta", KEYD_TOKEN_READY);
+    tokens_become(com.admin, "alpha", KEYD_TOKEN_READY);
+    tokens_become(com.admin, "beta", KEYD_TOKEN_READY);
     ends(&q, KEYD_CONFLICT, "token-adopted");
     doctor("alpha", finding);
     assert_string_equal(finding, "");
-}
-
-static void
-import(const uint8_t seed[32], const uint8_t scalar[32], enum keyd_key_role role,
-       uint32_t permissions, bool encryption, size_t n_tokens)
-{
-    char file[DIME_DKEY_TEXT_MAX];
-    const struct keyd_request q = {
-        .op = KEYD_OP_IMPORT_KEY,
-        .in.import_key = {
-            .key_file = {file, ask_key_file(DIME_DKEY_ORG, seed, scalar, file)},
-            .signing_role = role,
-            .encryption_key = encryption,
-            .domain = KEYD_STR("example.com"),
-            .permissions = permissions,
-            .tokens = both,
-            .n_tokens = n_tokens}};
-    struct keyd_answer *a = ask(com.admin, &q);
-
-    if (a->status != KEYD_OK)
-        fail_msg("import: %s (%s)", keyd_client_status_text(a->status), a->detail);
-    for (size_t i = 0; i < a->out.keys.n_keys; i++) {
-        const struct keyd_key *k = &a->out.keys.keys[i];
-        memcpy(k->role == KEYD_ROLE_POK   ? com.pok
-               : k->role == KEYD_ROLE_SOK ? com.sok
-                                          : com.enc,
-               k->id.p, 16);
-    }
-    keyd_client_answer_free(a);
 }
 
 /* The keys of the vectors, and with them their signets. */
 static void
 keys_are_taken_in(void **state)
 {
-    const struct sg_world *w = sg_world();
-    uint8_t scalar[32], other[32];
-
     (void)state;
     needs_softhsm();
-    crypto_hash_sha256(scalar, (const uint8_t *)"keyd-test origin enc", 20);
-    crypto_hash_sha256(other, (const uint8_t *)"keyd-test not taken", 19);
-    import(w->pok.seed, scalar, KEYD_ROLE_POK, KEYD_PERM_MESSAGE, true, 1);
-    import(w->sok.seed, other, KEYD_ROLE_SOK, KEYD_PERM_SIGNET | KEYD_PERM_MESSAGE,
-           false, 2);
+    post_import_com(&com, both, 1, 2, false);
     is_held(com.pok, KEYD_HOLDING_TOKEN, 1, KEYD_IMPORTED);
     is_held(com.enc, KEYD_HOLDING_TOKEN, 1, KEYD_IMPORTED);
     is_held(com.sok, KEYD_HOLDING_TOKEN, 2, KEYD_IMPORTED);
-    post_issue_org(&com, com.enc, "Example");
-    com.signer = com.sok;
-}
-
-static void
-issue(const char *address, const char *vector, const char *name)
-{
-    const struct keyd_profile_field profile[] = {
-        {.type = 16, .value = KEYD_STR(name == NULL ? "" : name)}};
-    struct kd_slice ssr = sg_file(vector);
-    const struct ask_issue in = {
-        .address = address, .ssr = ssr, .profile = profile, .n_profile = name != NULL};
-
-    ask_ends(ask_issue(com.submit, &in), KEYD_OK, NULL);
-    sg_free(ssr);
 }
 
 static void
@@ -451,11 +248,9 @@ a_message_is_opened_and_signed_as_in_the_vectors(void **state)
 {
     (void)state;
     needs_softhsm();
-    issue("alice@example.com", "appendix/SSR0.b64", NULL);
-    issue("alice@example.com", "appendix/SSR1.b64", "Alice");
     sign_msg();
-    struct keyd_answer *a = list();
-    const struct keyd_token *t = token_in(a, "alpha");
+    struct keyd_answer *a = tokens_list(com.admin);
+    const struct keyd_token *t = tokens_named(a, "alpha");
     assert_int_equal(t->keys, 3);
     assert_true(t->n_signed != 0 && t->n_derived != 0);
     assert_int_equal(t->n_faults, 0);
@@ -543,7 +338,7 @@ static bool
 is_away(const uint8_t id[16])
 {
     const struct keyd_key *k;
-    struct keyd_answer *a = look_at(id, &k);
+    struct keyd_answer *a = tokens_key(com.admin, id, &k);
     bool away = k->away;
 
     keyd_client_answer_free(a);
@@ -566,8 +361,8 @@ a_token_that_is_pulled_out_stops_only_what_needs_it(void **state)
 
     (void)state;
     needs_softhsm();
-    pull_out("alpha");
-    becomes("alpha", KEYD_TOKEN_AWAY);
+    assert_true(softhsm_pull_out(&alpha));
+    tokens_become(com.admin, "alpha", KEYD_TOKEN_AWAY);
     assert_true(has_reason("token-away"));
     doctor("alpha", finding);
     assert_string_not_equal(finding, "");
@@ -587,7 +382,7 @@ a_token_that_is_pulled_out_stops_only_what_needs_it(void **state)
     ask_ends(ask_plain(com.submit, "bob@example.com", person_request("token", 1, &b)),
              KEYD_OK, NULL);
     kd_buf_free(&b);
-    assert_int_equal(becomes("beta", KEYD_TOKEN_READY) < 1000, true);
+    assert_int_equal(tokens_become(com.admin, "beta", KEYD_TOKEN_READY) < 1000, true);
 }
 
 static void
@@ -597,8 +392,8 @@ a_token_that_is_put_back_is_used_again_by_itself(void **state)
 
     (void)state;
     needs_softhsm();
-    put_back("alpha");
-    int64_t took = becomes("alpha", KEYD_TOKEN_READY);
+    assert_true(softhsm_put_back(&alpha));
+    int64_t took = tokens_become(com.admin, "alpha", KEYD_TOKEN_READY);
     print_message("back in use after %lld ms\n", (long long)took);
     assert_true(took <= 5000);
     sign_msg();
@@ -615,12 +410,12 @@ a_token_that_is_gone_unnoticed_is_found_by_the_doctor(void **state)
 
     (void)state;
     needs_softhsm();
-    becomes("beta", KEYD_TOKEN_READY);
-    pull_out("beta");
+    tokens_become(com.admin, "beta", KEYD_TOKEN_READY);
+    assert_true(softhsm_pull_out(&beta));
     doctor("beta", finding);
-    put_back("beta");
+    assert_true(softhsm_put_back(&beta));
     assert_string_not_equal(finding, "");
-    becomes("beta", KEYD_TOKEN_READY);
+    tokens_become(com.admin, "beta", KEYD_TOKEN_READY);
     int64_t until = kd_clock_ms() + PATIENCE_MS;
     do
         doctor("beta", finding);
@@ -639,15 +434,15 @@ a_key_that_is_not_made_for_want_of_rights_is_said_so(void **state)
 
     (void)state;
     needs_softhsm();
-    script("chmod 500 $1/$2/paths/tokens/*", top, "alpha");
+    assert_true(softhsm_script("chmod 500 $1/$2/paths/tokens/*", top, "alpha"));
     ends(&q, KEYD_UNAVAILABLE, "token-not-created");
     struct keyd_answer *a = ask(com.admin, &look);
     assert_int_equal(a->status, KEYD_OK);
     assert_int_equal(a->out.doctor.n_findings, 1);
-    assert_true(is_text(a->out.doctor.findings[0].finding, "not-created"));
+    assert_true(tokens_text_is(a->out.doctor.findings[0].finding, "not-created"));
     assert_int_not_equal(a->out.doctor.findings[0].module_error, 0);
     keyd_client_answer_free(a);
-    script("chmod 700 $1/$2/paths/tokens/*", top, "alpha");
+    assert_true(softhsm_script("chmod 700 $1/$2/paths/tokens/*", top, "alpha"));
     ends(&q, KEYD_OK, NULL);
     doctor("alpha", finding);
     assert_string_equal(finding, "");
@@ -661,12 +456,12 @@ sealing_lets_go_of_tokens_and_unsealing_takes_them_again(void **state)
     (void)state;
     needs_softhsm();
     ends(&(struct keyd_request){.op = KEYD_OP_SEAL}, KEYD_OK, NULL);
-    becomes("alpha", KEYD_TOKEN_IDLE);
+    tokens_become(com.admin, "alpha", KEYD_TOKEN_IDLE);
     doctor("alpha", finding); /* and does not say that all is well */
     assert_string_equal(finding, "not-looked-at");
     assert_int_equal(daemon_unseal(&com.d, com.admin), KEYD_OK);
-    becomes("alpha", KEYD_TOKEN_READY);
-    becomes("beta", KEYD_TOKEN_READY);
+    tokens_become(com.admin, "alpha", KEYD_TOKEN_READY);
+    tokens_become(com.admin, "beta", KEYD_TOKEN_READY);
     sign_msg();
 }
 
@@ -686,8 +481,8 @@ a_daemon_that_starts_again_has_its_tokens(void **state)
     (void)state;
     needs_softhsm();
     start_again();
-    becomes("alpha", KEYD_TOKEN_READY);
-    becomes("beta", KEYD_TOKEN_READY);
+    tokens_become(com.admin, "alpha", KEYD_TOKEN_READY);
+    tokens_become(com.admin, "beta", KEYD_TOKEN_READY);
     sign_msg();
     int64_t until = kd_clock_ms() + PATIENCE_MS; /* opened when its token is in use */
     while (is_away(sealed) && kd_clock_ms() < until)
@@ -720,8 +515,8 @@ findings(const char *name, const char *word)
 
     assert_int_equal(a->status, KEYD_OK);
     for (size_t i = 0; i < a->out.doctor.n_findings; i++)
-        n += is_text(a->out.doctor.findings[i].token, name) &&
-             is_text(a->out.doctor.findings[i].finding, word);
+        n += tokens_text_is(a->out.doctor.findings[i].token, name) &&
+             tokens_text_is(a->out.doctor.findings[i].finding, word);
     keyd_client_answer_free(a);
     return n;
 }
@@ -734,7 +529,7 @@ a_section_that_was_renamed_is_to_get_its_name_again(void **state)
 
     (void)state;
     needs_softhsm();
-    script(rename, com.d.conf, "");
+    assert_true(softhsm_script(rename, com.d.conf, ""));
     start_again();
     int64_t until = kd_clock_ms() + PATIENCE_MS;
     while (findings("bravo", "adopted-as") == 0 && kd_clock_ms() < until)
@@ -744,9 +539,10 @@ a_section_that_was_renamed_is_to_get_its_name_again(void **state)
     assert_int_equal(findings("bravo", "orphan"), 0);
     assert_int_equal(findings("alpha", "section-gone"), 1);
     assert_true(has_reason("token-refused"));
-    script("sed -i 's/token \"bravo\"/token \"alpha\"/' $1", com.d.conf, "");
+    assert_true(softhsm_script("sed -i 's/token \"bravo\"/token \"alpha\"/' $1",
+                               com.d.conf, ""));
     start_again();
-    becomes("alpha", KEYD_TOKEN_READY);
+    tokens_become(com.admin, "alpha", KEYD_TOKEN_READY);
     assert_int_equal(findings("alpha", "section-gone"), 0);
     sign_msg();
 }
@@ -812,8 +608,7 @@ static void
 with_operators_a_token_is_adopted_when_they_have_approved(void **state)
 {
     static const uint8_t key[16] = {0x51};
-    const struct daemon_options o = {.top = "user-p11 = \"" P11_UID "\"\n",
-                                     .sections = sections()};
+    const struct daemon_options o = {.top = TOP, .sections = sections()};
     char serial[17], says[64];
     uint8_t id[16];
 
@@ -826,19 +621,11 @@ with_operators_a_token_is_adopted_when_they_have_approved(void **state)
     assert_true(daemon_init_token(&com.d));
     post_connect(&com);
     enroll();
-    becomes("alpha", KEYD_TOKEN_NEW);
-    int64_t until = kd_clock_ms() + PATIENCE_MS;
-    struct keyd_answer *a = list();
-    while (token_in(a, "alpha")->serial.n == 0 && kd_clock_ms() < until) {
-        keyd_client_answer_free(a);
-        kd_ignore(poll(NULL, 0, 20));
-        a = list();
-    }
-    keyd_client_answer_free(a);
-    serial_of("alpha", serial);
+    tokens_become(com.admin, "alpha", KEYD_TOKEN_NEW);
+    tokens_serial(com.admin, "alpha", serial);
     struct keyd_request q = adoption("alpha", serial);
     q.idempotency_key = key;
-    a = ask(com.admin, &q);
+    struct keyd_answer *a = ask(com.admin, &q);
     assert_int_equal(a->status, KEYD_APPROVAL_NEEDED);
     assert_int_equal(a->approvals_missing, 2);
     memcpy(id, a->approval_id, sizeof id);
@@ -848,7 +635,7 @@ with_operators_a_token_is_adopted_when_they_have_approved(void **state)
     ends(&q, KEYD_APPROVAL_NEEDED, NULL);
     approve(id, 2, "\ntoken \"alpha\"\n");
     ends(&q, KEYD_OK, NULL);
-    becomes("alpha", KEYD_TOKEN_READY);
+    tokens_become(com.admin, "alpha", KEYD_TOKEN_READY);
 }
 
 int

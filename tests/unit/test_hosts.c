@@ -539,7 +539,15 @@ a_vault_that_asks_without_end_is_answered_at_a_rate(void **state)
     assert_int_equal(want(0, KD_P11_PIN), KD_OK); /* another token's */
     got = receive(&p.s.children[0], &p.vault);
     assert_int_equal(got.n_refused, 1);
+    /* Each new process has its PIN nevertheless, once. */
     host(8)->pid = start_sleeper();
+    for (int i = 0; i < 10; i++) {
+        host(8)->has_asked = false;
+        for (int k = 0; k < 5; k++)
+            assert_int_equal(want(8, KD_P11_PIN), KD_OK);
+        got = receive(&p.s.children[0], &p.vault);
+        assert_int_equal(got.n_refused, 1); /* beta has no PIN file */
+    }
     assert_int_equal(want(8, KD_P11_KILL), KD_OK); /* and ending is never refused */
     assert_true(is_killed(host(8)));
 }
