@@ -493,11 +493,11 @@ on_derive(struct process *x, struct kd_slice body)
     if (x->key < liar.n_keys)
         kd_ignore(dime_secp_ecdh(liar.keys[x->key].secret, point, x->expected));
     memcpy(z, x->expected, sizeof z);
-    z[o % sizeof z] ^= o >= 224;
+    z[o % sizeof z] ^= o >= HONEST;
     const struct kd_p11_derived out = {.tag = m.tag,
                                        .rv = word(),
                                        .kib = 1,
-                                       .z = kd_slice(z, o < 224 ? sizeof z : o - 224u)};
+                                       .z = kd_slice(z, o < 232 ? sizeof z : o - 232u)};
     begin_answer(x, KD_MSG_p11_derived);
     kd_p11_derived_put(&x->body, &out);
 }
