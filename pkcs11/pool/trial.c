@@ -131,19 +131,31 @@ trial_key(struct host *h, uint8_t number, enum kd_key_alg alg,
                                    : try_signing(h, number, alg, public_key, until, rv);
 }
 
-/* Zeros behind a prefix that nothing of DIME begins with. What the token refuses is its
- * limit, and what it takes longer for than an operation may; no answer says nothing. */
+static bool
+signs(struct host *h, uint8_t number, struct kd_slice public_key,
+      struct kd_slice message, enum call_end *end)
+{
+    enum { MS = 10000 };
+    struct kd_token_sig sig;
+    uint64_t rv;
+
+    *end = call_sign(h, number, message, kd_clock_ms() + MS, &rv, &sig);
+    return *end == CALL_DONE && rv == 0 &&
+           verify(KD_ALG_ED25519, public_key, message, &sig) == KD_OK;
+}
+
+/* Zeros behind a prefix that nothing of DIME begins with. What the token refuses,
+ * twice, is its limit, and what it takes longer for than an operation may; no answer
+ * says nothing, and a refusal that is not repeated was about something else. */
 bool
 trial_limit(struct host *h, uint8_t number, struct kd_slice public_key,
             uint32_t timeout_ms, size_t *most)
 {
     static const size_t sizes[] = {64,        1024,      2048,    4096,
                                    16 * 1024, 64 * 1024, 1 << 20, KD_MAIL_OBJECT_MAX};
-    enum { N = sizeof sizes / sizeof *sizes, MS = 10000 };
+    enum { N = sizeof sizes / sizeof *sizes };
     uint8_t *text = calloc(1, sizes[N - 1]);
     enum call_end end = CALL_DONE;
-    struct kd_token_sig sig;
-    uint64_t rv;
 
     *most = 0;
     if (text == NULL)
@@ -151,11 +163,12 @@ trial_limit(struct host *h, uint8_t number, struct kd_slice public_key,
     memcpy(text, prefix, sizeof prefix - 1);
     for (size_t i = 0; i < N; i++) {
         struct kd_slice message = kd_slice(text, sizes[i]);
-        int64_t began = kd_clock_ms();
-        end = call_sign(h, number, message, began + MS, &rv, &sig);
-        if (end != CALL_DONE || rv != 0 ||
-            kd_clock_ms() - began >= (int64_t)timeout_ms + p11_message_ms(sizes[i]) ||
-            verify(KD_ALG_ED25519, public_key, message, &sig) != KD_OK)
+        int64_t late = kd_clock_ms() + timeout_ms + p11_message_ms(sizes[i]);
+        bool ok = signs(h, number, public_key, message, &end);
+        bool is_late = kd_clock_ms() >= late;
+        if (!ok && end == CALL_DONE && !is_late)
+            ok = signs(h, number, public_key, message, &end);
+        if (!ok || is_late)
             break;
         *most = sizes[i];
     }

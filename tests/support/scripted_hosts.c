@@ -200,7 +200,9 @@ on_sign(struct one *h, struct kd_slice body)
         return false;
     bool is_trial =
         m.message.n > sizeof trial && memcmp(m.message.p, trial, sizeof trial - 1) == 0;
-    bool is_there = m.key < SCRIPTED_KEYS && (s->missing >> m.key & 1) == 0;
+    uint32_t refused = m.size;
+    bool is_there = m.key < SCRIPTED_KEYS && (s->missing >> m.key & 1) == 0 &&
+                    !atomic_compare_exchange_strong(&s->refuses_once, &refused, 0);
     s->n_trials += is_trial;
     sign_after(h, &m, is_trial);
     if (m.message.n != 0 && m.key < SCRIPTED_KEYS)
@@ -373,24 +375,15 @@ make_keys(struct scripted *s)
     }
 }
 
-struct scripted *
-scripted_new(unsigned sessions, uint32_t timeout_ms)
-{
-    struct scripted *s = scripted_paused(sessions, timeout_ms);
-
-    s->is_paused = false;
-    return s;
-}
-
-struct scripted *
-scripted_paused(unsigned sessions, uint32_t timeout_ms)
+static struct scripted *
+begin(unsigned sessions, uint32_t timeout_ms, uint32_t max_message)
 {
     const struct p11_conf conf = {.name = "scripted",
                                   .sessions = sessions,
                                   .timeout_ms = timeout_ms,
                                   .recycle_after = 1000000,
                                   .max_memory_mib = 64,
-                                  .max_message = 64 << 20};
+                                  .max_message = max_message};
     struct scripted *s = calloc(1, sizeof *s);
 
     assert_non_null(s);
@@ -404,6 +397,31 @@ scripted_paused(unsigned sessions, uint32_t timeout_ms)
     start_thread(carrier_main, s);
     for (unsigned i = 0; i < sessions; i++)
         start_host(s, i);
+    return s;
+}
+
+struct scripted *
+scripted_paused(unsigned sessions, uint32_t timeout_ms)
+{
+    return begin(sessions, timeout_ms, 64 << 20);
+}
+
+struct scripted *
+scripted_new(unsigned sessions, uint32_t timeout_ms)
+{
+    struct scripted *s = scripted_paused(sessions, timeout_ms);
+
+    s->is_paused = false;
+    return s;
+}
+
+struct scripted *
+scripted_limited(unsigned sessions, uint32_t timeout_ms, uint32_t refuses_once)
+{
+    struct scripted *s = begin(sessions, timeout_ms, 0);
+
+    s->refuses_once = refuses_once;
+    s->is_paused = false;
     return s;
 }
 

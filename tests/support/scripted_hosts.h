@@ -32,6 +32,7 @@ struct scripted {
     _Atomic int sign_ms, trial_ms, large_ms, tag_ms; /* before they answer */
     _Atomic int trial_in_large_ms; /* of a trial while a large message is signed */
     _Atomic int bad_trials;        /* so many do not hold */
+    _Atomic uint32_t refuses_once; /* the next message of so many octets */
     _Atomic bool is_paused;        /* none is linked but the one that makes keys */
     _Atomic bool list_hangs;
     _Atomic int n_large; /* in work */
@@ -50,6 +51,9 @@ struct scripted {
 /* Threads that go on as long as the program. Two tests never share one. */
 struct scripted *scripted_new(unsigned sessions, uint32_t timeout_ms);
 struct scripted *scripted_paused(unsigned sessions, uint32_t timeout_ms);
+/* How much it signs in one go is to be found by trying; refuses_once: see above. */
+struct scripted *scripted_limited(unsigned sessions, uint32_t timeout_ms,
+                                  uint32_t refuses_once);
 
 /* It holds the first n keys, with these tags or none; latch: which latch key. */
 void scripted_hold(struct scripted *s, size_t n, uint8_t latch, const uint8_t *good,

@@ -470,6 +470,22 @@ a_key_made_before_it_is_up_does_not_make_it_count_as_up(void **state)
     scripted_seal(s);
 }
 
+/* It would be taken for the token's limit until the daemon is started again. */
+static void
+a_message_that_was_refused_once_is_no_limit(void **state)
+{
+    struct scripted *s = scripted_limited(1, 1000, 1024);
+    int64_t until = kd_clock_ms() + 3 * SOON_MS;
+
+    (void)state;
+    scripted_hold(s, 1, LATCH, NULL, NULL);
+    while (scripted_status(s).max_message == 0 && kd_clock_ms() < until)
+        nap(10);
+    assert_int_equal(s->refuses_once, 0);
+    assert_int_equal(scripted_status(s).max_message, 16 * 1024); /* files: no */
+    scripted_seal(s);
+}
+
 /* --- trials that nobody waits for --- */
 
 /* Health asks so: that a key was not tried lately is no fault of the key's. */
@@ -624,6 +640,7 @@ main(int argc, char **argv)
         cmocka_unit_test(doubts_about_keys_that_are_not_bound_hurt_nobody),
         cmocka_unit_test(a_key_that_is_back_is_found),
         cmocka_unit_test(a_key_made_before_it_is_up_does_not_make_it_count_as_up),
+        cmocka_unit_test(a_message_that_was_refused_once_is_no_limit),
         cmocka_unit_test(a_trial_that_is_only_asked_for_is_made_and_alarms_nobody),
         cmocka_unit_test(
             each_key_of_an_idle_token_is_tried_within_what_counts_as_lately),
