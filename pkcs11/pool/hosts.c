@@ -12,6 +12,7 @@ take_next(struct host *h)
     h->next_fd = -1;
     h->state = h->fd < 0 ? HOST_NONE : HOST_LINKED;
     h->incarnation++;
+    h->is_stale = false;
     h->linked_at = kd_clock_ms();
     h->n_done = h->tag = h->keys_serial = 0;
     h->kib = h->kib_first = 0;
@@ -35,9 +36,12 @@ host_drop(struct p11_token *t, struct host *h, bool kill)
 void
 hosts_drop_all(struct p11_token *t)
 {
-    for (size_t i = 0; i < P11_HOSTS_A_TOKEN; i++)
-        if (t->hosts[i].state != HOST_NONE && t->hosts[i].state != HOST_BUSY)
+    for (size_t i = 0; i < P11_HOSTS_A_TOKEN; i++) {
+        if (t->hosts[i].state == HOST_BUSY)
+            t->hosts[i].is_stale = true;
+        else if (t->hosts[i].state != HOST_NONE)
             host_drop(t, &t->hosts[i], false);
+    }
 }
 
 static bool
@@ -53,7 +57,7 @@ host_give_back(struct p11_token *t, struct host *h)
 {
     h->state = HOST_IDLE;
     h->size_ms = 0;
-    if (h->next_fd >= 0 ||
+    if (h->next_fd >= 0 || h->is_stale ||
         (!breaker_wants_hosts(&t->breaker) && t->breaker.state != P11_DRAINED)) {
         host_drop(t, h, false);
     } else if (is_used_up(t, h)) {

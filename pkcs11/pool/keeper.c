@@ -160,6 +160,10 @@ keeper_raise(struct p11_token *t, struct host *h)
     if (code == P11_FINE)
         code = bring_keys(t, h, is_first, &why);
     pthread_mutex_lock(&t->lock);
+    if (h->is_stale) { /* sealed meanwhile, and perhaps opened again */
+        host_drop(t, h, code == P11_MODULE_HANGS);
+        return;
+    }
     if (code == P11_FINE) {
         t->served_at = kd_clock_ms();
         t->was_up = true;

@@ -71,6 +71,7 @@ struct host {
     int fd;          /* -1: none */
     int next_fd;     /* of the process that came after, while this one is in work */
     unsigned number; /* of its token's */
+    bool is_stale;   /* in work when all were let go: it goes when that is over */
     uint64_t incarnation; /* counts channels */
     int64_t linked_at, sent_at;
     int64_t size_ms;        /* that its operation may take longer, being large */
