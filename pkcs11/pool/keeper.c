@@ -20,6 +20,7 @@ enum {
     LIMIT_AGAIN_MS = 10000,
     STALE_MS = 10000,      /* what a module found so long ago may be gone */
     FRESH_AGAIN_MS = 1500, /* a process that was asked for and is not there */
+    LOADS_MS = 300,        /* from a process's look at the token to its link */
 };
 
 /* Findings that time does not mend. */
@@ -148,6 +149,17 @@ what_it_means(const struct p11_token *t, enum p11_finding_code code)
                                                                      : SEEN_DOWN;
 }
 
+/* What it saw of the token was perhaps being written by who made a key: SoftHSM's is
+ * blank for so long. Whoever comes in its place sees it whole. */
+static bool
+may_have_seen_half(const struct p11_token *t, const struct host *h,
+                   enum p11_finding_code code)
+{
+    return t->made_at != 0 && h->linked_at < t->made_at + LOADS_MS &&
+           code != P11_MODULE_HANGS && code != P11_MODULE_DIES &&
+           code != P11_PIN_REFUSED && code != P11_PIN_UNRECORDED;
+}
+
 void
 keeper_raise(struct p11_token *t, struct host *h)
 {
@@ -175,8 +187,11 @@ keeper_raise(struct p11_token *t, struct host *h)
         pthread_cond_broadcast(&t->changed);
         return;
     }
-    note_finding(t, &why);
+    bool is_evidence = !may_have_seen_half(t, h, code);
     host_drop(t, h, code == P11_MODULE_HANGS);
+    if (!is_evidence)
+        return;
+    note_finding(t, &why);
     token_see(t, what_it_means(t, code));
 }
 

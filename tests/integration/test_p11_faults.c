@@ -24,6 +24,8 @@ enum {
     CLOSE_MS = 5000,
     FAULTY_MS = 800,
     BASE_MS = 1000,
+    LOAD_RATE = 100, /* issuances a second, for each token */
+    SIGNATURES = 3,  /* of the token's, for one */
     PATIENCE_MS = 20000
 };
 
@@ -194,17 +196,35 @@ provision(size_t i)
 static void
 start_load(size_t i)
 {
-    char socket[108];
+    char socket[108], rate[16];
     const char *const output[] = {"load-alpha.out", "load-beta.out"};
 
+    snprintf(rate, sizeof rate, "%d", LOAD_RATE);
     daemon_socket(&d, "submission", socket);
     const char *const arguments[] = {
         "--socket",      socket,   "--mix",       "issue",  "--domain",
-        domains[i],      "--seed", names[i],      "--rate", "100",
+        domains[i],      "--seed", names[i],      "--rate", rate,
         "--connections", "2",      "--in-flight", "8",      "--seconds",
         "90000",         "--lazy", "--give-up",   "60",     NULL};
     loads[i] = daemon_spawn(&d, "keyd-load", output[i], arguments);
     assert_true(loads[i] > 0);
+}
+
+/* As it is on this machine now, with nothing wrong; never more than is asked of it: a
+ * load that catches up is quicker for a while. */
+static void
+measure_beta(void)
+{
+    nap(500);
+    uint64_t before = look_at(1).n_signed;
+    int64_t began = kd_clock_ms();
+    nap(BASE_MS);
+    beta_rate =
+        (double)(look_at(1).n_signed - before) / (double)(kd_clock_ms() - began);
+    double asked = LOAD_RATE * SIGNATURES / 1000.0;
+    if (beta_rate > asked)
+        beta_rate = asked;
+    print_message("beta alone: %.0f signatures a second\n", beta_rate * 1000);
 }
 
 static int
@@ -236,13 +256,7 @@ begin(void **state)
         return 0;
     start_load(0);
     start_load(1);
-    nap(500);
-    uint64_t before = look_at(1).n_signed;
-    int64_t began = kd_clock_ms();
-    nap(BASE_MS);
-    beta_rate =
-        (double)(look_at(1).n_signed - before) / (double)(kd_clock_ms() - began);
-    print_message("beta alone: %.0f signatures a second\n", beta_rate * 1000);
+    measure_beta();
     return 0;
 }
 
@@ -331,9 +345,14 @@ whatever_a_token_does_the_other_goes_on_and_it_is_back_after_its_repair(void **s
     unsigned n_bad = 0;
 
     (void)state;
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
-        n_bad +=
-            !suffer(&faults[i]) && !suffer(&faults[i]); /* what is so is so twice */
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        bool good = suffer(&faults[i]);
+        for (int again = 0; !good && again < 2; again++) { /* what is so stays so */
+            measure_beta();
+            good = suffer(&faults[i]);
+        }
+        n_bad += !good;
+    }
     assert_int_equal(look_at(1).n_away, 0);
     assert_int_equal(n_bad, 0);
 }
