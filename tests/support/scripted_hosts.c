@@ -101,7 +101,9 @@ static bool
 say_here(struct one *h)
 {
     struct kd_buf buf;
-    const struct kd_p11_here m = {.what = kd_slice_str(""),
+    bool is_blank = h->s->n_blank > 0;
+    const struct kd_p11_here m = {.finding = is_blank ? P11_NOT_INITIALISED : P11_FINE,
+                                  .what = kd_slice_str(""),
                                   .label = kd_slice_str("scripted"),
                                   .serial = kd_slice_str("S"),
                                   .model = kd_slice_str("M"),
@@ -111,6 +113,7 @@ say_here(struct one *h)
                                   .flags = CKF_USER_PIN_INITIALIZED |
                                            CKF_TOKEN_INITIALIZED | CKF_LOGIN_REQUIRED};
 
+    h->s->n_blank -= is_blank;
     return SAY(h, p11_here, &m);
 }
 

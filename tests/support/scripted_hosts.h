@@ -32,6 +32,7 @@ struct scripted {
     _Atomic int sign_ms, trial_ms, large_ms, tag_ms; /* before they answer */
     _Atomic int trial_in_large_ms; /* of a trial while a large message is signed */
     _Atomic int bad_trials;        /* so many do not hold */
+    _Atomic int n_blank;           /* so many hosts find the token not initialised */
     _Atomic uint32_t refuses_once; /* the next message of so many octets */
     _Atomic bool is_paused;        /* none is linked but the one that makes keys */
     _Atomic bool list_hangs;

@@ -464,9 +464,26 @@ a_key_made_before_it_is_up_does_not_make_it_count_as_up(void **state)
                                       &flags, key, &n);
     assert_int_equal(err, KD_UNSUPPORTED);
     assert_int_equal(scripted_status(s).state, P11_STARTING);
+    s->n_blank = 2; /* whoever looked while it was written saw nothing in it */
     s->is_paused = false;
     assert_true(scripted_becomes(s, P11_CLOSED, SOON_MS));
+    assert_int_equal(s->n_blank, 0);
     assert_int_equal(s->events[EVENT_TOKEN_CLOSED], 1);
+    assert_int_equal(s->events[EVENT_TOKEN_OPEN], 0);
+    scripted_seal(s);
+}
+
+static void
+a_token_that_is_blank_although_nobody_writes_it_is_away(void **state)
+{
+    struct scripted *s = scripted_paused(1, 1000);
+
+    (void)state;
+    s->n_blank = 2;
+    scripted_hold(s, 1, LATCH, NULL, NULL);
+    s->is_paused = false;
+    assert_true(scripted_becomes(s, P11_OPEN, SOON_MS));
+    assert_true(scripted_becomes(s, P11_CLOSED, SOON_MS));
     scripted_seal(s);
 }
 
@@ -640,6 +657,7 @@ main(int argc, char **argv)
         cmocka_unit_test(doubts_about_keys_that_are_not_bound_hurt_nobody),
         cmocka_unit_test(a_key_that_is_back_is_found),
         cmocka_unit_test(a_key_made_before_it_is_up_does_not_make_it_count_as_up),
+        cmocka_unit_test(a_token_that_is_blank_although_nobody_writes_it_is_away),
         cmocka_unit_test(a_message_that_was_refused_once_is_no_limit),
         cmocka_unit_test(a_trial_that_is_only_asked_for_is_made_and_alarms_nobody),
         cmocka_unit_test(
