@@ -44,6 +44,18 @@ static const struct option long_options[] = {
     {"binary", no_argument, NULL, OPT_BINARY},
     {"display-bounce", no_argument, NULL, OPT_DISPLAY_BOUNCE},
     {"no-gzip", no_argument, NULL, OPT_NO_GZIP},
+    {"state", required_argument, NULL, 'S'},
+    {"anchor", required_argument, NULL, 'A'},
+    {"forwarder", required_argument, NULL, 'F'},
+    {"hints", required_argument, NULL, 'H'},
+    {"ca", required_argument, NULL, 'C'},
+    {"timeout", required_argument, NULL, 'T'},
+    {"fresh", no_argument, NULL, OPT_FRESH},
+    {"offline", no_argument, NULL, OPT_OFFLINE},
+    {"witness", no_argument, NULL, OPT_WITNESS},
+    {"libdime", no_argument, NULL, OPT_LIBDIME},
+    {"accept", required_argument, NULL, OPT_ACCEPT},
+    {"policy", required_argument, NULL, OPT_POLICY},
     {"core", no_argument, NULL, 'c'},
     {"full", no_argument, NULL, 'f'},
     {"id", no_argument, NULL, 'i'},
@@ -113,7 +125,7 @@ set_actor(struct options *o, const char *text)
     return false;
 }
 
-/* Where an option that names files goes. */
+/* Where an option that has a text goes. */
 static const char **
 text_place(struct options *o, int option)
 {
@@ -138,6 +150,22 @@ text_place(struct options *o, int option)
         return &o->from;
     case OPT_TO:
         return &o->to;
+    case 'S':
+        return &o->state;
+    case 'A':
+        return &o->anchor;
+    case 'F':
+        return &o->forwarder;
+    case 'H':
+        return &o->hints;
+    case 'C':
+        return &o->ca;
+    case 'T':
+        return &o->timeout;
+    case OPT_ACCEPT:
+        return &o->accept;
+    case OPT_POLICY:
+        return &o->policy;
     default:
         return NULL;
     }
@@ -161,6 +189,10 @@ take_option(struct options *o, int option, const char *text)
     case OPT_BINARY:
     case OPT_DISPLAY_BOUNCE:
     case OPT_NO_GZIP:
+    case OPT_FRESH:
+    case OPT_OFFLINE:
+    case OPT_WITNESS:
+    case OPT_LIBDIME:
         o->flags |= (unsigned)option;
         return true;
     case 'c':
@@ -188,6 +220,13 @@ option_bit(int option)
     case 'i':
     case 's':
         return OPT_PART;
+    case 'S':
+    case 'A':
+    case 'F':
+    case 'H':
+    case 'C':
+    case 'T':
+        return OPT_RESOLVER;
     default:
         return (unsigned)option;
     }

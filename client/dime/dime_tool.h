@@ -27,6 +27,14 @@ enum {
     OPT_BINARY = 32768,
     OPT_DISPLAY_BOUNCE = 65536,
     OPT_NO_GZIP = 131072,
+    OPT_RESOLVER =
+        262144, /* --state, --anchor, --forwarder, --hints, --ca, --timeout */
+    OPT_FRESH = 524288,
+    OPT_OFFLINE = 1048576,
+    OPT_WITNESS = 2097152,
+    OPT_ACCEPT = 4194304,
+    OPT_POLICY = 8388608,
+    OPT_LIBDIME = 16777216,
     OPT_SIGNETS = OPT_AUTHOR | OPT_ORIGIN | OPT_DESTINATION | OPT_RECIPIENT,
 };
 
@@ -49,7 +57,10 @@ struct options {
     enum dime_part part; /* --core, --full, --id, --ssr */
     bool has_actor;
     enum dime_actor actor; /* --as */
-    unsigned flags;        /* OPT_ARMOR, ... OPT_NO_GZIP: those given */
+    unsigned flags;        /* OPT_ARMOR, ... OPT_LIBDIME: those given */
+    const char *state, *anchor, *forwarder, *hints, *ca, *timeout; /* of a resolver */
+    const char *accept;                                            /* --accept */
+    const char *policy;                                            /* --policy */
     bool json;
 };
 
