@@ -217,6 +217,16 @@ dime_user_verify(const struct dime_signet *user, const struct dime_signet *org,
 }
 
 kd_err
+dime_custody_verify(const struct dime_signet *user, const struct dime_signet *prev,
+                    struct dime_verdict *v)
+{
+    *v = (struct dime_verdict){.signer = DIME_SIGNER_NONE};
+    if (user->kind != DIME_USER)
+        return conclude(v, DIME_WRONG_KIND);
+    return conclude(v, check_user_signatures(user, prev, v));
+}
+
+kd_err
 dime_ssr_verify(const struct dime_signet *ssr, const struct dime_signet *prev,
                 struct dime_verdict *v)
 {

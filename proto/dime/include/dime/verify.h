@@ -40,6 +40,13 @@ kd_err dime_user_verify(const struct dime_signet *user, const struct dime_signet
                         const struct dime_signet *prev,
                         struct dime_verdict *verdict) KD_MUST_USE;
 
+/* One step of a chain of custody, for links of the past whose organizational keys are
+ * gone: fields 5 and, with prev, 4 as above; nothing that the organization made. The
+ * verdict says only what these two say. */
+kd_err dime_custody_verify(const struct dime_signet *user,
+                           const struct dime_signet *prev,
+                           struct dime_verdict *verdict) KD_MUST_USE;
+
 /* A signing request: field 5 by the key in it, field 4 under prev's (D-050). prev as
  * in dime_user_verify. */
 kd_err dime_ssr_verify(const struct dime_signet *ssr, const struct dime_signet *prev,
