@@ -1,5 +1,5 @@
-/* dime: looks at DIME objects and makes a user's keys and signing requests. Needs no
- * daemon; talks to nobody. */
+/* dime: looks at DIME objects, makes a user's keys, signing requests and messages, and
+ * resolves names. Needs no daemon; but for the last it talks to nobody. */
 #include "dime_tool.h"
 
 #include <dime/base64.h>
@@ -67,15 +67,16 @@ static int
 usage(FILE *f, int status)
 {
     for (size_t i = 0; i < N_VERBS; i++)
-        emit(f, "%s dime %s %s %s\n", i == 0 ? "usage:" : "      ", verbs[i].noun,
-             verbs[i].name, verbs[i].synopsis);
+        emit(f, "%s dime %s%s%s %s\n", i == 0 ? "usage:" : "      ", verbs[i].noun,
+             verbs[i].name[0] == '\0' ? "" : " ", verbs[i].name, verbs[i].synopsis);
     return status;
 }
 
 static int
 verb_usage(const struct verb *v)
 {
-    emit(stderr, "usage: dime %s %s %s\n", v->noun, v->name, v->synopsis);
+    emit(stderr, "usage: dime %s%s%s %s\n", v->noun, v->name[0] == '\0' ? "" : " ",
+         v->name, v->synopsis);
     return TROUBLE;
 }
 
@@ -278,11 +279,11 @@ main(int argc, char **argv)
 {
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0))
         return usage(stdout, HOLDS);
-    if (argc < 3)
-        return usage(stderr, TROUBLE);
-    for (size_t i = 0; i < N_VERBS; i++) {
-        if (strcmp(argv[1], verbs[i].noun) == 0 && strcmp(argv[2], verbs[i].name) == 0)
-            return run(&verbs[i], argc - 2, argv + 2);
+    for (size_t i = 0; i < N_VERBS && argc > 1; i++) {
+        bool is_alone = verbs[i].name[0] == '\0';
+        if (strcmp(argv[1], verbs[i].noun) == 0 &&
+            (is_alone || (argc > 2 && strcmp(argv[2], verbs[i].name) == 0)))
+            return run(&verbs[i], argc - (is_alone ? 1 : 2), argv + (is_alone ? 1 : 2));
     }
     return usage(stderr, TROUBLE);
 }

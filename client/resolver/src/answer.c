@@ -163,6 +163,12 @@ whole(const struct dime_answer *answer)
     return (struct answer *)(uintptr_t)answer;
 }
 
+struct domain *
+answer_domain(const struct dime_answer *answer)
+{
+    return whole(answer)->domain;
+}
+
 const struct dime_answer *
 answer_ref(const struct dime_answer *answer)
 {

@@ -40,6 +40,9 @@ struct answer_parts {
 /* With one reference; NULL without memory. */
 const struct dime_answer *answer_new(const struct answer_parts *parts);
 
+/* Whose domain it is; borrowed, NULL if none. */
+struct domain *answer_domain(const struct dime_answer *answer);
+
 /* Another reference. */
 const struct dime_answer *answer_ref(const struct dime_answer *answer);
 

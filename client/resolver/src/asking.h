@@ -43,6 +43,10 @@ enum dime_outcome user_find(struct asking *a, const struct dime_signet *org,
                             uint8_t known[DIME_FINGERPRINT_SIZE],
                             uint8_t found[DIME_FINGERPRINT_SIZE]);
 
+/* Asks the syndicates for the domain's signet, as witnesses (D-024): what they say is
+ * told, and begins a hold anew if it differs; it changes nothing else. */
+void witness_ask(struct asking *a, const struct dime_signet *org);
+
 /* Whether the hosts may be asked at all. */
 static inline bool
 may_ask(const struct asking *a)

@@ -78,8 +78,8 @@ take(const struct records *r, const char *name, struct record *known,
                    kd_err_text(err));
     if (is_kept && is_known)
         return keep(r, name, known, known_life,
-                    "the DNS has one without DNSSEC, where there was DNSSEC", 0, out,
-                    life);
+                    "the DNS has one without DNSSEC, where there was DNSSEC",
+                    r->now + out->ttl, out, life);
     if (is_known && known_life->until > life->until)
         life->until = known_life->until;
     return RECORD_PRESENT;

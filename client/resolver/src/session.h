@@ -6,8 +6,27 @@
 #define DIME_RESOLVER_SESSION_H
 
 #include "dmtp.h"
+#include "hosts.h"
 
-struct session;
+#include <dime/resolver.h>
+
+/* Borrowed while the session lasts. */
+struct session {
+    const struct hosts_conf *hosts_conf;
+    struct dmtp_context *dmtp;
+    const char *domain; /* whose record it is */
+    const struct dime_mrec *record;
+    bool is_secure, is_relaxed;
+    int64_t deadline;
+    struct steps *steps;
+
+    /* Its own. */
+    struct hosts *hosts;
+    struct host host; /* the one that is tried */
+    size_t port;      /* of its ports, the next */
+    struct dmtp *connection;
+    bool was_untrusted;
+};
 
 enum session_end {
     SESSION_ANSWERED,    /* with a reply that decides: 2xx, 476, 5xx */
@@ -30,5 +49,13 @@ struct session_question {
 /* The reply lives until the next question. */
 enum session_end session_ask(struct session *s, const struct session_question *q,
                              struct dmtp_reply *out);
+
+/* Ends the connection. */
+void session_close(struct session *s);
+
+/* One question to one other host, for a witness: a connection of its own. */
+enum session_end session_witness(struct session *s, const char *host,
+                                 const struct session_question *q,
+                                 struct kd_buf *signet);
 
 #endif

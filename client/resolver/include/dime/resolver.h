@@ -32,6 +32,8 @@ struct dime_resolver_conf {
     const char *hints_file;  /* other roots, for tests and closed networks */
     const char *suffix_file; /* Public Suffix List; default: the system's */
     uint16_t record_type;    /* a numeric type that is asked before TXT; 0: none */
+    bool is_local; /* servers and hosts on the loopback are taken: for tests, and where
+                      all is on one machine */
 
     /* Hosts */
     const char *ca_file;  /* recognised authorities; default: the system's */
