@@ -104,7 +104,11 @@ lookup_judge(const struct dns_answer *a, struct record *out)
     out->secure = a->secure;
     out->ttl = a->ttl;
     if (a->status == DNS_FOUND) {
-        if ((scratch = malloc(DNS_ANSWER_MAX)) == NULL)
+        size_t most = 1;
+
+        for (size_t i = 0; i < a->n; i++)
+            most = a->rdata[i].n > most ? a->rdata[i].n : most;
+        if ((scratch = malloc(most)) == NULL)
             return broken(out, "out of memory");
         pick(a, scratch, out);
         free(scratch);
@@ -122,10 +126,14 @@ static void
 tell(struct steps *steps, const char *owner, unsigned type, const struct dns_answer *a,
      const struct record *r)
 {
-    steps_add(steps, STEP_DNS, "%s type %u: %s%s, for %u s%s%s", owner, type,
-              dns_status_text(a->status), a->secure ? ", secure" : ", insecure",
-              (unsigned)a->ttl, a->alias ? ", alias of " : "",
-              a->alias ? a->canonical : "");
+    if (a->status == DNS_BROKEN)
+        steps_warn(steps, STEP_DNS, "%s type %u: %s", owner, type,
+                   dns_broken_text(a->broken));
+    else
+        steps_add(steps, STEP_DNS, "%s type %u: %s%s, for %u s%s%s", owner, type,
+                  dns_status_text(a->status), a->secure ? ", secure" : ", insecure",
+                  (unsigned)a->ttl, a->alias ? ", alias of " : "",
+                  a->alias ? a->canonical : "");
     if (r->state == RECORD_PRESENT)
         steps_add(steps, STEP_RECORD, "%s: present: %.*s", owner,
                   r->n_text < 400 ? (int)r->n_text : 400, (const char *)r->text);

@@ -89,7 +89,7 @@ is_std3(const char *text)
     return true;
 }
 
-/* Whether UTS #46 has anything to say: it knows rules for hyphens that domains of plain
+/* Whether UTS46 has anything to say: it knows rules for hyphens that domains of plain
  * ASCII do not all keep. */
 static bool
 needs_idn(const char *text)

@@ -11,7 +11,7 @@ enum {
 };
 
 /* A domain, or an address's domain (what is behind the last @), in UTF-8: A-labels by
- * UTS #46 (nontransitional, STD3). KD_INVALID: no name, an IP address in any of its
+ * UTS46 (nontransitional, STD3). KD_INVALID: no name, an IP address in any of its
  * writings, a trailing dot. KD_TOO_LARGE: a label above 63 or a name above 253
  * characters. */
 kd_err name_normal(struct kd_slice text, char out[DNS_NAME_MAX + 1]) KD_MUST_USE;
