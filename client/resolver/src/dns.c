@@ -192,6 +192,8 @@ set_servers(struct dns *d, const struct dns_conf *conf, const char **why)
     for (size_t i = 0; i < conf->n_stubs && err == UB_NOERROR; i++) {
         local = local || is_local(conf->stubs[i].server);
         err = ub_ctx_set_stub(d->ub, conf->stubs[i].zone, conf->stubs[i].server, 0);
+        if (err == UB_NOERROR && conf->stubs[i].insecure)
+            err = ub_ctx_set_option(d->ub, "domain-insecure:", conf->stubs[i].zone);
     }
     if (err != UB_NOERROR) {
         *why = "a forwarder or stub zone is not taken";
@@ -209,6 +211,20 @@ set_servers(struct dns *d, const struct dns_conf *conf, const char **why)
     if (err != UB_NOERROR)
         *why = "an option of the resolver is not taken";
     return err == UB_NOERROR ? KD_OK : KD_INVALID;
+}
+
+/* libunbound answers by itself that there is nothing below test., home.arpa. and others
+ * (RFC 6303, RFC 6761): not below a stub zone, which somebody has there. */
+static kd_err
+open_stubs(struct dns *d, const struct dns_conf *conf, const char **why)
+{
+    for (size_t i = 0; i < conf->n_stubs; i++) {
+        if (ub_ctx_zone_add(d->ub, conf->stubs[i].zone, "transparent") != UB_NOERROR) {
+            *why = "a stub zone is not taken";
+            return KD_INVALID;
+        }
+    }
+    return KD_OK;
 }
 
 static kd_err
@@ -234,7 +250,7 @@ set_all(struct dns *d, const struct dns_conf *conf, const char **why)
         *why = "the resolver does not start with these anchors and options";
         return KD_INVALID;
     }
-    return KD_OK;
+    return open_stubs(d, conf, why);
 }
 
 /* No signal of the process is taken by a thread made in between. */
