@@ -94,6 +94,15 @@ serve(void *arg)
 }
 
 static void
+question_free(struct question *q)
+{
+    ub_resolve_free(q->result);
+    pthread_cond_destroy(&q->answered);
+    pthread_mutex_destroy(&q->lock);
+    free(q);
+}
+
+static void
 let_go(struct question *q)
 {
     bool last;
@@ -101,12 +110,8 @@ let_go(struct question *q)
     pthread_mutex_lock(&q->lock);
     last = --q->holders == 0;
     pthread_mutex_unlock(&q->lock);
-    if (!last)
-        return;
-    ub_resolve_free(q->result);
-    pthread_cond_destroy(&q->answered);
-    pthread_mutex_destroy(&q->lock);
-    free(q);
+    if (last)
+        question_free(q);
 }
 
 static void
@@ -409,17 +414,17 @@ dns_query(struct dns *d, const char *name, uint16_t type, int64_t deadline,
     err = ub_resolve_async(d->ub, name, type, CLASS_IN, q, on_answer, &id);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (err != UB_NOERROR) {
-        let_go(q); /* nobody will call back */
-        let_go(q);
+        question_free(q); /* nobody will call back */
         return fail(out, DNS_FAULT, ub_strerror(err));
     }
     if (wait_until(q, deadline)) {
         take(q, name, out);
-    } else {
-        fail(out, DNS_TIMEOUT, "no answer before the deadline");
-        if (ub_cancel(d->ub, id) == UB_NOERROR)
-            let_go(q); /* the callback does not come any more, else it does */
+        let_go(q);
+        return out->status;
     }
-    let_go(q);
-    return out->status;
+    if (ub_cancel(d->ub, id) == UB_NOERROR)
+        question_free(q); /* the callback does not come any more */
+    else
+        let_go(q); /* it comes, or is there already */
+    return fail(out, DNS_TIMEOUT, "no answer before the deadline");
 }
