@@ -74,7 +74,7 @@ expect 2 ssr new -o "$T/x"
 expect 2 keys new
 expect 2 keys new -o -
 expect 0 --help
-for verb in record resolve send fetch; do
+for verb in resolve send fetch; do
     check "$verb is not listed" sh -c "! grep -q '$verb' '$T/out'"
 done
 
@@ -341,6 +341,47 @@ expect 0 signet verify "$T/borrowed.ssr"
 expect 0 signet verify "$T/borrowed.ssr" --org "$S/orgb.signet"
 expect 1 signet verify "$T/borrowed.ssr" --org "$S/orga.signet" --json
 json 'j["valid"] is False and "organization" in j["reason"]'
+
+echo "# management records"
+POK=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo
+expect 0 record parse "pok=$POK pol=strict dx=A.example.com. exp=9999" --json
+json 'j["type"] == "record" and j["valid"] is True and j["policy"] == "strict"'
+json 'j["dx"] == ["a.example.com"] and j["expiry"] == 365 and len(j["pok"]) == 1'
+expect 0 record parse "$V/mrec/orga.mrec.txt"
+check "what it says is shown" grep -q "^host          dx.orga.example$" "$T/out"
+expect 1 record parse "$V/mrec/padded-pok.txt" --json
+json 'j["type"] == "record" and j["valid"] is False and "padded" in j["reason"]'
+expect 1 record parse "pok =$POK"
+says "space before"
+expect 2 record parse "$T/nowhere"
+cat >"$T/zone" <<ZONE
+; both owners
+_dime.example.com. 3600 IN TXT ( "ver=1 pok=$POK "
+    "pol=mixed " ) ; the record
+_dx.example.com.   3600 IN TXT "ver=1 pok=$POK " "pol=mixed "
+ZONE
+expect 0 record lint "$T/zone" --json
+json 'j["valid"] is True and all(n["kind"] == "advice" for n in j["notes"])'
+echo "_dx.example.com. IN TXT \"pok=$POK pol=strict\"" >>"$T/zone"
+expect 1 record lint "$T/zone"
+says "several records"
+printf '"pok=11qYAYKxCrfVS/7TyWQHOg7" "hcvPapiMlrwIaaPcHURo pol=mixed"' >"$T/cut"
+expect 0 record parse "$T/cut"
+expect 1 record lint "$T/cut" --json
+json '"STRING_SPLITS" in [n["code"] for n in j["notes"]]'
+expect 1 record lint "sig=$POK"
+check "the mistake is named" grep -q "the primary key is .pok." "$T/out"
+printf 'pok=%s \033[2J=1' "$POK" >"$T/escape"
+expect 1 record lint "$T/escape"
+check "nothing moves the terminal" sh -c "! grep -q '$(printf '\033')' '$T/out' '$T/err'"
+printf '"pok=' >"$T/open"
+expect 1 record parse "$T/open"
+says "not closed"
+: >"$T/empty"
+expect 1 record lint "$T/empty" --json
+json 'j["valid"] is False and "no record" in j["reason"]'
+"$DIME" record parse - <"$V/mrec/minimal.txt" >"$T/out" 2>/dev/null
+check "a record from standard input" grep -q "^primary key" "$T/out"
 
 echo "# large files"
 head -c 26000000 /dev/zero >"$T/huge"

@@ -175,11 +175,26 @@ drain(struct caller who[2], const struct keyd_request *q)
     }
 }
 
-static void
-assert_rate(const char *what, double got, double want)
+/* More than is allowed is a fault at once. Less may be the machine's, whose disk and
+ * processors others use: then it is measured again. */
+static bool
+is_rate(const char *what, double got, double want)
 {
     print_message("%-40s %8.1f/s of %8.1f/s\n", what, got, want);
-    assert_true(got > 0.95 * want && got < 1.05 * want);
+    assert_true(got < 1.05 * want);
+    return got > 0.95 * want;
+}
+
+enum { TRIES = 4 };
+
+static void
+assert_measured(const char *what, struct caller *x, const struct keyd_request *q,
+                int64_t ms, double want)
+{
+    int tries = 1;
+
+    while (!is_rate(what, measure(x, q, ms), want))
+        assert_true(tries++ < TRIES);
 }
 
 /* --- what Status and PolicyExplain say --- */
@@ -294,11 +309,36 @@ what_gates_count_is_within_five_percent_with_two_workers(void **state)
     (void)state;
     caller_open(&one, ONE, "mta");
     caller_open(&two, TWO, "mta");
-    assert_rate("LookupSignet, gates", measure(&one, &signet, 2000), 200);
-    assert_rate("VerifyCurrent, gates", measure(&one, &verify, 2500), 50);
-    assert_rate("VerifyCurrent of another, gates", measure(&two, &verify, 2000), 500);
+    assert_measured("LookupSignet, gates", &one, &signet, 2000, 200);
+    assert_measured("VerifyCurrent, gates", &one, &verify, 2500, 50);
+    assert_measured("VerifyCurrent of another, gates", &two, &verify, 2000, 500);
     caller_close(&one);
     caller_close(&two);
+}
+
+/* Signets a second, from where the burst is gone; all counts those of the burst, too.
+ */
+static double
+issue_for(struct caller *issuer, int64_t ms, unsigned *all)
+{
+    struct order o;
+    uint32_t wait;
+    unsigned n = 0;
+    int64_t start = 0, now = 0;
+
+    for (order_new(&o, "example.com"); start == 0 || now - start < ms * 1000000;) {
+        now = kd_clock_ns();
+        if (passes(caller_next(issuer), &o.q, &wait)) {
+            n += start != 0;
+            ++*all;
+            order_free(&o);
+            order_new(&o, "example.com");
+        } else if (start == 0) {
+            start = now;
+        }
+    }
+    order_free(&o);
+    return n * 1e9 / (double)(now - start);
 }
 
 static void
@@ -307,29 +347,16 @@ what_the_vault_counts_is_within_five_percent(void **state)
     const struct keyd_request keys = request_of(KEYD_OP_PUBLIC_KEYS),
                               status = request_of(KEYD_OP_STATUS);
     struct caller issuer;
-    struct order o;
-    uint32_t wait;
-    unsigned n = 0, all = 0;
+    unsigned all = 0;
+    int tries = 1;
 
     (void)state;
     caller_open(&issuer, ISSUER, "submission");
-    assert_rate("PublicKeys, vault", measure(&issuer, &keys, 2000), 400);
-    assert_rate("Status, vault", measure(&issuer, &status, 2000), 100);
+    assert_measured("PublicKeys, vault", &issuer, &keys, 2000, 400);
+    assert_measured("Status, vault", &issuer, &status, 2000, 100);
     uint64_t issued = counter("issued"), seq = counter("audit-seq");
-    int64_t start = 0, now = 0;
-    for (order_new(&o, "example.com"); start == 0 || now - start < 3000000000;) {
-        now = kd_clock_ns();
-        if (passes(caller_next(&issuer), &o.q, &wait)) {
-            n += start != 0;
-            all++;
-            order_free(&o);
-            order_new(&o, "example.com");
-        } else if (start == 0) {
-            start = now;
-        }
-    }
-    order_free(&o);
-    assert_rate("IssueUserSignet, vault", n * 1e9 / (double)(now - start), 20);
+    while (!is_rate("IssueUserSignet, vault", issue_for(&issuer, 3000, &all), 20))
+        assert_true(tries++ < TRIES);
     /* nothing was signed for those that were refused: one record for each that passed,
      * and a checkpoint or two */
     assert_int_equal(counter("issued") - issued, all);
@@ -337,26 +364,42 @@ what_the_vault_counts_is_within_five_percent(void **state)
     caller_close(&issuer);
 }
 
+/* Rates of two who ask at once for a while, the first so many times as often. */
+static void
+ask_both(struct caller who[2], const struct keyd_request *q, unsigned times, int64_t ms,
+         double rates[2])
+{
+    unsigned n[2] = {0, 0};
+    uint32_t wait;
+
+    drain(who, q);
+    int64_t start = kd_clock_ns();
+    while (kd_clock_ns() - start < ms * 1000000)
+        for (unsigned i = 0; i < 2; i++)
+            for (unsigned k = 0; k < (i == 0 ? times : 1); k++)
+                n[i] += passes(caller_next(&who[i]), q, &wait);
+    double s = (double)(kd_clock_ns() - start) / 1e9;
+    rates[0] = n[0] / s;
+    rates[1] = n[1] / s;
+}
+
 static void
 two_principals_do_not_take_from_each_other(void **state)
 {
     const struct keyd_request q = request_of(KEYD_OP_LOOKUP_SIGNET);
     struct caller who[2];
-    unsigned n[2] = {0, 0};
-    uint32_t wait;
+    double rates[2];
+    bool good = false;
 
     (void)state;
     caller_open(&who[0], ONE, "mta");
     caller_open(&who[1], TWO, "mta");
-    drain(who, &q);
-    int64_t start = kd_clock_ns();
-    while (kd_clock_ns() - start < 3000000000)
-        for (unsigned i = 0; i < 2; i++)
-            for (unsigned k = 0; k < (i == 0 ? 5 : 1); k++) /* one asks far more */
-                n[i] += passes(caller_next(&who[i]), &q, &wait);
-    double s = (double)(kd_clock_ns() - start) / 1e9;
-    assert_rate("the one who floods", n[0] / s, 200);
-    assert_rate("the other", n[1] / s, 200);
+    for (int tries = 0; !good; tries++) {
+        assert_true(tries < TRIES);
+        ask_both(who, &q, 5, 3000, rates); /* one asks far more */
+        good = is_rate("the one who floods", rates[0], 200);
+        good = is_rate("the other", rates[1], 200) && good;
+    }
     caller_close(&who[0]);
     caller_close(&who[1]);
 }
@@ -366,20 +409,18 @@ a_domains_quota_is_shared_by_its_principals(void **state)
 {
     const struct keyd_request q = request_of(KEYD_OP_LOOKUP_HISTORY);
     struct caller who[2];
-    unsigned n[2] = {0, 0};
-    uint32_t wait;
+    double rates[2];
+    bool good = false;
 
     (void)state;
     caller_open(&who[0], ONE, "mta");
     caller_open(&who[1], DAEMON_SUBMITD, "submission"); /* another listener's gate */
-    drain(who, &q);
-    int64_t start = kd_clock_ns();
-    while (kd_clock_ns() - start < 2500000000)
-        for (unsigned i = 0; i < 2; i++)
-            n[i] += passes(caller_next(&who[i]), &q, &wait);
-    double s = (double)(kd_clock_ns() - start) / 1e9;
-    assert_true(n[0] > 0 && n[1] > 0);
-    assert_rate("both together", (n[0] + n[1]) / s, 100);
+    for (int tries = 0; !good; tries++) {
+        assert_true(tries < TRIES);
+        ask_both(who, &q, 1, 2500, rates);
+        assert_true(rates[0] > 0 && rates[1] > 0);
+        good = is_rate("both together", rates[0] + rates[1], 100);
+    }
     caller_close(&who[0]);
     caller_close(&who[1]);
 }

@@ -322,6 +322,7 @@ static const struct mutation {
     {"UPDATE audit SET " FLIP("hash", "2") " WHERE seq = 8", "I3"},
     {"UPDATE audit SET epoch = 2 WHERE seq = 8", "I3"},
     {"UPDATE audit SET conflict = 1 WHERE seq = 5", "I3"},
+    {"UPDATE audit SET conflict = 1 WHERE seq = 15", "I3"}, /* it changes nothing */
     {"UPDATE audit SET conflict = 0 WHERE seq = 6", "I3"},
     {"UPDATE audit SET record = (SELECT record FROM audit WHERE seq = 9), hash = "
      "(SELECT hash FROM audit WHERE seq = 9) WHERE seq = 8",
