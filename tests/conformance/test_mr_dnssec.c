@@ -35,6 +35,7 @@ start(void **state)
         {"wrongds.example", ZONE_WRONG_DS, "_dime TXT \"pok=e\"\n", NULL},
         {"stripped.example", ZONE_STRIPPED, "_dime TXT \"pok=f\"\n", NULL},
         {"servfail.example", ZONE_SERVFAIL, NULL, NULL},
+        {"corp.test", ZONE_HIDDEN, "_dime TXT \"pok=g\"\n", NULL},
         {"hostile.example", ZONE_ELSEWHERE, NULL, HOSTILE},
         {"silent.example", ZONE_ELSEWHERE, NULL, SILENT},
     };
@@ -244,7 +245,7 @@ static void
 what_cannot_be_configured_is_refused_at_the_start(void **state)
 {
     const char *bad = "this is no key", *address = "not an address";
-    struct dns_stub stub = {"signed.example", "nor this"};
+    struct dns_stub stub = {"signed.example", "nor this", false};
     const struct dns_conf confs[] = {
         {.anchor_file = "/nonexistent"},
         {.anchor_file = "", .anchors = &bad, .n_anchors = 1},
@@ -293,6 +294,60 @@ what_is_no_name_is_not_asked(void **state)
     assert_true(dns_name_ok(longest + 1));
 }
 
+static void
+a_stub_zone_is_asked_of_its_server(void **state)
+{
+    const char *anchor = zones_anchor(zones);
+    struct dns_stub stub = {"corp.test", ZONE_SERVER, true};
+    struct dns_conf conf = {.anchor_file = "",
+                            .anchors = &anchor,
+                            .n_anchors = 1,
+                            .stubs = &stub,
+                            .n_stubs = 1,
+                            .root_hints = zones_hints(zones)};
+    struct dns_answer a;
+    (void)state;
+
+    assert_int_equal(ask("_dime.corp.test", DNS_TXT, &a), DNS_NXDOMAIN); /* without */
+    dns_answer_clear(&a);
+    dns_free(dns);
+    assert_int_equal(dns_new(&conf, &dns, NULL), KD_OK);
+    assert_int_equal(ask("_dime.corp.test", DNS_TXT, &a), DNS_FOUND);
+    assert_false(a.secure);
+    dns_answer_clear(&a);
+    assert_int_equal(ask("nothing.corp.test", DNS_TXT, &a), DNS_NXDOMAIN);
+    assert_false(a.secure);
+    dns_answer_clear(&a);
+    assert_int_equal(ask("_dime.signed.example", DNS_TXT, &a), DNS_FOUND);
+    assert_true(a.secure);
+    dns_answer_clear(&a);
+    /* one that is to be validated and cannot be */
+    dns_free(dns);
+    stub.insecure = false;
+    assert_int_equal(dns_new(&conf, &dns, NULL), KD_OK);
+    assert_int_not_equal(ask("_dime.corp.test", DNS_TXT, &a), DNS_NXDOMAIN);
+    assert_false(a.secure);
+    dns_answer_clear(&a);
+}
+
+/* A server on this machine is not asked because an answer from the network says so. */
+static void
+answers_do_not_lead_to_servers_on_this_machine(void **state)
+{
+    const char *anchor = zones_anchor(zones);
+    struct dns_conf conf = {.anchor_file = "",
+                            .anchors = &anchor,
+                            .n_anchors = 1,
+                            .root_hints = zones_hints(zones)};
+    struct dns_answer a;
+    (void)state;
+
+    dns_free(dns);
+    assert_int_equal(dns_new(&conf, &dns, NULL), KD_OK);
+    assert_int_equal(ask("_dime.signed.example", DNS_TXT, &a), DNS_BROKEN);
+    dns_answer_clear(&a);
+}
+
 /* --- servers that mean ill --- */
 
 struct script {
@@ -304,7 +359,9 @@ follow(void *arg, const struct hostile_query *q, uint8_t *out, size_t max)
 {
     const struct script *s = arg;
 
-    if (strcmp(q->name, "_dime.hostile.example") == 0 && q->type == DNS_TXT)
+    if ((strcmp(q->name, "_dime.hostile.example") == 0 ||
+         strncmp(q->name, "chain", 5) == 0) &&
+        q->type == DNS_TXT)
         return s->answer(q, out, max);
     struct hostile_msg m = hostile_begin(q, 0, out, max);
 
@@ -372,6 +429,32 @@ give_loop(const struct hostile_query *q, uint8_t *out, size_t max)
     struct hostile_msg m = hostile_begin(q, 0, out, max);
 
     hostile_name(&m, HOSTILE_ANSWER, NULL, 5, 60, "_dime.hostile.example");
+    return m.n;
+}
+
+/* Each name leads to a new one, for ever. */
+static size_t
+give_chain(const struct hostile_query *q, uint8_t *out, size_t max)
+{
+    static _Atomic unsigned turn;
+    struct hostile_msg m = hostile_begin(q, 0, out, max);
+    char to[64];
+
+    snprintf(to, sizeof(to), "chain%u.hostile.example", turn++);
+    hostile_name(&m, HOSTILE_ANSWER, NULL, 5, 60, to);
+    return m.n;
+}
+
+/* Two that lead to each other. */
+static size_t
+give_ring(const struct hostile_query *q, uint8_t *out, size_t max)
+{
+    struct hostile_msg m = hostile_begin(q, 0, out, max);
+
+    bool here = strcmp(q->name, "_dime.hostile.example") == 0;
+
+    hostile_name(&m, HOSTILE_ANSWER, NULL, 5, 60,
+                 here ? "chain.hostile.example" : "_dime.hostile.example");
     return m.n;
 }
 
@@ -487,7 +570,8 @@ an_answer_that_cannot_be_used_is_broken_never_absent(void **state)
     static size_t (*const answers[])(const struct hostile_query *, uint8_t *,
                                      size_t) = {
         give_many,           give_truncated,
-        give_loop,           give_wrong_id,
+        give_loop,           give_chain,
+        give_ring,           give_wrong_id,
         give_wrong_question, give_compression_loop,
         give_short_data,     give_count_without_records,
         give_refused,        give_servfail,
@@ -679,6 +763,8 @@ main(int argc, char **argv)
         TEST(without_an_anchor_everything_is_insecure_and_that_is_said),
         TEST(what_cannot_be_configured_is_refused_at_the_start),
         TEST(what_is_no_name_is_not_asked),
+        TEST(a_stub_zone_is_asked_of_its_server),
+        TEST(answers_do_not_lead_to_servers_on_this_machine),
         TEST(an_answer_that_cannot_be_used_is_broken_never_absent),
         TEST(an_answer_of_the_most_records_and_octets_is_taken),
         TEST(records_of_others_are_not_believed),

@@ -200,6 +200,8 @@ root_records(struct zones *z)
     for (size_t i = 0; i < z->n; i++) {
         const struct one *o = &z->zones[i];
 
+        if (o->spec.kind == ZONE_HIDDEN)
+            continue;
         at += (size_t)snprintf(text + at, sizeof(text) - at,
                                "%s. NS ns.%s.\nns.%s. A %s\n%s\n", o->spec.name,
                                o->spec.name, o->spec.name,

@@ -13,6 +13,7 @@ enum zone_kind {
     ZONE_WRONG_DS,  /* signed by another key than its parent says */
     ZONE_STRIPPED,  /* its parent says that it is signed, it is not */
     ZONE_SERVFAIL,  /* its server cannot load it */
+    ZONE_HIDDEN,    /* unsigned and served, but the root does not know it */
     ZONE_ELSEWHERE, /* at another address, where the test answers, or nobody does */
 };
 

@@ -20,13 +20,25 @@ enum {
     DMTP_LINKS_MAX = 1000,
 };
 
+/* Milliseconds. Each but the last counts from the last complete line (TR-74). */
+struct dmtp_times {
+    int64_t setup;   /* TLS, banner, STARTTLS (TR-75) */
+    int64_t command; /* TR-76 */
+    int64_t signet;  /* SGNT, HIST, VRFY (TR-78) */
+    int64_t quit;    /* TR-79 */
+    int64_t silence; /* behind STARTTLS, before the handshake is begun all the same
+                      * (D-144) */
+};
+
 /* Shared by connections; the authorities are read once. */
 struct dmtp_conf {
     const char *ca_file; /* NULL: the system's */
     bool only_tls12;     /* D-132 */
-    bool takes_libdime;  /* its dialect of commands and replies (D-137) */
+    bool takes_libdime;  /* its dialect, where a host knows no other (D-137) */
+    const struct dmtp_times *times; /* NULL: the specification's */
 };
 struct dmtp_context;
+/* KD_OK; KD_IO if the authorities cannot be read; KD_NOMEM. *why is static text. */
 kd_err dmtp_context_new(const struct dmtp_conf *conf, struct dmtp_context **out,
                         const char **why) KD_MUST_USE;
 void dmtp_context_free(struct dmtp_context *ctx);
@@ -65,8 +77,10 @@ const char *dmtp_end_text(enum dmtp_end end);
 
 struct dmtp;
 
-/* Tries the addresses in their order. Only with DMTP_DONE there is a connection, and it
- * is one whose certificate holds. deadline: kd_clock_ms(). */
+/* Tries the addresses in their order, each for its share of the time that is left. Only
+ * with DMTP_DONE there is a connection, and it is one whose certificate holds. Else it
+ * says how the last one failed, or DMTP_UNTRUSTED if any of them was. deadline:
+ * kd_clock_ms(). */
 enum dmtp_end dmtp_open(struct dmtp_context *ctx, const struct dmtp_target *target,
                         int64_t deadline, struct steps *steps, struct dmtp **out);
 
@@ -77,10 +91,13 @@ void dmtp_close(struct dmtp *d, int64_t deadline);
  * who tell. */
 bool dmtp_is_pinned(const struct dmtp *d);
 
-/* A reply; what it points to lives until the next command or the end. */
+/* A reply; what it points to lives until the next command or the end. An error of the
+ * host (4xx, 5xx) is DMTP_DONE with its code; success that is not what was asked for is
+ * DMTP_GARBAGE (D-162). After any end but DMTP_DONE a connection is over. */
 struct dmtp_reply {
     unsigned code;                /* 100 to 599; unknown ones by their class (TR-209) */
-    struct kd_slice signet;       /* 270, 280: binary */
+    struct kd_slice signet;       /* 270, 280: binary; empty where libdime's VRFY says
+                                   * that there is another, not which */
     const struct kd_slice *links; /* 290: binary cores, oldest first */
     size_t n_links;
     bool is_current; /* 271, 281, 291 */
@@ -96,5 +113,7 @@ enum dmtp_end dmtp_vrfy(struct dmtp *d, const char *name, const uint8_t *fingerp
 enum dmtp_end dmtp_hist(struct dmtp *d, const char *address, const uint8_t *start,
                         const uint8_t *stop, int64_t deadline, struct steps *steps,
                         struct dmtp_reply *out);
+/* Whether it is still there. */
+enum dmtp_end dmtp_noop(struct dmtp *d, int64_t deadline, struct steps *steps);
 
 #endif

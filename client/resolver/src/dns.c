@@ -94,6 +94,15 @@ serve(void *arg)
 }
 
 static void
+question_free(struct question *q)
+{
+    ub_resolve_free(q->result);
+    pthread_cond_destroy(&q->answered);
+    pthread_mutex_destroy(&q->lock);
+    free(q);
+}
+
+static void
 let_go(struct question *q)
 {
     bool last;
@@ -101,12 +110,8 @@ let_go(struct question *q)
     pthread_mutex_lock(&q->lock);
     last = --q->holders == 0;
     pthread_mutex_unlock(&q->lock);
-    if (!last)
-        return;
-    ub_resolve_free(q->result);
-    pthread_cond_destroy(&q->answered);
-    pthread_mutex_destroy(&q->lock);
-    free(q);
+    if (last)
+        question_free(q);
 }
 
 static void
@@ -192,6 +197,8 @@ set_servers(struct dns *d, const struct dns_conf *conf, const char **why)
     for (size_t i = 0; i < conf->n_stubs && err == UB_NOERROR; i++) {
         local = local || is_local(conf->stubs[i].server);
         err = ub_ctx_set_stub(d->ub, conf->stubs[i].zone, conf->stubs[i].server, 0);
+        if (err == UB_NOERROR && conf->stubs[i].insecure)
+            err = ub_ctx_set_option(d->ub, "domain-insecure:", conf->stubs[i].zone);
     }
     if (err != UB_NOERROR) {
         *why = "a forwarder or stub zone is not taken";
@@ -209,6 +216,20 @@ set_servers(struct dns *d, const struct dns_conf *conf, const char **why)
     if (err != UB_NOERROR)
         *why = "an option of the resolver is not taken";
     return err == UB_NOERROR ? KD_OK : KD_INVALID;
+}
+
+/* libunbound answers by itself that there is nothing below test., home.arpa. and others
+ * (RFC 6303, RFC 6761): not below a stub zone, which somebody has there. */
+static kd_err
+open_stubs(struct dns *d, const struct dns_conf *conf, const char **why)
+{
+    for (size_t i = 0; i < conf->n_stubs; i++) {
+        if (ub_ctx_zone_add(d->ub, conf->stubs[i].zone, "transparent") != UB_NOERROR) {
+            *why = "a stub zone is not taken";
+            return KD_INVALID;
+        }
+    }
+    return KD_OK;
 }
 
 static kd_err
@@ -234,7 +255,7 @@ set_all(struct dns *d, const struct dns_conf *conf, const char **why)
         *why = "the resolver does not start with these anchors and options";
         return KD_INVALID;
     }
-    return KD_OK;
+    return open_stubs(d, conf, why);
 }
 
 /* No signal of the process is taken by a thread made in between. */
@@ -393,17 +414,17 @@ dns_query(struct dns *d, const char *name, uint16_t type, int64_t deadline,
     err = ub_resolve_async(d->ub, name, type, CLASS_IN, q, on_answer, &id);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (err != UB_NOERROR) {
-        let_go(q); /* nobody will call back */
-        let_go(q);
+        question_free(q); /* nobody will call back */
         return fail(out, DNS_FAULT, ub_strerror(err));
     }
     if (wait_until(q, deadline)) {
         take(q, name, out);
-    } else {
-        fail(out, DNS_TIMEOUT, "no answer before the deadline");
-        if (ub_cancel(d->ub, id) == UB_NOERROR)
-            let_go(q); /* the callback does not come any more, else it does */
+        let_go(q);
+        return out->status;
     }
-    let_go(q);
-    return out->status;
+    if (ub_cancel(d->ub, id) == UB_NOERROR)
+        question_free(q); /* the callback does not come any more */
+    else
+        let_go(q); /* it comes, or is there already */
+    return fail(out, DNS_TIMEOUT, "no answer before the deadline");
 }

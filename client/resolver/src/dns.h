@@ -19,10 +19,11 @@ enum {
     DNS_MAX_MS = 20000, /* of a question, where the configuration says nothing */
 };
 
-/* One stub zone: the servers that are asked for what lies below a name. */
+/* One stub zone: the server that is asked for what lies below a name. */
 struct dns_stub {
     const char *zone;
     const char *server; /* address[@port] */
+    bool insecure; /* not validated: a zone of the house that the root does not know */
 };
 
 /* Zeroes are the defaults. Borrowed during dns_new. */

@@ -35,7 +35,7 @@ broken(struct record *out, const char *fmt, ...)
 
     record_clear(out);
     va_start(ap, fmt);
-    vsnprintf(out->why, sizeof(out->why), fmt, ap);
+    kd_ignore(vsnprintf(out->why, sizeof(out->why), fmt, ap)); /* cut */
     va_end(ap);
     return RECORD_BROKEN;
 }
