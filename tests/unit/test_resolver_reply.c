@@ -149,7 +149,7 @@ what_follows_a_reply_stays(void **state)
 }
 
 static void
-T_TR_209_unknown_codes_go_by_their_class(void **state)
+TR_209_unknown_codes_go_by_their_class(void **state)
 {
     (void)state;
     assert_int_equal(dmtp_class_of(299), DMTP_SUCCESS);
@@ -195,7 +195,7 @@ put_armor(struct kd_buf *b, size_t n, uint8_t first)
 }
 
 static void
-T_TR_161_a_signet_is_armoured(void **state)
+TR_161_a_signet_is_armoured(void **state)
 {
     struct kd_buf text, out;
     const char *why = "";
@@ -256,7 +256,7 @@ D_137_libdimes_form_only_if_it_is_wanted(void **state)
 }
 
 static void
-T_TR_174_histories_come_in_their_order(void **state)
+TR_174_histories_come_in_their_order(void **state)
 {
     struct kd_slice links[3];
     struct kd_buf text, out;
@@ -328,11 +328,11 @@ main(void)
         cmocka_unit_test(D_166_lines_of_several_codes_are_refused),
         cmocka_unit_test(lines_and_replies_have_limits),
         cmocka_unit_test(what_follows_a_reply_stays),
-        cmocka_unit_test(T_TR_209_unknown_codes_go_by_their_class),
+        cmocka_unit_test(TR_209_unknown_codes_go_by_their_class),
         cmocka_unit_test(D_142_the_word_is_a_word),
-        cmocka_unit_test(T_TR_161_a_signet_is_armoured),
+        cmocka_unit_test(TR_161_a_signet_is_armoured),
         cmocka_unit_test(D_137_libdimes_form_only_if_it_is_wanted),
-        cmocka_unit_test(T_TR_174_histories_come_in_their_order),
+        cmocka_unit_test(TR_174_histories_come_in_their_order),
         cmocka_unit_test(histories_that_are_none),
     };
 
