@@ -91,6 +91,8 @@ add_extensions(X509 *cert, X509 *issuer, const struct cert_spec *s)
     add_octets(cert, NID_subject_alt_name, s->san_der);
     add_extension(cert, &ctx, NID_subject_alt_name, s->san_again);
     add_extension(cert, &ctx, NID_name_constraints, s->constraints);
+    add_extension(cert, &ctx, NID_info_access, s->aia);
+    add_extension(cert, &ctx, NID_crl_distribution_points, s->crl);
 }
 
 static void

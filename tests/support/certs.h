@@ -25,6 +25,8 @@ struct cert_spec {
     const char *usage;       /* "digitalSignature", of a CA "keyCertSign" */
     const char *basic;       /* "CA:FALSE"; of a CA "critical,CA:TRUE" */
     const char *constraints; /* nameConstraints */
+    const char *aia;         /* authorityInfoAccess: "OCSP;URI:http://..." */
+    const char *crl;         /* crlDistributionPoints: "URI:http://..." */
     const char *digest;      /* of RSA and EC: "SHA256" */
     long from, to;           /* seconds from now: -3600, 86400 */
     bool is_ca, no_eku, no_basic, no_usage, is_version_1;
