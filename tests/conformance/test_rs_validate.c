@@ -26,7 +26,7 @@ record_of(const struct sg_pair *a, const struct sg_pair *b)
 static enum validate_fault
 org_fault(const struct sg_org *recipe, const char *domain)
 {
-    kd_buf_reset(&b_org);
+    kd_buf_free(&b_org);
     kd_err err = validate_org(sg_make_org(&b_org, recipe), domain, &record, &org, &why);
     assert_int_equal(err, why.fault == VALIDATE_FINE ? KD_OK : KD_INVALID);
     return why.fault;
@@ -35,7 +35,7 @@ org_fault(const struct sg_org *recipe, const char *domain)
 static enum validate_fault
 user_fault(const struct sg_user *recipe, const char *address, const char *supplier)
 {
-    kd_buf_reset(&b_user);
+    kd_buf_free(&b_user);
     kd_err err = validate_user(sg_make_user(&b_user, recipe), address, supplier, &org,
                                &user, &why);
     assert_int_equal(err, why.fault == VALIDATE_FINE ? KD_OK : KD_INVALID);
@@ -82,7 +82,7 @@ T_RS_1_an_organizational_signet_is_by_a_key_of_the_record(void **state)
     assert_int_equal(
         org_fault(&(struct sg_org){.until = DIME_PART_FULL}, "example.com"),
         VALIDATE_UNBOUND);
-    kd_buf_reset(&b_user);
+    kd_buf_free(&b_user);
     struct kd_slice s = sg_make_user(&b_user, &(struct sg_user){0});
     assert_int_equal(validate_org(s, "example.com", &record, &org, &why), KD_INVALID);
     assert_int_equal(why.fault, VALIDATE_FORM);

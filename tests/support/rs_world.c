@@ -101,12 +101,13 @@ say_history(struct rs_user *u, const char *command, struct kd_buf *reply)
 static void
 say_user(struct rs_user *u, const char *command, struct kd_buf *reply)
 {
-    const struct kd_buf *current =
-        u->instead != NULL ? u->instead : &u->links[u->n_links - 1];
+    const struct kd_buf *current = u->instead != NULL ? u->instead
+                                   : u->n_links != 0  ? &u->links[u->n_links - 1]
+                                                      : NULL;
 
     if (u->code != 0)
         kd_buf_printf(reply, "%u TEXT\n", u->code);
-    else if (u->n_links == 0 && u->instead == NULL)
+    else if (current == NULL)
         kd_buf_printf(reply, "576 SIGNET UNAVAILABLE\n");
     else if (strncmp(command, "HIST", 4) == 0)
         say_history(u, command, reply);
@@ -174,7 +175,7 @@ rs_sign_org(size_t domain, const struct sg_pair *former)
     const struct sg_sok soks[] = {{3, &d->sok}, {1, former}};
 
     pthread_mutex_lock(&d->lock);
-    kd_buf_reset(&d->org);
+    kd_buf_free(&d->org);
     sg_make_org(&d->org, &(struct sg_org){.soks = soks,
                                           .n_soks = former == NULL ? 1 : 2,
                                           .identifier = d->name,
