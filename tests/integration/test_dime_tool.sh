@@ -74,7 +74,7 @@ expect 2 ssr new -o "$T/x"
 expect 2 keys new
 expect 2 keys new -o -
 expect 0 --help
-for verb in resolve send fetch; do
+for verb in send fetch; do
     check "$verb is not listed" sh -c "! grep -q '$verb' '$T/out'"
 done
 
@@ -382,6 +382,21 @@ expect 1 record lint "$T/empty" --json
 json 'j["valid"] is False and "no record" in j["reason"]'
 "$DIME" record parse - <"$V/mrec/minimal.txt" >"$T/out" 2>/dev/null
 check "a record from standard input" grep -q "^primary key" "$T/out"
+
+echo "# names, with nobody to ask"
+expect 1 resolve "not a name" --state "$T/state" --offline --json
+json 'j["type"] == "resolution" and j["outcome"] == "bad-name" and j["valid"] is False'
+expect 75 resolve alice@example.com --state "$T/state" --offline --json
+json 'j["outcome"] == "unreachable" and j["temporary"] is True and j["send"] == "later"'
+check "the state is the user's alone" sh -c "test \$(stat -c %a '$T/state') = 700"
+expect 2 resolve
+expect 2 resolve example.com --timeout 0
+expect 2 resolve example.com --policy none
+expect 2 resolve example.com --state "$T/state" --anchor "$T/nowhere"
+expect 1 resolve alice@example.com --state "$T/state" --accept "$(printf 'A%.0s' $(seq 86))"
+chmod 755 "$T/state"
+expect 2 resolve example.com --state "$T/state" --offline
+says "entered by others"
 
 echo "# large files"
 head -c 26000000 /dev/zero >"$T/huge"

@@ -359,7 +359,7 @@ speak_with(bool is_dual, int version, char *eol)
 }
 
 static void
-T_TR_53_to_61_both_modes_both_versions(void **state)
+TR_53_to_61_both_modes_both_versions(void **state)
 {
     char lf[] = "\n", crlf[] = "\r\n";
 
@@ -395,7 +395,7 @@ T_TR_7_T_TR_45_a_wrong_banner_is_no_host(void **state)
 }
 
 static void
-T_TR_69_the_mode_behind_starttls_is_looked_at(void **state)
+TR_69_the_mode_behind_starttls_is_looked_at(void **state)
 {
     static const struct {
         const char *greeting;
@@ -465,7 +465,7 @@ D_145_nothing_in_clear_survives_the_handshake(void **state)
 }
 
 static void
-T_TR_31_D_132_only_the_two_suites(void **state)
+TR_31_D_132_only_the_two_suites(void **state)
 {
     struct dmtp_server_conf c = usual();
     struct steps *steps = steps_new();
@@ -538,7 +538,7 @@ the_table_by_handshakes(void **state)
 }
 
 static void
-T_TR_34_a_weak_key_gets_a_quit(void **state)
+TR_34_a_weak_key_gets_a_quit(void **state)
 {
     struct dmtp_server_seen seen;
 
@@ -652,7 +652,7 @@ answered(struct dmtp_context *ctx, enum verb verb, const char *name,
 }
 
 static void
-T_TR_209_codes_by_their_class(void **state)
+TR_209_codes_by_their_class(void **state)
 {
     static const struct {
         enum verb verb;
@@ -830,7 +830,7 @@ end_of(enum dmtp_trouble t, enum dmtp_stage at)
 
 /* SIGPIPE ends this program, and so would whatever blocks. */
 static void
-T_TR_89_hosts_that_end_or_never_end(void **state)
+TR_89_hosts_that_end_or_never_end(void **state)
 {
     (void)state;
     for (int at = DMTP_AT_BANNER; at < DMTP_AT_COMMAND; at++)
@@ -851,7 +851,7 @@ T_TR_89_hosts_that_end_or_never_end(void **state)
 }
 
 static void
-T_TR_72_commands_have_their_time(void **state)
+TR_72_commands_have_their_time(void **state)
 {
     (void)state;
     for (int t = DMTP_HANGS_UP; t <= DMTP_CUT_IN_HALF; t++) {
@@ -1022,22 +1022,22 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(T_TR_53_to_61_both_modes_both_versions),
+        cmocka_unit_test(TR_53_to_61_both_modes_both_versions),
         cmocka_unit_test(T_TR_7_T_TR_45_a_wrong_banner_is_no_host),
-        cmocka_unit_test(T_TR_69_the_mode_behind_starttls_is_looked_at),
+        cmocka_unit_test(TR_69_the_mode_behind_starttls_is_looked_at),
         cmocka_unit_test(D_144_the_reply_to_starttls),
         cmocka_unit_test(D_145_nothing_in_clear_survives_the_handshake),
-        cmocka_unit_test(T_TR_31_D_132_only_the_two_suites),
+        cmocka_unit_test(TR_31_D_132_only_the_two_suites),
         cmocka_unit_test(the_table_by_handshakes),
-        cmocka_unit_test(T_TR_34_a_weak_key_gets_a_quit),
+        cmocka_unit_test(TR_34_a_weak_key_gets_a_quit),
         cmocka_unit_test(D_133_ecdsa_only_under_tls13),
         cmocka_unit_test(D_134_staples_through_handshakes),
-        cmocka_unit_test(T_TR_209_codes_by_their_class),
+        cmocka_unit_test(TR_209_codes_by_their_class),
         cmocka_unit_test(T_RS_20_replies_have_limits),
         cmocka_unit_test(names_cannot_carry_commands),
         cmocka_unit_test(D_137_libdimes_dialect_if_it_is_wanted),
-        cmocka_unit_test(T_TR_89_hosts_that_end_or_never_end),
-        cmocka_unit_test(T_TR_72_commands_have_their_time),
+        cmocka_unit_test(TR_89_hosts_that_end_or_never_end),
+        cmocka_unit_test(TR_72_commands_have_their_time),
         cmocka_unit_test(the_deadline_is_the_last_word),
         cmocka_unit_test(addresses_are_tried_in_their_order),
         cmocka_unit_test(an_alarm_outweighs_a_failure),

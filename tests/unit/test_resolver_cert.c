@@ -157,7 +157,7 @@ asks(bool is_secure, enum cert_tls tls, enum cert_why x509)
 }
 
 static void
-T_TR_44_to_52_the_table(void **state)
+TR_44_to_52_the_table(void **state)
 {
     static const enum cert_why bad[] = {CERT_CHAIN, CERT_HOST, CERT_STRANGER,
                                         CERT_NO_MEMORY};
@@ -223,7 +223,7 @@ T_MR_77_to_81_which_values_match(void **state)
 }
 
 static void
-T_TR_41_a_pin_under_dnssec_is_enough(void **state)
+TR_41_a_pin_under_dnssec_is_enough(void **state)
 {
     struct cert_spec kinds[] = {
         {.issuer = &world.other_root},   {.from = -7200, .to = -3600}, {.from = 3600},
@@ -608,9 +608,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(T_TR_44_to_52_the_table),
+        cmocka_unit_test(TR_44_to_52_the_table),
         cmocka_unit_test(T_MR_77_to_81_which_values_match),
-        cmocka_unit_test(T_TR_41_a_pin_under_dnssec_is_enough),
+        cmocka_unit_test(TR_41_a_pin_under_dnssec_is_enough),
         cmocka_unit_test(T_MR_83_a_self_signed_certificate_needs_a_pin),
         cmocka_unit_test(issuers_that_came_along_are_used),
         cmocka_unit_test(now_is_what_the_caller_says),

@@ -63,7 +63,7 @@ expect_bad(const char *text, const char *why)
 }
 
 static void
-T_TR_10_replies_have_a_code_and_lines(void **state)
+TR_10_replies_have_a_code_and_lines(void **state)
 {
     (void)state;
     expect_reply("250 OK\n", 250, "OK\n");
@@ -323,7 +323,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(T_TR_10_replies_have_a_code_and_lines),
+        cmocka_unit_test(TR_10_replies_have_a_code_and_lines),
         cmocka_unit_test(D_138_line_ends_are_lf_or_crlf),
         cmocka_unit_test(D_166_lines_of_several_codes_are_refused),
         cmocka_unit_test(lines_and_replies_have_limits),

@@ -379,7 +379,8 @@ resolve(struct resolution *z)
 {
     struct dime_resolver *r = z->r;
     bool is_plain = z->query->fingerprint == NULL;
-    bool may_remember = is_plain && (z->query->flags & ~(unsigned)DIME_QUERY_OFFLINE) == 0;
+    bool may_remember =
+        is_plain && (z->query->flags & ~(unsigned)DIME_QUERY_OFFLINE) == 0;
     struct underway_name mine;
     bool waited = false;
     const struct dime_answer *a =
