@@ -486,7 +486,7 @@ TR_31_D_132_only_the_two_suites(void **state)
     c.max_version = TLS1_2_VERSION;
     c.ciphers = "ECDHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384:AES256-SHA";
     assert_int_equal(visit_server(c, NULL), DMTP_NO_TLS);
-    c.is_dual = true; /* T-TR-64 */
+    c.is_dual = true; /* TR-64 */
     assert_int_equal(visit_server(c, NULL), DMTP_NO_TLS);
     c.ciphers = NULL;
     c.max_version = TLS1_1_VERSION;
