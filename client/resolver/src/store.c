@@ -188,18 +188,23 @@ write_record(struct store *s, const char *domain, const struct store_record *r,
     return err;
 }
 
-/* A damaged row or file is not believed and stands in nobody's way. */
+/* Begun anew, since it is damaged. */
+static kd_err
+renew_cache(struct store *s)
+{
+    set_cache_aside(s);
+    return rows_open(&s->cache, s->cache_path);
+}
+
+/* A damaged row is not believed and stands in nobody's way; nor does a damaged file. */
 static kd_err
 heal(struct store *s, const char *domain, kd_err err)
 {
-    if (err != KD_MALFORMED)
+    if (err != KD_MALFORMED ||
+        rows_drop(&s->cache, KIND_RECORD, domain, kd_slice(NULL, 0)) == KD_OK)
         return err;
-    if (rows_drop(&s->cache, KIND_RECORD, domain, kd_slice(NULL, 0)) != KD_OK) {
-        set_cache_aside(s);
-        kd_err again = rows_open(&s->cache, s->cache_path);
-        return again == KD_OK ? KD_MALFORMED : again;
-    }
-    return KD_MALFORMED;
+    kd_err again = renew_cache(s);
+    return again == KD_OK ? KD_MALFORMED : again;
 }
 
 /* A time from a clock that was wrong is cut down to what may be. */
@@ -229,24 +234,26 @@ store_record_get(struct store *s, const char *domain, int64_t now,
 /* Within a transaction. */
 static kd_err
 put_record(struct store *s, const char *domain, struct kd_slice text,
-           struct store_record *new, int64_t now, bool *is_kept)
+           const struct store_record *from, int64_t now, bool *is_kept)
 {
-    struct store_record old;
-    kd_err err = heal(s, domain, read_record(s, domain, &old));
+    struct store_record old, new = *from;
+    kd_err err = read_record(s, domain, &old);
 
-    if (err != KD_OK && err != KD_NOT_FOUND && err != KD_MALFORMED)
-        return err;
+    if (err == KD_MALFORMED) {
+        err = rows_drop(&s->cache, KIND_RECORD, domain, kd_slice(NULL, 0));
+        return err == KD_OK ? write_record(s, domain, &new, text) : err;
+    }
     if (err != KD_OK)
-        return write_record(s, domain, new, text);
+        return err == KD_NOT_FOUND ? write_record(s, domain, &new, text) : err;
     int64_t lives = at_most(old.purge_at, now + LIVES_MOST);
-    *is_kept = old.is_secure && !new->is_secure &&now < lives;
-    if (lives > new->purge_at)
-        new->purge_at = lives;
+    *is_kept = old.is_secure && !new.is_secure &&now < lives;
+    if (lives > new.purge_at)
+        new.purge_at = lives;
     if (*is_kept) {
-        old.refresh_at = new->refresh_at;
+        old.refresh_at = new.refresh_at;
         err = write_record(s, domain, &old, kd_buf_slice(&old.text));
     } else {
-        err = write_record(s, domain, new, text);
+        err = write_record(s, domain, &new, text);
     }
     kd_buf_free(&old.text);
     return err;
@@ -257,9 +264,8 @@ end(struct store *s, kd_err err)
 {
     if (err == KD_OK)
         err = rows_commit(&s->cache);
-    if (err != KD_OK && s->cache.db != NULL)
+    if (err != KD_OK)
         rows_undo(&s->cache);
-    pthread_mutex_unlock(&s->lock);
     return err;
 }
 
@@ -270,17 +276,24 @@ store_record_put(struct store *s, const char *domain, struct kd_slice text,
 {
     int64_t days =
         expiry_days < DIME_MREC_EXPIRY_MAX ? expiry_days : DIME_MREC_EXPIRY_MAX;
-    struct store_record new = {.is_secure = is_secure,
-                               .fetched_at = now,
-                               .refresh_at = now + ttl,
-                               .purge_at = now + days * DAY};
+    const struct store_record new = {.is_secure = is_secure,
+                                     .fetched_at = now,
+                                     .refresh_at = now + ttl,
+                                     .purge_at = now + days * DAY};
+    kd_err err = KD_OK;
 
-    *is_kept = false;
     pthread_mutex_lock(&s->lock);
-    kd_err err = rows_begin(&s->cache);
-    if (err == KD_OK)
-        err = put_record(s, domain, text, &new, now, is_kept);
-    return end(s, err);
+    for (int i = 0; i < 2; i++) {
+        *is_kept = false;
+        err = rows_begin(&s->cache);
+        if (err == KD_OK)
+            err = put_record(s, domain, text, &new, now, is_kept);
+        err = end(s, err);
+        if (err != KD_MALFORMED || (err = renew_cache(s)) != KD_OK)
+            break;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return err;
 }
 
 kd_err
@@ -295,7 +308,9 @@ store_record_later(struct store *s, const char *domain, int64_t refresh_at)
         err = write_record(s, domain, &old, kd_buf_slice(&old.text));
         kd_buf_free(&old.text);
     }
-    return end(s, err);
+    err = end(s, err);
+    pthread_mutex_unlock(&s->lock);
+    return err;
 }
 
 /* --- signets --- */
