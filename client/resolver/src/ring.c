@@ -41,23 +41,28 @@ give(void *arg, const struct row *row)
     return m->err == KD_OK;
 }
 
-/* All that one has and the other has not. KD_MALFORMED: `from` is damaged; what could
- * be read of it was given. */
-static kd_err
-give_all(struct rows *from, struct rows *to, unsigned *n_mended, unsigned *n_bad)
+/* How giving went, at both ends. */
+struct given {
+    kd_err from, to; /* KD_MALFORMED: that file is damaged */
+    unsigned n_mended, n_bad;
+};
+
+/* All that one has and the other has not, as far as it can be read. */
+static struct given
+give_all(struct rows *from, struct rows *to)
 {
     struct mending m = {.to = to};
-    kd_err err = rows_begin(to);
+    struct given g = {.from = KD_OK, .to = rows_begin(to)};
 
-    if (err != KD_OK)
-        return err;
-    err = rows_scan(from, give, &m, n_bad);
-    kd_err end = m.err == KD_OK ? rows_commit(to) : m.err;
-    if (end != KD_OK)
+    if (g.to != KD_OK)
+        return g;
+    g.from = rows_scan(from, give, &m, &g.n_bad);
+    g.to = m.err == KD_OK ? rows_commit(to) : m.err;
+    if (g.to != KD_OK)
         rows_undo(to);
     else
-        *n_mended += m.n_mended;
-    return end == KD_OK ? err : end;
+        g.n_mended = m.n_mended;
+    return g;
 }
 
 /* Under another name, for whoever wants to look; the one before goes. */
@@ -102,36 +107,48 @@ differ(struct ring *g)
     return top[0] != top[1];
 }
 
-/* Each gives to the other; one that is damaged as a file is begun anew and filled. */
+static bool
+is_fatal(kd_err err)
+{
+    return err != KD_OK && err != KD_MALFORMED;
+}
+
+/* A copy that is damaged as a file is made anew, and filled from the other. */
+static kd_err
+refill(struct ring *g, size_t i, struct steps *steps)
+{
+    steps_alarm(steps, STEP_RING, "%s is damaged: set aside, and made anew from %s",
+                names[i], names[1 - i]);
+    kd_err err = begin_anew(g, i);
+    if (err != KD_OK)
+        return err;
+    struct given given = give_all(&g->copies[1 - i], &g->copies[i]);
+    return is_fatal(given.from) ? given.from : given.to;
+}
+
+/* Each gives to the other. */
 static kd_err
 mend(struct ring *g, struct steps *steps)
 {
-    unsigned n_mended[RING_COPIES] = {0}, n_bad[RING_COPIES] = {0};
-    kd_err gave[RING_COPIES], err = KD_OK;
+    bool damaged[RING_COPIES] = {false};
+    kd_err err = KD_OK;
 
     for (size_t i = 0; i < RING_COPIES; i++) {
-        gave[i] =
-            give_all(&g->copies[i], &g->copies[1 - i], &n_mended[1 - i], &n_bad[i]);
-        if (gave[i] != KD_OK && gave[i] != KD_MALFORMED)
-            err = gave[i];
+        struct given given = give_all(&g->copies[i], &g->copies[1 - i]);
+        if (is_fatal(given.from) || is_fatal(given.to))
+            return is_fatal(given.from) ? given.from : given.to;
+        damaged[i] = damaged[i] || given.from == KD_MALFORMED;
+        damaged[1 - i] = damaged[1 - i] || given.to == KD_MALFORMED;
+        if (given.n_bad != 0)
+            steps_alarm(steps, STEP_RING, "%u damaged rows in %s", given.n_bad,
+                        names[i]);
+        if (given.n_mended != 0)
+            steps_warn(steps, STEP_RING, "%u rows of %s mended from %s", given.n_mended,
+                       names[1 - i], names[i]);
     }
-    for (size_t i = 0; err == KD_OK && i < RING_COPIES; i++) {
-        if (gave[i] != KD_MALFORMED)
-            continue;
-        steps_alarm(steps, STEP_RING, "%s is damaged: set aside, and made anew from %s",
-                    names[i], names[1 - i]);
-        err = begin_anew(g, i);
-        if (err == KD_OK)
-            err =
-                give_all(&g->copies[1 - i], &g->copies[i], &n_mended[i], &n_bad[1 - i]);
-    }
-    for (size_t i = 0; i < RING_COPIES; i++) {
-        if (n_bad[i] != 0)
-            steps_alarm(steps, STEP_RING, "%u damaged rows in %s", n_bad[i], names[i]);
-        if (n_mended[i] != 0)
-            steps_warn(steps, STEP_RING, "%u rows of %s mended from %s", n_mended[i],
-                       names[i], names[1 - i]);
-    }
+    for (size_t i = 0; err == KD_OK && i < RING_COPIES; i++)
+        if (damaged[i])
+            err = refill(g, i, steps);
     return err;
 }
 
@@ -310,18 +327,20 @@ put_copy(struct ring *g, size_t i, struct row *rows, size_t n)
     return err;
 }
 
-/* A file that was damaged while it was open is made anew from the other. */
+/* A file that was damaged while it was open: what can be read of it goes to the other
+ * first. */
 static kd_err
 replace(struct ring *g, size_t i)
 {
-    unsigned n_mended = 0, n_bad = 0;
-    kd_err err;
+    struct given given = give_all(&g->copies[i], &g->copies[1 - i]);
 
-    kd_ignore(give_all(&g->copies[i], &g->copies[1 - i], &n_mended,
-                       &n_bad)); /* what can be */
-    err = begin_anew(g, i);
-    return err == KD_OK ? give_all(&g->copies[1 - i], &g->copies[i], &n_mended, &n_bad)
-                        : err;
+    if (given.to != KD_OK)
+        return given.to;
+    kd_err err = begin_anew(g, i);
+    if (err != KD_OK)
+        return err;
+    given = give_all(&g->copies[1 - i], &g->copies[i]);
+    return given.from != KD_OK ? given.from : given.to;
 }
 
 kd_err
