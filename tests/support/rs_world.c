@@ -134,6 +134,10 @@ say(void *arg, const char *command, struct kd_buf *reply)
     } else if (has_name(command, d->name)) {
         say_org(d, command, reply);
         is_said = true;
+    } else if (d->witnesses != NULL && has_name(command, d->witnesses)) {
+        const struct kd_buf *list[] = {&d->testimony};
+        say_objects(reply, 270, list, 1);
+        is_said = true;
     }
     for (size_t i = 0; i < 2 && !is_said; i++)
         if (d->users[i].address != NULL && has_name(command, d->users[i].address)) {

@@ -31,6 +31,9 @@ struct rs_domain {
     struct sg_pair pok, sok;
     struct kd_buf org;
     struct rs_user users[2];
+    const char
+        *witnesses; /* a domain that it speaks of as a syndicate, with `testimony` */
+    struct kd_buf testimony;
     struct identity id;
     struct dmtp_server *server;
     pthread_mutex_t lock; /* of what is said */
