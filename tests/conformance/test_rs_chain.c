@@ -31,7 +31,7 @@ make(struct kd_buf *b, size_t i, const struct sg_pair *custody,
                                    .org_by = by,
                                    .until = DIME_PART_CORE};
 
-    kd_buf_reset(b);
+    kd_buf_free(b); /* it is begun anew */
     return sg_make_user(b, &recipe);
 }
 
