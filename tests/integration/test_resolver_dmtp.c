@@ -4,6 +4,7 @@
 
 #include "../support/authority.h"
 #include "../support/dmtp_server.h"
+#include "../support/fds.h"
 #include "../support/test.h"
 
 #include <arpa/inet.h>
@@ -33,6 +34,7 @@ static struct {
     char ca_file[64];
     uint8_t pok_secret[64];
     struct dime_mrec none, match, differs; /* records by their tls values */
+    size_t n_fds;
     uint8_t fp[2][DIME_FINGERPRINT_SIZE];
     char fp_text[2][87];
 } world;
@@ -111,6 +113,7 @@ world_begin(void **state)
     world.plain = make_context(false, false);
     world.tls12 = make_context(true, false);
     world.libdime = make_context(false, true);
+    world.n_fds = count_fds();
     return 0;
 }
 
@@ -554,6 +557,42 @@ T_TR_34_a_weak_key_gets_a_quit(void **state)
     }
 }
 
+/* Of several primes: it is as large, and is made in a second. */
+static EVP_PKEY *
+make_large_key(int bits)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    EVP_PKEY *key = NULL;
+
+    assert_non_null(ctx);
+    assert_int_equal(EVP_PKEY_keygen_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, bits), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_rsa_keygen_primes(ctx, 5), 1);
+    assert_int_equal(EVP_PKEY_generate(ctx, &key), 1);
+    EVP_PKEY_CTX_free(ctx);
+    return key;
+}
+
+static void
+TR_33_keys_of_8192_bits_are_taken(void **state)
+{
+    struct dmtp_server_conf c = usual();
+    EVP_PKEY *key = make_large_key(8192);
+    struct identity large;
+
+    (void)state;
+    identity_make(&large, &(struct cert_spec){.issuer = &world.root,
+                                              .with_key = key,
+                                              .san = "DNS:" HOST,
+                                              .eku = "serverAuth"});
+    c.id = &large;
+    assert_int_equal(visit_server(c, NULL), DMTP_DONE);
+    c.max_version = TLS1_2_VERSION;
+    assert_int_equal(visit_server(c, NULL), DMTP_DONE);
+    identity_clear(&large);
+    EVP_PKEY_free(key);
+}
+
 static void
 D_133_ecdsa_only_under_tls13(void **state)
 {
@@ -823,6 +862,7 @@ end_of(enum dmtp_trouble t, enum dmtp_stage at)
         return at == DMTP_AT_TLS ? DMTP_NO_TLS : DMTP_GARBAGE;
     case DMTP_HANGS_UP:
     case DMTP_CUT_IN_HALF:
+    case DMTP_ENDS_TLS:
     default:
         return at == DMTP_AT_TLS ? DMTP_NO_TLS : DMTP_CLOSED;
     }
@@ -834,7 +874,7 @@ T_TR_89_hosts_that_end_or_never_end(void **state)
 {
     (void)state;
     for (int at = DMTP_AT_BANNER; at < DMTP_AT_COMMAND; at++)
-        for (int t = DMTP_HANGS_UP; t <= DMTP_CUT_IN_HALF; t++)
+        for (int t = DMTP_HANGS_UP; t <= DMTP_ENDS_TLS; t++)
             for (int is_dual = 0; is_dual < 2; is_dual++) {
                 struct dmtp_server_conf c = usual();
                 if (is_dual == 0 && (at == DMTP_AT_STARTTLS || at == DMTP_AT_GREETING))
@@ -854,7 +894,7 @@ static void
 T_TR_72_commands_have_their_time(void **state)
 {
     (void)state;
-    for (int t = DMTP_HANGS_UP; t <= DMTP_CUT_IN_HALF; t++) {
+    for (int t = DMTP_HANGS_UP; t <= DMTP_ENDS_TLS; t++) {
         struct dmtp_server_conf c = usual();
         struct dmtp_reply r;
         struct dmtp *d = NULL;
@@ -899,6 +939,25 @@ the_deadline_is_the_last_word(void **state)
     dmtp_server_stop(s, NULL);
 }
 
+/* The last words go to a socket that nobody has any more. */
+static void
+SIGPIPE_is_not_raised(void **state)
+{
+    struct dmtp_server_conf c = usual();
+    struct dmtp *d = NULL;
+
+    (void)state;
+    c.at = DMTP_AT_REST;
+    c.trouble = DMTP_ENDS_TLS;
+    struct dmtp_server *s = dmtp_server_start(&c);
+    struct dmtp_target target = target_of(s, false);
+    assert_int_equal(dmtp_open(world.plain, &target, kd_clock_ms() + SOON, NULL, &d),
+                     DMTP_DONE);
+    dmtp_server_stop(s, NULL); /* it has hung up by then */
+    assert_int_equal(dmtp_noop(d, kd_clock_ms() + SOON, NULL), DMTP_CLOSED);
+    dmtp_close(d, kd_clock_ms() + SOON);
+}
+
 /* ---- addresses */
 
 static void
@@ -936,6 +995,38 @@ addresses_are_tried_in_their_order(void **state)
     assert_int_equal(seen.connections, 1);
 }
 
+/* A host that says nothing takes its share of the time, and no more. */
+static void
+an_address_has_its_share_of_the_time(void **state)
+{
+    static const struct dmtp_times patient = {60000, 60000, 60000, 60000, 60000};
+    struct dmtp_conf conf = {.ca_file = world.ca_file, .times = &patient};
+    struct dmtp_server_conf good = usual(), bad = usual();
+    struct dmtp_context *ctx = NULL;
+    struct dmtp *d = NULL;
+    const char *why = "";
+
+    (void)state;
+    assert_int_equal(dmtp_context_new(&conf, &ctx, &why), KD_OK);
+    struct dmtp_server *s = dmtp_server_start(&good);
+    bad.address = "127.0.0.3";
+    bad.port = dmtp_server_port(s);
+    bad.at = DMTP_AT_TLS;
+    bad.trouble = DMTP_IS_SILENT;
+    struct dmtp_server *silent = dmtp_server_start(&bad);
+    struct dmtp_target target = target_of(s, false);
+    target.n_addresses = 2;
+    target.addresses[0] = address("127.0.0.3");
+    target.addresses[1] = address("127.0.0.1");
+    int64_t deadline = kd_clock_ms() + 2000;
+    assert_int_equal(dmtp_open(ctx, &target, deadline, NULL, &d), DMTP_DONE);
+    assert_true(kd_clock_ms() < deadline);
+    dmtp_close(d, kd_clock_ms() + SOON);
+    dmtp_server_stop(silent, NULL);
+    dmtp_server_stop(s, NULL);
+    dmtp_context_free(ctx);
+}
+
 /* A host that was refused is not forgotten for another address that is only dead. */
 static void
 an_alarm_outweighs_a_failure(void **state)
@@ -952,6 +1043,14 @@ an_alarm_outweighs_a_failure(void **state)
     assert_int_equal(dmtp_open(world.plain, &target, kd_clock_ms() + SOON, NULL, &d),
                      DMTP_UNTRUSTED);
     dmtp_server_stop(s, NULL);
+}
+
+/* The last one of them all. */
+static void
+no_descriptor_is_left(void **state)
+{
+    (void)state;
+    assert_int_equal(count_fds(), world.n_fds);
 }
 
 static void
@@ -1030,6 +1129,7 @@ main(void)
         cmocka_unit_test(T_TR_31_D_132_only_the_two_suites),
         cmocka_unit_test(the_table_by_handshakes),
         cmocka_unit_test(T_TR_34_a_weak_key_gets_a_quit),
+        cmocka_unit_test(TR_33_keys_of_8192_bits_are_taken),
         cmocka_unit_test(D_133_ecdsa_only_under_tls13),
         cmocka_unit_test(D_134_staples_through_handshakes),
         cmocka_unit_test(T_TR_209_codes_by_their_class),
@@ -1039,10 +1139,13 @@ main(void)
         cmocka_unit_test(T_TR_89_hosts_that_end_or_never_end),
         cmocka_unit_test(T_TR_72_commands_have_their_time),
         cmocka_unit_test(the_deadline_is_the_last_word),
+        cmocka_unit_test(SIGPIPE_is_not_raised),
+        cmocka_unit_test(an_address_has_its_share_of_the_time),
         cmocka_unit_test(addresses_are_tried_in_their_order),
         cmocka_unit_test(an_alarm_outweighs_a_failure),
         cmocka_unit_test(a_context_that_cannot_be),
         cmocka_unit_test(threads_share_a_context),
+        cmocka_unit_test(no_descriptor_is_left),
     };
 
     return cmocka_run_group_tests(tests, world_begin, world_end);

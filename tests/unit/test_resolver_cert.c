@@ -288,6 +288,54 @@ issuers_that_came_along_are_used(void **state)
     identity_clear(&leaf);
 }
 
+/* Whoever breaks a link of it is an authority. */
+static void
+chains_are_as_strong_as_all_links(void **state)
+{
+    struct identity leaf, weak;
+    struct dime_mrec m;
+    STACK_OF(X509) *others = sk_X509_new_null();
+
+    (void)state;
+    make_record(&m, 1);
+    make_leaf(&leaf, (struct cert_spec){.digest = "SHA1"});
+    assert_int_equal(verdict(&m, &leaf, true), CERT_CHAIN);
+    identity_clear(&leaf);
+    identity_make(&weak, &(struct cert_spec){.is_ca = true,
+                                             .cn = "weak",
+                                             .key = "rsa1024",
+                                             .issuer = &world.root});
+    make_leaf(&leaf, (struct cert_spec){.issuer = &weak});
+    sk_X509_push(others, weak.cert);
+    struct cert_question q = question(&m, &leaf, true);
+    q.others = others;
+    assert_int_equal(judge(q), CERT_CHAIN);
+    sk_X509_free(others);
+    identity_clear(&leaf);
+    identity_clear(&weak);
+}
+
+/* One that an authority vouches for is none itself. */
+static void
+a_host_issues_nothing(void **state)
+{
+    struct identity leaf, host;
+    struct dime_mrec m;
+    STACK_OF(X509) *others = sk_X509_new_null();
+
+    (void)state;
+    make_record(&m, 1);
+    make_leaf(&host, (struct cert_spec){.cn = "host", .san = "DNS:else.example.org"});
+    make_leaf(&leaf, (struct cert_spec){.issuer = &host});
+    sk_X509_push(others, host.cert);
+    struct cert_question q = question(&m, &leaf, true);
+    q.others = others;
+    assert_int_equal(judge(q), CERT_CHAIN);
+    sk_X509_free(others);
+    identity_clear(&leaf);
+    identity_clear(&host);
+}
+
 static void
 now_is_what_the_caller_says(void **state)
 {
@@ -613,6 +661,8 @@ main(void)
         cmocka_unit_test(T_TR_41_a_pin_under_dnssec_is_enough),
         cmocka_unit_test(T_MR_83_a_self_signed_certificate_needs_a_pin),
         cmocka_unit_test(issuers_that_came_along_are_used),
+        cmocka_unit_test(chains_are_as_strong_as_all_links),
+        cmocka_unit_test(a_host_issues_nothing),
         cmocka_unit_test(now_is_what_the_caller_says),
         cmocka_unit_test(D_029_without_dnssec_the_host_is_the_domains),
         cmocka_unit_test(D_029_holds_for_pins_without_dnssec),
