@@ -1,5 +1,6 @@
 /* client/resolver/src/cert.h and revoked.h, without a handshake. */
 #include <cert.h>
+#include <fetch.h>
 #include <revoked.h>
 
 #include "../support/authority.h"
@@ -652,6 +653,55 @@ D_134_without_a_responder_a_list_is_read(void **state)
     identity_clear(&leaf);
 }
 
+static kd_err
+fetch_max(const char *url, size_t max, int64_t ms)
+{
+    const char *why = "";
+    BIO *out = NULL;
+
+    kd_err err =
+        fetch(url, NULL, kd_slice(NULL, 0), max, kd_clock_ms() + ms, &out, &why);
+    assert_int_equal(err == KD_OK, out != NULL);
+    assert_int_equal(err != KD_OK, why[0] != '\0' && out == NULL);
+    BIO_free(out);
+    return err;
+}
+
+static void
+what_is_fetched_has_a_limit(void **state)
+{
+    struct authority *a = authority_start();
+    struct kd_buf b;
+    char url[64];
+
+    (void)state;
+    kd_buf_init(&b, 1 << 18);
+    kd_buf_put(&b, kd_slice_str("\x04\x83\x01\x86\xa0")); /* 100,000 octets */
+    while (b.n < 5 + 100000)
+        kd_buf_u8(&b, 'x');
+    authority_say(a, AUTHORITY_ANSWERS, "application/x", kd_buf_slice(&b));
+    snprintf(url, sizeof url, "http://127.0.0.1:%u/x", authority_port(a));
+    assert_int_equal(fetch_max(url, 120000, 5000), KD_OK);
+    assert_int_equal(fetch_max(url, 64 << 10, 5000), KD_UNAVAILABLE);
+    authority_stop(a);
+    kd_buf_free(&b);
+}
+
+static void
+what_cannot_be_fetched(void **state)
+{
+    (void)state;
+    assert_int_equal(fetch_max("https://127.0.0.1/", 1000, 1000), KD_UNSUPPORTED);
+    assert_int_equal(fetch_max("ldap://127.0.0.1/", 1000, 1000), KD_UNSUPPORTED);
+    assert_int_equal(fetch_max("http://127.0.0.1:99999/", 1000, 1000), KD_UNSUPPORTED);
+    assert_int_equal(fetch_max("http://", 1000, 1000), KD_UNSUPPORTED);
+    assert_int_equal(fetch_max("http://127.0.0.1:1/", 1000, 1000), KD_UNAVAILABLE);
+    /* whether or not there is anybody to ask for names */
+    int64_t begun = kd_clock_ms();
+    assert_int_equal(fetch_max("http://nobody.invalid/", 1000, 300), KD_UNAVAILABLE);
+    assert_true(kd_clock_ms() - begun < 2000);
+}
+
 int
 main(void)
 {
@@ -671,6 +721,8 @@ main(void)
         cmocka_unit_test(D_134_a_responder_is_asked),
         cmocka_unit_test(D_134_who_cannot_be_reached_holds_nobody_up),
         cmocka_unit_test(D_134_without_a_responder_a_list_is_read),
+        cmocka_unit_test(what_is_fetched_has_a_limit),
+        cmocka_unit_test(what_cannot_be_fetched),
     };
 
     return cmocka_run_group_tests(tests, world_begin, world_end);
