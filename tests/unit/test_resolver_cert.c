@@ -676,7 +676,7 @@ what_is_fetched_has_a_limit(void **state)
 
     (void)state;
     kd_buf_init(&b, 1 << 18);
-    kd_buf_put(&b, kd_slice_str("\x04\x83\x01\x86\xa0")); /* 100,000 octets */
+    kd_buf_put(&b, kd_slice_str("\x30\x83\x01\x86\xa0")); /* 100,000 octets */
     while (b.n < 5 + 100000)
         kd_buf_u8(&b, 'x');
     authority_say(a, AUTHORITY_ANSWERS, "application/x", kd_buf_slice(&b));
