@@ -4,7 +4,7 @@
 #   keyd_packages_install build test
 #
 # Installs only what is missing, as root or through sudo. No service that a package
-# brings is started by it.
+# brings is started by it, nor at the next start of the machine.
 
 keyd_packages_file=provisioning/packages.txt
 
@@ -62,10 +62,19 @@ if [ ! -e "$policy" ] && [ ! -L "$policy" ]; then
     printf '#!/bin/sh\n%s\nexit 101\n' "$mark" >"$policy"
     chmod 755 "$policy"
 fi
+# The units that something starts: one that comes with what is installed goes again.
+wanted() { find /etc/systemd/system/*.wants -type l 2>/dev/null | sort || :; }
+before=$(wanted)
 export DEBIAN_FRONTEND=noninteractive
 apt='apt-get -qq -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0'
 # Lists that could not be refreshed may still do; the installation says so if not.
 $apt update </dev/null || echo 'packages: apt-get update failed' >&2
 $apt install -y --no-install-recommends "$@" </dev/null
+wanted | while read -r link; do
+    ! printf '%s\n' "$before" | grep -qxF "$link" || continue
+    case $link in
+    *.service) systemctl disable "${link##*/}" </dev/null >/dev/null 2>&1 || rm -f "$link" ;;
+    esac
+done
 ROOT
 }

@@ -35,7 +35,7 @@ enum { SOON = 10000, PATIENT_MS = 6000 };
 static struct {
     struct identity root, rsa, twin, p256, weak, self;
     struct dmtp_context *plain, *hasty, *tls12, *libdime;
-    char ca_file[64];
+    char ca_file[256];
     uint8_t pok_secret[64];
     struct dime_mrec none, match, differs; /* records by their tls values */
     size_t n_fds;
@@ -98,8 +98,9 @@ world_begin(void **state)
     identity_make(&world.self, &(struct cert_spec){.with_key = world.rsa.key,
                                                    .san = "DNS:" HOST,
                                                    .eku = "serverAuth"});
-    snprintf(world.ca_file, sizeof world.ca_file, "test_resolver_dmtp.%d.pem",
-             (int)getpid());
+    const char *dir = getenv("TMPDIR");
+    snprintf(world.ca_file, sizeof world.ca_file, "%s/test_resolver_dmtp.%d.pem",
+             dir != NULL ? dir : "/tmp", (int)getpid());
     certs_write(world.ca_file, roots, 1);
     world.none.n_poks = 1;
     crypto_sign_keypair(world.none.poks[0], world.pok_secret);
