@@ -4,6 +4,7 @@
 
 #include "../support/authority.h"
 #include "../support/dmtp_server.h"
+#include "../support/fds.h"
 #include "../support/test.h"
 
 #include <arpa/inet.h>
@@ -23,16 +24,21 @@
 #define HOST "mx1.example.com"
 #define ALICE "alice@example.com"
 
+/* For hosts that do as they should, on a machine that has much to do; and for others.
+ */
+static const struct dmtp_times calm = {
+    .setup = 5000, .command = 5000, .signet = 5000, .quit = 5000, .silence = 300};
 static const struct dmtp_times quick = {
     .setup = 1000, .command = 1000, .signet = 1000, .quit = 1000, .silence = 300};
 enum { SOON = 10000, PATIENT_MS = 6000 };
 
 static struct {
     struct identity root, rsa, twin, p256, weak, self;
-    struct dmtp_context *plain, *tls12, *libdime;
-    char ca_file[64];
+    struct dmtp_context *plain, *hasty, *tls12, *libdime;
+    char ca_file[256];
     uint8_t pok_secret[64];
     struct dime_mrec none, match, differs; /* records by their tls values */
+    size_t n_fds;
     uint8_t fp[2][DIME_FINGERPRINT_SIZE];
     char fp_text[2][87];
 } world;
@@ -62,11 +68,11 @@ add_tls(struct dime_mrec *m, const struct identity *id)
 }
 
 static struct dmtp_context *
-make_context(bool only_tls12, bool takes_libdime)
+make_context(bool only_tls12, bool takes_libdime, const struct dmtp_times *times)
 {
     struct dmtp_context *ctx = NULL;
     const char *why = "";
-    struct dmtp_conf conf = {world.ca_file, only_tls12, takes_libdime, &quick};
+    struct dmtp_conf conf = {world.ca_file, only_tls12, takes_libdime, times};
 
     assert_int_equal(dmtp_context_new(&conf, &ctx, &why), KD_OK);
     return ctx;
@@ -92,8 +98,9 @@ world_begin(void **state)
     identity_make(&world.self, &(struct cert_spec){.with_key = world.rsa.key,
                                                    .san = "DNS:" HOST,
                                                    .eku = "serverAuth"});
-    snprintf(world.ca_file, sizeof world.ca_file, "test_resolver_dmtp.%d.pem",
-             (int)getpid());
+    const char *dir = getenv("TMPDIR");
+    snprintf(world.ca_file, sizeof world.ca_file, "%s/test_resolver_dmtp.%d.pem",
+             dir != NULL ? dir : "/tmp", (int)getpid());
     certs_write(world.ca_file, roots, 1);
     world.none.n_poks = 1;
     crypto_sign_keypair(world.none.poks[0], world.pok_secret);
@@ -108,9 +115,11 @@ world_begin(void **state)
         dime_base64_write(kd_slice(world.fp[i], DIME_FINGERPRINT_SIZE),
                           world.fp_text[i]);
     }
-    world.plain = make_context(false, false);
-    world.tls12 = make_context(true, false);
-    world.libdime = make_context(false, true);
+    world.plain = make_context(false, false, &calm);
+    world.hasty = make_context(false, false, &quick);
+    world.tls12 = make_context(true, false, &calm);
+    world.libdime = make_context(false, true, &calm);
+    world.n_fds = count_fds();
     return 0;
 }
 
@@ -124,6 +133,7 @@ world_end(void **state)
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         identity_clear(all[i]);
     dmtp_context_free(world.plain);
+    dmtp_context_free(world.hasty);
     dmtp_context_free(world.tls12);
     dmtp_context_free(world.libdime);
     unlink(world.ca_file);
@@ -415,7 +425,8 @@ TR_69_the_mode_behind_starttls_is_looked_at(void **state)
         struct dmtp_server_conf c = usual();
         c.is_dual = true;
         c.greeting = cases[i].greeting;
-        assert_int_equal(visit_server(c, NULL), cases[i].end);
+        struct visit v = {.server = c, .ctx = world.hasty};
+        assert_int_equal(visit(&v, NULL), cases[i].end);
     }
 }
 
@@ -552,6 +563,42 @@ TR_34_a_weak_key_gets_a_quit(void **state)
         assert_int_equal(seen.handshakes, 1);
         assert_true(seen.said_quit && seen.ended_tls);
     }
+}
+
+/* Of several primes: it is as large, and is made in a second. */
+static EVP_PKEY *
+make_large_key(int bits)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    EVP_PKEY *key = NULL;
+
+    assert_non_null(ctx);
+    assert_int_equal(EVP_PKEY_keygen_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, bits), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_rsa_keygen_primes(ctx, 5), 1);
+    assert_int_equal(EVP_PKEY_generate(ctx, &key), 1);
+    EVP_PKEY_CTX_free(ctx);
+    return key;
+}
+
+static void
+TR_33_keys_of_8192_bits_are_taken(void **state)
+{
+    struct dmtp_server_conf c = usual();
+    EVP_PKEY *key = make_large_key(8192);
+    struct identity large;
+
+    (void)state;
+    identity_make(&large, &(struct cert_spec){.issuer = &world.root,
+                                              .with_key = key,
+                                              .san = "DNS:" HOST,
+                                              .eku = "serverAuth"});
+    c.id = &large;
+    assert_int_equal(visit_server(c, NULL), DMTP_DONE);
+    c.max_version = TLS1_2_VERSION;
+    assert_int_equal(visit_server(c, NULL), DMTP_DONE);
+    identity_clear(&large);
+    EVP_PKEY_free(key);
 }
 
 static void
@@ -823,6 +870,7 @@ end_of(enum dmtp_trouble t, enum dmtp_stage at)
         return at == DMTP_AT_TLS ? DMTP_NO_TLS : DMTP_GARBAGE;
     case DMTP_HANGS_UP:
     case DMTP_CUT_IN_HALF:
+    case DMTP_ENDS_TLS:
     default:
         return at == DMTP_AT_TLS ? DMTP_NO_TLS : DMTP_CLOSED;
     }
@@ -834,7 +882,7 @@ TR_89_hosts_that_end_or_never_end(void **state)
 {
     (void)state;
     for (int at = DMTP_AT_BANNER; at < DMTP_AT_COMMAND; at++)
-        for (int t = DMTP_HANGS_UP; t <= DMTP_CUT_IN_HALF; t++)
+        for (int t = DMTP_HANGS_UP; t <= DMTP_ENDS_TLS; t++)
             for (int is_dual = 0; is_dual < 2; is_dual++) {
                 struct dmtp_server_conf c = usual();
                 if (is_dual == 0 && (at == DMTP_AT_STARTTLS || at == DMTP_AT_GREETING))
@@ -842,7 +890,8 @@ TR_89_hosts_that_end_or_never_end(void **state)
                 c.is_dual = is_dual != 0;
                 c.at = (enum dmtp_stage)at;
                 c.trouble = (enum dmtp_trouble)t;
-                enum dmtp_end end = visit_server(c, NULL);
+                struct visit v = {.server = c, .ctx = world.hasty};
+                enum dmtp_end end = visit(&v, NULL);
                 /* behind STARTTLS silence is no trouble, but the handshake is */
                 if (end != end_of(c.trouble, c.at))
                     fail_msg("stage %d, trouble %d, dual %d: %s", at, t, is_dual,
@@ -854,7 +903,7 @@ static void
 TR_72_commands_have_their_time(void **state)
 {
     (void)state;
-    for (int t = DMTP_HANGS_UP; t <= DMTP_CUT_IN_HALF; t++) {
+    for (int t = DMTP_HANGS_UP; t <= DMTP_ENDS_TLS; t++) {
         struct dmtp_server_conf c = usual();
         struct dmtp_reply r;
         struct dmtp *d = NULL;
@@ -863,7 +912,7 @@ TR_72_commands_have_their_time(void **state)
         struct dmtp_server *s = dmtp_server_start(&c);
         struct dmtp_target target = target_of(s, false);
         assert_int_equal(
-            dmtp_open(world.plain, &target, kd_clock_ms() + SOON, NULL, &d), DMTP_DONE);
+            dmtp_open(world.hasty, &target, kd_clock_ms() + SOON, NULL, &d), DMTP_DONE);
         int64_t begun = kd_clock_ms();
         assert_int_equal(ask(d, t % 2 == 0 ? SGNT : HIST, ALICE, &r),
                          end_of(c.trouble, c.at));
@@ -899,6 +948,25 @@ the_deadline_is_the_last_word(void **state)
     dmtp_server_stop(s, NULL);
 }
 
+/* The last words go to a socket that nobody has any more. */
+static void
+SIGPIPE_is_not_raised(void **state)
+{
+    struct dmtp_server_conf c = usual();
+    struct dmtp *d = NULL;
+
+    (void)state;
+    c.at = DMTP_AT_REST;
+    c.trouble = DMTP_ENDS_TLS;
+    struct dmtp_server *s = dmtp_server_start(&c);
+    struct dmtp_target target = target_of(s, false);
+    assert_int_equal(dmtp_open(world.plain, &target, kd_clock_ms() + SOON, NULL, &d),
+                     DMTP_DONE);
+    dmtp_server_stop(s, NULL); /* it has hung up by then */
+    assert_int_equal(dmtp_noop(d, kd_clock_ms() + SOON, NULL), DMTP_CLOSED);
+    dmtp_close(d, kd_clock_ms() + SOON);
+}
+
 /* ---- addresses */
 
 static void
@@ -921,7 +989,7 @@ addresses_are_tried_in_their_order(void **state)
     target.addresses[1] = address("127.0.0.3");
     target.addresses[2] = address("127.0.0.1");
     int64_t begun = kd_clock_ms();
-    assert_int_equal(dmtp_open(world.plain, &target, begun + SOON, NULL, &d),
+    assert_int_equal(dmtp_open(world.plain, &target, begun + 4000, NULL, &d),
                      DMTP_DONE);
     dmtp_close(d, kd_clock_ms() + SOON);
     target.n_addresses = 1;
@@ -934,6 +1002,38 @@ addresses_are_tried_in_their_order(void **state)
     assert_int_equal(seen.connections, 1);
     dmtp_server_stop(s, &seen);
     assert_int_equal(seen.connections, 1);
+}
+
+/* A host that says nothing takes its share of the time, and no more. */
+static void
+an_address_has_its_share_of_the_time(void **state)
+{
+    static const struct dmtp_times patient = {60000, 60000, 60000, 60000, 60000};
+    struct dmtp_conf conf = {.ca_file = world.ca_file, .times = &patient};
+    struct dmtp_server_conf good = usual(), bad = usual();
+    struct dmtp_context *ctx = NULL;
+    struct dmtp *d = NULL;
+    const char *why = "";
+
+    (void)state;
+    assert_int_equal(dmtp_context_new(&conf, &ctx, &why), KD_OK);
+    struct dmtp_server *s = dmtp_server_start(&good);
+    bad.address = "127.0.0.3";
+    bad.port = dmtp_server_port(s);
+    bad.at = DMTP_AT_TLS;
+    bad.trouble = DMTP_IS_SILENT;
+    struct dmtp_server *silent = dmtp_server_start(&bad);
+    struct dmtp_target target = target_of(s, false);
+    target.n_addresses = 2;
+    target.addresses[0] = address("127.0.0.3");
+    target.addresses[1] = address("127.0.0.1");
+    int64_t deadline = kd_clock_ms() + 2000;
+    assert_int_equal(dmtp_open(ctx, &target, deadline, NULL, &d), DMTP_DONE);
+    assert_true(kd_clock_ms() < deadline);
+    dmtp_close(d, kd_clock_ms() + SOON);
+    dmtp_server_stop(silent, NULL);
+    dmtp_server_stop(s, NULL);
+    dmtp_context_free(ctx);
 }
 
 /* A host that was refused is not forgotten for another address that is only dead. */
@@ -952,6 +1052,14 @@ an_alarm_outweighs_a_failure(void **state)
     assert_int_equal(dmtp_open(world.plain, &target, kd_clock_ms() + SOON, NULL, &d),
                      DMTP_UNTRUSTED);
     dmtp_server_stop(s, NULL);
+}
+
+/* The last one of them all. */
+static void
+no_descriptor_is_left(void **state)
+{
+    (void)state;
+    assert_int_equal(count_fds(), world.n_fds);
 }
 
 static void
@@ -1030,6 +1138,7 @@ main(void)
         cmocka_unit_test(TR_31_D_132_only_the_two_suites),
         cmocka_unit_test(the_table_by_handshakes),
         cmocka_unit_test(TR_34_a_weak_key_gets_a_quit),
+        cmocka_unit_test(TR_33_keys_of_8192_bits_are_taken),
         cmocka_unit_test(D_133_ecdsa_only_under_tls13),
         cmocka_unit_test(D_134_staples_through_handshakes),
         cmocka_unit_test(TR_209_codes_by_their_class),
@@ -1039,10 +1148,13 @@ main(void)
         cmocka_unit_test(TR_89_hosts_that_end_or_never_end),
         cmocka_unit_test(TR_72_commands_have_their_time),
         cmocka_unit_test(the_deadline_is_the_last_word),
+        cmocka_unit_test(SIGPIPE_is_not_raised),
+        cmocka_unit_test(an_address_has_its_share_of_the_time),
         cmocka_unit_test(addresses_are_tried_in_their_order),
         cmocka_unit_test(an_alarm_outweighs_a_failure),
         cmocka_unit_test(a_context_that_cannot_be),
         cmocka_unit_test(threads_share_a_context),
+        cmocka_unit_test(no_descriptor_is_left),
     };
 
     return cmocka_run_group_tests(tests, world_begin, world_end);

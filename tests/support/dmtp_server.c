@@ -127,6 +127,10 @@ trouble(struct link *l, enum dmtp_stage stage)
     case DMTP_CUT_IN_HALF:
         put_text(l, "25");
         break;
+    case DMTP_ENDS_TLS:
+        if (l->tls != NULL)
+            kd_ignore(SSL_shutdown(l->tls));
+        break;
     case DMTP_HANGS_UP:
     default:
         break;
@@ -197,6 +201,7 @@ converse(struct link *l)
 {
     char line[LINE];
 
+    kd_ignore(trouble(l, DMTP_AT_REST));
     while (!l->is_over && get_line(l, line)) {
         if (strcmp(line, "QUIT") == 0) {
             l->s->seen.said_quit = true;

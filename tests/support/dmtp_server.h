@@ -14,7 +14,8 @@ enum dmtp_stage {
     DMTP_AT_STARTTLS, /* instead of the reply to it */
     DMTP_AT_TLS,      /* instead of the handshake */
     DMTP_AT_GREETING, /* behind STARTTLS and the handshake */
-    DMTP_AT_COMMAND
+    DMTP_AT_COMMAND,
+    DMTP_AT_REST /* before any command is read */
 };
 enum dmtp_trouble {
     DMTP_HANGS_UP, /* without a word */
@@ -23,7 +24,8 @@ enum dmtp_trouble {
     DMTP_IS_SLOW,      /* an octet every 50 ms, of a line without end */
     DMTP_ENDLESS_LINE, /* as fast as it can */
     DMTP_ENDLESS_LINES,
-    DMTP_CUT_IN_HALF /* in the middle of a line */
+    DMTP_CUT_IN_HALF, /* in the middle of a line */
+    DMTP_ENDS_TLS     /* cleanly, and hangs up */
 };
 
 /* What is 0 or NULL is as it should be. */

@@ -1,5 +1,6 @@
 /* client/resolver/src/cert.h and revoked.h, without a handshake. */
 #include <cert.h>
+#include <fetch.h>
 #include <revoked.h>
 
 #include "../support/authority.h"
@@ -286,6 +287,54 @@ issuers_that_came_along_are_used(void **state)
     assert_int_equal(judge(q), CERT_VALID);
     sk_X509_free(others);
     identity_clear(&leaf);
+}
+
+/* Whoever breaks a link of it is an authority. */
+static void
+chains_are_as_strong_as_all_links(void **state)
+{
+    struct identity leaf, weak;
+    struct dime_mrec m;
+    STACK_OF(X509) *others = sk_X509_new_null();
+
+    (void)state;
+    make_record(&m, 1);
+    make_leaf(&leaf, (struct cert_spec){.digest = "SHA1"});
+    assert_int_equal(verdict(&m, &leaf, true), CERT_CHAIN);
+    identity_clear(&leaf);
+    identity_make(&weak, &(struct cert_spec){.is_ca = true,
+                                             .cn = "weak",
+                                             .key = "rsa1024",
+                                             .issuer = &world.root});
+    make_leaf(&leaf, (struct cert_spec){.issuer = &weak});
+    sk_X509_push(others, weak.cert);
+    struct cert_question q = question(&m, &leaf, true);
+    q.others = others;
+    assert_int_equal(judge(q), CERT_CHAIN);
+    sk_X509_free(others);
+    identity_clear(&leaf);
+    identity_clear(&weak);
+}
+
+/* One that an authority vouches for is none itself. */
+static void
+a_host_issues_nothing(void **state)
+{
+    struct identity leaf, host;
+    struct dime_mrec m;
+    STACK_OF(X509) *others = sk_X509_new_null();
+
+    (void)state;
+    make_record(&m, 1);
+    make_leaf(&host, (struct cert_spec){.cn = "host", .san = "DNS:else.example.org"});
+    make_leaf(&leaf, (struct cert_spec){.issuer = &host});
+    sk_X509_push(others, host.cert);
+    struct cert_question q = question(&m, &leaf, true);
+    q.others = others;
+    assert_int_equal(judge(q), CERT_CHAIN);
+    sk_X509_free(others);
+    identity_clear(&leaf);
+    identity_clear(&host);
 }
 
 static void
@@ -604,6 +653,55 @@ D_134_without_a_responder_a_list_is_read(void **state)
     identity_clear(&leaf);
 }
 
+static kd_err
+fetch_max(const char *url, size_t max, int64_t ms)
+{
+    const char *why = "";
+    BIO *out = NULL;
+
+    kd_err err =
+        fetch(url, NULL, kd_slice(NULL, 0), max, kd_clock_ms() + ms, &out, &why);
+    assert_int_equal(err == KD_OK, out != NULL);
+    assert_int_equal(err != KD_OK, why[0] != '\0' && out == NULL);
+    BIO_free(out);
+    return err;
+}
+
+static void
+what_is_fetched_has_a_limit(void **state)
+{
+    struct authority *a = authority_start();
+    struct kd_buf b;
+    char url[64];
+
+    (void)state;
+    kd_buf_init(&b, 1 << 18);
+    kd_buf_put(&b, kd_slice_str("\x30\x83\x01\x86\xa0")); /* 100,000 octets */
+    while (b.n < 5 + 100000)
+        kd_buf_u8(&b, 'x');
+    authority_say(a, AUTHORITY_ANSWERS, "application/x", kd_buf_slice(&b));
+    snprintf(url, sizeof url, "http://127.0.0.1:%u/x", authority_port(a));
+    assert_int_equal(fetch_max(url, 120000, 5000), KD_OK);
+    assert_int_equal(fetch_max(url, 64 << 10, 5000), KD_UNAVAILABLE);
+    authority_stop(a);
+    kd_buf_free(&b);
+}
+
+static void
+what_cannot_be_fetched(void **state)
+{
+    (void)state;
+    assert_int_equal(fetch_max("https://127.0.0.1/", 1000, 1000), KD_UNSUPPORTED);
+    assert_int_equal(fetch_max("ldap://127.0.0.1/", 1000, 1000), KD_UNSUPPORTED);
+    assert_int_equal(fetch_max("http://127.0.0.1:99999/", 1000, 1000), KD_UNSUPPORTED);
+    assert_int_equal(fetch_max("http://", 1000, 1000), KD_UNSUPPORTED);
+    assert_int_equal(fetch_max("http://127.0.0.1:1/", 1000, 1000), KD_UNAVAILABLE);
+    /* whether or not there is anybody to ask for names */
+    int64_t begun = kd_clock_ms();
+    assert_int_equal(fetch_max("http://nobody.invalid/", 1000, 300), KD_UNAVAILABLE);
+    assert_true(kd_clock_ms() - begun < 2000);
+}
+
 int
 main(void)
 {
@@ -613,6 +711,8 @@ main(void)
         cmocka_unit_test(TR_41_a_pin_under_dnssec_is_enough),
         cmocka_unit_test(T_MR_83_a_self_signed_certificate_needs_a_pin),
         cmocka_unit_test(issuers_that_came_along_are_used),
+        cmocka_unit_test(chains_are_as_strong_as_all_links),
+        cmocka_unit_test(a_host_issues_nothing),
         cmocka_unit_test(now_is_what_the_caller_says),
         cmocka_unit_test(D_029_without_dnssec_the_host_is_the_domains),
         cmocka_unit_test(D_029_holds_for_pins_without_dnssec),
@@ -621,6 +721,8 @@ main(void)
         cmocka_unit_test(D_134_a_responder_is_asked),
         cmocka_unit_test(D_134_who_cannot_be_reached_holds_nobody_up),
         cmocka_unit_test(D_134_without_a_responder_a_list_is_read),
+        cmocka_unit_test(what_is_fetched_has_a_limit),
+        cmocka_unit_test(what_cannot_be_fetched),
     };
 
     return cmocka_run_group_tests(tests, world_begin, world_end);

@@ -92,7 +92,7 @@ judge_chain(const struct cert_question *q, struct cert_verdict *v)
             why = v->chain != NULL ? CERT_VALID : CERT_NO_MEMORY;
         } else {
             v->x509_error = X509_STORE_CTX_get_error(ctx);
-            why = CERT_CHAIN;
+            why = v->x509_error == X509_V_ERR_OUT_OF_MEM ? CERT_NO_MEMORY : CERT_CHAIN;
         }
     }
     X509_STORE_CTX_free(ctx);

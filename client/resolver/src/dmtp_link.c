@@ -78,7 +78,9 @@ read_lines(struct dmtp *d, int64_t patience, int64_t deadline)
             d->net.deadline = dmtp_until(deadline, patience);
         }
     }
-    return r->state == DMTP_WHOLE ? DMTP_DONE : DMTP_GARBAGE;
+    return r->state == DMTP_WHOLE    ? DMTP_DONE
+           : r->text.err == KD_NOMEM ? DMTP_NO_MEMORY
+                                     : DMTP_GARBAGE;
 }
 
 enum dmtp_end

@@ -12,7 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* KD_OK if the socket is ready for it, or has an error to tell. */
+/* KD_OK if the socket is ready for it, or has an error to tell. A deadline that is in
+ * the past still finds what is ready. */
 static kd_err
 wait_for(struct net *n, short events, int64_t deadline)
 {
@@ -93,6 +94,13 @@ net_close(struct net *n)
     n->sock = -1;
 }
 
+/* Who sends, or takes, without a pause is late, too. */
+static kd_err
+wait_in_time(struct net *n, short events)
+{
+    return kd_clock_ms() >= n->deadline ? KD_TIMEOUT : wait_for(n, events, n->deadline);
+}
+
 static kd_err
 failed(struct net *n, kd_err err)
 {
@@ -106,8 +114,7 @@ net_write(struct net *n, const void *p, size_t size)
     const char *at = p;
 
     while (size > 0) {
-        /* also what never blocks ends in time */
-        kd_err err = wait_for(n, POLLOUT, n->deadline);
+        kd_err err = wait_in_time(n, POLLOUT);
         if (err != KD_OK)
             return failed(n, err);
         ssize_t sent = send(n->sock, at, size, MSG_NOSIGNAL);
@@ -125,9 +132,7 @@ kd_err
 net_read(struct net *n, void *p, size_t size, size_t *got)
 {
     for (;;) {
-        /* Who sends without pause is late, too. */
-        kd_err err = kd_clock_ms() >= n->deadline ? KD_TIMEOUT
-                                                  : wait_for(n, POLLIN, n->deadline);
+        kd_err err = wait_in_time(n, POLLIN);
         if (err != KD_OK)
             return failed(n, err);
         ssize_t r = recv(n->sock, p, size, 0);
