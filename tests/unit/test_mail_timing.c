@@ -666,25 +666,30 @@ what_is_returned_with_a_wrong_report_takes_equally_long_good_or_not(void **state
     times_do_not_differ(&way, measurements() / FEW);
 }
 
-/* That the measure sees what it is to see: one kind that is 3 % slower. */
+/* That the measure sees what it is to see: one kind that is 3 % slower. On a machine
+ * that others use it takes more of them. */
 static void
 the_measure_tells_what_differs(void **state)
 {
-    enum { N = 20000 };
+    enum { N = 100000, AT_ONCE = 20000 };
     static const struct way way = {
         .name = "", .kinds = inbound, .n_kinds = LEN(inbound)};
     static struct measured all[N];
-    size_t worst = 0;
+    size_t worst = 0, n = 0;
+    bool is_seen = false;
 
     (void)state;
     size = 0;
     for (size_t k = 0; k < way.n_kinds; k++)
         make(&way, &way.kinds[k], messages[k]);
-    measure(all, N, &way);
-    for (size_t i = 0; i < N; i++)
-        all[i].time *= all[i].kind == 9 ? 1.03 : 1;
-    assert_true(largest_t(all, N, &way, &worst) > T_MAX);
-    assert_int_equal(worst, 9);
+    while (!is_seen && n < N) {
+        measure(all + n, AT_ONCE, &way);
+        for (size_t i = n; i < n + AT_ONCE; i++)
+            all[i].time *= all[i].kind == 9 ? 1.03 : 1;
+        n += AT_ONCE;
+        is_seen = largest_t(all, n, &way, &worst) > T_MAX && worst == 9;
+    }
+    assert_true(is_seen);
 }
 
 int
