@@ -119,6 +119,7 @@ enum keyd_op {
     KEYD_OP_TOKEN_DOCTOR = 54,
     KEYD_OP_TOKEN_ADOPT = 55,
     KEYD_OP_ATTACH_KEY = 56,
+    KEYD_OP_SIGN_TLS_RECORD = 57,
 };
 
 enum keyd_account_mode {
@@ -417,6 +418,10 @@ struct keyd_request {
             struct keyd_octets id, token;
         } attach_key;
         struct {
+            struct keyd_octets domain, pok_id;
+            struct keyd_octets certificate; /* DER */
+        } sign_tls_record;
+        struct {
             struct keyd_octets domain;
             const struct keyd_profile_field *profile;
             size_t n_profile;
@@ -700,6 +705,10 @@ struct keyd_answer {
         struct {
             struct keyd_octets signature; /* the payload of chunk 255 */
         } naked;                          /* seal_naked */
+        struct {
+            struct keyd_octets of_hash; /* 64, over SHA-512 of the certificate */
+            struct keyd_octets of_der;  /* 64, over itself; empty: the token cannot */
+        } tls_record;                   /* sign_tls_record */
         struct {
             const struct keyd_stopped *stopped; /* all that are */
             size_t n_stopped;
@@ -1018,6 +1027,10 @@ enum keyd_status keyd_client_token_adopt(keyd_client *c, struct keyd_octets name
 enum keyd_status keyd_client_attach_key(keyd_client *c, struct keyd_octets id,
                                         struct keyd_octets token,
                                         struct keyd_answer **answer);
+enum keyd_status keyd_client_sign_tls_record(keyd_client *c, struct keyd_octets domain,
+                                             struct keyd_octets pok_id,
+                                             struct keyd_octets certificate,
+                                             struct keyd_answer **answer);
 enum keyd_status keyd_client_reload(keyd_client *c, struct keyd_answer **answer);
 enum keyd_status keyd_client_drain(keyd_client *c, enum keyd_drain_action action,
                                    bool wait, struct keyd_answer **answer);

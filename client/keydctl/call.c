@@ -168,6 +168,7 @@ is_changing(enum keyd_op op)
     case KEYD_OP_AUDIT_DROP:
     case KEYD_OP_TOKEN_ADOPT:
     case KEYD_OP_ATTACH_KEY:
+    case KEYD_OP_SIGN_TLS_RECORD:
         return true;
     case KEYD_OP_SIGN_OUTBOUND:
     case KEYD_OP_OPEN_ENVELOPE:

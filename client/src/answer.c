@@ -689,6 +689,10 @@ answer_fill(struct box *box, const Keyd__V1__Response *m, int fd, size_t n_objec
         return fill_issued(box, m->issue_user_signet, from);
     case KEYD__V1__RESPONSE__RESULT_ISSUE_ORG_SIGNET:
         return fill_issued(box, m->issue_org_signet, from);
+    case KEYD__V1__RESPONSE__RESULT_SIGN_TLS_RECORD:
+        box->answer.out.tls_record.of_hash = octets(m->sign_tls_record->of_hash);
+        box->answer.out.tls_record.of_der = octets(m->sign_tls_record->of_der);
+        return KEYD_OK;
     case KEYD__V1__RESPONSE__RESULT_SIGN_OUTBOUND:
     case KEYD__V1__RESPONSE__RESULT_OPEN_ENVELOPE:
     case KEYD__V1__RESPONSE__RESULT_OPEN_BOUNCE:

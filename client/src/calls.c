@@ -263,6 +263,17 @@ keyd_client_attach_key(keyd_client *c, struct keyd_octets id, struct keyd_octets
 }
 
 enum keyd_status
+keyd_client_sign_tls_record(keyd_client *c, struct keyd_octets domain,
+                            struct keyd_octets pok_id, struct keyd_octets certificate,
+                            struct keyd_answer **answer)
+{
+    struct keyd_request q = {.op = KEYD_OP_SIGN_TLS_RECORD,
+                             .in.sign_tls_record = {domain, pok_id, certificate}};
+
+    return keyd_client_call(c, &q, answer);
+}
+
+enum keyd_status
 keyd_client_reload(keyd_client *c, struct keyd_answer **answer)
 {
     struct keyd_request q = {.op = KEYD_OP_RELOAD};

@@ -353,6 +353,16 @@ make_import_key(struct maker *k, const struct keyd_request *in, void *message)
 }
 
 static void
+make_sign_tls_record(struct maker *k, const struct keyd_request *in, void *message)
+{
+    Keyd__V1__SignTlsRecordRequest *q = message;
+
+    q->domain = octets(k, in->in.sign_tls_record.domain);
+    q->pok_id = octets(k, in->in.sign_tls_record.pok_id);
+    q->certificate = octets(k, in->in.sign_tls_record.certificate);
+}
+
+static void
 make_issue_org_signet(struct maker *k, const struct keyd_request *in, void *message)
 {
     Keyd__V1__IssueOrgSignetRequest *q = message;
@@ -547,6 +557,7 @@ static const struct {
     {KEYD_OP_TOKEN_DOCTOR, make_token_doctor},
     {KEYD_OP_TOKEN_ADOPT, make_token_adopt},
     {KEYD_OP_ATTACH_KEY, make_attach_key},
+    {KEYD_OP_SIGN_TLS_RECORD, make_sign_tls_record},
 };
 
 static void

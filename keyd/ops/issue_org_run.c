@@ -35,27 +35,6 @@ org_issue_free(void *data)
     free(x);
 }
 
-/* An active key of the domain in the role asked for. */
-static kd_err
-find_key(struct task *t, const struct org_issue *x, const uint8_t id[16],
-         enum kd_key_role role, struct kd_key_info *out)
-{
-    struct kd_key_id key;
-
-    memcpy(key.octets, id, sizeof key.octets);
-    kd_err err = run_key_allowed(t, role, id);
-    if (err != KD_OK)
-        return err;
-    if (kd_token_get(t->vault->token, &key, out) != KD_OK)
-        return run_refuse(t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
-    if (out->role != role ||
-        !kd_slice_eq(kd_slice(out->domain, out->domain_size), x->job.domain))
-        return run_refuse(t, KD_INVALID, KD_REASON_KEY_SPEC);
-    if (out->state != KD_KEY_ACTIVE)
-        return run_refuse(t, KD_CONFLICT, KD_REASON_KEY_STATE);
-    return KD_OK;
-}
-
 static kd_err
 collect_soks(struct task *t, const struct org_issue *x, struct dime_sok *soks,
              size_t *n)
@@ -68,7 +47,8 @@ collect_soks(struct task *t, const struct org_issue *x, struct dime_sok *soks,
         return KD_MALFORMED;
     for (size_t i = 0; i < *n; i++) {
         const uint8_t *id = x->job.soks.p + i * KD_TOKEN_ID_SIZE;
-        if ((err = find_key(t, x, id, KD_KEY_ROLE_SOK, &info)) != KD_OK)
+        if ((err = run_active_key(t, x->job.domain, id, KD_KEY_ROLE_SOK, &info)) !=
+            KD_OK)
             return err;
         soks[i].perms = info.permissions;
         soks[i].authorised = true;
@@ -90,8 +70,10 @@ build(struct task *t)
         t->err = run_refuse(t, KD_SEALED, KD_REASON_SEALED);
         return;
     }
-    if ((t->err = find_key(t, x, x->job.pok, KD_KEY_ROLE_POK, &pok)) != KD_OK ||
-        (t->err = find_key(t, x, x->job.encryption, KD_KEY_ROLE_ENC, &enc)) != KD_OK ||
+    if ((t->err = run_active_key(t, x->job.domain, x->job.pok, KD_KEY_ROLE_POK,
+                                 &pok)) != KD_OK ||
+        (t->err = run_active_key(t, x->job.domain, x->job.encryption, KD_KEY_ROLE_ENC,
+                                 &enc)) != KD_OK ||
         (t->err = collect_soks(t, x, soks, &plan.n_soks)) != KD_OK ||
         (t->err = run_profile(t, DIME_ORG, x->job.profile, x->job.with_image != 0, NULL,
                               &x->info)) != KD_OK)
@@ -203,22 +185,6 @@ answer_again(struct vault *v, struct task *t, struct kd_slice octets)
 
 /* --- in words --- */
 
-static bool
-describe_one_key(struct vault *v, struct task *t, const char *word,
-                 const uint8_t id[16], struct kd_buf *text)
-{
-    struct kd_key_info info;
-    struct kd_key_id key;
-
-    memcpy(key.octets, id, sizeof key.octets);
-    if (kd_token_get(v->token, &key, &info) != KD_OK)
-        return describe_refuse(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
-    if (run_key_allowed(t, info.role, id) != KD_OK)
-        return describe_refuse(v, t, KD_DENIED, KD_REASON_KEY_NOT_PERMITTED);
-    describe_key(text, word, &info, true);
-    return true;
-}
-
 static void
 describe_profile(struct kd_slice stream, struct kd_buf *text)
 {
@@ -266,11 +232,11 @@ describe_issue_org_signet(struct vault *v, struct task *t, struct kd_buf *text)
     if (kd_policy_domain_find(t->conf->is.policy, job.domain, &domain) != KD_OK)
         return describe_refuse(v, t, KD_DENIED, KD_REASON_NOT_PERMITTED);
     kd_fact_name(text, "domain", job.domain);
-    if (!describe_one_key(v, t, "primary-key", job.pok, text) ||
-        !describe_one_key(v, t, "encryption-key", job.encryption, text))
+    if (!describe_named_key(v, t, "primary-key", job.pok, text) ||
+        !describe_named_key(v, t, "encryption-key", job.encryption, text))
         return false;
     for (size_t at = 0; at < job.soks.n; at += KD_TOKEN_ID_SIZE)
-        if (!describe_one_key(v, t, "secondary-key", job.soks.p + at, text))
+        if (!describe_named_key(v, t, "secondary-key", job.soks.p + at, text))
             return false;
     describe_profile(job.profile, text);
     return job.with_image == 0 || describe_image(v, t, text);

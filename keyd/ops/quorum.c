@@ -363,6 +363,22 @@ describe_key(struct kd_buf *text, const char *word, const struct kd_key_info *ke
 }
 
 bool
+describe_named_key(struct vault *v, struct task *t, const char *word,
+                   const uint8_t id[16], struct kd_buf *text)
+{
+    struct kd_key_info info;
+    struct kd_key_id key;
+
+    memcpy(key.octets, id, sizeof key.octets);
+    if (kd_token_get(v->token, &key, &info) != KD_OK)
+        return describe_refuse(v, t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
+    if (run_key_allowed(t, info.role, id) != KD_OK)
+        return describe_refuse(v, t, KD_DENIED, KD_REASON_KEY_NOT_PERMITTED);
+    describe_key(text, word, &info, true);
+    return true;
+}
+
+bool
 describe_secret(struct vault *v, struct task *t, const char *word, struct kd_buf *text)
 {
     uint8_t commitment[32];

@@ -49,6 +49,11 @@ void describe_permissions(struct kd_buf *text, unsigned permissions);
 void describe_key(struct kd_buf *text, const char *word, const struct kd_key_info *key,
                   bool with_state);
 
+/* A key that the request names, with its state, and policy for it; false: the task is
+ * answered. */
+bool describe_named_key(struct vault *v, struct task *t, const char *word,
+                        const uint8_t id[16], struct kd_buf *text);
+
 /* The commitment to the descriptor's secret; false: the task is answered. */
 bool describe_secret(struct vault *v, struct task *t, const char *word,
                      struct kd_buf *text);

@@ -25,6 +25,7 @@ static const struct op_rpc *const all[] = {
     &op_rpc_make_bounce,     &op_rpc_seal_naked,
     &op_rpc_token_list,      &op_rpc_token_doctor,
     &op_rpc_token_adopt,     &op_rpc_attach_key,
+    &op_rpc_sign_tls,
 };
 
 const struct op_rpc *

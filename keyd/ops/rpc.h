@@ -87,6 +87,7 @@ struct answer {
         Keyd__V1__OpenBounceResult open_bounce;
         Keyd__V1__MakeBounceResult make_bounce;
         Keyd__V1__SealNakedResult seal_naked;
+        Keyd__V1__SignTlsRecordResult sign_tls_record;
     } u;
     Keyd__V1__Key keys[ANSWER_KEYS_MAX];
     Keyd__V1__Key *key_list[ANSWER_KEYS_MAX];
@@ -172,6 +173,7 @@ extern const struct op_rpc op_rpc_registry_backup, op_rpc_registry_restore,
 extern const struct op_rpc op_rpc_reload, op_rpc_drain;
 extern const struct op_rpc op_rpc_token_list, op_rpc_token_doctor, op_rpc_token_adopt,
     op_rpc_attach_key;
+extern const struct op_rpc op_rpc_sign_tls;
 
 /* --- shared by the halves --- */
 

@@ -50,6 +50,7 @@ static const struct {
     {KD_OP_TokenDoctor, run_token_doctor},
     {KD_OP_TokenAdopt, run_token_adopt},
     {KD_OP_AttachKey, run_attach_key},
+    {KD_OP_SignTlsRecord, run_sign_tls_record},
 };
 
 void
@@ -171,6 +172,26 @@ run_key_allowed(struct task *t, unsigned role, const uint8_t *id)
         kd_policy_check_key(t->conf->is.policy, &t->caller, role, id) == KD_OK)
         return KD_OK;
     return run_refuse(t, KD_DENIED, KD_REASON_KEY_NOT_PERMITTED);
+}
+
+kd_err
+run_active_key(struct task *t, struct kd_slice domain, const uint8_t id[16],
+               enum kd_key_role role, struct kd_key_info *out)
+{
+    struct kd_key_id key;
+
+    memcpy(key.octets, id, sizeof key.octets);
+    kd_err err = run_key_allowed(t, role, id);
+    if (err != KD_OK)
+        return err;
+    if (kd_token_get(t->vault->token, &key, out) != KD_OK)
+        return run_refuse(t, KD_NOT_FOUND, KD_REASON_NO_SUCH_KEY);
+    if (out->role != role ||
+        !kd_slice_eq(kd_slice(out->domain, out->domain_size), domain))
+        return run_refuse(t, KD_INVALID, KD_REASON_KEY_SPEC);
+    if (out->state != KD_KEY_ACTIVE)
+        return run_refuse(t, KD_CONFLICT, KD_REASON_KEY_STATE);
+    return KD_OK;
 }
 
 kd_err

@@ -39,6 +39,11 @@ kd_err run_key_allowed(struct task *t, unsigned role, const uint8_t *id) KD_MUST
 bool run_named_key(struct vault *v, struct task *t, const struct kd_key_id *id,
                    struct kd_key_info *info);
 
+/* An active key of the domain in that role, and policy for it; else t->reason says why.
+ * On a crypto thread. */
+kd_err run_active_key(struct task *t, struct kd_slice domain, const uint8_t id[16],
+                      enum kd_key_role role, struct kd_key_info *out) KD_MUST_USE;
+
 /* Whether the keys can be asked now, before any work is put into it: a device may be
  * away. False: the task has been answered, and no key was used. */
 bool run_keys_usable(struct vault *v, struct task *t, const struct kd_key_id *ids,
@@ -117,5 +122,6 @@ void run_token_list(struct vault *v, struct task *t);
 void run_token_doctor(struct vault *v, struct task *t);
 void run_token_adopt(struct vault *v, struct task *t);
 void run_attach_key(struct vault *v, struct task *t);
+void run_sign_tls_record(struct vault *v, struct task *t);
 
 #endif

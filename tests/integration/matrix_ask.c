@@ -74,6 +74,9 @@ well(struct matrix_ask *a, enum kd_op op, const struct matrix_about *about)
         a->q.in.issue_org_signet.sok_ids = soks;
         a->q.in.issue_org_signet.n_sok_ids = 1;
         break;
+    case KD_OP_SignTlsRecord:
+        a->q.in.sign_tls_record.pok_id = (struct keyd_octets){org->pok, 16};
+        break;
     case KD_OP_SetQuorum:
         a->q.in = matrix_enrolment().in;
         break;
@@ -178,6 +181,12 @@ ask_of_keys(struct matrix_ask *a, enum kd_op op, const struct matrix_about *abou
     case KD_OP_AttachKey:
         a->q.in.attach_key.id = (struct keyd_octets){a->id, sizeof a->id};
         a->q.in.attach_key.token = KEYD_STR("not-there");
+        return true;
+    case KD_OP_SignTlsRecord:
+        a->q.in.sign_tls_record.domain = COM;
+        a->q.in.sign_tls_record.pok_id = (struct keyd_octets){a->id, sizeof a->id};
+        a->q.in.sign_tls_record.certificate =
+            (struct keyd_octets){a->certificate, ask_certificate(a->certificate)};
         return true;
     case KD_OP_IssueOrgSignet:
         org_signet(a);

@@ -11,7 +11,7 @@ struct matrix_ask {
     struct kd_buf ssr;
     char address[64];
     char secret[4096];
-    uint8_t id[16], fp[64], key[16];
+    uint8_t id[16], fp[64], key[16], certificate[256];
 };
 
 /* Needs kd_secret_setup; before any request is made. */

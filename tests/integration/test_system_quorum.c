@@ -31,7 +31,7 @@ enum { OPERATORS = 5, ZOE = OPERATORS, UID = 61020 };
 #define ADMIN_OPS                                                                      \
     "\"GenerateKey\", \"RetireKey\", \"ImportKey\", \"IssueOrgSignet\", "              \
     "\"AddUnsealSlot\", \"SetQuorum\", \"ApprovalList\", \"ApprovalShow\", "           \
-    "\"ApprovalSign\""
+    "\"ApprovalSign\", \"SignTlsRecord\""
 #define PRINCIPAL(name, uid)                                                           \
     "principal \"" name "\" {\n uid = " uid                                            \
     "\n class = \"admin\"\n operations = { " ADMIN_OPS                                 \
@@ -66,7 +66,7 @@ static const uint64_t all_marks =
     UINT64_C(1) << KEYD_OP_ADD_UNSEAL_SLOT | UINT64_C(1) << KEYD_OP_RESET_ADDRESS |
     UINT64_C(1) << KEYD_OP_GENERATE_KEY | UINT64_C(1) << KEYD_OP_RETIRE_KEY |
     UINT64_C(1) << KEYD_OP_IMPORT_KEY | UINT64_C(1) << KEYD_OP_ISSUE_ORG_SIGNET |
-    UINT64_C(1) << KEYD_OP_SET_QUORUM;
+    UINT64_C(1) << KEYD_OP_SET_QUORUM | UINT64_C(1) << KEYD_OP_SIGN_TLS_RECORD;
 
 /* The first n of the operators. */
 static struct keyd_operator wanted[OPERATORS];
@@ -203,6 +203,7 @@ struct made {
     size_t n_object;
     char kept[4096];
     struct keyd_octets soks[1];
+    uint8_t certificate[256];
     struct keyd_operator operators[OPERATORS];
 };
 
@@ -251,6 +252,11 @@ make_request(enum keyd_op op, struct made *m)
         m->q.in.issue_org_signet.encryption_id = (struct keyd_octets){org.enc, 16};
         m->q.in.issue_org_signet.sok_ids = m->soks;
         m->q.in.issue_org_signet.n_sok_ids = 1;
+    } else if (op == KEYD_OP_SIGN_TLS_RECORD) {
+        m->q.in.sign_tls_record.domain = KEYD_STR("example.com");
+        m->q.in.sign_tls_record.pok_id = (struct keyd_octets){org.pok, 16};
+        m->q.in.sign_tls_record.certificate =
+            (struct keyd_octets){m->certificate, ask_certificate(m->certificate)};
     } else if (op == KEYD_OP_RESET_ADDRESS) {
         m->q.in.reset_address.action = KEYD_RESET_APPROVE;
         m->q.in.reset_address.address = KEYD_STR("lost@example.com");
@@ -296,6 +302,9 @@ text_says(const struct keyd_answer *a, const struct made *m)
         {KEYD_OP_ISSUE_ORG_SIGNET,
          {"\noperation IssueOrgSignet\n", "\nprimary-key ", "\nencryption-key ",
           "\nsecondary-key ", "\nprofile sha-256 "}},
+        {KEYD_OP_SIGN_TLS_RECORD,
+         {"\noperation SignTlsRecord\n", "\ndomain \"example.com\"\n", "\nprimary-key ",
+          "\ncertificate sha-256 "}},
         {KEYD_OP_ADD_UNSEAL_SLOT,
          {"\noperation AddUnsealSlot\n", "\nslot-kind passphrase\n",
           "\nsecret commitment "}},
@@ -459,6 +468,13 @@ importing_a_key_waits_for_two_others(void **state)
 {
     (void)state;
     goes_its_way(KEYD_OP_IMPORT_KEY);
+}
+
+static void
+signing_for_a_certificate_waits_for_two_others(void **state)
+{
+    (void)state;
+    goes_its_way(KEYD_OP_SIGN_TLS_RECORD);
 }
 
 static void
@@ -943,8 +959,8 @@ look_at(struct kd_slice octets, struct found *f)
         assert_true(ben || kd_slice_eq(r.principal, kd_slice_str("op:dan")));
         f->n_approve++;
     }
-    if (r.op == KD_AUDIT_GENERATE_KEY && r.has_approval &&
-        memcmp(r.approval, f->digest, 32) == 0) {
+    if ((r.op == KD_AUDIT_GENERATE_KEY || r.op == KD_AUDIT_SIGN_TLS_RECORD) &&
+        r.has_approval && memcmp(r.approval, f->digest, 32) == 0) {
         assert_true((r.notes & KD_NOTE_QUORUM) != 0);
         assert_true((r.notes & KD_NOTE_SINGLE_OPERATOR) == 0);
         assert_true(f->n_approve == 2); /* which came before */
@@ -952,16 +968,16 @@ look_at(struct kd_slice octets, struct found *f)
     }
 }
 
+/* Asked for and approved once, done n_records times. */
 static void
-an_auditor_joins_the_approvals_with_what_was_done(void **state)
+join(enum keyd_op op, unsigned n_records)
 {
     struct found f = {0};
     struct made m;
     uint8_t id[16];
     struct keyd_answer *a;
 
-    (void)state;
-    make_request(KEYD_OP_GENERATE_KEY, &m);
+    make_request(op, &m);
     waits(ask_made(admin, &m), 2, id);
     a = show(id);
     crypto_hash_sha256(f.digest, a->out.approvals.text.p, a->out.approvals.text.n);
@@ -969,7 +985,8 @@ an_auditor_joins_the_approvals_with_what_was_done(void **state)
     keyd_client_answer_free(a);
     ask_ends(approve(id, BEN), KEYD_OK, NULL);
     ask_ends(approve(id, DAN), KEYD_OK, NULL);
-    ask_ends(ask_made(admin, &m), KEYD_OK, NULL);
+    for (unsigned i = 0; i < n_records; i++)
+        ask_ends(ask_made(admin, &m), KEYD_OK, NULL);
     for (uint64_t from = 1; from != 0;) {
         assert_int_equal(keyd_client_audit_read(admin, from, 0, &a), KEYD_OK);
         for (size_t i = 0; i < a->out.audit.n_records; i++)
@@ -978,7 +995,22 @@ an_auditor_joins_the_approvals_with_what_was_done(void **state)
         keyd_client_answer_free(a);
     }
     assert_int_equal(f.n_approve, 2);
-    assert_int_equal(f.n_done, 1);
+    assert_int_equal(f.n_done, n_records);
+}
+
+static void
+an_auditor_joins_the_approvals_with_what_was_done(void **state)
+{
+    (void)state;
+    join(KEYD_OP_GENERATE_KEY, 1);
+}
+
+/* It stores nothing, and is done again: each use of the key names what allowed it. */
+static void
+what_is_signed_again_names_the_approvals_of_the_first_time(void **state)
+{
+    (void)state;
+    join(KEYD_OP_SIGN_TLS_RECORD, 3);
 }
 
 /* A host of a token, which comes and goes, and to which nothing of requests is told. */
@@ -1301,6 +1333,7 @@ main(void)
         WITH_FIVE(a_request_counts_once_and_leaves_nothing_in_flight),
         WITH_FIVE(retiring_a_key_waits_for_two_others),
         WITH_FIVE(importing_a_key_waits_for_two_others),
+        WITH_FIVE(signing_for_a_certificate_waits_for_two_others),
         WITH_FIVE(adding_a_slot_waits_for_two_others),
         WITH_FIVE(changing_the_operators_waits_for_two_others),
         WITH_FIVE(approving_a_reset_waits_for_two_others),
@@ -1315,6 +1348,7 @@ main(void)
         WITH_FIVE(the_configuration_cannot_take_the_quorum_away),
         WITH_FIVE(what_is_not_marked_is_done_alone_and_the_quorum_can_end_itself),
         WITH_FIVE(an_auditor_joins_the_approvals_with_what_was_done),
+        WITH_FIVE(what_is_signed_again_names_the_approvals_of_the_first_time),
         WITH_FIVE(no_process_keeps_the_secret_of_a_request_that_waits),
         ALONE(a_request_expires_with_its_approvals),
         ALONE(T_OP_3_without_operators_the_configuration_decides),

@@ -45,6 +45,9 @@ ask_slice(struct keyd_octets o)
 /* A counter of Status. */
 uint64_t ask_counter(const struct daemon *d, const char *name);
 
+/* What has the form of a certificate and says nothing; its size. */
+size_t ask_certificate(uint8_t out[256]);
+
 /* A libdime key file of these secrets (32 octets each); its size. Needs
  * kd_secret_setup. */
 size_t ask_key_file(enum dime_dkey_kind kind, const uint8_t *seed,

@@ -143,6 +143,7 @@ static const struct {
     {"TokenDoctor", "a", "r"},
     {"TokenAdopt", "a", "ckq"},
     {"AttachKey", "a", "cdkq"},
+    {"SignTlsRecord", "a", "cdkqP"},
     {"RegistryBackup", "a", ""},
     {"RegistryRestore", "a", "cqr"},
     {"AuditDrop", "a", "ckqf"},

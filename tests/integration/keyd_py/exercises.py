@@ -7,13 +7,14 @@ holds) counts, s.key() is a new idempotency key; leave on `s` what later ones ne
 
 import hashlib
 import os
+import ssl
 import struct
 import subprocess
 import time
 import zlib
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from dmime_py import keys, making, naked
 
@@ -213,6 +214,23 @@ def issue_org_signet(s):
                                          "encryption_id": s.enc}, key=s.key())
     s.check("a signet of an organization", not r.core_fp and len(r.full_fp) == 64 and r.signet)
     s.org_fp = r.full_fp
+
+
+@exercise("sign_tls_record")
+def sign_tls_record(s):
+    x509 = ssl.PEM_cert_to_DER_cert(s.read("mx1.pem").decode())
+    request = {"domain": DOMAIN, "pok_id": s.pok, "certificate": x509}
+    r = s.admin.ask("sign_tls_record", request, key=s.key())
+    keys_of = {k.id: k.public_key for k in s.admin.ask("public_keys", {"domain": DOMAIN}).keys}
+    pok = Ed25519PublicKey.from_public_bytes(keys_of[s.pok])
+    pok.verify(r.of_hash, hashlib.sha512(x509).digest())
+    pok.verify(r.of_der, x509)
+    s.check("both forms", r.of_hash != r.of_der)
+    s.refused(s.pb.STATUS_INVALID, "a certificate and more", "sign_tls_record",
+              {**request, "certificate": x509 + b"\0"}, key=s.key(), word="bad-certificate")
+    s.refused(s.pb.STATUS_INVALID, "a secondary key", "sign_tls_record",
+              {**request, "pok_id": s.sok}, key=s.key(), word="key-spec")
+    s.for_operators_only("sign_tls_record", request, key=s.key())
 
 
 @exercise("issue_user_signet")
@@ -649,7 +667,7 @@ def fetch_part(s):
 ME, OTHERS = b"caller-admin", (b"auditor", b"dmtpd", b"submitd")
 
 # What SetQuorum may mark, by PROTOCOL.md.
-MARKS = sum(1 << n for n in (18, 33, 36, 37, 38, 39, 42, 51, 52, 55, 56))
+MARKS = sum(1 << n for n in (18, 33, 36, 37, 38, 39, 42, 51, 52, 55, 56, 57))
 SET_QUORUM = 1 << 42
 
 
