@@ -249,7 +249,7 @@ principal "operator" {
     class = "admin"
     operations = {
         "TokenInit", "AddUnsealSlot", "Unseal", "Seal", "GenerateKey", "RetireKey",
-        "ImportKey", "IssueOrgSignet", "LookupSignet", "LookupHistory", "VerifyCurrent",
+        "ImportKey", "IssueOrgSignet", "SignTlsRecord", "LookupSignet", "LookupHistory", "VerifyCurrent",
         "AuditRead", "AuditHead", "PolicyExplain", "Reload", "Drain", "RegistryBackup",
         "SetQuorum", "ApprovalList", "ApprovalShow", "ApprovalSign",
         "TokenList", "TokenDoctor", "TokenAdopt",

@@ -233,6 +233,7 @@ ask_until_approved(struct session *s, struct keyd_request *request,
     struct keyd_secret secret = secret_of(request);
     uint8_t key[KEYD_KEY_SIZE], id[16] = {0};
     void *kept = secret.n == 0 ? NULL : kd_secret_new(secret.n);
+    const uint8_t *own = request->idempotency_key;
     uint32_t missing = 0;
     enum keyd_status status;
 
@@ -261,7 +262,7 @@ ask_until_approved(struct session *s, struct keyd_request *request,
             memcpy(secret.p, kept, secret.n);
     }
     kd_secret_free(kept, secret.n);
-    request->idempotency_key = NULL;
+    request->idempotency_key = own;
     return status;
 }
 
@@ -269,8 +270,9 @@ enum keyd_status
 session_ask(struct session *s, struct keyd_request *request,
             struct keyd_answer **answer)
 {
-    request->idempotency_key =
-        s->o->has_key && is_changing(request->op) ? s->o->key : NULL;
+    /* What it was bound to before is the verb's own choice. */
+    if (request->idempotency_key == NULL && s->o->has_key && is_changing(request->op))
+        request->idempotency_key = s->o->key;
     if (s->o->wait)
         return ask_until_approved(s, request, answer);
     return keyd_client_call(s->client, request, answer);
@@ -309,6 +311,13 @@ refusal_to_json(enum keyd_status status, const char *detail, const char *sentenc
     kd_ignore(json_done(j, EX_OK)); /* the exit status says it too */
 }
 
+/* The verb's, which makes the same one of the same command. */
+static bool
+is_own_key(const struct session *s, const struct keyd_request *request)
+{
+    return request->idempotency_key != NULL && request->idempotency_key != s->o->key;
+}
+
 int
 session_refused(const struct session *s, const struct keyd_request *request,
                 enum keyd_status status, const struct keyd_answer *answer)
@@ -331,7 +340,12 @@ session_refused(const struct session *s, const struct keyd_request *request,
         say_what_waits(answer);
     if (answer != NULL && is_changing(request->op) && is_to_repeat(status)) {
         hex_write(kd_slice(answer->idempotency_key, KEYD_KEY_SIZE), key);
-        emit(stderr, "%s: repeat it with --idempotency-key %s\n", tool_name, key);
+        if (is_own_key(s, request)) {
+            key[0] = '\0';
+            emit(stderr, "%s: repeat the same command\n", tool_name);
+        } else {
+            emit(stderr, "%s: repeat it with --idempotency-key %s\n", tool_name, key);
+        }
     }
     if (s->o->json)
         refusal_to_json(status, detail, sentence, key, answer);

@@ -41,18 +41,6 @@ enum option_number {
     N_OPTIONS
 };
 
-/* More of them than an int has bits: compilers make such an enum wider. */
-enum option_bit {
-#define KEYDCTL_TEXT(id, member, name, letter) OPT_##id = UINT64_C(1) << NUMBER_##id,
-#define KEYDCTL_FLAG KEYDCTL_TEXT
-#define KEYDCTL_LIST KEYDCTL_TEXT
-#include "keydctl_options.def"
-#undef KEYDCTL_TEXT
-#undef KEYDCTL_FLAG
-#undef KEYDCTL_LIST
-};
-_Static_assert(N_OPTIONS <= 64, "options are bits of a set");
-
 enum kind { TEXT, FLAG, LIST };
 
 static const struct option_line {
@@ -80,22 +68,26 @@ static const struct verb {
     enum socket socket;
     unsigned flags;
     int n_args;
-    uint64_t options;
+    bool takes[N_OPTIONS];
     const char *synopsis;
 } verbs[] = {
 #define KEYDCTL_VERB(noun, verb, function, socket, flags, args, takes, synopsis)       \
-    {noun, verb, function, socket, flags, args, takes, synopsis},
+    {noun, verb, function, socket, flags, args, {takes}, synopsis},
+#define TAKE(id) [NUMBER_##id] = true,
 #include "keydctl_verbs.def"
+#undef TAKE
 #undef KEYDCTL_VERB
 };
 enum { N_VERBS = sizeof verbs / sizeof verbs[0] };
 
-static uint64_t
-options_of(const struct verb *v)
+static bool
+takes_option(const struct verb *v, size_t option)
 {
-    uint64_t common = v->socket == NO_SOCKET ? 0 : OPT_SOCKET | OPT_TIMEOUT;
+    bool is_common = option == NUMBER_JSON ||
+                     (v->socket != NO_SOCKET &&
+                      (option == NUMBER_SOCKET || option == NUMBER_TIMEOUT));
 
-    return v->options | common | OPT_JSON;
+    return is_common || v->takes[option];
 }
 
 /* --- usage --------------------------------------------------------------------------
@@ -191,7 +183,7 @@ read_options(const struct verb *v, int argc, char **argv, struct options *o)
     shorts[n] = '\0';
     while ((c = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
         size_t i = option_index(c);
-        if (i == N_OPTIONS || (options_of(v) >> i & 1) == 0 ||
+        if (i == N_OPTIONS || !takes_option(v, i) ||
             !take_option(o, &option_lines[i], optarg))
             return false;
     }
@@ -228,7 +220,7 @@ read_common(const struct verb *v, struct options *o)
         kd_ignore(usage_error("--endpoint", "not together with --socket"));
         return false;
     }
-    if ((options_of(v) & OPT_ENDPOINT) != 0 && o->socket == NULL) {
+    if (takes_option(v, NUMBER_ENDPOINT) && o->socket == NULL) {
         o->endpoints = o->endpoint.n == 0 ? getenv("KEYD_ENDPOINTS") : NULL;
         o->is_many =
             o->endpoint.n != 0 || (o->endpoints != NULL && *o->endpoints != '\0');

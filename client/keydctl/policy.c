@@ -23,8 +23,8 @@ problems_to_json(const char *file, const struct kd_conf_problems *problems, bool
                      problems->more, "problems", list);
 }
 
-static void
-print_problems(FILE *f, const char *file, const struct kd_conf_problems *problems)
+void
+conf_print_problems(FILE *f, const char *file, const struct kd_conf_problems *problems)
 {
     char line[512];
 
@@ -32,10 +32,8 @@ print_problems(FILE *f, const char *file, const struct kd_conf_problems *problem
         emit(f, "%s\n", line);
 }
 
-/* Principals' accounts are those of this machine. Who owns the file and who the roles
- * are is for dime-keyd -t to ask: a draft may lie anywhere. */
-static kd_err
-load(const char *path, struct kd_conf **out, struct kd_conf_problems *problems)
+kd_err
+conf_read(const char *path, struct kd_conf **out, struct kd_conf_problems *problems)
 {
     struct kd_conf_env env;
 
@@ -49,7 +47,7 @@ verb_policy_check(const struct options *o)
 {
     static struct kd_conf_problems problems;
     struct kd_conf *conf = NULL;
-    kd_err err = load(o->args[0], &conf, &problems);
+    kd_err err = conf_read(o->args[0], &conf, &problems);
 
     if (err == KD_OK)
         kd_conf_lint(conf, &problems);
@@ -62,7 +60,7 @@ verb_policy_check(const struct options *o)
         int printed = json_done(problems_to_json(o->args[0], &problems, valid), status);
         return printed == status ? status : EX_UNREADABLE;
     }
-    print_problems(stdout, o->args[0], &problems);
+    conf_print_problems(stdout, o->args[0], &problems);
     if (problems.n == 0)
         emit(stdout, "%s: good\n", o->args[0]);
     return status;
@@ -242,10 +240,10 @@ ask_file(const struct options *o, const struct question *q, struct explained *x)
     static struct kd_conf_problems problems;
     static struct found found;
     struct kd_conf *conf = NULL;
-    kd_err err = load(o->config, &conf, &problems);
+    kd_err err = conf_read(o->config, &conf, &problems);
 
     if (err != KD_OK) {
-        print_problems(stderr, o->config, &problems);
+        conf_print_problems(stderr, o->config, &problems);
         return err == KD_INVALID ? EX_DATAERR : EX_NOINPUT;
     }
     find(conf->policy, q, x, &found);

@@ -432,7 +432,7 @@ def publish(made):
     check("record", all("".join(r["strings"]) == want for r in j["records"]))
     text = run(OK, "publish", "show", "--domain", DOMAIN, "--policy", "strict").out
     check("record as text", text.splitlines()[0] ==
-          '_dime.orga.example. IN TXT "ver=1 pok=%s pol=strict "' % made["pok"]["public_key"])
+          '_dime.orga.example. 3600 IN TXT "ver=1 pok=%s pol=strict "' % made["pok"]["public_key"])
     run(DATA, "publish", "show", "--domain", "other.example").says("no active primary key")
 
 

@@ -78,7 +78,7 @@ check 'only the vault has keys' \
     [ "$(grep -E ' yes +yes$' "$T/out" | awk '{ print $1 }')" = vault ]
 says 'fingerprint' '^ +fingerprint [A-Za-z0-9+/]{86}$'
 says 'record to publish' \
-    '_dime\.orga\.example\. IN TXT "ver=1 pok=5zyGJDCUMa70B5Z13ystwRu/48GlG9ooQIA8ze/6vAM '
+    '_dime\.orga\.example\. 3600 IN TXT "ver=1 pok=5zyGJDCUMa70B5Z13ystwRu/48GlG9ooQIA8ze/6vAM '
 says 'the request came over the socket' '^ISSUED .*alice\.ssr.*submission\.sock'
 says 'whose signet it is' '254 Signet-Identifier: alice@orga\.example'
 says 'it verifies' '--org .* --pok .*: user-signet holds$'

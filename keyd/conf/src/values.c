@@ -518,16 +518,17 @@ add_text(const struct setting *s)
 {
     struct kd_conf_texts *texts = s->member;
 
-    assert(s->key->size == sizeof *texts && s->key->max == KD_CONF_TOKEN_LIST_MAX);
+    size_t max = (size_t)s->key->max;
+
+    assert(s->key->size == sizeof *texts);
     for (size_t i = 0; i < texts->n; i++)
         if (is_word(s->value, texts->list[i])) {
             refuse(s, "new: it is in the list already");
             return;
         }
-    if (texts->list == NULL &&
-        (texts->list = calloc(KD_CONF_TOKEN_LIST_MAX, sizeof *texts->list)) == NULL)
+    if (texts->list == NULL && (texts->list = calloc(max, sizeof *texts->list)) == NULL)
         s->r->err = KD_NOMEM;
-    else if (texts->n < KD_CONF_TOKEN_LIST_MAX && /* else reported */
+    else if (texts->n < max && /* else reported */
              (texts->list[texts->n] = kd_conf_copy(s->r, s->value->text)) != NULL)
         texts->n++;
 }

@@ -94,11 +94,18 @@ struct kd_conf_keys {
     uint8_t (*ids)[KD_POLICY_KEY_ID_SIZE]; /* KD_CONF_KEY_IDS_MAX, or NULL */
 };
 
+/* Of paths or assignments. */
+struct kd_conf_texts {
+    size_t n;
+    char **list; /* as many as the key may have, or NULL */
+};
+
 struct kd_conf_domain {
     char *name;
     uint32_t line; /* of its section */
     struct kd_domain_rules rules;
     struct kd_conf_quotas quotas;
+    struct kd_conf_texts certificates; /* of its servers, for keydctl alone */
 };
 
 struct kd_conf_principal {
@@ -115,12 +122,6 @@ struct kd_conf_principal {
     struct kd_conf_keys keys;
     struct kd_conf_quotas quotas;
     struct kd_policy_lines lines;
-};
-
-/* Of paths or assignments. */
-struct kd_conf_texts {
-    size_t n;
-    char **list; /* KD_CONF_TOKEN_LIST_MAX, or NULL */
 };
 
 /* Where keys are held outside of keyd (keyd/p11/p11.h). */
