@@ -142,9 +142,15 @@ cert_verdict_clear(struct cert_verdict *v)
 }
 
 bool
+cert_why_passes(enum cert_why why)
+{
+    return why == CERT_PINNED || why == CERT_PINNED_VALID || why == CERT_VALID;
+}
+
+bool
 cert_passes(const struct cert_verdict *v)
 {
-    return v->why == CERT_PINNED || v->why == CERT_PINNED_VALID || v->why == CERT_VALID;
+    return cert_why_passes(v->why);
 }
 
 bool

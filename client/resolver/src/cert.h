@@ -63,6 +63,7 @@ void cert_judge(const struct cert_question *q, struct cert_verdict *out);
 void cert_verdict_clear(struct cert_verdict *v);
 
 bool cert_passes(const struct cert_verdict *v);
+bool cert_why_passes(enum cert_why why);
 bool cert_wants_revocation(const struct cert_verdict *v);
 
 /* A short lower-case text, never NULL; of CERT_CHAIN that of X.509. */

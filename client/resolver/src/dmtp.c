@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { GOODBYE_MS = 5000 }; /* for a host that is not wanted */
 
@@ -299,26 +300,64 @@ judge_verdict(const struct opening *o, const struct cert_verdict *v, int64_t now
     return cert_wants_revocation(v) ? judge_revocation(o, v, now) : DMTP_DONE;
 }
 
+static int64_t
+seconds_of(const ASN1_TIME *t)
+{
+    struct tm tm;
+
+    return ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+/* For dmtp_shown. */
+static void
+show(struct dmtp_shown *out, const struct cert_question *q, enum cert_why verdict)
+{
+    struct cert_question without = *q;
+    struct cert_verdict v;
+    uint8_t *der = NULL;
+    int n = q->cert == NULL ? 0 : i2d_X509(q->cert, &der);
+
+    if (n <= 0)
+        return;
+    out->is_reached = true;
+    kd_buf_reset(&out->certificate);
+    kd_buf_put(&out->certificate, kd_slice(der, (size_t)n));
+    OPENSSL_free(der);
+    out->from = seconds_of(X509_get0_notBefore(q->cert));
+    out->until = out->chain_until = seconds_of(X509_get0_notAfter(q->cert));
+    for (int i = 0; i < sk_X509_num(q->others); i++) {
+        int64_t end = seconds_of(X509_get0_notAfter(sk_X509_value(q->others, i)));
+        out->chain_until = end < out->chain_until ? end : out->chain_until;
+    }
+    without.is_secure = false;
+    cert_judge(&without, &v);
+    out->verdict = verdict;
+    out->without_dns = v.why;
+    cert_verdict_clear(&v);
+}
+
 static enum dmtp_end
 judge(const struct opening *o)
 {
     const struct dmtp_target *t = o->target;
     int64_t now = kd_clock_wall_ms() / 1000;
     X509 *cert = SSL_get1_peer_certificate(o->d->tls);
+    const struct cert_question q = {.record = t->record,
+                                    .is_secure = t->is_secure,
+                                    .is_relaxed = t->is_relaxed,
+                                    .host = t->host,
+                                    .domain = t->domain,
+                                    .cert = cert,
+                                    .others = SSL_get_peer_cert_chain(o->d->tls),
+                                    .authorities = o->d->ctx->authorities,
+                                    .is_tls13 =
+                                        SSL_version(o->d->tls) >= TLS1_3_VERSION,
+                                    .now = now};
     struct cert_verdict v;
 
-    cert_judge(
-        &(struct cert_question){.record = t->record,
-                                .is_secure = t->is_secure,
-                                .is_relaxed = t->is_relaxed,
-                                .host = t->host,
-                                .domain = t->domain,
-                                .cert = cert,
-                                .others = SSL_get_peer_cert_chain(o->d->tls),
-                                .authorities = o->d->ctx->authorities,
-                                .is_tls13 = SSL_version(o->d->tls) >= TLS1_3_VERSION,
-                                .now = now},
-        &v);
+    cert_judge(&q, &v);
+    if (t->shown != NULL)
+        show(t->shown, &q, v.why);
     enum dmtp_end end = judge_verdict(o, &v, now);
     cert_verdict_clear(&v);
     X509_free(cert);

@@ -6,6 +6,7 @@
 #ifndef DIME_RESOLVER_DMTP_H
 #define DIME_RESOLVER_DMTP_H
 
+#include "cert.h"
 #include "steps.h"
 
 #include <dime/fingerprint.h>
@@ -48,6 +49,15 @@ enum dmtp_mode {
     DMTP_DUAL    /* STARTTLS MODE=DMTP (25, 587) */
 };
 
+/* What a host showed, for who looks at it rather than through it. */
+struct dmtp_shown {
+    bool is_reached;                    /* a certificate was shown */
+    struct kd_buf certificate;          /* DER; initialised by who wants it */
+    int64_t from, until;                /* of it, in seconds since 1970 */
+    int64_t chain_until;                /* the earliest end of all that were sent */
+    enum cert_why verdict, without_dns; /* as it is; and if the record were insecure */
+};
+
 /* Whom to speak to, and by what its certificate is judged. All of it borrowed. */
 struct dmtp_target {
     const char *host;   /* as the record or MX names it: SNI and certificate */
@@ -57,8 +67,9 @@ struct dmtp_target {
     size_t n_addresses;
     struct sockaddr_storage addresses[DMTP_ADDRESSES_MAX]; /* without ports */
     const struct dime_mrec *record;
-    bool is_secure;  /* the record is, by DNSSEC */
-    bool is_relaxed; /* D-029 is not asked of it */
+    bool is_secure;           /* the record is, by DNSSEC */
+    bool is_relaxed;          /* D-029 is not asked of it */
+    struct dmtp_shown *shown; /* NULL: nobody wants it */
 };
 
 /* How a connection or a command ended. */

@@ -9,7 +9,7 @@
 #include <keyd/base/err.h>
 #include <keyd/base/slice.h>
 
-enum { DNS_A = 1, DNS_MX = 15, DNS_TXT = 16, DNS_AAAA = 28 };
+enum { DNS_A = 1, DNS_NS = 2, DNS_MX = 15, DNS_TXT = 16, DNS_AAAA = 28 };
 
 enum {
     DNS_NAME_MAX = 253,     /* characters, without the trailing dot */

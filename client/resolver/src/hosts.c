@@ -3,6 +3,7 @@
 #include "rdata.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -153,8 +154,8 @@ start_mx(struct hosts *h, int64_t deadline, struct steps *steps)
 
 /* An address that no host on the network has: an answer of the DNS shall not lead to
  * ourselves or to everybody. */
-static bool
-is_usable(const struct hosts *h, const struct host_addr *a)
+bool
+hosts_address_ok(const struct host_addr *a, bool local)
 {
     static const uint8_t loopback6[16] = {[15] = 1},
                          mapped[12] = {[10] = 0xff, [11] = 0xff};
@@ -163,13 +164,24 @@ is_usable(const struct hosts *h, const struct host_addr *a)
     if (a->family == AF_INET6 && memcmp(p, mapped, sizeof(mapped)) == 0)
         return false;
     if (a->family == AF_INET6 && memcmp(p, loopback6, sizeof(loopback6)) == 0)
-        return h->conf.local_addresses;
+        return local;
     if (a->family == AF_INET6) /* unspecified and its like; multicast; link-local */
         return p[0] != 0 && p[0] != 0xff && !(p[0] == 0xfe && (p[1] & 0xc0) == 0x80);
     if (p[0] == 127)
-        return h->conf.local_addresses;
+        return local;
     /* this network; link-local; multicast, reserved, broadcast */
     return p[0] != 0 && !(p[0] == 169 && p[1] == 254) && p[0] < 224;
+}
+
+void
+hosts_sockaddr(const struct host_addr *a, struct sockaddr_storage *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->ss_family = (sa_family_t)a->family;
+    if (a->family == AF_INET)
+        memcpy(&((struct sockaddr_in *)out)->sin_addr, a->octets, 4);
+    else
+        memcpy(&((struct sockaddr_in6 *)out)->sin6_addr, a->octets, 16);
 }
 
 static void
@@ -183,7 +195,7 @@ add_addresses(const struct hosts *h, const struct dns_answer *a, int family, siz
 
         if (a->rdata[i].n == size)
             memcpy(addr.octets, a->rdata[i].p, size);
-        if (a->rdata[i].n == size && is_usable(h, &addr))
+        if (a->rdata[i].n == size && hosts_address_ok(&addr, h->conf.local_addresses))
             out->addrs[out->n_addrs++] = addr;
         else
             steps_warn(steps, STEP_HOSTS, "%s: an address that cannot be its own",

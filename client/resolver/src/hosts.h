@@ -10,6 +10,8 @@
 
 #include <dime/mrec.h>
 
+#include <sys/socket.h>
+
 enum {
     HOST_ADDRS_MAX = 8, /* of one host; what is more is left out */
     HOST_PORTS_MAX = 3,
@@ -52,6 +54,12 @@ struct hosts_conf {
 };
 
 struct hosts;
+
+/* An address that a host on the network can have; local: also one of our own. */
+bool hosts_address_ok(const struct host_addr *a, bool local);
+
+/* Without a port. */
+void hosts_sockaddr(const struct host_addr *a, struct sockaddr_storage *out);
 
 /* domain and the dx values are copied. */
 kd_err hosts_new(const struct hosts_conf *conf, const char *domain,

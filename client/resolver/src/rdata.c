@@ -21,8 +21,8 @@ rdata_txt(struct kd_slice rdata, uint8_t *out, size_t *n)
 }
 
 /* An uncompressed name, to the end of the data. */
-static kd_err
-take_name(struct kd_slice wire, char out[DNS_NAME_MAX + 1])
+kd_err
+rdata_name(struct kd_slice wire, char out[DNS_NAME_MAX + 1])
 {
     char name[DNS_NAME_MAX + 1];
     size_t at = 0, n = 0;
@@ -57,7 +57,7 @@ rdata_mx(struct kd_slice rdata, uint16_t *preference, char host[DNS_NAME_MAX + 1
 
     if (rdata.n < 3)
         return KD_MALFORMED;
-    if ((err = take_name(kd_slice(rdata.p + 2, rdata.n - 2), host)) != KD_OK)
+    if ((err = rdata_name(kd_slice(rdata.p + 2, rdata.n - 2), host)) != KD_OK)
         return err;
     *preference = (uint16_t)(rdata.p[0] << 8 | rdata.p[1]);
     return KD_OK;

@@ -14,4 +14,7 @@ kd_err rdata_txt(struct kd_slice rdata, uint8_t *out, size_t *n) KD_MUST_USE;
 kd_err rdata_mx(struct kd_slice rdata, uint16_t *preference,
                 char host[DNS_NAME_MAX + 1]) KD_MUST_USE;
 
+/* The name of an NS, the same. */
+kd_err rdata_name(struct kd_slice rdata, char name[DNS_NAME_MAX + 1]) KD_MUST_USE;
+
 #endif

@@ -1,5 +1,6 @@
 #include "asking.h"
 #include "memory.h"
+#include "reach.h"
 #include "records.h"
 #include "underway.h"
 #include "walk.h"
@@ -20,11 +21,9 @@ struct dime_resolver {
     char **relaxed; /* domains, own copies */
     size_t n_relaxed;
 
-    struct dns *dns;
+    struct reach reach;
     struct suffixes *suffixes;
     struct lookup lookup;
-    struct hosts_conf hosts;
-    struct dmtp_context *dmtp;
     struct store *store;
     struct memory *memory;
     struct underway underway;
@@ -63,18 +62,9 @@ static kd_err
 open_parts(struct dime_resolver *r, const struct dime_resolver_conf *conf,
            struct steps *steps, const char **why)
 {
-    const struct dns_conf dns = {.anchor_file = conf->anchor_file,
-                                 .forwarders = &conf->forwarder,
-                                 .n_forwarders = conf->forwarder != NULL,
-                                 .root_hints = conf->hints_file,
-                                 .local_servers = conf->is_local};
-    const struct dmtp_conf dmtp = {.ca_file = conf->ca_file,
-                                   .only_tls12 = conf->only_tls12,
-                                   .takes_libdime = conf->takes_libdime};
-    kd_err err;
+    kd_err err = reach_open(conf, &r->reach, why);
 
-    if ((err = dns_new(&dns, &r->dns, why)) != KD_OK ||
-        (err = dmtp_context_new(&dmtp, &r->dmtp, why)) != KD_OK)
+    if (err != KD_OK)
         return err;
     if ((err = suffixes_new(conf->suffix_file, &r->suffixes)) != KD_OK) {
         *why = "the Public Suffix List cannot be read";
@@ -120,12 +110,7 @@ dime_resolver_new(const struct dime_resolver_conf *conf, struct dime_resolver **
         dime_resolver_free(r);
         return err;
     }
-    r->lookup = (struct lookup){.dns = r->dns, .numeric_type = conf->record_type};
-    r->hosts = (struct hosts_conf){.dns = r->dns,
-                                   .domain_itself = conf->tries_domain,
-                                   .mx_port_26 = conf->tries_26_on_mx,
-                                   .follow_aliases = conf->follows_aliases,
-                                   .local_addresses = conf->is_local};
+    r->lookup = (struct lookup){.dns = r->reach.dns, .numeric_type = conf->record_type};
     *out = r;
     return KD_OK;
 }
@@ -137,9 +122,8 @@ dime_resolver_free(struct dime_resolver *r)
         return;
     memory_free(r->memory);
     store_close(r->store);
-    dmtp_context_free(r->dmtp);
     suffixes_free(r->suffixes);
-    dns_free(r->dns);
+    reach_close(&r->reach);
     if (r->has_underway)
         underway_clear(&r->underway);
     for (size_t i = 0; i < r->n_relaxed; i++)
@@ -285,8 +269,8 @@ find_signets(struct resolution *z, struct asking *a)
 static enum dime_outcome
 with_record(struct resolution *z, const struct walk *w)
 {
-    struct session session = {.hosts_conf = &z->r->hosts,
-                              .dmtp = z->r->dmtp,
+    struct session session = {.hosts_conf = &z->r->reach.hosts,
+                              .dmtp = z->r->reach.dmtp,
                               .domain = w->supplied,
                               .record = &w->record.mrec,
                               .is_secure = w->record.secure,

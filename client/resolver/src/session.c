@@ -2,7 +2,6 @@
 
 #include <keyd/base/clock.h>
 
-#include <netinet/in.h>
 #include <stdlib.h>
 
 enum { QUIT_MS = 1000, DMTP_PORT = 26 };
@@ -49,16 +48,8 @@ session_close(struct session *s)
 static void
 put_addresses(const struct host *host, struct dmtp_target *t)
 {
-    for (size_t i = 0; i < host->n_addrs && t->n_addresses < DMTP_ADDRESSES_MAX; i++) {
-        const struct host_addr *a = &host->addrs[i];
-        struct sockaddr_storage *to = &t->addresses[t->n_addresses++];
-        memset(to, 0, sizeof *to);
-        to->ss_family = (sa_family_t)a->family;
-        if (a->family == AF_INET)
-            memcpy(&((struct sockaddr_in *)to)->sin_addr, a->octets, 4);
-        else
-            memcpy(&((struct sockaddr_in6 *)to)->sin6_addr, a->octets, 16);
-    }
+    for (size_t i = 0; i < host->n_addrs && t->n_addresses < DMTP_ADDRESSES_MAX; i++)
+        hosts_sockaddr(&host->addrs[i], &t->addresses[t->n_addresses++]);
 }
 
 static enum dmtp_end
