@@ -3,6 +3,7 @@
  *
  * Keys are keyd's, and so are the values for certificates; what else it says is the
  * command line's. What readers would take for broken, or might, is never printed. */
+#include "publish.h"
 #include "certificates.h"
 
 #include <dime/base64.h>
@@ -20,9 +21,6 @@ enum {
     TTL_MAX = 604800,
     NOTES_MAX = 64,
     OUTPUT_MAX = 1 << 20,
-    /* A signet of the old key is kept by others for 64 days at most, and a week more
-     * until everybody has asked again (D-079). */
-    OLD_KEY_DAYS = 71,
     DAY = 86400,
 };
 
@@ -30,15 +28,11 @@ enum format { FORMAT_ZONE, FORMAT_UPDATE, FORMAT_JSON };
 
 struct publish {
     const struct options *o;
-    struct session session;
-    struct name domain;
+    struct published d;
     enum format format;
     uint32_t ttl;
     struct certificates wanted, configured;
     struct kd_conf *conf;
-    struct key_list keys;
-    struct keyd_answer *org; /* of the organizational signet; NULL: none */
-    struct dime_signet signet;
     struct dime_mrec record;
     struct dime_mrec_strings strings;
 };
@@ -149,7 +143,7 @@ read_options(struct publish *p)
         (status = read_hosts("--dx", &p->o->dx, r->dx, &r->n_dx)) != EX_OK ||
         (status = read_hosts("--syn", &p->o->syn, r->syn, &r->n_syn)) != EX_OK)
         return status;
-    return name_read("--domain", p->o->domain, NAME_DOMAIN, &p->domain);
+    return name_read("--domain", p->o->domain, NAME_DOMAIN, &p->d.domain);
 }
 
 /* --- certificates -------------------------------------------------------------------
@@ -189,7 +183,7 @@ read_certificates(struct publish *p)
     for (size_t i = 0; status == EX_OK && i < p->o->certificate.n; i++)
         status = certificates_add(&p->wanted, p->o->certificate.items[i]);
     if (status == EX_OK)
-        status = certificates_configured(p->o->config, p->domain.text, &p->configured,
+        status = certificates_configured(p->o->config, p->d.domain.text, &p->configured,
                                          &p->conf, &is_known);
     return status == EX_OK ? check_complete(p, is_known) : status;
 }
@@ -198,6 +192,18 @@ static const struct certificates *
 published(const struct publish *p)
 {
     return p->wanted.n != 0 ? &p->wanted : &p->configured;
+}
+
+static int
+refuse_ended(const struct certificates *all)
+{
+    for (size_t i = 0; i < all->n; i++) {
+        if (all->list[i].until > kd_clock_wall_ms() / 1000)
+            continue;
+        complain(all->list[i].path, "it has expired");
+        return EX_DATAERR;
+    }
+    return EX_OK;
 }
 
 /* The same request has the same key every time: what operators approved once, for this
@@ -214,7 +220,7 @@ key_of(const struct publish *p, const uint8_t pok[16], struct kd_slice der,
     crypto_hash_sha256_update(&h, (const uint8_t *)what, sizeof what);
     if (p->o->has_key)
         crypto_hash_sha256_update(&h, p->o->key, sizeof p->o->key);
-    crypto_hash_sha256_update(&h, (const uint8_t *)p->domain.text, p->domain.n + 1);
+    crypto_hash_sha256_update(&h, (const uint8_t *)p->d.domain.text, p->d.domain.n + 1);
     crypto_hash_sha256_update(&h, pok, 16);
     crypto_hash_sha256_update(&h, der.p, der.n);
     crypto_hash_sha256_final(&h, digest);
@@ -248,10 +254,10 @@ sign_certificate(struct publish *p, const struct certificate *c, const uint8_t p
 
     key_of(p, pok, der, key);
     q.idempotency_key = key;
-    q.in.sign_tls_record.domain = KEYD_STR(p->domain.text);
+    q.in.sign_tls_record.domain = KEYD_STR(p->d.domain.text);
     q.in.sign_tls_record.pok_id = (struct keyd_octets){pok, 16};
     q.in.sign_tls_record.certificate = octets_of(der);
-    int status = session_call(&p->session, &q, &a);
+    int status = session_call(&p->d.session, &q, &a);
     if (status == EX_OK)
         status = add_value(p, a->out.tls_record.of_hash);
     if (status == EX_OK)
@@ -275,15 +281,15 @@ is_active_pok(const struct keyd_key *k)
 static int
 choose_pok(struct publish *p, uint8_t out[16])
 {
-    const uint8_t *signer = p->org == NULL ? NULL : p->signet.sign_key;
+    const uint8_t *signer = p->d.org == NULL ? NULL : p->d.signet.sign_key;
     size_t n = 0;
 
     if (p->o->pok != NULL)
         return hex_read(p->o->pok, out, 16)
                    ? EX_OK
                    : usage_error("--pok", "an id of a key has 32 hexadecimal digits");
-    for (size_t i = 0; i < p->keys.n; i++) {
-        const struct keyd_key *k = p->keys.keys[i];
+    for (size_t i = 0; i < p->d.keys.n; i++) {
+        const struct keyd_key *k = p->d.keys.keys[i];
         if (!is_active_pok(k))
             continue;
         memcpy(out, k->id.p, 16);
@@ -303,9 +309,8 @@ sign_certificates(struct publish *p)
     uint8_t pok[16];
     int status = EX_OK;
 
-    if (all->n == 0)
-        return EX_OK;
-    if ((status = choose_pok(p, pok)) != EX_OK)
+    if (all->n == 0 || (status = refuse_ended(all)) != EX_OK ||
+        (status = choose_pok(p, pok)) != EX_OK)
         return status;
     for (size_t i = 0; status == EX_OK && i < all->n; i++)
         status = sign_certificate(p, &all->list[i], pok);
@@ -320,8 +325,8 @@ add_keys(struct publish *p, enum keyd_key_state state)
 {
     struct dime_mrec *r = &p->record;
 
-    for (size_t i = 0; i < p->keys.n; i++) {
-        const struct keyd_key *k = p->keys.keys[i];
+    for (size_t i = 0; i < p->d.keys.n; i++) {
+        const struct keyd_key *k = p->d.keys.keys[i];
         if (k->role != KEYD_ROLE_POK || k->state != state ||
             k->public_key.n != KEY_SIZE)
             continue;
@@ -344,31 +349,6 @@ fill_keys(struct publish *p)
         return EX_DATAERR;
     }
     return status == EX_OK && p->o->retained ? add_keys(p, KEYD_KEY_RETAINED) : status;
-}
-
-/* NULL where there is none yet. */
-static int
-fetch_signet(struct publish *p)
-{
-    struct keyd_request q = {.op = KEYD_OP_LOOKUP_SIGNET};
-    enum dime_reason why;
-
-    q.in.lookup_signet.name = KEYD_STR(p->domain.text);
-    enum keyd_status status = session_ask(&p->session, &q, &p->org);
-    if (status == KEYD_OK && p->org != NULL &&
-        dime_signet_parse_as(DIME_ORG, slice_of(p->org->out.signet.signet), &p->signet,
-                             &why) == KD_OK)
-        return EX_OK;
-    if (status == KEYD_OK) {
-        complain("keyd's answer", "no organizational signet");
-        return EX_PROTOCOL;
-    }
-    int ending = status == KEYD_NOT_FOUND || status == KEYD_DENIED
-                     ? EX_OK
-                     : session_refused(&p->session, &q, status, p->org);
-    keyd_client_answer_free(p->org);
-    p->org = NULL;
-    return ending;
 }
 
 /* Everything that a reader could say of it; a fault is ours, or of the options. */
@@ -397,10 +377,10 @@ judge(const struct publish *p)
 static int
 make(struct publish *p)
 {
-    int status = key_list_fetch(&p->session, p->domain.text, &p->keys);
+    int status = published_fetch(&p->d, p->o);
 
     if (status != EX_OK || (status = fill_keys(p)) != EX_OK ||
-        (status = fetch_signet(p)) != EX_OK || (status = sign_certificates(p)) != EX_OK)
+        (status = sign_certificates(p)) != EX_OK)
         return status;
     kd_err err = dime_mrec_write(&p->record, &p->strings);
     if (err != KD_OK) {
@@ -417,9 +397,9 @@ make(struct publish *p)
 static bool
 has_retained(const struct publish *p)
 {
-    for (size_t i = 0; i < p->keys.n; i++)
-        if (p->keys.keys[i]->role == KEYD_ROLE_POK &&
-            p->keys.keys[i]->state == KEYD_KEY_RETAINED)
+    for (size_t i = 0; i < p->d.keys.n; i++)
+        if (p->d.keys.keys[i]->role == KEYD_ROLE_POK &&
+            p->d.keys.keys[i]->state == KEYD_KEY_RETAINED)
             return true;
     return false;
 }
@@ -427,7 +407,8 @@ has_retained(const struct publish *p)
 static void
 remind_of_old_key(void)
 {
-    time_t until = (time_t)(kd_clock_wall_ms() / 1000) + (time_t)OLD_KEY_DAYS * DAY;
+    time_t until =
+        (time_t)(kd_clock_wall_ms() / 1000) + (time_t)PUBLISHED_OLD_KEY_DAYS * DAY;
     struct tm tm;
     char day[16] = "";
 
@@ -451,14 +432,14 @@ remind(const struct publish *p)
     else if (has_retained(p))
         kd_ignore(warn("a retained primary key is left out: signets made with it will "
                        "not be believed (--retained lists it)"));
-    if (p->org == NULL)
+    if (p->d.org == NULL)
         kd_ignore(warn("keyd shows no organizational signet of the domain: senders "
                        "that find the record will ask its servers for one"));
-    else if (dime_signet_find(&p->signet, DIME_ORG_CONTACT_ABUSE, &field) != KD_OK)
+    else if (dime_signet_find(&p->d.signet, DIME_ORG_CONTACT_ABUSE, &field) != KD_OK)
         emit(stderr,
              "%s: publish: reminder: the organizational signet names no contact for "
              "abuse (field 200): abuse@%s must take mail\n",
-             tool_name, p->domain.text);
+             tool_name, p->d.domain.text);
 }
 
 /* --- output -------------------------------------------------------------------------
@@ -475,13 +456,13 @@ record_to_json(const struct publish *p)
                good;
     for (size_t i = 0; i < DIME_MREC_OWNERS; i++) {
         json_t *j = json_pack("{s:s+++, s:s, s:I, s:O}", "owner", dime_mrec_owners[i],
-                              ".", p->domain.text, ".", "type", "TXT", "ttl",
+                              ".", p->d.domain.text, ".", "type", "TXT", "ttl",
                               (json_int_t)p->ttl, "strings", strings);
         good = json_array_append_new(list, j) == 0 && good;
     }
     json_decref(strings);
     if (good)
-        return json_pack("{s:s, s:i, s:o}", "domain", p->domain.text, "octets",
+        return json_pack("{s:s, s:i, s:o}", "domain", p->d.domain.text, "octets",
                          (int)p->strings.size, "records", list);
     json_decref(list);
     return NULL;
@@ -496,9 +477,9 @@ show(const struct publish *p)
         return json_done(record_to_json(p), EX_OK);
     kd_buf_init(&b, OUTPUT_MAX);
     if (p->format == FORMAT_ZONE)
-        dime_mrec_put_zone(&b, &p->strings, p->domain.text, p->ttl);
+        dime_mrec_put_zone(&b, &p->strings, p->d.domain.text, p->ttl);
     else
-        dime_mrec_put_update(&b, &p->strings, p->domain.text, p->ttl);
+        dime_mrec_put_update(&b, &p->strings, p->d.domain.text, p->ttl);
     if (b.err == KD_OK)
         emit(stdout, "%.*s", (int)b.n, (const char *)b.p);
     int status = b.err == KD_OK ? EX_OK : EX_OSERR;
@@ -517,16 +498,13 @@ verb_publish_show(const struct options *o)
     }
     p->o = o;
     int status = read_options(p);
-    if (status == EX_OK && (status = read_certificates(p)) == EX_OK &&
-        (status = session_open(&p->session, o)) == EX_OK)
+    if (status == EX_OK && (status = read_certificates(p)) == EX_OK)
         status = make(p);
     if (status == EX_OK)
         remind(p);
     if (status == EX_OK)
         status = show(p);
-    keyd_client_answer_free(p->org);
-    key_list_free(&p->keys);
-    session_close(&p->session);
+    published_free(&p->d);
     certificates_free(&p->wanted);
     certificates_free(&p->configured);
     kd_conf_free(p->conf);

@@ -176,7 +176,8 @@ def refusals():
     check("of no use", "none of this kind" in show(DATA, "--certificate",
                                                    path("ed.pem")).stderr)
     expired("old.pem")
-    check("over", "expired" in show(DATA, "--certificate", path("old.pem")).stderr)
+    check("over", "expired" in show(DATA, "--partial", "--certificate",
+                                           path("old.pem")).stderr)
 
 
 # --- certificates -------------------------------------------------------------------------
