@@ -116,7 +116,7 @@ an_answer_without_a_record_is_not_legacy_by_itself(void **state)
 }
 
 static void
-T_MR_98_T_MR_99_T_MR_100_naked_mail_that_is_taken(void **state)
+T_MR_97_T_MR_98_T_MR_99_T_MR_100_naked_mail_that_is_taken(void **state)
 {
     (void)state;
     for (unsigned theirs = L; theirs <= S; theirs++)
@@ -163,7 +163,7 @@ main(void)
         cmocka_unit_test(T_MR_95_T_MR_96_of_strict_domains),
         cmocka_unit_test(no_error_is_ever_sent_naked),
         cmocka_unit_test(an_answer_without_a_record_is_not_legacy_by_itself),
-        cmocka_unit_test(T_MR_98_T_MR_99_T_MR_100_naked_mail_that_is_taken),
+        cmocka_unit_test(T_MR_97_T_MR_98_T_MR_99_T_MR_100_naked_mail_that_is_taken),
         cmocka_unit_test(T_MR_101_dark_mail_of_a_domain_without_a_record),
         cmocka_unit_test(names_are_there_for_all),
     };

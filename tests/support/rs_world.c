@@ -118,8 +118,8 @@ say_user(struct rs_user *u, const char *command, struct kd_buf *reply)
         say_objects(reply, 280, &current, 1);
 }
 
-static void
-say(void *arg, const char *command, struct kd_buf *reply)
+void
+rs_say(void *arg, const char *command, struct kd_buf *reply)
 {
     struct rs_domain *d = arg;
 
@@ -205,7 +205,7 @@ rs_serve(size_t domain, bool is_self_signed)
     d->server = dmtp_server_start(&(struct dmtp_server_conf){.address = d->address,
                                                              .port = DMTP_PORT,
                                                              .id = &d->id,
-                                                             .answer = say,
+                                                             .answer = rs_say,
                                                              .arg = d});
 }
 
@@ -318,7 +318,8 @@ rs_begin(void)
 {
     static char records[RS_DOMAINS][2048];
     const char *tmp = getenv("TMPDIR");
-    struct zone_spec specs[RS_DOMAINS];
+    struct zone_spec specs[RS_DOMAINS + 1] = {
+        [RS_DOMAINS] = {.name = RS_FRESH, .kind = ZONE_SIGNED}};
 
     begin_domain(RS_SIGNED, "example.com", "dx.example.com", "127.0.0.21");
     begin_domain(RS_UNSIGNED, "example.net", "dx.example.net", "127.0.0.22");
@@ -335,7 +336,9 @@ rs_begin(void)
     snprintf(rs.ca_file, sizeof rs.ca_file, "%s/ca.pem", rs.dir);
     const struct identity *list[] = {&rs.ca};
     certs_write(rs.ca_file, list, 1);
-    rs.zones = zones_start(specs, RS_DOMAINS);
+    rs.zones = zones_start(specs, RS_DOMAINS + 1);
+    zones_set_absence(rs.zones, RS_FRESH, 2);
+    zones_change(rs.zones, RS_FRESH, "");
     rs.now = 1800000000;
     for (size_t i = 0; i < RS_DOMAINS; i++)
         rs_serve(i, false);

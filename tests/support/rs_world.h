@@ -40,6 +40,9 @@ struct rs_domain {
     unsigned n_sgnt, n_vrfy, n_hist;
 };
 
+/* A signed zone that has nothing at first, and says so for 2 seconds. */
+#define RS_FRESH "fresh.example"
+
 /* Signed: example.com; unsigned: example.net. */
 enum { RS_SIGNED, RS_UNSIGNED };
 
@@ -51,6 +54,9 @@ struct rs_world {
     int64_t now;
 };
 extern struct rs_world rs;
+
+/* What its host says: for a dmtp_server beside it; arg: &rs.domains[...]. */
+void rs_say(void *arg, const char *command, struct kd_buf *reply);
 
 /* After netns_enter. */
 void rs_begin(void);

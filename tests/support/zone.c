@@ -17,6 +17,7 @@ enum { MAX_ZONES = 48, TEXT_MAX = 64 * 1024, MONTHS = 120 * 86400 };
 
 struct one {
     struct zone_spec spec;
+    unsigned absent_s; /* TTL of what is not there; 0: 60 */
     char file[512];
     char ds[512]; /* for the parent */
 };
@@ -180,10 +181,10 @@ write_zone(struct zones *z, struct one *o)
     if (!is_served(o) || o->spec.kind == ZONE_SERVFAIL)
         return;
     n = snprintf(text, sizeof(text),
-                 "$ORIGIN %s.\n$TTL 300\n@ SOA ns admin %u 3600 600 86400 60\n"
+                 "$ORIGIN %s.\n$TTL 300\n@ SOA ns admin %u 3600 600 86400 %u\n"
                  "@ NS ns\nns A %s\n%s\n",
-                 o->spec.name, ++z->serial, ZONE_SERVER,
-                 o->spec.records != NULL ? o->spec.records : "");
+                 o->spec.name, ++z->serial, o->absent_s == 0 ? 60 : o->absent_s,
+                 ZONE_SERVER, o->spec.records != NULL ? o->spec.records : "");
     if (n < 0 || (size_t)n >= sizeof(text))
         give_up("zone %s is too long", o->spec.name);
     write_file(o->file, text);
@@ -348,6 +349,14 @@ const char *
 zones_hints(const struct zones *z)
 {
     return z->hints;
+}
+
+void
+zones_set_absence(struct zones *z, const char *name, unsigned seconds)
+{
+    for (size_t i = 0; i < z->n; i++)
+        if (strcmp(z->zones[i].spec.name, name) == 0)
+            z->zones[i].absent_s = seconds;
 }
 
 void

@@ -39,6 +39,9 @@ void zones_stop(struct zones *z);
 const char *zones_anchor(const struct zones *z);
 const char *zones_hints(const struct zones *z);
 
+/* From its next change on: for how many seconds what is not there may be kept. */
+void zones_set_absence(struct zones *z, const char *name, unsigned seconds);
+
 /* The zone has other records now, signed as before; kept in caches as TTLs say. */
 void zones_change(struct zones *z, const char *name, const char *records);
 
