@@ -399,6 +399,63 @@ T_RS_7_what_was_asked_for_by_fingerprint_has_it(void **state)
     done(r, a);
 }
 
+/* Nobody asked for witnesses: a change that nothing vouches for does (D-076). */
+static void
+T_RS_15_a_syndicate_that_knows_the_old_signet_prolongs_the_wait(void **state)
+{
+    struct rs_domain *d = &rs.domains[RS_UNSIGNED], *w = &rs.domains[RS_SIGNED];
+    struct dime_resolver *r = rs_resolver("rs15s");
+    struct sg_pair old = d->pok;
+
+    (void)state;
+    w->witnesses = "example.net";
+    kd_buf_init(&w->testimony, 8192);
+    kd_buf_put(&w->testimony, kd_buf_slice(&d->org));
+    dime_answer_free(rs_ask(r, "example.net", 0, DIME_IS_DARK));
+    d->pok = sg_pair_text("another thief's pok");
+    rs_sign_org(RS_UNSIGNED, NULL);
+    rs_publish(RS_UNSIGNED, "syn=dx.example.com ");
+    dime_resolver_free(r);
+    for (int hours = 0; hours < 40; hours += 5) {
+        rs.now += 5 * HOUR;
+        r = rs_resolver("rs15s");
+        const struct dime_answer *a = rs_ask(r, "example.net", 0, DIME_IS_DARK);
+        assert_true(kd_slice_eq(a->org_signet, kd_buf_slice(&w->testimony)));
+        assert_true(rs_told(a, "syndicate", "has another signet", ALARM));
+        done(r, a);
+    }
+    d->pok = old;
+    rs_sign_org(RS_UNSIGNED, NULL);
+    rs_publish(RS_UNSIGNED, "");
+    w->witnesses = NULL;
+    kd_buf_free(&w->testimony);
+}
+
+/* A cache that was thrown away is told of in the first answer: what it knew is what
+ * kept domains DIME ones. */
+static void
+what_was_lost_at_the_opening_is_told_once(void **state)
+{
+    char path[256];
+    struct dime_resolver *r = rs_resolver("lost");
+
+    (void)state;
+    dime_answer_free(rs_ask(r, "example.com", 0, DIME_IS_DARK));
+    dime_resolver_free(r);
+    snprintf(path, sizeof path, "%s/lost/cache.db", rs.dir);
+    FILE *f = fopen(path, "r+e");
+    assert_non_null(f);
+    fputs("no database at all, but words", f);
+    assert_int_equal(fclose(f), 0);
+    r = rs_resolver("lost");
+    const struct dime_answer *a = rs_ask(r, "example.com", 0, DIME_IS_DARK);
+    assert_true(rs_told(a, "cache", "", ALARM));
+    dime_answer_free(a);
+    a = rs_ask(r, "example.com", DIME_QUERY_FRESH, DIME_IS_DARK);
+    assert_false(rs_told(a, "cache", "", WARNING));
+    done(r, a);
+}
+
 static void
 T_RS_17_a_syndicate_is_a_witness_and_no_source(void **state)
 {
@@ -465,6 +522,9 @@ main(int argc, char **argv)
         cmocka_unit_test(
             T_RS_14_a_primary_key_that_DNSSEC_says_is_new_is_taken_and_told),
         cmocka_unit_test(T_RS_15_one_that_it_does_not_say_is_held),
+        cmocka_unit_test(
+            T_RS_15_a_syndicate_that_knows_the_old_signet_prolongs_the_wait),
+        cmocka_unit_test(what_was_lost_at_the_opening_is_told_once),
         cmocka_unit_test(
             T_RS_16_an_orderly_change_is_taken_and_old_user_signets_verify),
         cmocka_unit_test(T_MR_70_T_MR_71_a_record_that_is_gone_lives_on),

@@ -310,8 +310,7 @@ ends_are_told_ahead(void **state)
     /* 90 days are ahead of 100, and the zone's signatures of no more than 3. */
     json_t *j = check(LOOK_SOON, "--ahead", "100");
     const json_t *x = finding(j, "certificate-end", "warning");
-    assert_non_null(
-        strstr(json_string_value(json_object_get(x, "text")), " days"));
+    assert_non_null(strstr(json_string_value(json_object_get(x, "text")), " days"));
     json_decref(j);
 
     serve_until(10);

@@ -65,8 +65,10 @@ judge(struct asking *a, const struct pinned *old, struct kd_slice sent,
         err = validate_fingerprint(&signet, a->fingerprint, &why);
     if (err != KD_OK)
         return tell_fault(a, STEP_ORG_SIGNET, &why);
-    if (old->is_there && !is_taken(a, old, &signet, &hold))
+    if (old->is_there && !is_taken(a, old, &signet, &hold)) {
+        witness_ask(a, &signet); /* D-076: while it is waited, others are asked */
         return keep_old(a, old, &hold, octets, fresh_until);
+    }
     steps_add(a->steps, STEP_ORG_SIGNET, "valid under a primary key of the record");
     pinned_put(a, a->supplier, &signet, false);
     kd_buf_reset(octets);

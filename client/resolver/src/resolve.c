@@ -9,6 +9,7 @@
 #include <dime/policy.h>
 #include <keyd/base/clock.h>
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -28,6 +29,8 @@ struct dime_resolver {
     struct memory *memory;
     struct underway underway;
     bool has_underway;
+    /* What was found when the store was opened: the first answer tells it. */
+    struct steps *_Atomic opening;
 };
 
 static int64_t
@@ -102,7 +105,8 @@ dime_resolver_new(const struct dime_resolver_conf *conf, struct dime_resolver **
     r->memory = memory_new(ANSWERS);
     if (r->has_underway && r->memory != NULL && copy_relaxed(r, conf)) {
         *why = NULL;
-        err = open_parts(r, conf, NULL, why);
+        r->opening = steps_new();
+        err = open_parts(r, conf, r->opening, why);
     }
     if (err != KD_OK) {
         if (*why == NULL)
@@ -120,6 +124,7 @@ dime_resolver_free(struct dime_resolver *r)
 {
     if (r == NULL)
         return;
+    steps_free(r->opening);
     memory_free(r->memory);
     store_close(r->store);
     suffixes_free(r->suffixes);
@@ -401,6 +406,10 @@ dime_resolve(struct dime_resolver *r, const struct dime_query *query,
     kd_buf_init(&z->user, DMTP_SIGNET_MAX);
     bool is_name = understand(query->name, &z->is);
     z->steps = steps_new();
+    struct steps *opening = atomic_exchange(&r->opening, NULL);
+    if (opening != NULL)
+        steps_join(z->steps, opening);
+    steps_free(opening);
     if (is_name)
         z->parts.name = z->is.name;
     else
