@@ -2,7 +2,7 @@
  * unsigned and spoilt zones and of servers that mean ill. */
 #include "dns.h"
 #include "fds.h"
-#include "hostile_dns.h"
+#include "hostile_answers.h"
 #include "netns.h"
 #include "suite.h"
 #include "zone.h"
@@ -12,7 +12,6 @@
 #include <pthread.h>
 #include <string.h>
 
-#define HOSTILE "127.0.0.66"
 #define FORWARDER "127.0.0.67"
 #define SILENT "127.0.0.68"
 enum { SOON = 10000, SHORT = 700 };
@@ -350,42 +349,6 @@ answers_do_not_lead_to_servers_on_this_machine(void **state)
 
 /* --- servers that mean ill --- */
 
-struct script {
-    size_t (*answer)(const struct hostile_query *q, uint8_t *out, size_t max);
-};
-
-static size_t
-follow(void *arg, const struct hostile_query *q, uint8_t *out, size_t max)
-{
-    const struct script *s = arg;
-
-    if ((strcmp(q->name, "_dime.hostile.example") == 0 ||
-         strncmp(q->name, "chain", 5) == 0) &&
-        q->type == DNS_TXT)
-        return s->answer(q, out, max);
-    struct hostile_msg m = hostile_begin(q, 0, out, max);
-
-    hostile_soa(&m, "hostile.example", 30);
-    return m.n;
-}
-
-static size_t
-give_many(const struct hostile_query *q, uint8_t *out, size_t max)
-{
-    struct hostile_msg m = hostile_begin(q, 0, out, max);
-    char text[32];
-
-    if (!q->tcp) {
-        out[2] |= 2; /* truncated */
-        return m.n;
-    }
-    for (int i = 0; i < 33; i++) {
-        snprintf(text, sizeof(text), "pok=%d", i);
-        hostile_txt(&m, NULL, 60, text);
-    }
-    return m.n;
-}
-
 static size_t
 give_32(const struct hostile_query *q, uint8_t *out, size_t max)
 {
@@ -414,132 +377,6 @@ give_large(const struct hostile_query *q, uint8_t *out, size_t max)
     return m.n;
 }
 
-static size_t
-give_truncated(const struct hostile_query *q, uint8_t *out, size_t max)
-{
-    struct hostile_msg m = hostile_begin(q, 0, out, max);
-
-    out[2] |= 2;
-    return q->tcp ? 0 : m.n; /* and nothing comes by TCP */
-}
-
-static size_t
-give_loop(const struct hostile_query *q, uint8_t *out, size_t max)
-{
-    struct hostile_msg m = hostile_begin(q, 0, out, max);
-
-    hostile_name(&m, HOSTILE_ANSWER, NULL, 5, 60, "_dime.hostile.example");
-    return m.n;
-}
-
-/* Each name leads to a new one, for ever. */
-static size_t
-give_chain(const struct hostile_query *q, uint8_t *out, size_t max)
-{
-    static _Atomic unsigned turn;
-    struct hostile_msg m = hostile_begin(q, 0, out, max);
-    char to[64];
-
-    snprintf(to, sizeof(to), "chain%u.hostile.example", turn++);
-    hostile_name(&m, HOSTILE_ANSWER, NULL, 5, 60, to);
-    return m.n;
-}
-
-/* Two that lead to each other. */
-static size_t
-give_ring(const struct hostile_query *q, uint8_t *out, size_t max)
-{
-    struct hostile_msg m = hostile_begin(q, 0, out, max);
-
-    bool here = strcmp(q->name, "_dime.hostile.example") == 0;
-
-    hostile_name(&m, HOSTILE_ANSWER, NULL, 5, 60,
-                 here ? "chain.hostile.example" : "_dime.hostile.example");
-    return m.n;
-}
-
-static size_t
-give_wrong_id(const struct hostile_query *q, uint8_t *out, size_t max)
-{
-    struct hostile_msg m = hostile_begin(q, 0, out, max);
-
-    hostile_txt(&m, NULL, 60, "pok=wrong");
-    out[0] ^= 0xff;
-    return m.n;
-}
-
-static size_t
-give_wrong_question(const struct hostile_query *q, uint8_t *out, size_t max)
-{
-    struct hostile_msg m = hostile_begin(q, 0, out, max);
-
-    out[12 + 3] = 'X'; /* of the name's second letter */
-    hostile_txt(&m, NULL, 60, "pok=wrong");
-    return m.n;
-}
-
-static size_t
-give_compression_loop(const struct hostile_query *q, uint8_t *out, size_t max)
-{
-    struct hostile_msg m = hostile_begin(q, 0, out, max);
-    uint8_t loop[] = {0xc0, 0, 0, 16, 0, 1, 0, 0, 0, 60, 0, 2, 1, 'x'};
-
-    loop[1] = (uint8_t)m.n;
-    out[7] = 1;
-    hostile_raw(&m, loop, sizeof(loop));
-    return m.n;
-}
-
-static size_t
-give_short_data(const struct hostile_query *q, uint8_t *out, size_t max)
-{
-    struct hostile_msg m = hostile_begin(q, 0, out, max);
-
-    hostile_txt(&m, NULL, 60, "pok=cut");
-    return m.n - 3;
-}
-
-static size_t
-give_count_without_records(const struct hostile_query *q, uint8_t *out, size_t max)
-{
-    struct hostile_msg m = hostile_begin(q, 0, out, max);
-
-    out[7] = 9;
-    return m.n;
-}
-
-static size_t
-give_refused(const struct hostile_query *q, uint8_t *out, size_t max)
-{
-    return hostile_begin(q, 5, out, max).n;
-}
-
-static size_t
-give_servfail(const struct hostile_query *q, uint8_t *out, size_t max)
-{
-    return hostile_begin(q, 2, out, max).n;
-}
-
-static size_t
-give_notimp(const struct hostile_query *q, uint8_t *out, size_t max)
-{
-    return hostile_begin(q, 4, out, max).n;
-}
-
-static size_t
-give_nothing(const struct hostile_query *q, uint8_t *out, size_t max)
-{
-    (void)q, (void)out, (void)max;
-    return 0;
-}
-
-static size_t
-give_header_alone(const struct hostile_query *q, uint8_t *out, size_t max)
-{
-    kd_ignore((long)hostile_begin(q, 0, out, max).n);
-    return 12;
-}
-
 /* A record of someone else in the additional section does not reach a cache. */
 static size_t
 give_poison(const struct hostile_query *q, uint8_t *out, size_t max)
@@ -555,8 +392,8 @@ static void
 ask_hostile(size_t (*answer)(const struct hostile_query *, uint8_t *, size_t),
             struct dns_answer *a)
 {
-    struct script s = {answer};
-    struct hostile_dns *h = hostile_dns_start(HOSTILE, follow, &s);
+    struct hostile_script s = {NULL, answer};
+    struct hostile_dns *h = hostile_dns_start(HOSTILE, hostile_follow, &s);
 
     dns_query(dns, "_dime.hostile.example", DNS_TXT, kd_clock_ms() + 4000, a);
     print_message("%s: %s\n", dns_status_text(a->status), a->why);
@@ -567,25 +404,13 @@ ask_hostile(size_t (*answer)(const struct hostile_query *, uint8_t *, size_t),
 static void
 an_answer_that_cannot_be_used_is_broken_never_absent(void **state)
 {
-    static size_t (*const answers[])(const struct hostile_query *, uint8_t *,
-                                     size_t) = {
-        give_many,           give_truncated,
-        give_loop,           give_chain,
-        give_ring,           give_wrong_id,
-        give_wrong_question, give_compression_loop,
-        give_short_data,     give_count_without_records,
-        give_refused,        give_servfail,
-        give_notimp,         give_nothing,
-        give_header_alone,
-    };
-
-    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+    for (size_t i = 0; i < n_hostile_answers; i++) {
         struct dns_answer a;
 
         freed(state);
         fresh(state);
-        print_message("%zu: ", i);
-        ask_hostile(answers[i], &a);
+        print_message("%s: ", hostile_answers[i].name);
+        ask_hostile(hostile_answers[i].answer, &a);
         assert_int_equal(a.status, DNS_BROKEN);
         assert_true(a.broken == DNS_SERVFAIL || a.broken == DNS_TIMEOUT ||
                     a.broken == DNS_TOO_LARGE);
@@ -673,8 +498,8 @@ T_MR_63_the_ad_bit_of_a_forwarder_does_not_count(void **state)
 static void
 a_question_ends_at_its_deadline(void **state)
 {
-    struct script s = {give_nothing};
-    struct hostile_dns *h = hostile_dns_start(HOSTILE, follow, &s);
+    struct hostile_script s = {NULL, hostile_give_nothing};
+    struct hostile_dns *h = hostile_dns_start(HOSTILE, hostile_follow, &s);
     int64_t begin = kd_clock_ms(), took;
     struct dns_answer a;
     (void)state;
@@ -730,8 +555,8 @@ ask_often(void *arg)
 static void
 many_threads_ask_one_resolver_and_some_give_up(void **state)
 {
-    struct script s = {give_nothing};
-    struct hostile_dns *h = hostile_dns_start(HOSTILE, follow, &s);
+    struct hostile_script s = {NULL, hostile_give_nothing};
+    struct hostile_dns *h = hostile_dns_start(HOSTILE, hostile_follow, &s);
     pthread_t threads[8];
     unsigned seeds[8];
     (void)state;

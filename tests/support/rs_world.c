@@ -318,8 +318,10 @@ rs_begin(void)
 {
     static char records[RS_DOMAINS][2048];
     const char *tmp = getenv("TMPDIR");
-    struct zone_spec specs[RS_DOMAINS + 1] = {
-        [RS_DOMAINS] = {.name = RS_FRESH, .kind = ZONE_SIGNED}};
+    struct zone_spec specs[RS_DOMAINS + 2] = {
+        [RS_DOMAINS] = {.name = RS_FRESH, .kind = ZONE_SIGNED},
+        [RS_DOMAINS + 1] = {
+            .name = "hostile.example", .kind = ZONE_ELSEWHERE, .at = "127.0.0.66"}};
 
     begin_domain(RS_SIGNED, "example.com", "dx.example.com", "127.0.0.21");
     begin_domain(RS_UNSIGNED, "example.net", "dx.example.net", "127.0.0.22");
@@ -336,7 +338,7 @@ rs_begin(void)
     snprintf(rs.ca_file, sizeof rs.ca_file, "%s/ca.pem", rs.dir);
     const struct identity *list[] = {&rs.ca};
     certs_write(rs.ca_file, list, 1);
-    rs.zones = zones_start(specs, RS_DOMAINS + 1);
+    rs.zones = zones_start(specs, RS_DOMAINS + 2);
     zones_set_absence(rs.zones, RS_FRESH, 2);
     zones_change(rs.zones, RS_FRESH, "");
     rs.now = 1800000000;

@@ -43,7 +43,8 @@ struct rs_domain {
 /* A signed zone that has nothing at first, and says so for 2 seconds. */
 #define RS_FRESH "fresh.example"
 
-/* Signed: example.com; unsigned: example.net. */
+/* Signed: example.com; unsigned: example.net. Of hostile.example nobody here is the
+ * server (hostile_answers.h). */
 enum { RS_SIGNED, RS_UNSIGNED };
 
 struct rs_world {
