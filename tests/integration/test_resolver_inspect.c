@@ -492,6 +492,32 @@ the_deadline_holds_whatever_is_silent(void **state)
     publish(usual, "");
 }
 
+/* TCP that comes octet by octet and never ends: its banner says how long it is. */
+static void
+a_server_that_drips_is_waited_for_no_longer_than_others(void **state)
+{
+    struct dmtp_server *slow =
+        dmtp_server_start(&(struct dmtp_server_conf){.address = SECOND,
+                                                     .port = 53,
+                                                     .id = &rs.domains[RS_SIGNED].id,
+                                                     .is_dual = true,
+                                                     .at = DMTP_AT_BANNER,
+                                                     .trouble = DMTP_IS_SLOW});
+    struct dmtp_server_seen seen;
+
+    (void)state;
+    publish(usual, "@ NS ns2\nns2 A " SECOND);
+    int64_t before = kd_clock_ms();
+    struct dime_inspection *i = inspect_within("example.com", SHORT_MS, rs.zones);
+    assert_true(kd_clock_ms() - before < SHORT_MS + 30000);
+    assert_false(server_at(i, SECOND)->over_tcp);
+    assert_true(server_at(i, ZONE_SERVER)->over_tcp);
+    dime_inspection_free(i);
+    dmtp_server_stop(slow, &seen);
+    assert_true(seen.connections > 0);
+    publish(usual, "");
+}
+
 /* --- zones that are wrong -----------------------------------------------------------
  */
 
@@ -607,6 +633,7 @@ main(int argc, char **argv)
         cmocka_unit_test(what_only_validating_senders_trust_is_told),
         cmocka_unit_test(broken_records_are_told_and_nobody_is_asked),
         cmocka_unit_test(the_deadline_holds_whatever_is_silent),
+        cmocka_unit_test(a_server_that_drips_is_waited_for_no_longer_than_others),
     };
     const struct CMUnitTest wrong_zones[] = {
         cmocka_unit_test(bogus_zones_are_told),

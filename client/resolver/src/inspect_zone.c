@@ -1,20 +1,33 @@
 /* The servers of a zone, each asked by itself, over UDP and TCP: what a validating
  * resolver does not tell is which of them is behind, or does not answer, and how long
- * the signatures still hold. libldns asks and reads. */
+ * the signatures still hold. libldns reads what they say; the waiting is ours, since
+ * its own has no end where octets come one by one. */
 #include "looking.h"
 
+#include "net.h"
 #include "rdata.h"
 
 #include <keyd/base/clock.h>
 
 #include <ldns/ldns.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 enum {
     PORT = 53,
     EDNS_SIZE = 1232,
-    ANSWER_MS = 3000, /* of a server, to one question */
-    ADDRESSES_MAX = 8 /* of one server */
+    DATAGRAM_MAX = 4096,
+    ANSWER_MS = 3000,  /* of a server, to one question */
+    ADDRESSES_MAX = 8, /* of one server */
+    /* Of a message (RFC 1035, 4.1) */
+    HEADER = 12,
+    ID = 2,
+    RESPONSE = 0x80,
+    TYPE_AND_CLASS = 4,
 };
 
 /* --- which zone, which servers ------------------------------------------------------
@@ -34,12 +47,14 @@ add_server(struct looking *l, const char *name)
         }
         struct dime_seen_server *s = &l->seen.servers[l->seen.n_servers++];
         kd_ignore(snprintf(s->name, sizeof s->name, "%s", name));
-        if (n != 0)
+        if (n != 0) {
             look_address_text(&addresses[i], s->address);
-        else
+            hosts_sockaddr(&addresses[i], &l->server_at[s - l->seen.servers]);
+        } else {
             kd_ignore(
                 snprintf(s->why, sizeof s->why, "%s",
                          failed ? "its addresses cannot be had" : "it has no address"));
+        }
     }
 }
 
@@ -77,53 +92,148 @@ find_servers(struct looking *l, const char *name)
 /* --- one question to one server -----------------------------------------------------
  */
 
-static ldns_resolver *
-resolver_for(const struct looking *l, const char *address, bool over_tcp)
+/* A question of whoever reads the zone: with DO, without RD. KD_OK with octets that are
+ * ldns's to free. */
+static kd_err
+make_question(const char *name, ldns_rr_type type, uint8_t **wire, size_t *n)
 {
-    ldns_resolver *r = ldns_resolver_new();
-    int64_t left = l->deadline - kd_clock_ms();
-    ldns_rdf *to = ldns_rdf_new_frm_str(
-        strchr(address, ':') == NULL ? LDNS_RDF_TYPE_A : LDNS_RDF_TYPE_AAAA, address);
+    ldns_rdf *owner = ldns_dname_new_frm_str(name);
+    ldns_pkt *p =
+        owner == NULL ? NULL : ldns_pkt_query_new(owner, type, LDNS_RR_CLASS_IN, 0);
 
-    if (r == NULL || to == NULL || left <= 0 ||
-        ldns_resolver_push_nameserver(r, to) != LDNS_STATUS_OK) {
-        ldns_rdf_deep_free(to);
-        ldns_resolver_deep_free(r);
-        return NULL;
+    if (p == NULL) {
+        ldns_rdf_deep_free(owner); /* else it is p's */
+        return KD_NOMEM;
     }
-    ldns_rdf_deep_free(to); /* it was copied */
-    left = left < ANSWER_MS ? left : ANSWER_MS;
-    ldns_resolver_set_timeout(
-        r, (struct timeval){.tv_sec = left / 1000, .tv_usec = left % 1000 * 1000});
-    ldns_resolver_set_port(r, PORT);
-    ldns_resolver_set_retry(r, over_tcp ? 1 : 2);
-    ldns_resolver_set_recursive(r, false);
-    ldns_resolver_set_dnssec(r, true);
-    ldns_resolver_set_edns_udp_size(r, EDNS_SIZE);
-    ldns_resolver_set_usevc(r, over_tcp);
-    ldns_resolver_set_igntc(r, true); /* TCP is asked by itself */
-    ldns_resolver_set_fallback(r, false);
-    ldns_resolver_set_fail(r, true);
-    return r;
+    ldns_pkt_set_random_id(p);
+    ldns_pkt_set_edns_udp_size(p, EDNS_SIZE);
+    ldns_pkt_set_edns_do(p, true);
+    kd_err err = ldns_pkt2wire(wire, p, n) == LDNS_STATUS_OK ? KD_OK : KD_NOMEM;
+    ldns_pkt_free(p);
+    return err;
+}
+
+/* Whether it answers that question: id, and the question itself. */
+static bool
+is_answer(const uint8_t *in, size_t n, const uint8_t *question, size_t n_question)
+{
+    size_t end = HEADER;
+
+    while (end < n_question && question[end] != 0)
+        end += (size_t)question[end] + 1;
+    end += 1 + TYPE_AND_CLASS;
+    return n >= end && n_question >= end && (in[2] & RESPONSE) != 0 &&
+           memcmp(in, question, ID) == 0 &&
+           memcmp(in + HEADER, question + HEADER, end - HEADER) == 0;
+}
+
+static ldns_pkt *
+read_packet(const uint8_t *in, size_t n, const uint8_t *question, size_t n_question)
+{
+    ldns_pkt *p = NULL;
+
+    if (!is_answer(in, n, question, n_question) ||
+        ldns_wire2pkt(&p, in, n) != LDNS_STATUS_OK)
+        return NULL;
+    return p;
+}
+
+/* Waits on one deadline for all of it, however slowly it comes. */
+static bool
+read_all(struct net *net, uint8_t *out, size_t n)
+{
+    size_t at = 0, got = 0;
+
+    while (at < n && net_read(net, out + at, n - at, &got) == KD_OK)
+        at += got;
+    return at == n;
+}
+
+static ldns_pkt *
+ask_over_tcp(const struct sockaddr_storage *to, const uint8_t *question, size_t n,
+             int64_t deadline)
+{
+    uint8_t size[2] = {(uint8_t)(n >> 8), (uint8_t)n}, *in = NULL;
+    ldns_pkt *p = NULL;
+    struct net net;
+
+    if (net_connect(&net, to, PORT, deadline) == KD_OK) {
+        net.deadline = deadline;
+        if (net_write(&net, size, sizeof size) == KD_OK &&
+            net_write(&net, question, n) == KD_OK &&
+            read_all(&net, size, sizeof size)) {
+            size_t n_in = (size_t)size[0] << 8 | size[1];
+            in = malloc(n_in + 1);
+            if (in != NULL && read_all(&net, in, n_in))
+                p = read_packet(in, n_in, question, n);
+        }
+    }
+    net_close(&net);
+    free(in);
+    return p;
+}
+
+/* What is not the answer is passed over: anybody can send to a port. */
+static ldns_pkt *
+await_datagram(int sock, const uint8_t *question, size_t n, int64_t deadline)
+{
+    uint8_t in[DATAGRAM_MAX];
+    ldns_pkt *p = NULL;
+
+    for (int64_t left; p == NULL && (left = deadline - kd_clock_ms()) > 0;) {
+        struct pollfd fd = {.fd = sock, .events = POLLIN};
+        if (poll(&fd, 1, (int)left) <= 0)
+            continue;
+        ssize_t got = recv(sock, in, sizeof in, MSG_DONTWAIT);
+        if (got < 0) /* nobody is there */
+            return NULL;
+        p = read_packet(in, (size_t)got, question, n);
+    }
+    return p;
+}
+
+/* Asked again once, since datagrams are lost. */
+static ldns_pkt *
+ask_over_udp(const struct sockaddr_storage *address, const uint8_t *question, size_t n,
+             int64_t deadline)
+{
+    struct sockaddr_storage to = *address;
+    socklen_t size = to.ss_family == AF_INET ? sizeof(struct sockaddr_in)
+                                             : sizeof(struct sockaddr_in6);
+    ldns_pkt *p = NULL;
+    int sock = socket(to.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (to.ss_family == AF_INET)
+        ((struct sockaddr_in *)&to)->sin_port = htons(PORT);
+    else
+        ((struct sockaddr_in6 *)&to)->sin6_port = htons(PORT);
+    if (sock >= 0 && connect(sock, (struct sockaddr *)&to, size) == 0) {
+        int64_t half = deadline - (deadline - kd_clock_ms()) / 2;
+        if (send(sock, question, n, 0) == (ssize_t)n)
+            p = await_datagram(sock, question, n, half);
+        if (p == NULL && send(sock, question, n, 0) == (ssize_t)n)
+            p = await_datagram(sock, question, n, deadline);
+    }
+    if (sock >= 0)
+        close(sock);
+    return p;
 }
 
 /* NULL: no answer. */
 static ldns_pkt *
-ask(const struct looking *l, const struct dime_seen_server *s, const char *name,
+ask(const struct looking *l, const struct sockaddr_storage *to, const char *name,
     ldns_rr_type type, bool over_tcp)
 {
-    ldns_resolver *r = resolver_for(l, s->address, over_tcp);
-    ldns_rdf *owner = ldns_dname_new_frm_str(name);
+    int64_t until = kd_clock_ms() + ANSWER_MS;
+    uint8_t *question = NULL;
     ldns_pkt *p = NULL;
+    size_t n;
 
-    if (r != NULL && owner != NULL &&
-        ldns_resolver_query_status(&p, r, owner, type, LDNS_RR_CLASS_IN, 0) !=
-            LDNS_STATUS_OK) {
-        ldns_pkt_free(p);
-        p = NULL;
-    }
-    ldns_rdf_deep_free(owner);
-    ldns_resolver_deep_free(r);
+    until = until < l->deadline ? until : l->deadline;
+    if (make_question(name, type, &question, &n) == KD_OK)
+        p = over_tcp ? ask_over_tcp(to, question, n, until)
+                     : ask_over_udp(to, question, n, until);
+    free(question);
     return p;
 }
 
@@ -219,7 +329,8 @@ look_over_tcp(struct looking *l, struct dime_seen_server *s, struct said *said)
 {
     s->over_tcp = true;
     for (size_t i = 0; i < DIME_MREC_OWNERS; i++) {
-        ldns_pkt *p = ask(l, s, l->seen.records[i].owner, LDNS_RR_TYPE_TXT, true);
+        ldns_pkt *p = ask(l, &l->server_at[s - l->seen.servers],
+                          l->seen.records[i].owner, LDNS_RR_TYPE_TXT, true);
         const char *wrong = look_at_answer(p);
         if (wrong != NULL) {
             s->over_tcp = false;
@@ -238,7 +349,8 @@ look_over_udp(struct looking *l, struct dime_seen_server *s, struct said *said)
 {
     s->over_udp = true;
     for (size_t i = 0; i < DIME_MREC_OWNERS; i++) {
-        ldns_pkt *p = ask(l, s, l->seen.records[i].owner, LDNS_RR_TYPE_TXT, false);
+        ldns_pkt *p = ask(l, &l->server_at[s - l->seen.servers],
+                          l->seen.records[i].owner, LDNS_RR_TYPE_TXT, false);
         const char *wrong = look_at_answer(p);
         if (wrong != NULL) {
             s->over_udp = false;
@@ -261,7 +373,8 @@ look_at_server(struct looking *l, size_t i)
         return;
     look_over_tcp(l, s, said);
     look_over_udp(l, s, said);
-    ldns_pkt *keys = ask(l, s, l->seen.zone, LDNS_RR_TYPE_DNSKEY, s->over_tcp);
+    ldns_pkt *keys = ask(l, &l->server_at[s - l->seen.servers], l->seen.zone,
+                         LDNS_RR_TYPE_DNSKEY, s->over_tcp);
     said->keys_until = signed_until(keys);
     ldns_pkt_free(keys);
 }

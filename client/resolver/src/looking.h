@@ -32,6 +32,7 @@ struct looking {
     struct looked_owner owners[DIME_MREC_OWNERS];
     const struct dime_seen_record *record; /* by which hosts are judged; NULL: none */
     struct look_way ways[DIME_INSPECT_HOSTS_MAX];
+    struct sockaddr_storage server_at[DIME_INSPECT_SERVERS_MAX]; /* without ports */
     struct said said[DIME_INSPECT_SERVERS_MAX];
     struct kd_buf certificates[DIME_INSPECT_HOSTS_MAX], signets[DIME_INSPECT_HOSTS_MAX];
 };
