@@ -9,7 +9,6 @@
 #include "test.h"
 #include "zone.h"
 
-#include <dime/armor.h>
 #include <dime/resolver.h>
 #include <keyd/base/clock.h>
 #include <keyd/base/secret.h>
@@ -39,27 +38,15 @@ static char ca_file[160], mx_file[160], anchor[160], published[8192];
 static void
 say(void *arg, const char *command, struct kd_buf *reply)
 {
-    struct kd_buf text;
+    const struct kd_slice list[] = {kd_buf_slice(&signet)};
 
     (void)arg;
-    if (strncmp(command, "QUIT", 4) == 0) {
+    if (strncmp(command, "QUIT", 4) == 0)
         kd_buf_printf(reply, "221 BYE\n");
-        return;
-    }
-    if (signet.n == 0 || strncmp(command, "SGNT", 4) != 0) {
+    else if (signet.n == 0 || strncmp(command, "SGNT", 4) != 0)
         kd_buf_printf(reply, "576 SIGNET UNAVAILABLE\n");
-        return;
-    }
-    kd_buf_init(&text, 1 << 20);
-    dime_armor_put(&text, DIME_ARMOR_ORG_SIGNET, DIME_ARMOR_WIRE,
-                   kd_buf_slice(&signet));
-    for (size_t at = 0, end; at < text.n; at = end + 1) {
-        for (end = at; end < text.n && text.p[end] != '\n'; end++)
-            ;
-        kd_buf_printf(reply, "270-%.*s\n", (int)(end - at), (const char *)text.p + at);
-    }
-    kd_buf_printf(reply, "270 OK\n");
-    kd_buf_free(&text);
+    else
+        dmtp_say_objects(reply, 270, list, 1);
 }
 
 static void

@@ -1,6 +1,7 @@
 #include "dmtp_server.h"
 
 #include <arpa/inet.h>
+#include <dime/armor.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -383,4 +384,26 @@ dmtp_server_stop(struct dmtp_server *s, struct dmtp_server_seen *seen)
     close(s->stop[1]);
     close(s->listener);
     free(s);
+}
+
+void
+dmtp_say_objects(struct kd_buf *reply, unsigned code, const struct kd_slice *list,
+                 size_t n)
+{
+    struct kd_buf text;
+
+    kd_buf_init(&text, 1 << 20);
+    for (size_t i = 0; i < n; i++)
+        dime_armor_put(&text,
+                       code == 270 ? DIME_ARMOR_ORG_SIGNET : DIME_ARMOR_USER_SIGNET,
+                       DIME_ARMOR_WIRE, list[i]);
+    struct kd_slice s = kd_buf_slice(&text);
+    for (size_t at = 0, end; at < s.n; at = end + 1) {
+        for (end = at; end < s.n && s.p[end] != '\n'; end++)
+            ;
+        kd_buf_printf(reply, "%u-%.*s\n", code, (int)(end - at),
+                      (const char *)s.p + at);
+    }
+    kd_buf_printf(reply, "%u OK\n", code);
+    kd_buf_free(&text);
 }

@@ -46,6 +46,11 @@ struct dmtp_server_conf {
     enum dmtp_trouble trouble;
 };
 
+/* A reply of objects in armour, each line with the code, and the last line. 270 is of
+ * organizational signets, others of users'. */
+void dmtp_say_objects(struct kd_buf *reply, unsigned code, const struct kd_slice *list,
+                      size_t n);
+
 struct dmtp_server_seen {
     unsigned connections, handshakes;
     bool ended_tls;  /* the last connection, by close_notify */

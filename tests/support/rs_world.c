@@ -2,7 +2,6 @@
 
 #include "test.h"
 
-#include <dime/armor.h>
 #include <dime/base64.h>
 #include <keyd/base/clock.h>
 
@@ -16,29 +15,6 @@ enum { DMTP_PORT = 26, SOON_MS = 15000 };
 struct rs_world rs;
 
 /* --- what hosts say --- */
-
-/* An object in armour, each line with the code, and the last line. */
-static void
-say_objects(struct kd_buf *reply, unsigned code, const struct kd_buf *const *list,
-            size_t n)
-{
-    struct kd_buf text;
-
-    kd_buf_init(&text, 1 << 20);
-    for (size_t i = 0; i < n; i++)
-        dime_armor_put(&text,
-                       code == 270 ? DIME_ARMOR_ORG_SIGNET : DIME_ARMOR_USER_SIGNET,
-                       DIME_ARMOR_WIRE, kd_buf_slice(list[i]));
-    struct kd_slice s = kd_buf_slice(&text);
-    for (size_t at = 0, end; at < s.n; at = end + 1) {
-        for (end = at; end < s.n && s.p[end] != '\n'; end++)
-            ;
-        kd_buf_printf(reply, "%u-%.*s\n", code, (int)(end - at),
-                      (const char *)s.p + at);
-    }
-    kd_buf_printf(reply, "%u OK\n", code);
-    kd_buf_free(&text);
-}
 
 static bool
 has_name(const char *command, const char *name)
@@ -70,19 +46,19 @@ has_print(const char *command, const char *word, struct kd_slice octets,
 static void
 say_org(struct rs_domain *d, const char *command, struct kd_buf *reply)
 {
-    const struct kd_buf *list[] = {&d->org};
+    const struct kd_slice list[] = {kd_buf_slice(&d->org)};
 
     if (strncmp(command, "VRFY", 4) == 0 &&
         has_print(command, "FINGERPRINT", kd_buf_slice(&d->org), DIME_PART_FULL))
         kd_buf_printf(reply, "271 ORGANIZATIONAL SIGNET CURRENT\n");
     else
-        say_objects(reply, 270, list, 1);
+        dmtp_say_objects(reply, 270, list, 1);
 }
 
 static void
 say_history(struct rs_user *u, const char *command, struct kd_buf *reply)
 {
-    const struct kd_buf *list[RS_LINKS_MAX];
+    struct kd_slice list[RS_LINKS_MAX];
     size_t first = 0, n = 0;
     bool has_start = strstr(command, "START=") != NULL;
 
@@ -94,8 +70,8 @@ say_history(struct rs_user *u, const char *command, struct kd_buf *reply)
         return;
     }
     for (size_t i = first; i < u->n_links; i++)
-        list[n++] = &u->cores[i];
-    say_objects(reply, 290, list, n);
+        list[n++] = kd_buf_slice(&u->cores[i]);
+    dmtp_say_objects(reply, 290, list, n);
 }
 
 static void
@@ -104,6 +80,8 @@ say_user(struct rs_user *u, const char *command, struct kd_buf *reply)
     const struct kd_buf *current = u->instead != NULL ? u->instead
                                    : u->n_links != 0  ? &u->links[u->n_links - 1]
                                                       : NULL;
+    struct kd_slice octets =
+        current == NULL ? kd_slice(NULL, 0) : kd_buf_slice(current);
 
     if (u->code != 0)
         kd_buf_printf(reply, "%u TEXT\n", u->code);
@@ -115,7 +93,7 @@ say_user(struct rs_user *u, const char *command, struct kd_buf *reply)
              has_print(command, "FINGERPRINT", kd_buf_slice(current), DIME_PART_CORE))
         kd_buf_printf(reply, "281 USER SIGNET CURRENT\n");
     else
-        say_objects(reply, 280, &current, 1);
+        dmtp_say_objects(reply, 280, &octets, 1);
 }
 
 void
@@ -135,8 +113,8 @@ rs_say(void *arg, const char *command, struct kd_buf *reply)
         say_org(d, command, reply);
         is_said = true;
     } else if (d->witnesses != NULL && has_name(command, d->witnesses)) {
-        const struct kd_buf *list[] = {&d->testimony};
-        say_objects(reply, 270, list, 1);
+        const struct kd_slice list[] = {kd_buf_slice(&d->testimony)};
+        dmtp_say_objects(reply, 270, list, 1);
         is_said = true;
     }
     for (size_t i = 0; i < 2 && !is_said; i++)
