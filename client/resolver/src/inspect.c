@@ -142,6 +142,17 @@ find_strings(const struct looked_owner *o, struct dime_seen_record *r)
     free(joined);
 }
 
+/* Both lie in one object: snprintf() may not read what it could write. */
+static void
+put_owner(const char *prefix, const char *domain, char *out)
+{
+    size_t n = strlen(prefix), m = strlen(domain);
+
+    memcpy(out, prefix, n);
+    out[n] = '.';
+    memcpy(out + n + 1, domain, m + 1); /* it was measured */
+}
+
 static void
 look_at_record(struct looking *l, size_t i)
 {
@@ -150,8 +161,7 @@ look_at_record(struct looking *l, size_t i)
     struct steps *steps = steps_new();
     struct record found;
 
-    kd_ignore(snprintf(r->owner, sizeof r->owner, "%s.%s", dime_mrec_owners[i],
-                       l->seen.domain));
+    put_owner(dime_mrec_owners[i], l->seen.domain, r->owner);
     dns_query(l->reach.dns, r->owner, DNS_TXT, l->deadline, &o->answer);
     r->is_bogus = o->answer.status == DNS_BROKEN && o->answer.broken == DNS_BOGUS;
     switch (lookup_judge(&o->answer, &found)) {
