@@ -82,6 +82,8 @@ parse(struct kd_slice file, struct certificate *c)
     const uint8_t *p;
     const char *why;
 
+    if (file.n == 0)
+        return "empty";
     if (memmem(file.p, file.n, mark, sizeof mark - 1) == NULL)
         kd_buf_put(&c->der, file);
     else if (!der_of_pem(file, &c->der))
