@@ -214,6 +214,9 @@ rows_open(struct rows *r, const char *path)
         err = set_up(r->db);
     if (err == KD_OK)
         err = run(r->db, "PRAGMA journal_mode = WAL");
+    /* It may be written, as touch() has seen: its own header says that it may not. */
+    if ((err == KD_OK || err == KD_DENIED) && sqlite3_db_readonly(r->db, "main") == 1)
+        err = KD_MALFORMED;
     if (err == KD_OK)
         err = make_if_empty(r->db);
     if (err == KD_OK)
