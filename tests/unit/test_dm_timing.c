@@ -357,25 +357,30 @@ failures_that_an_author_vouches_for_take_equally_long(void **state)
         make(&kinds[i], sealed[i]);
 }
 
-/* That the measure sees what it is to see: one kind that is 3 % faster. */
+/* That the measure sees what it is to see: one kind that is 3 % faster. On a machine
+ * that others use it takes more of them. */
 static void
 the_measure_tells_what_differs(void **state)
 {
-    enum { N = 100000 };
+    enum { N = 500000, AT_ONCE = 100000 };
     static struct measured all[N];
     static volatile uint8_t sink;
-    size_t worst;
+    size_t worst = 0, n = 0;
+    bool is_seen = false;
 
     (void)state;
-    measure(all, N, &envelopes);
-    for (size_t i = 0; i < N; i++) {
-        double before = ns();
-        for (unsigned k = 0; k < (all[i].kind == 3 ? 300u : 310u); k++)
-            sink = (uint8_t)k;
-        all[i].time = ns() - before;
+    while (!is_seen && n < N) {
+        measure(all + n, AT_ONCE, &envelopes);
+        for (size_t i = n; i < n + AT_ONCE; i++) {
+            double before = ns();
+            for (unsigned k = 0; k < (all[i].kind == 3 ? 300u : 310u); k++)
+                sink = (uint8_t)k;
+            all[i].time = ns() - before;
+        }
+        n += AT_ONCE;
+        is_seen = largest_t(all, n, FORMED_BADLY, &worst) > T_MAX && worst == 3;
     }
-    assert_true(largest_t(all, N, FORMED_BADLY, &worst) > T_MAX);
-    assert_int_equal(worst, 3);
+    assert_true(is_seen);
     kd_ignore(sink);
 }
 
