@@ -9,7 +9,7 @@
 #   --no-asan      leave out the build with address and undefined sanitizers
 #   --no-fuzz      leave out fuzzing (also left out where there is no clang)
 #   --no-bench     leave out the measurements
-#   --jobs N       at most N at once (default: number of processors); of tests one more,
+#   --jobs N       at most N at once (default: number of processors); of tests two more,
 #                  as most of them wait for disks and clocks
 #   --help         this text
 #
@@ -109,7 +109,7 @@ run_ctest() {
     preset=$1
     shift
     {
-        ctest --preset "$preset" -j "$((jobs + 1))" --output-on-failure --no-tests=error "$@" 2>&1 &&
+        ctest --preset "$preset" -j "$((jobs + 2))" --output-on-failure --no-tests=error "$@" 2>&1 &&
             echo 0 >"$logs/status" || echo 1 >"$logs/status"
     } | tee "$logs/ctest"
     grep 'tests passed' "$logs/ctest" >>"$logs/summary" || true

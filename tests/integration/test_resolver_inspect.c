@@ -16,7 +16,7 @@
 #include <time.h>
 
 /* Short where somebody is silent: who looks waits for him until the end. */
-enum { SOON_MS = 15000, SHORT_MS = 4000, DAY = 86400, DIME = 0, DX = 1 };
+enum { SOON_MS = 15000, SHORT_MS = 2000, DAY = 86400, DIME = 0, DX = 1 };
 
 #define SECOND "127.0.0.54"
 #define THIRD "127.0.0.55"
@@ -281,7 +281,7 @@ a_server_that_sends_anything_harms_nothing(void **state)
     (void)state;
     publish(usual, "@ NS ns2\nns2 A " SECOND);
     for (int k = 0; k < 5; k++) {
-        struct dime_inspection *i = inspect("example.com");
+        struct dime_inspection *i = inspect_within("example.com", SHORT_MS, rs.zones);
         const struct dime_seen_server *s = server_at(i, SECOND);
         assert_false(s->over_udp && s->over_tcp && s->same[DIME] && s->same[DX]);
         assert_true(server_at(i, ZONE_SERVER)->over_tcp);
@@ -347,7 +347,8 @@ each_host_is_looked_at_by_itself(void **state)
     publish("dx=dx.example.com dx=dead.example.com dx=slow.example.com "
             "dx=none.example.com ",
             "dead A 127.0.0.32\nslow A 127.0.0.33\n@ MX 5 mx\nmx A 127.0.0.34");
-    struct dime_inspection *i = inspect_within("example.com", 6000, rs.zones);
+    struct dime_inspection *i =
+        inspect_within("example.com", SHORT_MS + 1000, rs.zones);
     assert_true(host_at(i, "127.0.0.21", 26)->speaks_dmtp);
     const struct dime_seen_host *h = host_at(i, "127.0.0.32", 26);
     assert_false(h->is_reached || h->is_trusted || h->speaks_dmtp);
@@ -481,8 +482,8 @@ the_deadline_holds_whatever_is_silent(void **state)
     publish("dx=dx.example.com dx=far.example.com ",
             "@ NS ns2\nns2 A " SECOND "\nfar A 127.0.0.99");
     int64_t before = kd_clock_ms();
-    struct dime_inspection *i = inspect_within("example.com", 2500, rs.zones);
-    assert_true(kd_clock_ms() - before < 2500 + 30000); /* it ends */
+    struct dime_inspection *i = inspect_within("example.com", SHORT_MS, rs.zones);
+    assert_true(kd_clock_ms() - before < SHORT_MS + 30000); /* it ends */
     assert_int_equal(i->records[DIME].state, DIME_SEEN_PRESENT);
     dime_inspection_free(i);
     i = inspect_within("example.com", -1, rs.zones);
