@@ -122,7 +122,7 @@ fuzz_smoke() {
     n=$(find build/fuzz/fuzz -maxdepth 1 -name 'fuzz_*' -type f -perm -u+x | wc -l)
     [ "$n" -gt 0 ] || { echo 'no fuzz targets were built' && return 1; }
     seconds=$((60 * jobs / n))
-    [ "$seconds" -ge 3 ] || seconds=3
+    [ "$seconds" -ge 2 ] || seconds=2
     [ "$seconds" -le 30 ] || seconds=30
     mkdir -p build/fuzz/found
     echo "$n targets, $seconds s each, $jobs at once"

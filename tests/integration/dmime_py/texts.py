@@ -76,15 +76,23 @@ def common_read(octets):
 # Armor
 
 
+def crc24_of(octet):
+    crc = octet << 16
+    for _ in range(8):
+        crc <<= 1
+        if crc & 0x1000000:
+            crc ^= 0x1864CFB
+    return crc
+
+
+CRC24 = [crc24_of(octet) for octet in range(256)]
+
+
 def crc24(octets):
     """OpenPGP's."""
     crc = 0xB704CE
     for octet in octets:
-        crc ^= octet << 16
-        for _ in range(8):
-            crc <<= 1
-            if crc & 0x1000000:
-                crc ^= 0x1864CFB
+        crc = (crc << 8 & 0xFFFFFF) ^ CRC24[crc >> 16 ^ octet]
     return crc
 
 
