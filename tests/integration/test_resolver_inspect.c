@@ -16,7 +16,7 @@
 #include <time.h>
 
 /* Short where somebody is silent: who looks waits for him until the end. */
-enum { SOON_MS = 15000, SHORT_MS = 2000, DAY = 86400, DIME = 0, DX = 1 };
+enum { SOON_MS = 15000, SHORT_MS = 4000, DAY = 86400, DIME = 0, DX = 1 };
 
 #define SECOND "127.0.0.54"
 #define THIRD "127.0.0.55"
@@ -347,8 +347,7 @@ each_host_is_looked_at_by_itself(void **state)
     publish("dx=dx.example.com dx=dead.example.com dx=slow.example.com "
             "dx=none.example.com ",
             "dead A 127.0.0.32\nslow A 127.0.0.33\n@ MX 5 mx\nmx A 127.0.0.34");
-    struct dime_inspection *i =
-        inspect_within("example.com", SHORT_MS + 1000, rs.zones);
+    struct dime_inspection *i = inspect_within("example.com", SHORT_MS, rs.zones);
     assert_true(host_at(i, "127.0.0.21", 26)->speaks_dmtp);
     const struct dime_seen_host *h = host_at(i, "127.0.0.32", 26);
     assert_false(h->is_reached || h->is_trusted || h->speaks_dmtp);

@@ -587,10 +587,15 @@ the_doctor_tries_the_keys(void **state)
 {
     struct scripted *s = up(2, 1000, 2);
     struct p11_finding found[4];
+    size_t n = 0;
 
     (void)state;
-    s->bad_trials = 1;
-    assert_in_range(p11_doctor(s->p, 0, found, 4, kd_clock_ms() + 2000), 1, 4);
+    for (int i = 0; n == 0 && i < 5; i++) { /* the keeper may have been first */
+        s->bad_trials = 1;
+        n = p11_doctor(s->p, 0, found, 4, kd_clock_ms() + 2000);
+        assert_int_equal(s->bad_trials, 0);
+    }
+    assert_in_range(n, 1, 4);
     assert_int_equal(found[0].code, P11_PROBE_FAILED);
     assert_non_null(strstr(found[0].what, "key "));
     scripted_seal(s);
